@@ -1,0 +1,217 @@
+package money_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/letagentpay/letagentpay-go/money"
+)
+
+func TestParse(t *testing.T) {
+	for in, want := range map[string]string{
+		"0": "0.00", "0.0": "0.00", "5": "5.00", "49.9": "49.90", "49.99": "49.99", "0.125": "0.125", "0.000001": "0.000001",
+		"9999999": "9999999.00", "9999999.999999": "9999999.999999", "0007": "7.00", "00000000001.5": "1.50", "1.500000": "1.50",
+	} {
+		a, err := money.Parse(in)
+		require.NoError(t, err, in)
+		assert.Equal(t, want, a.String(), in)
+	}
+	for in, kind := range map[string]error{
+		"": money.ErrSyntax, ".": money.ErrSyntax, "1.": money.ErrSyntax, ".5": money.ErrSyntax, "1.2.3": money.ErrSyntax,
+		"-1": money.ErrSyntax, "+1": money.ErrSyntax, "1e3": money.ErrSyntax, "1E3": money.ErrSyntax, "0x10": money.ErrSyntax,
+		" 1": money.ErrSyntax, "1 ": money.ErrSyntax, "1,000": money.ErrSyntax, "1_000": money.ErrSyntax, "$5": money.ErrSyntax,
+		"NaN": money.ErrSyntax, "Infinity": money.ErrSyntax, "٣": money.ErrSyntax, "1.5\x00": money.ErrSyntax,
+		"10000000": money.ErrRange, "1.0000001": money.ErrRange, "1.0000000": money.ErrRange, strings.Repeat("9", 400): money.ErrRange,
+	} {
+		a, err := money.Parse(in)
+		require.ErrorIs(t, err, kind, "%q", in)
+		var parseError *money.ParseError
+		require.ErrorAs(t, err, &parseError)
+		assert.Less(t, len(err.Error()), 250)
+		assert.Zero(t, a)
+	}
+}
+
+func TestMustPanicsOnNonsense(t *testing.T) {
+	assert.Equal(t, "3.50", money.Must("3.5").String())
+	assert.PanicsWithValue(t, `money: invalid amount "3,50": want digits with at most one point, for example 49.99`, func() { money.Must("3,50") })
+}
+
+func TestFromMinor(t *testing.T) {
+	assert.Equal(t, money.Must("19.99"), money.FromMinor(1999))
+	assert.Equal(t, "-0.01", money.FromMinor(-1).String())
+	assert.Panics(t, func() { money.FromMinor(1 << 62) })
+	assert.Panics(t, func() { money.FromMinor(-1 << 62) })
+}
+
+func TestComparable(t *testing.T) {
+	assert.True(t, money.Must("1.5") == money.Must("1.500"))
+	assert.Len(t, map[money.Amount]bool{money.Must("2"): true, money.Must("2.00"): true}, 1)
+	var zero money.Amount
+	assert.True(t, zero.IsZero())
+	assert.Equal(t, "0.00", zero.String())
+}
+
+func TestArithmetic(t *testing.T) {
+	a, b := money.Must("0.10"), money.Must("0.20")
+	assert.Equal(t, money.Must("0.3"), a.Add(b))
+	assert.Equal(t, "-0.10", a.Sub(b).String())
+	assert.Equal(t, -1, a.Cmp(b))
+	assert.Equal(t, 0, a.Cmp(a))
+	assert.Equal(t, 1, b.Cmp(a))
+	assert.True(t, a.Less(b))
+	assert.False(t, b.Less(a))
+	assert.Equal(t, []int{-1, 0, 1}, []int{a.Sub(b).Sign(), a.Sub(a).Sign(), b.Sign()})
+	assert.Equal(t, []int{0, 1, 3, 6}, []int{money.Must("5.00").Decimals(), money.Must("2.50").Decimals(), money.Must("0.125").Decimals(), money.Must("0.000001").Decimals()})
+
+	big := money.FromMinor(99_999_999_999_999)
+	assert.Panics(t, func() {
+		for range 20 {
+			big = big.Add(big)
+		}
+	})
+}
+
+func TestRounding(t *testing.T) {
+	for _, c := range []struct{ in, halfUp, halfEven string }{
+		{"1.004", "1.00", "1.00"},
+		{"1.005", "1.01", "1.00"},
+		{"1.015", "1.02", "1.02"},
+		{"1.005001", "1.01", "1.01"},
+		{"-1.005", "-1.01", "-1.00"},
+		{"-1.015", "-1.02", "-1.02"},
+		{"-1.005001", "-1.01", "-1.01"},
+		{"0.004999", "0.00", "0.00"},
+		{"2.25", "2.25", "2.25"},
+	} {
+		var a money.Amount
+		require.NoError(t, a.UnmarshalText([]byte(c.in)))
+		assert.Equal(t, c.halfUp, a.RoundHalfUp().String(), c.in)
+		assert.Equal(t, c.halfEven, a.RoundHalfEven().String(), c.in)
+	}
+}
+
+func TestJSON(t *testing.T) {
+	encoded, err := json.Marshal(struct {
+		Amount money.Amount `json:"amount"`
+		Zero   money.Amount `json:"zero,omitzero"`
+	}{Amount: money.Must("49.9")})
+	require.NoError(t, err)
+	assert.Equal(t, `{"amount":49.90}`, string(encoded))
+
+	for in, want := range map[string]string{
+		`"490.00"`: "490.00", `490.0`: "490.00", `-12.5`: "-12.50", `"-0.01"`: "-0.01", `0`: "0.00", `"0"`: "0.00", `null`: "7.00",
+		`123456789012.5`: "123456789012.50", `"1.50000000000"`: "1.50", `-0`: "0.00", `19.99`: "19.99", `0.1`: "0.10",
+	} {
+		a := money.Must("7")
+		require.NoError(t, json.Unmarshal([]byte(in), &a), in)
+		assert.Equal(t, want, a.String(), in)
+	}
+	for _, in := range []string{`""`, `"abc"`, `true`, `{}`, `[]`, `1e2`, `"1e2"`, `1234567890123`, `0.0000001`, `"NaN"`, `"\u0031"`, `"1"2`, `"--1"`} {
+		a := money.Must("7")
+		require.Error(t, json.Unmarshal([]byte(in), &a), in)
+		assert.Equal(t, "7.00", a.String(), "a failed decode leaves the amount alone")
+	}
+}
+
+func TestTextRoundTripMatchesRationals(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		draw := rapid.Custom(func(t *rapid.T) money.Amount {
+			var a money.Amount
+			text := fmt.Sprintf("%d.%06d", rapid.Int64Range(0, 999_999_999_999).Draw(t, "whole"), rapid.Int64Range(0, 999_999).Draw(t, "fraction"))
+			if rapid.Bool().Draw(t, "negative") {
+				text = "-" + text
+			}
+			require.NoError(t, a.UnmarshalText([]byte(text)))
+			return a
+		})
+		a, b := draw.Draw(t, "a"), draw.Draw(t, "b")
+		rat := func(a money.Amount) *big.Rat {
+			r, ok := new(big.Rat).SetString(a.String())
+			require.True(t, ok)
+			return r
+		}
+		assert.Zero(t, rat(a.Add(b)).Cmp(new(big.Rat).Add(rat(a), rat(b))))
+		assert.Zero(t, rat(a.Sub(b)).Cmp(new(big.Rat).Sub(rat(a), rat(b))))
+		assert.Equal(t, rat(a).Cmp(rat(b)), a.Cmp(b))
+		text, err := a.MarshalText()
+		require.NoError(t, err)
+		var again money.Amount
+		require.NoError(t, again.UnmarshalText(text))
+		assert.Equal(t, a, again)
+		appended, err := a.AppendText([]byte("x"))
+		require.NoError(t, err)
+		assert.Equal(t, "x"+a.String(), string(appended))
+	})
+}
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{"49.99", "-1", "1e3", "9999999.999999", "0.0000001", ".", "00", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		a, err := money.Parse(s)
+		if err != nil {
+			return
+		}
+		want, ok := new(big.Rat).SetString(s)
+		require.True(t, ok, "accepted %q, which is no number", s)
+		got, _ := new(big.Rat).SetString(a.String())
+		require.Zero(t, want.Cmp(got), "%q became %s", s, a)
+		again, err := money.Parse(a.String())
+		require.NoError(t, err)
+		require.Equal(t, a, again)
+	})
+}
+
+func FuzzUnmarshalJSON(f *testing.F) {
+	for _, s := range []string{`"490.00"`, `490.0`, `-12.5`, `null`, `1e2`, `"`, `""`, `{}`, `123456789012.999999`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var a money.Amount
+		if json.Unmarshal(data, &a) != nil || !json.Valid(data) {
+			return
+		}
+		encoded, err := json.Marshal(a)
+		require.NoError(t, err)
+		var again money.Amount
+		require.NoError(t, json.Unmarshal(encoded, &again))
+		require.Equal(t, a, again)
+		if literal := strings.Trim(strings.TrimSpace(string(data)), `"`); literal != "null" {
+			want, ok := new(big.Rat).SetString(literal)
+			require.True(t, ok, literal)
+			got, _ := new(big.Rat).SetString(a.String())
+			require.Zero(t, want.Cmp(got), "%s became %s", data, a)
+		}
+	})
+}
+
+func BenchmarkParse(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := money.Parse("1234.56"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func ExampleParse() {
+	price, err := money.Parse("49.90")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(price, price.Add(money.Must("0.10")))
+	_, err = money.Parse("49,90")
+	fmt.Println(err)
+	// Output:
+	// 49.90 50.00
+	// invalid amount "49,90": want digits with at most one point, for example 49.99
+}
