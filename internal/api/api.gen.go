@@ -66,7 +66,9 @@ type ConfirmRequest struct {
 	// ActualAmount What was really paid, above 0 and at most 9999999; without it, as requested
 	ActualAmount *money.Amount `json:"actual_amount,omitempty"`
 	ReceiptURL   *string       `json:"receipt_url,omitempty"`
-	Success      bool          `json:"success"`
+
+	// Success true completes the purchase; false fails it and refunds the whole amount
+	Success bool `json:"success"`
 }
 
 // Confirmation defines model for Confirmation.
@@ -81,9 +83,6 @@ type Confirmation struct {
 	// Example: pending
 	Status Status `json:"status"`
 }
-
-// Decimal A decimal as a JSON number or a numeric string
-type Decimal = money.Amount
 
 // DecimalNumber A decimal as a JSON number
 type DecimalNumber = money.Amount
@@ -257,7 +256,9 @@ type X402Authorization struct {
 	Reason *string `json:"reason"`
 
 	// RemainingDailyBudget Null without a limit
-	RemainingDailyBudget   *DecimalString `json:"remaining_daily_budget"`
+	RemainingDailyBudget *DecimalString `json:"remaining_daily_budget"`
+
+	// RemainingMonthlyBudget Null without a limit
 	RemainingMonthlyBudget *DecimalString `json:"remaining_monthly_budget"`
 }
 
@@ -265,8 +266,8 @@ type X402Authorization struct {
 type X402AuthorizeRequest struct {
 	Category *string `json:"category,omitempty"`
 
-	// MaxAmountUsd What the payment may cost, above 0 and at most 10000
-	MaxAmountUsd        money.Amount            `json:"max_amount_usd"`
+	// MaxAmountUSD What the payment may cost, above 0 and at most 10000
+	MaxAmountUSD        money.Amount            `json:"max_amount_usd"`
 	PaymentRequirements X402PaymentRequirements `json:"payment_requirements"`
 }
 
@@ -287,18 +288,28 @@ type X402Budget struct {
 	// Spent A decimal as a string; may be negative
 	//
 	// Example: 490.00
-	Spent      DecimalText  `json:"spent"`
-	Wallets    []X402Wallet `json:"wallets"`
-	X402Policy X402Policy   `json:"x402_policy"`
+	Spent      DecimalText        `json:"spent"`
+	Wallets    []X402BudgetWallet `json:"wallets"`
+	X402Policy X402Policy         `json:"x402_policy"`
+}
+
+// X402BudgetWallet defines model for X402BudgetWallet.
+type X402BudgetWallet struct {
+	Address  string  `json:"address"`
+	Chain    string  `json:"chain"`
+	Provider *string `json:"provider"`
 }
 
 // X402PaymentRequirements defines model for X402PaymentRequirements.
 type X402PaymentRequirements struct {
 	// Amount In atomic units of the asset
 	Amount string `json:"amount"`
-	Asset  string `json:"asset"`
 
-	// Network A CAIP-2 name or the service's own for the chain
+	// Asset The coin's symbol, such as USDC
+	Asset string `json:"asset"`
+
+	// Network A CAIP-2 name, eip155:8453, eip155:84532, eip155:1 or solana:mainnet, or the service's own name for it, base,
+	// base-sepolia, ethereum or solana; any other is declined
 	Network string `json:"network"`
 	PayTo   string `json:"pay_to"`
 
@@ -316,8 +327,10 @@ type X402Policy struct {
 	// DailySpent A decimal as a string; may be negative
 	//
 	// Example: 490.00
-	DailySpent    DecimalText    `json:"daily_spent"`
-	MaxPerRequest *DecimalString `json:"max_per_request"`
+	DailySpent DecimalText `json:"daily_spent"`
+
+	// MaxPerRequest As the policy writes it, a number or a numeric string
+	MaxPerRequest *money.Amount  `json:"max_per_request"`
 	MonthlyLimit  *DecimalString `json:"monthly_limit"`
 
 	// MonthlySpent A decimal as a string; may be negative
@@ -334,8 +347,8 @@ type X402Report struct {
 
 // X402ReportRequest defines model for X402ReportRequest.
 type X402ReportRequest struct {
-	// ActualAmountUsd What was really paid, above 0
-	ActualAmountUsd *money.Amount `json:"actual_amount_usd,omitempty"`
+	// ActualAmountUSD What was really paid, above 0; without it, as authorised
+	ActualAmountUSD *money.Amount `json:"actual_amount_usd,omitempty"`
 	AuthorizationID string        `json:"authorization_id"`
 	ResourceURL     *string       `json:"resource_url,omitempty"`
 
@@ -358,8 +371,10 @@ type X402Wallet struct {
 
 // X402WalletRequest defines model for X402WalletRequest.
 type X402WalletRequest struct {
-	// Chain base, base-sepolia, ethereum or solana
-	Chain          string  `json:"chain"`
+	// Chain base, base-sepolia, ethereum or solana; lower-cased, and white space around it is trimmed
+	Chain string `json:"chain"`
+
+	// WalletAddress An EVM address, 0x and 40 hexadecimal digits, whatever the chain; white space around it is trimmed
 	WalletAddress  string  `json:"wallet_address"`
 	WalletProvider *string `json:"wallet_provider,omitempty"`
 }

@@ -3,4 +3,5 @@
 // needs.
 package api
 
-//go:generate go tool -modfile=../../tools/go.mod oapi-codegen -config oapi-codegen.yaml ../../openapi.yaml
+// The tools module is not part of the workspace, and -modfile is refused in one.
+//go:generate env GOWORK=off go tool -modfile=../../tools/go.mod oapi-codegen -config oapi-codegen.yaml ../../openapi.yaml
