@@ -1,0 +1,131 @@
+package letagentpaytest
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Call is one request that reached the server, with its answer.
+type Call struct {
+	Time         time.Time   `json:"time"`            // by the server's clock
+	Agent        string      `json:"agent,omitempty"` // the name of the agent whose token it carried; empty without a valid one
+	Op           Op          `json:"op,omitempty"`    // empty when the path or method is not the service's
+	Method       string      `json:"method"`
+	Path         string      `json:"path"`   // with the query
+	Header       http.Header `json:"header"` // Idempotency-Key, Content-Type and User-Agent, never the token
+	Body         string      `json:"body,omitempty"`
+	Status       int         `json:"status,omitempty"` // 0 when the connection ended without an answer
+	ResponseBody string      `json:"response_body,omitempty"`
+}
+
+// String returns the call in a few lines, for failure messages.
+func (c Call) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s %s", c.Time.Format("15:04:05.000"), c.Method, c.Path)
+	if c.Agent != "" && c.Agent != mainName {
+		fmt.Fprintf(&b, " by %s", c.Agent)
+	}
+	if key := c.Header.Get("Idempotency-Key"); key != "" {
+		fmt.Fprintf(&b, " key %q", key)
+	}
+	if c.Body != "" {
+		fmt.Fprintf(&b, "\n  > %s", c.Body)
+	}
+	if c.Status == 0 {
+		b.WriteString("\n  < no answer")
+	} else {
+		fmt.Fprintf(&b, "\n  < %d %s", c.Status, c.ResponseBody)
+	}
+	return b.String()
+}
+
+// CallList is a sequence of calls that prints one below the other.
+type CallList []Call
+
+// String returns the calls as [Call.String] does.
+func (l CallList) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d calls", len(l))
+	for _, c := range l {
+		b.WriteString("\n" + c.String())
+	}
+	return b.String()
+}
+
+// Of returns the calls of one operation.
+func (l CallList) Of(op Op) CallList {
+	var of CallList
+	for _, c := range l {
+		if c.Op == op {
+			of = append(of, c)
+		}
+	}
+	return of
+}
+
+// callLog keeps the latest calls.
+type callLog struct {
+	mu    sync.Mutex
+	calls []*Call
+	limit int
+}
+
+var shownHeaders = []string{"Idempotency-Key", "Content-Type", "User-Agent"}
+
+// begin records a call as it arrives, so that the log is in the order of arrival.
+func (l *callLog) begin(w *world, r *http.Request, op Op, body []byte) *Call {
+	c := &Call{
+		Time: w.clock.now(), Op: op, Method: r.Method, Path: r.URL.RequestURI(), Header: http.Header{}, Body: string(body),
+	}
+	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		if a := w.directory().byToken[token]; a != nil {
+			c.Agent = a.name
+		}
+	}
+	for _, name := range shownHeaders {
+		if values, ok := r.Header[name]; ok {
+			c.Header[name] = slices.Clone(values)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls = append(l.calls, c)
+	if len(l.calls) > l.limit+l.limit/4 { // in batches: removal moves the list
+		kept := copy(l.calls, l.calls[len(l.calls)-l.limit:])
+		clear(l.calls[kept:])
+		l.calls = l.calls[:kept]
+	}
+	return c
+}
+
+// end adds the answer.
+func (l *callLog) end(c *Call, reply *answer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if reply != nil {
+		c.Status, c.ResponseBody = reply.status, string(reply.body)
+	}
+}
+
+// Calls returns the calls that reached the server, in the order they came, with what they carried except for tokens.
+// One that is still under way has no answer yet.
+func (s *Server) Calls() CallList {
+	s.calls.mu.Lock()
+	defer s.calls.mu.Unlock()
+	list := make(CallList, len(s.calls.calls))
+	for i, c := range s.calls.calls {
+		list[i] = *c
+	}
+	return list
+}
+
+// ResetCalls forgets the calls so far.
+func (s *Server) ResetCalls() {
+	s.calls.mu.Lock()
+	defer s.calls.mu.Unlock()
+	s.calls.calls = nil
+}

@@ -1,0 +1,188 @@
+package letagentpaytest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Drop says whether and when a fault cuts the connection without an answer.
+type Drop string
+
+// When a connection is dropped. After is the case that a client must survive without buying twice: the call has been
+// carried out, and nobody says so.
+const (
+	DropNone   Drop = ""
+	DropBefore Drop = "before" // before the call is carried out
+	DropAfter  Drop = "after"  // after it
+)
+
+// Fault is an outage to order: what happens to the next calls of an operation. A call meets one fault at most, the
+// first that matches, in the order of [Server.Fail].
+type Fault struct {
+	Op    Op  // the operation it strikes; empty: any call
+	Times int // how many calls it strikes; 0 is once, -1 is until ClearFaults
+
+	// Status answers with this status in place of the server, which never sees the call unless AfterCommit is set.
+	Status int
+	// AfterCommit lets the server carry the call out before the Delay and the Status: a gateway that lost the answer.
+	AfterCommit bool
+	// Body replaces the body of the answer; with a Status, the default is an error in the service's form.
+	Body string
+	// NonJSON replaces the body by a page of HTML, as a proxy does.
+	NonJSON bool
+	// Header is added to the answer, replacing what is there.
+	Header http.Header
+
+	// Drop cuts the connection instead of answering.
+	Drop Drop
+	// Delay holds the call up before it is carried out. It passes on the real clock (or that of a synctest bubble), and
+	// ends with the call's context.
+	Delay time.Duration
+	// Truncate, above zero, cuts the connection after so many bytes of the answer's body.
+	Truncate int
+	// SlowBytes, above zero, is the pause before each byte of the answer's body.
+	SlowBytes time.Duration
+}
+
+// Validate reports what makes no sense about f.
+func (f Fault) Validate() error {
+	answers := f.Status != 0 || f.Body != "" || f.NonJSON || f.Header != nil || f.Truncate > 0 || f.SlowBytes > 0
+	problem := ""
+	switch {
+	case f.Op != "" && !slices.Contains(operations, f.Op):
+		problem = fmt.Sprintf("no operation is named %q", f.Op)
+	case f.Times < -1:
+		problem = "Times is below -1"
+	case f.Status != 0 && (f.Status < 200 || f.Status > 599):
+		problem = fmt.Sprintf("the status %d is not between 200 and 599", f.Status)
+	case f.Drop != DropNone && f.Drop != DropBefore && f.Drop != DropAfter:
+		problem = fmt.Sprintf("Drop is %q", f.Drop)
+	case f.Delay < 0 || f.SlowBytes < 0 || f.Truncate < 0:
+		problem = "Delay, SlowBytes or Truncate is negative"
+	case f.Drop != DropNone && answers:
+		problem = "a dropped connection carries no answer"
+	case f.Body != "" && f.NonJSON:
+		problem = "Body and NonJSON both give the body"
+	case f.Drop == DropNone && f.Delay == 0 && !answers:
+		problem = "it does nothing"
+	default:
+		return nil
+	}
+	return errors.New("letagentpaytest: fault: " + problem)
+}
+
+// UnmarshalJSON reads a fault with the names of its fields in snake_case, delay and slow_bytes as Go durations ("1.5s").
+func (f *Fault) UnmarshalJSON(data []byte) error {
+	read := struct {
+		Op          Op          `json:"op"`
+		Times       int         `json:"times"`
+		Status      int         `json:"status"`
+		AfterCommit bool        `json:"after_commit"`
+		Body        string      `json:"body"`
+		NonJSON     bool        `json:"non_json"`
+		Header      http.Header `json:"header"`
+		Drop        Drop        `json:"drop"`
+		Delay       duration    `json:"delay"`
+		Truncate    int         `json:"truncate"`
+		SlowBytes   duration    `json:"slow_bytes"`
+	}{}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return err
+	}
+	*f = Fault{
+		Op: read.Op, Times: read.Times, Status: read.Status, AfterCommit: read.AfterCommit, Body: read.Body,
+		NonJSON: read.NonJSON, Header: read.Header, Drop: read.Drop, Delay: time.Duration(read.Delay),
+		Truncate: read.Truncate, SlowBytes: time.Duration(read.SlowBytes),
+	}
+	return nil
+}
+
+// duration is a time.Duration written as text.
+type duration time.Duration
+
+func (d *duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	*d = duration(parsed)
+	return err
+}
+
+// faultList is the faults that have not struck yet, in order.
+type faultList struct {
+	mu     sync.Mutex
+	queued []Fault
+}
+
+// Fail orders an outage. A fault that makes no sense (see [Fault.Validate]) fails the test.
+func (s *Server) Fail(f Fault) {
+	s.helper()
+	if err := f.Validate(); err != nil {
+		s.fatalf("%v", err)
+		return
+	}
+	if f.Times == 0 {
+		f.Times = 1
+	}
+	f.Header = f.Header.Clone()
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.queued = append(s.faults.queued, f)
+}
+
+// ClearFaults ends all outages.
+func (s *Server) ClearFaults() {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.queued = nil
+}
+
+// take returns the fault that strikes a call of op, or the zero Fault.
+func (l *faultList) take(op Op) Fault {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, f := range l.queued {
+		if f.Op != "" && f.Op != op {
+			continue
+		}
+		if f.Times > 0 {
+			l.queued[i].Times--
+			if f.Times == 1 {
+				l.queued = slices.Delete(l.queued, i, i+1)
+			}
+		}
+		return f
+	}
+	return Fault{}
+}
+
+const proxyPage = "<html>\r\n<head><title>Bad Gateway</title></head>\r\n<body><center><h1>Bad Gateway</h1></center></body>\r\n</html>\r\n"
+
+// alter returns the answer a client gets in place of reply, which is nil when the server has not seen the call.
+func (f Fault) alter(reply *answer) *answer {
+	altered := &answer{status: f.Status}
+	switch {
+	case f.Status == 0:
+		*altered = *reply
+	case f.Body == "" && !f.NonJSON:
+		altered = errorAnswer(f.Status, http.StatusText(f.Status))
+	}
+	altered.header = altered.header.Clone()
+	if altered.header == nil {
+		altered.header = http.Header{}
+	}
+	switch {
+	case f.NonJSON:
+		altered.body = []byte(proxyPage)
+		altered.header.Set("Content-Type", "text/html")
+	case f.Body != "":
+		altered.body = []byte(f.Body)
+	}
+	for name, values := range f.Header {
+		altered.header[http.CanonicalHeaderKey(name)] = values
+	}
+	return altered
+}

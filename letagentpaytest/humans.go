@@ -1,0 +1,97 @@
+package letagentpaytest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/letagentpay/letagentpay-go"
+)
+
+// Verdict is what a scripted human does about a pending request. The zero value leaves it pending.
+type Verdict struct {
+	decides bool
+	approve bool
+	after   time.Duration
+}
+
+// Approve is the verdict that approves a request.
+func Approve() Verdict { return Verdict{decides: true, approve: true} }
+
+// Reject is the verdict that rejects a request.
+func Reject() Verdict { return Verdict{decides: true} }
+
+// After returns v, given d later on the server's clock: the human takes a while. A request that expires first has
+// expired.
+func (v Verdict) After(d time.Duration) Verdict {
+	v.after = d
+	return v
+}
+
+// verdictDue is a verdict that waits for its time.
+type verdictDue struct {
+	at      time.Time
+	request *request
+	approve bool
+}
+
+// OnPending lets human decide every purchase that becomes pending from now on; nil ends that. It is called once for
+// each, before the agent has its answer, in the goroutine of the call and without any lock, so it may use the server;
+// calls at the same time make it run at the same time. The answer still says pending: the agent learns of a decision
+// when it asks again, as it would from a real owner. A verdict with a delay comes due on the server's clock, without a
+// goroutine waiting for it.
+func (s *Server) OnPending(human func(Request) Verdict) {
+	if human == nil {
+		s.human.Store(nil)
+		return
+	}
+	s.human.Store(&human)
+}
+
+// askHuman gets the verdict on a request that has just become pending.
+func (s *Server) askHuman(c *call) {
+	human := s.human.Load()
+	if human == nil {
+		return
+	}
+	r, acc := c.pending, c.agent.account
+	acc.mu.Lock()
+	snapshot := r.snapshot()
+	acc.mu.Unlock()
+	verdict := (*human)(snapshot)
+	if !verdict.decides {
+		return
+	}
+	acc.mu.Lock()
+	defer acc.mu.Unlock()
+	now := c.world.clock.now()
+	acc.catchUp(now)
+	if verdict.after <= 0 {
+		_ = r.decide(verdict.approve, now) // refused when the human has used Approve or Reject itself
+		return
+	}
+	due := verdictDue{at: now.Add(verdict.after), request: r, approve: verdict.approve}
+	place, _ := slices.BinarySearchFunc(acc.verdicts, due, func(a, b verdictDue) int {
+		if a.at.After(b.at) {
+			return 1
+		}
+		return -1 // equal times stay in the order they were given
+	})
+	acc.verdicts = slices.Insert(acc.verdicts, place, due)
+}
+
+// decide approves or rejects a pending request. A late approval expires it; a late rejection is a rejection.
+func (r *request) decide(approve bool, now time.Time) error {
+	switch {
+	case r.status != letagentpay.StatusPending:
+		return &DecisionError{RequestID: r.id, Status: r.status, Err: ErrNotPending}
+	case !approve:
+		r.agent.leavePending(r, letagentpay.StatusRejected, now)
+		r.reviewed = now
+	case r.overdue(now):
+		r.agent.leavePending(r, letagentpay.StatusExpired, now)
+		return &DecisionError{RequestID: r.id, Status: r.status, Err: ErrExpired}
+	default:
+		r.agent.approve(r, now)
+	}
+	return nil
+}

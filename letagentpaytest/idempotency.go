@@ -1,0 +1,46 @@
+package letagentpaytest
+
+import "time"
+
+// replayLifetime is how long the first answer under an Idempotency-Key is repeated.
+const replayLifetime = 24 * time.Hour
+
+// replayCache holds the answers to an agent's purchases by Idempotency-Key. It is read and written under the account's
+// lock together with the purchase itself, so of two calls with one key at the same time exactly one buys.
+type replayCache struct {
+	answers map[string]*answer
+	order   []storedKey // by expiry
+}
+
+type storedKey struct {
+	key     string
+	expires time.Time
+}
+
+func (c *replayCache) find(key string, now time.Time) *answer {
+	c.forget(now, 0)
+	return c.answers[key]
+}
+
+// store keeps the answer under key. Beyond most answers (0: no limit) the oldest go.
+func (c *replayCache) store(key string, a *answer, now time.Time, most int) {
+	if c.answers == nil {
+		c.answers = make(map[string]*answer)
+	}
+	c.answers[key] = a
+	c.order = append(c.order, storedKey{key, now.Add(replayLifetime)})
+	c.forget(now, most)
+}
+
+func (c *replayCache) forget(now time.Time, most int) {
+	n := 0
+	for n < len(c.order) && (!now.Before(c.order[n].expires) || most > 0 && len(c.order)-n > most) {
+		delete(c.answers, c.order[n].key)
+		n++
+	}
+	if n == len(c.order) {
+		c.order = c.order[:0]
+	} else {
+		c.order = c.order[n:]
+	}
+}

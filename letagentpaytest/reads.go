@@ -1,0 +1,75 @@
+package letagentpaytest
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/internal/api"
+)
+
+const (
+	defaultPage = 20
+	largestPage = 100
+)
+
+type listQuery struct {
+	status        string
+	limit, offset int
+}
+
+func parseList(query url.Values) (listQuery, *answer) {
+	var faults []fieldError
+	q := listQuery{
+		limit:  min(queryInt(query, "limit", defaultPage, &faults), largestPage),
+		offset: queryInt(query, "offset", 0, &faults),
+	}
+	if statuses := query["status"]; len(statuses) > 0 {
+		q.status = statuses[len(statuses)-1]
+	}
+	if len(faults) > 0 {
+		return q, invalid(faults...)
+	}
+	return q, nil
+}
+
+// list answers one page of the agent's requests, the newest first. Overdue ones are shown as they stand: only a read
+// of the request itself, the sweep and an approval look at the time.
+func (s *Server) list(c *call, q listQuery) *answer {
+	page := make([]api.RequestListItem, 0, min(q.limit, len(c.agent.order)))
+	skip := q.offset
+	for i := len(c.agent.order) - 1; i >= 0 && len(page) < q.limit; i-- {
+		r := c.agent.order[i]
+		if q.status != "" && string(r.status) != q.status {
+			continue
+		}
+		if skip > 0 {
+			skip--
+			continue
+		}
+		page = append(page, r.listItem())
+	}
+	return jsonAnswer(http.StatusOK, api.RequestList{Requests: page, Total: len(page), Limit: q.limit, Offset: q.offset})
+}
+
+// read answers one request, which expires here when it is overdue.
+func (s *Server) read(c *call, id string) *answer {
+	r := c.agent.requests[id]
+	if r == nil {
+		return errorAnswer(http.StatusNotFound, "Request not found")
+	}
+	if r.overdue(c.now) {
+		c.agent.leavePending(r, letagentpay.StatusExpired, c.now)
+	}
+	return jsonAnswer(http.StatusOK, r.detail())
+}
+
+func (s *Server) budget(c *call) *answer { return jsonAnswer(http.StatusOK, c.agent.budgetResult()) }
+
+func (s *Server) policy(c *call) *answer {
+	return jsonAnswer(http.StatusOK, api.PolicyDocument{Policy: c.agent.rawPolicy()})
+}
+
+func (s *Server) categories(c *call) *answer {
+	return jsonAnswer(http.StatusOK, api.CategoryList{Categories: c.agent.account.listed})
+}

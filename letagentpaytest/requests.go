@@ -1,0 +1,86 @@
+package letagentpaytest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/money"
+	"github.com/letagentpay/letagentpay-go/policy"
+)
+
+// Request is a purchase request, or an x402 authorisation, as the server holds it: more than an agent gets to see.
+// What was not given is zero.
+type Request struct {
+	RequestID        string             `json:"request_id"`
+	Agent            string             `json:"agent"` // the name of the agent
+	Status           letagentpay.Status `json:"status"`
+	Amount           money.Amount       `json:"amount"`        // rounded to cents, as the service stores it
+	ActualAmount     money.Amount       `json:"actual_amount"` // what was really paid, by a confirmation or report; else zero
+	Currency         string             `json:"currency"`
+	Category         string             `json:"category"`                    // as resolved
+	OriginalCategory string             `json:"original_category,omitempty"` // as sent, when that was an alias or unknown
+	MerchantName     string             `json:"merchant_name,omitempty"`
+	Description      string             `json:"description,omitempty"`
+	AgentComment     string             `json:"agent_comment,omitempty"`
+	IdempotencyKey   string             `json:"idempotency_key,omitempty"`
+	ReceiptURL       string             `json:"receipt_url,omitempty"`
+	TxHash           string             `json:"tx_hash,omitempty"` // the transaction that an x402 report named
+	Checks           []policy.Check     `json:"checks"`            // what the decision was based on
+	CreatedAt        time.Time          `json:"created_at"`
+	ReviewedAt       time.Time          `json:"reviewed_at,omitzero"` // zero while pending, and when expired
+	ExpiresAt        time.Time          `json:"expires_at"`           // of a purchase that was never pending: when it was decided
+}
+
+// snapshot copies r. The account is locked.
+func (r *request) snapshot() Request {
+	return Request{
+		RequestID: r.id, Agent: r.agent.name, Status: r.status, Amount: r.amount, ActualAmount: r.actual,
+		Currency: r.currency, Category: r.category, OriginalCategory: deref(r.original), MerchantName: deref(r.merchant),
+		Description: deref(r.description), AgentComment: deref(r.comment), IdempotencyKey: r.key,
+		ReceiptURL: deref(r.receipt), TxHash: r.txHash, Checks: slices.Clone(r.checks),
+		CreatedAt: r.created, ReviewedAt: r.reviewed, ExpiresAt: r.expires,
+	}
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// Requests returns the requests of all agents, the oldest first.
+func (s *Server) Requests() []Request {
+	type numbered struct {
+		sequence uint64
+		request  Request
+	}
+	var all []numbered
+	w := s.world.Load()
+	for _, a := range w.directory().agents {
+		w.locked(a.account, func(time.Time) {
+			for _, r := range a.order {
+				all = append(all, numbered{r.sequence, r.snapshot()})
+			}
+		})
+	}
+	slices.SortFunc(all, func(a, b numbered) int {
+		if a.sequence < b.sequence {
+			return -1
+		}
+		return 1
+	})
+	requests := make([]Request, len(all))
+	for i, n := range all {
+		requests[i] = n.request
+	}
+	return requests
+}
+
+// Request returns the request with an id, whichever agent made it.
+func (s *Server) Request(id string) (Request, bool) {
+	var snapshot Request
+	found := s.world.Load().find(id, func(r *request, _ time.Time) { snapshot = r.snapshot() })
+	return snapshot, found
+}

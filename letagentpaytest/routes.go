@@ -1,0 +1,89 @@
+package letagentpaytest
+
+import (
+	"net/http"
+	"strings"
+)
+
+// Op names an operation of the service, for [Fault] and [Call].
+type Op string
+
+// The operations of the Agent API and of the x402 API beside it.
+const (
+	OpPurchase           Op = "purchase"             // POST /requests
+	OpConfirm            Op = "confirm"              // POST /requests/{id}/confirm
+	OpRequest            Op = "request"              // GET /requests/{id}
+	OpRequests           Op = "requests"             // GET /requests
+	OpBudget             Op = "budget"               // GET /budget
+	OpPolicy             Op = "policy"               // GET /policy
+	OpCategories         Op = "categories"           // GET /categories
+	OpX402Authorize      Op = "x402_authorize"       // POST /x402/authorize
+	OpX402Report         Op = "x402_report"          // POST /x402/report
+	OpX402Budget         Op = "x402_budget"          // GET /x402/budget
+	OpX402RegisterWallet Op = "x402_register_wallet" // POST /x402/wallets
+	OpX402Wallets        Op = "x402_wallets"         // GET /x402/wallets
+)
+
+var operations = []Op{
+	OpPurchase, OpConfirm, OpRequest, OpRequests, OpBudget, OpPolicy, OpCategories,
+	OpX402Authorize, OpX402Report, OpX402Budget, OpX402RegisterWallet, OpX402Wallets,
+}
+
+// routes lists the operations by path below /api/v1; {id} stands for one segment.
+var routes = map[string]map[string]Op{
+	"/agent-api/requests":              {http.MethodPost: OpPurchase, http.MethodGet: OpRequests},
+	"/agent-api/requests/{id}":         {http.MethodGet: OpRequest},
+	"/agent-api/requests/{id}/confirm": {http.MethodPost: OpConfirm},
+	"/agent-api/budget":                {http.MethodGet: OpBudget},
+	"/agent-api/policy":                {http.MethodGet: OpPolicy},
+	"/agent-api/categories":            {http.MethodGet: OpCategories},
+	"/x402/authorize":                  {http.MethodPost: OpX402Authorize},
+	"/x402/report":                     {http.MethodPost: OpX402Report},
+	"/x402/budget":                     {http.MethodGet: OpX402Budget},
+	"/x402/wallets":                    {http.MethodPost: OpX402RegisterWallet, http.MethodGet: OpX402Wallets},
+}
+
+// route finds the operation of a request, and the id in its path. Where there is none, the refusal says why.
+func route(r *http.Request) (op Op, id string, refusal *answer) {
+	methods, id := lookUp(r.URL.Path)
+	if methods == nil {
+		if trimmed, ok := strings.CutSuffix(r.URL.Path, "/"); ok {
+			if methods, _ := lookUp(trimmed); methods != nil {
+				target := *r.URL
+				target.Path, target.RawPath = trimmed, ""
+				return "", "", &answer{
+					status: http.StatusTemporaryRedirect,
+					header: http.Header{"Location": {target.RequestURI()}},
+				}
+			}
+		}
+		return "", "", errorAnswer(http.StatusNotFound, "Not Found")
+	}
+	op, ok := methods[r.Method]
+	if !ok {
+		refusal := errorAnswer(http.StatusMethodNotAllowed, "Method Not Allowed")
+		allowed := http.MethodGet
+		if _, ok := methods[http.MethodGet]; !ok {
+			allowed = http.MethodPost
+		}
+		refusal.header = http.Header{"Allow": {allowed}}
+		return "", "", refusal
+	}
+	return op, id, nil
+}
+
+func lookUp(path string) (methods map[string]Op, id string) {
+	path, ok := strings.CutPrefix(path, apiPrefix)
+	if !ok {
+		return nil, ""
+	}
+	const requests = "/agent-api/requests/"
+	if rest, ok := strings.CutPrefix(path, requests); ok {
+		id, _, _ = strings.Cut(rest, "/")
+		if id == "" {
+			return nil, ""
+		}
+		path = requests + "{id}" + rest[len(id):]
+	}
+	return routes[path], id
+}

@@ -1,0 +1,408 @@
+package letagentpaytest
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/internal/api"
+)
+
+// TB is the part of [testing.TB] that a server needs.
+type TB interface {
+	Helper()
+	Cleanup(func())
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// memoryHost is where an in-memory server seems to be. No name ends in .test.
+const memoryHost = "https://letagentpay.test"
+
+const (
+	apiPrefix   = "/api/v1"
+	agentPrefix = apiPrefix + "/agent-api"
+)
+
+// Server is a LetAgentPay service for tests: one owner's account with its agents, or several. All methods are safe for
+// concurrent use.
+type Server struct {
+	// URL is the base URL of the Agent API, for [letagentpay.WithBaseURL]. It ends in /api/v1/agent-api.
+	URL string
+	// Token is the token of the main agent.
+	Token string
+
+	tb       TB
+	options  *config
+	ids      *idSource
+	sequence atomic.Uint64
+	world    atomic.Pointer[world]
+	faults   faultList
+	calls    callLog
+	human    atomic.Pointer[func(Request) Verdict]
+
+	life      context.Context // ends with the server
+	end       context.CancelFunc
+	memory    bool
+	listener  *http.Server
+	served    chan struct{} // closed when the listener has ended
+	handlers  gate
+	transport http.RoundTripper
+	closing   sync.Once
+}
+
+// world is everything a scenario sets up; applying another replaces it whole.
+type world struct {
+	clock    *clock
+	accounts map[string]*account
+	agents   atomic.Pointer[directory] // replaced, not changed, so that calls read it without a lock
+
+	mu       sync.Mutex
+	rates    map[string]decimal
+	txHashes map[string]bool
+}
+
+// directory finds agents.
+type directory struct {
+	agents  []*agent // the main one first
+	byName  map[string]*agent
+	byToken map[string]*agent
+}
+
+func (w *world) directory() *directory { return w.agents.Load() }
+
+// addAgent adds an agent with a fresh token, or with the given one.
+func (w *world) addAgent(name, token string, config AgentConfig, ids *idSource) (*agent, error) {
+	acc := w.accounts[cmp.Or(config.Account, mainName)]
+	if acc == nil {
+		return nil, fmt.Errorf("agent %q: no account is named %q", name, config.Account)
+	}
+	if token == "" {
+		token = ids.token()
+	}
+	a := &agent{
+		account: acc, name: name, id: ids.uuid(), token: token,
+		counters: map[string]*counters{}, requests: map[string]*request{},
+	}
+	if err := a.apply(config); err != nil {
+		return nil, fmt.Errorf("agent %q: %w", name, err)
+	}
+	if !w.list(a) {
+		return nil, fmt.Errorf("agent %q: the name is taken or empty", name)
+	}
+	acc.mu.Lock() // apart from w.mu: calls hold an account's lock when they take that
+	defer acc.mu.Unlock()
+	acc.agents = append(acc.agents, a)
+	return a, nil
+}
+
+// list makes an agent known, unless its name is taken or empty.
+func (w *world) list(a *agent) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	known := w.directory()
+	if known.byName[a.name] != nil || a.name == "" {
+		return false
+	}
+	extended := &directory{append(slices.Clone(known.agents), a), maps.Clone(known.byName), maps.Clone(known.byToken)}
+	extended.byName[a.name], extended.byToken[a.token] = a, a
+	w.agents.Store(extended)
+	return true
+}
+
+// claim takes a transaction hash, which closes one authorisation only, and reports whether it was free.
+func (w *world) claim(txHash string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.txHashes[txHash] {
+		return false
+	}
+	w.txHashes[txHash] = true
+	return true
+}
+
+// NewServer starts a server that is closed when the test ends. A wrong option fails the test.
+func NewServer(t TB, options ...Option) *Server {
+	t.Helper()
+	s, err := start(t, options)
+	if err != nil {
+		t.Fatalf("%v", err)
+		return nil
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// Start starts a server outside a test, for programs and examples. The caller closes it.
+func Start(options ...Option) (*Server, error) { return start(nil, options) }
+
+func start(t TB, options []Option) (*Server, error) {
+	c, err := newConfig(options)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{tb: t, options: c, ids: &idSource{seed: c.seed}, memory: c.memory}
+	s.calls.limit = c.history
+	s.life, s.end = context.WithCancel(context.Background())
+	if err := s.reset(c.scenario, true); err != nil {
+		s.end()
+		return nil, err
+	}
+	if s.memory {
+		s.URL = memoryHost + agentPrefix
+		s.transport = memoryTransport{s}
+		return s, nil
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		s.end()
+		return nil, fmt.Errorf("letagentpaytest: %w", err)
+	}
+	s.URL = "http://" + listener.Addr().String() + agentPrefix
+	s.transport = &http.Transport{MaxIdleConnsPerHost: 64}
+	s.listener = &http.Server{
+		Handler:     s.gated(s.Handler()),
+		BaseContext: func(net.Listener) context.Context { return s.life },
+		ErrorLog:    log.New(io.Discard, "", 0), // dropped connections are what a test asked for
+	}
+	s.served = make(chan struct{})
+	go func() {
+		defer close(s.served)
+		_ = s.listener.Serve(listener) // returns when the server is closed
+	}()
+	return s, nil
+}
+
+// Close stops the server, cuts off the calls in flight and waits until they have ended. Closing again does nothing.
+func (s *Server) Close() {
+	s.closing.Do(func() {
+		s.end()
+		if s.memory {
+			return
+		}
+		s.transport.(*http.Transport).CloseIdleConnections()
+		_ = s.listener.Close()
+		<-s.served
+		s.handlers.close()
+	})
+}
+
+// gate counts handlers, so that none outlives the server.
+type gate struct {
+	mu     sync.Mutex
+	inside int
+	closed chan struct{} // set when closing; closed when the last has left
+}
+
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed != nil {
+		return false
+	}
+	g.inside++
+	return true
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.inside--; g.inside == 0 && g.closed != nil {
+		close(g.closed)
+	}
+}
+
+func (g *gate) close() {
+	g.mu.Lock()
+	g.closed = make(chan struct{})
+	if g.inside == 0 {
+		close(g.closed)
+	}
+	g.mu.Unlock()
+	<-g.closed
+}
+
+func (s *Server) gated(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.handlers.enter() {
+			panic(http.ErrAbortHandler)
+		}
+		defer s.handlers.leave()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// HTTPClient returns an HTTP client that reaches the server, for [letagentpay.WithHTTPClient]. An in-memory server is
+// reached by this client only.
+func (s *Server) HTTPClient() *http.Client { return &http.Client{Transport: s.transport} }
+
+// Client returns a client of the main agent. The options come after the ones that connect it.
+func (s *Server) Client(options ...letagentpay.Option) *letagentpay.Client {
+	s.helper()
+	return s.client(s.Token, options)
+}
+
+func (s *Server) client(token string, options []letagentpay.Option) *letagentpay.Client {
+	s.helper()
+	client, err := letagentpay.New(append([]letagentpay.Option{
+		letagentpay.WithToken(token), letagentpay.WithBaseURL(s.URL), letagentpay.WithHTTPClient(s.HTTPClient()),
+	}, options...)...)
+	if err != nil {
+		s.fatalf("letagentpaytest: client: %v", err)
+	}
+	return client
+}
+
+// fatalf ends the test, or panics where there is none: the caller asked for something that cannot be.
+func (s *Server) fatalf(format string, args ...any) {
+	if s.tb == nil {
+		panic(fmt.Sprintf(format, args...))
+	}
+	s.tb.Helper()
+	s.tb.Fatalf(format, args...)
+}
+
+func (s *Server) helper() {
+	if s.tb != nil {
+		s.tb.Helper()
+	}
+}
+
+// call is one request to the server while it is carried out.
+type call struct {
+	world  *world
+	agent  *agent
+	now    time.Time
+	header http.Header
+	query  url.Values
+	body   payload
+
+	pending *request // set when a purchase became pending
+}
+
+// answer is a response before it is sent. It is not changed once made, so that a replay can repeat it.
+type answer struct {
+	status int
+	header http.Header // beyond the usual ones
+	body   []byte
+}
+
+func jsonAnswer(status int, value any) *answer {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		panic("letagentpaytest: encoding an answer: " + err.Error())
+	}
+	return &answer{status: status, body: bytes.TrimSuffix(body.Bytes(), []byte("\n"))}
+}
+
+func errorAnswer(status int, detail string) *answer {
+	return jsonAnswer(status, api.Error{Detail: detail})
+}
+
+// handle carries out one request and returns its answer.
+func (s *Server) handle(op Op, id string, r *http.Request, body []byte) *answer {
+	c := &call{world: s.world.Load(), header: r.Header}
+	if r.URL.RawQuery != "" {
+		c.query, _ = url.ParseQuery(r.URL.RawQuery) // what cannot be read is left out
+	}
+	if r.Method == http.MethodPost {
+		var refusal *answer
+		if c.body, refusal = parsePayload(r.Header, body); refusal != nil {
+			return refusal // even before authentication
+		}
+	}
+	// What a body says is checked without the lock, and reported after authentication.
+	work, refusal := s.prepare(op, id, c)
+	reply := s.locked(c, work, refusal)
+	if c.pending != nil {
+		s.askHuman(c)
+	}
+	return reply
+}
+
+// locked authenticates the call and does its work under the account's lock.
+func (s *Server) locked(c *call, work func() *answer, refusal *answer) *answer {
+	token, ok := strings.CutPrefix(c.header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return errorAnswer(http.StatusUnauthorized, "Missing bearer token")
+	}
+	c.agent = c.world.directory().byToken[token]
+	if c.agent == nil {
+		return errorAnswer(http.StatusUnauthorized, "Invalid agent token")
+	}
+	acc := c.agent.account
+	acc.mu.Lock()
+	defer acc.mu.Unlock()
+	c.now = c.world.clock.now()
+	acc.catchUp(c.now)
+	switch {
+	case acc.config.Blocked:
+		return errorAnswer(http.StatusForbidden, "Account is blocked")
+	case acc.config.AllAgentsPaused:
+		return errorAnswer(http.StatusForbidden, "All agents are paused by account owner")
+	case c.agent.config.Status == AgentArchived:
+		return errorAnswer(http.StatusForbidden, "Agent is archived")
+	case c.agent.config.Status != AgentActive:
+		return errorAnswer(http.StatusForbidden, "Agent is paused")
+	case refusal != nil:
+		return refusal
+	}
+	return work()
+}
+
+// prepare checks a call's body or query and returns the work to do, or the refusal to give in its place.
+func (s *Server) prepare(op Op, id string, c *call) (work func() *answer, refusal *answer) {
+	switch op {
+	case OpPurchase:
+		b, refusal := parsePurchase(c.body)
+		return func() *answer { return s.purchase(c, b) }, refusal
+	case OpConfirm:
+		b, refusal := parseConfirm(c.body)
+		return func() *answer { return s.confirm(c, id, b) }, refusal
+	case OpRequests:
+		q, refusal := parseList(c.query)
+		return func() *answer { return s.list(c, q) }, refusal
+	case OpRequest:
+		return func() *answer { return s.read(c, id) }, nil
+	case OpBudget:
+		return func() *answer { return s.budget(c) }, nil
+	case OpPolicy:
+		return func() *answer { return s.policy(c) }, nil
+	case OpCategories:
+		return func() *answer { return s.categories(c) }, nil
+	case OpX402Authorize:
+		b, refusal := parseAuthorize(c.body)
+		return func() *answer { return s.authorize(c, b) }, refusal
+	case OpX402Report:
+		b, refusal := parseReport(c.body)
+		return func() *answer { return s.report(c, b) }, refusal
+	case OpX402Budget:
+		return func() *answer { return s.readX402Budget(c) }, nil
+	case OpX402RegisterWallet:
+		b, refusal := parseWallet(c.body)
+		return func() *answer { return s.registerWallet(c, b) }, refusal
+	case OpX402Wallets:
+		return func() *answer { return s.listWallets(c) }, nil
+	}
+	panic("letagentpaytest: no such operation: " + string(op))
+}
+
+// errClosed is what an in-memory call meets after Close.
+var errClosed = errors.New("letagentpaytest: the server is closed")

@@ -1,0 +1,334 @@
+package letagentpaytest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/letagentpay/letagentpay-go/internal/api"
+	"github.com/letagentpay/letagentpay-go/money"
+)
+
+// payload is a request's body after the syntax check, which comes before everything else, authentication included.
+type payload struct {
+	absent bool                       // no body, or null
+	fields map[string]json.RawMessage // nil when the body is something else than an object
+}
+
+// parsePayload checks the syntax of a body. The answer, when there is one, refuses the call.
+func parsePayload(header http.Header, body []byte) (payload, *answer) {
+	if len(body) == 0 {
+		return payload{absent: true}, nil
+	}
+	if contentType := header.Get("Content-Type"); contentType != "" && !isJSON(contentType) {
+		return payload{}, nil
+	}
+	body = bytes.TrimPrefix(body, []byte("\ufeff"))
+	if !utf8.Valid(body) {
+		return payload{}, errorAnswer(http.StatusBadRequest, "There was an error parsing the body")
+	}
+	var parsed payload
+	target := any(&parsed.fields)
+	if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' {
+		target = new(json.RawMessage)
+		parsed.absent = string(bytes.TrimSpace(body)) == "null"
+	}
+	if err := json.Unmarshal(body, target); err != nil {
+		position := len(body)
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			position = int(syntax.Offset)
+		}
+		return payload{}, invalid(newFieldError([]any{"body", position}, "json_invalid", "JSON decode error", struct{}{},
+			map[string]any{"error": err.Error()}))
+	}
+	return parsed, nil
+}
+
+func isJSON(contentType string) bool {
+	mediaType, _, _ := strings.Cut(contentType, ";")
+	kind, subtype, _ := strings.Cut(strings.ToLower(strings.TrimSpace(mediaType)), "/")
+	return kind == "application" && (subtype == "json" || strings.HasSuffix(subtype, "+json"))
+}
+
+// fieldError is one wrong field, as a 422 reports it.
+type fieldError struct {
+	api.ValidationErrorItem
+	Context map[string]any `json:"ctx,omitempty"`
+}
+
+func newFieldError(loc []any, kind, msg string, input any, context map[string]any) fieldError {
+	return fieldError{api.ValidationErrorItem{Type: kind, Loc: loc, Msg: msg, Input: &input}, context}
+}
+
+func invalid(faults ...fieldError) *answer {
+	return jsonAnswer(http.StatusUnprocessableEntity, struct {
+		Detail []fieldError `json:"detail"`
+	}{faults})
+}
+
+// form reads the fields of an object and collects what is wrong with them, in the order they are read.
+type form struct {
+	fields map[string]json.RawMessage
+	path   []any
+	faults *[]fieldError
+}
+
+// newForm returns the form of a body. One that is no object at all is the only fault of its form.
+func newForm(body payload) form {
+	f := form{fields: body.fields, path: []any{"body"}, faults: new([]fieldError)}
+	switch {
+	case body.absent:
+		*f.faults = append(*f.faults, newFieldError(f.path, "missing", "Field required", nil, nil))
+	case body.fields == nil:
+		*f.faults = append(*f.faults, notAnObject(f.path))
+	}
+	return f
+}
+
+func notAnObject(path []any) fieldError {
+	return newFieldError(path, "model_attributes_type",
+		"Input should be a valid dictionary or object to extract fields from", nil, nil)
+}
+
+// broken reports that there is no object to read fields from.
+func (f form) broken() bool { return f.fields == nil }
+
+// refusal returns the 422 for what was found wrong, or nil.
+func (f form) refusal() *answer {
+	if len(*f.faults) == 0 {
+		return nil
+	}
+	return invalid(*f.faults...)
+}
+
+func (f form) fault(name, kind, msg string, context map[string]any) {
+	loc := append(slices.Clip(slices.Clone(f.path)), name)
+	var input any = f.fields
+	if raw, ok := f.fields[name]; ok {
+		input = raw
+	}
+	*f.faults = append(*f.faults, newFieldError(loc, kind, msg, input, context))
+}
+
+// optional returns the raw value of a field that may be missing or null.
+func (f form) optional(name string) (json.RawMessage, bool) {
+	raw, ok := f.fields[name]
+	return raw, ok && string(raw) != "null"
+}
+
+// required returns the raw value of a field and reports a missing one.
+func (f form) required(name string) (json.RawMessage, bool) {
+	raw, ok := f.fields[name]
+	if !ok {
+		f.fault(name, "missing", "Field required", nil)
+	}
+	return raw, ok
+}
+
+// object returns the form of a required nested object.
+func (f form) object(name string) (form, bool) {
+	raw, ok := f.required(name)
+	if !ok {
+		return form{}, false
+	}
+	inner := form{path: append(slices.Clip(slices.Clone(f.path)), name), faults: f.faults}
+	if raw[0] != '{' || json.Unmarshal(raw, &inner.fields) != nil {
+		*f.faults = append(*f.faults, notAnObject(inner.path))
+		return form{}, false
+	}
+	return inner, true
+}
+
+// textRule is what the service demands of a string, lengths in characters.
+type textRule struct {
+	least, most int
+	pattern     *regexp.Regexp
+	convert     func(string) (string, error) // checks and normalises
+}
+
+// text checks the string in raw against rule.
+func (f form) text(name string, raw json.RawMessage, rule textRule) (string, bool) {
+	var value string
+	if raw[0] != '"' || json.Unmarshal(raw, &value) != nil {
+		f.fault(name, "string_type", "Input should be a valid string", nil)
+		return "", false
+	}
+	switch length := utf8.RuneCountInString(value); {
+	case length > rule.most:
+		f.fault(name, "string_too_long", "String should have at most "+plural(rule.most, "character"),
+			map[string]any{"max_length": rule.most})
+		return "", false
+	case length < rule.least:
+		f.fault(name, "string_too_short", "String should have at least "+plural(rule.least, "character"),
+			map[string]any{"min_length": rule.least})
+		return "", false
+	case rule.pattern != nil && !rule.pattern.MatchString(value):
+		f.fault(name, "string_pattern_mismatch", "String should match pattern '"+rule.pattern.String()+"'",
+			map[string]any{"pattern": rule.pattern.String()})
+		return "", false
+	}
+	if strings.ContainsRune(value, 0) { // the service's database cannot store it
+		f.valueError(name, errors.New("NUL characters are not allowed"))
+		return "", false
+	}
+	if rule.convert != nil {
+		converted, err := rule.convert(value)
+		if err != nil {
+			f.valueError(name, err)
+			return "", false
+		}
+		value = converted
+	}
+	return value, true
+}
+
+func (f form) requiredText(name string, rule textRule) string {
+	raw, ok := f.required(name)
+	if !ok {
+		return ""
+	}
+	value, _ := f.text(name, raw, rule)
+	return value
+}
+
+// optionalText returns nil for a field that is missing, null or wrong.
+func (f form) optionalText(name string, rule textRule) *string {
+	raw, ok := f.optional(name)
+	if !ok {
+		return nil
+	}
+	value, ok := f.text(name, raw, rule)
+	if !ok {
+		return nil
+	}
+	return &value
+}
+
+func (f form) valueError(name string, err error) {
+	f.fault(name, "value_error", "Value error, "+err.Error(), map[string]any{"error": struct{}{}})
+}
+
+// positive checks that raw is a number or a numeric string above zero and, when most is above zero, at most that.
+func (f form) positive(name string, raw json.RawMessage, most money.Amount) (decimal, bool) {
+	text, isNumber := numberText(raw)
+	if !isNumber {
+		f.fault(name, "decimal_type", "Decimal input should be an integer, float, string or Decimal object", nil)
+		return decimal{}, false
+	}
+	value, finite, ok := parseDecimal(text)
+	switch {
+	case !ok:
+		f.fault(name, "decimal_parsing", "Input should be a valid decimal", nil)
+	case !finite:
+		f.fault(name, "finite_number", "Input should be a finite number", nil)
+	case most.Sign() > 0 && value.cmp(most) > 0:
+		limit := json.RawMessage(strings.TrimSuffix(most.String(), ".00"))
+		f.fault(name, "less_than_equal", "Input should be less than or equal to "+string(limit), map[string]any{"le": limit})
+	case value.cmp(money.Amount{}) <= 0:
+		f.fault(name, "greater_than", "Input should be greater than 0", map[string]any{"gt": 0})
+	default:
+		return value, true
+	}
+	return decimal{}, false
+}
+
+// numberText returns the digits of a JSON number or string. A number with a point or an exponent goes through a float,
+// as it does in the service: what counts is the shortest decimal that reads back as the same float.
+func numberText(raw json.RawMessage) (string, bool) {
+	switch c := raw[0]; {
+	case c == '"':
+		var text string
+		err := json.Unmarshal(raw, &text)
+		return text, err == nil
+	case c == '-' || c >= '0' && c <= '9':
+		if !bytes.ContainsAny(raw, ".eE") {
+			return string(raw), true
+		}
+		value, _ := strconv.ParseFloat(string(raw), 64) // out of range: an infinity, which is reported as such
+		return strconv.FormatFloat(value, 'g', -1, 64), true
+	}
+	return "", false
+}
+
+// flag reads a required boolean in any of the forms the service accepts.
+func (f form) flag(name string) bool {
+	raw, ok := f.required(name)
+	if !ok {
+		return false
+	}
+	unclear := func() bool {
+		f.fault(name, "bool_parsing", "Input should be a valid boolean, unable to interpret input", nil)
+		return false
+	}
+	switch c := raw[0]; {
+	case c == 't', c == 'f':
+		return c == 't'
+	case c == '"':
+		var text string
+		_ = json.Unmarshal(raw, &text) // the syntax was checked
+		switch strings.ToLower(text) {
+		case "1", "on", "t", "true", "y", "yes":
+			return true
+		case "0", "off", "f", "false", "n", "no":
+			return false
+		}
+		return unclear()
+	case c == '-' || c >= '0' && c <= '9':
+		switch value, _ := strconv.ParseFloat(string(raw), 64); {
+		case value == 0, value == 1:
+			return value == 1
+		case value == math.Trunc(value) && !math.IsInf(value, 0):
+			return unclear()
+		}
+	}
+	f.fault(name, "bool_type", "Input should be a valid boolean", nil)
+	return false
+}
+
+// queryInt reads an optional whole number of the query, at least 0. The last of several counts.
+func queryInt(query url.Values, name string, otherwise int, faults *[]fieldError) int {
+	values := query[name]
+	if len(values) == 0 {
+		return otherwise
+	}
+	text := values[len(values)-1]
+	report := func(kind, msg string, context map[string]any) int {
+		*faults = append(*faults, newFieldError([]any{"query", name}, kind, msg, text, context))
+		return otherwise
+	}
+	digits := strings.ReplaceAll(trimSpace(text), "_", "")
+	if whole, zeros, ok := strings.Cut(digits, "."); ok && strings.Trim(zeros, "0") == "" {
+		digits = whole
+	}
+	value, err := strconv.Atoi(digits)
+	switch {
+	case errors.Is(err, strconv.ErrRange) && digits[0] != '-':
+		return math.MaxInt // nothing is that far
+	case err != nil && !errors.Is(err, strconv.ErrRange):
+		return report("int_parsing", "Input should be a valid integer, unable to parse string as an integer", nil)
+	case value < 0: // where the service fails with a 500
+		return report("greater_than_equal", "Input should be greater than or equal to 0", map[string]any{"ge": 0})
+	}
+	return value
+}
+
+func trimSpace(s string) string {
+	return strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f })
+}
+
+func plural(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return strconv.Itoa(n) + " " + noun
+}
