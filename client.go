@@ -1,0 +1,235 @@
+package letagentpay
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Version is the version of this SDK, as its User-Agent header tells the service.
+const Version = "0.1.0"
+
+// DefaultBaseURL is the address of the service's Agent API, used unless [WithBaseURL] or LETAGENTPAY_BASE_URL names
+// another.
+const DefaultBaseURL = "https://letagentpay.com/api/v1/agent-api"
+
+// The environment variables that [New] reads where no option says otherwise.
+const (
+	EnvToken   = "LETAGENTPAY_TOKEN"
+	EnvBaseURL = "LETAGENTPAY_BASE_URL"
+)
+
+const (
+	defaultMaxRetries     = 4
+	defaultAttemptTimeout = time.Minute // generous: giving up early means not knowing
+)
+
+// Client talks to the LetAgentPay service on behalf of one agent. Make one with [New]. It is safe for concurrent use,
+// and one per agent is best: its calls know of each other and never overlap where the service could not tell them
+// apart.
+type Client struct {
+	transport *transport
+	identity  string // of service and agent, to tell this agent's keys and requests from another's
+}
+
+// inFlight holds what must not overlap in this process, whichever client it goes through: posts under one key,
+// confirmations of one request, and runs under one request.
+var inFlight keyedLock
+
+// Option configures a [Client]; see [New].
+type Option func(*config) error
+
+type config struct {
+	token        string
+	baseURL      string
+	httpClient   *http.Client
+	maxRetries   int
+	logger       *slog.Logger
+	appInfo      string
+	insecureHTTP bool
+	tokenField   string // what to call the token and the base URL in an error: the option or the variable
+	baseURLField string
+}
+
+// New returns a client for the agent that the token belongs to.
+//
+// The token comes from [WithToken], else from the environment variable LETAGENTPAY_TOKEN; the base URL from
+// [WithBaseURL], else from LETAGENTPAY_BASE_URL, else it is [DefaultBaseURL]. Nothing is sent. A bad or missing value
+// is a [*ParamError] that names it.
+func New(opts ...Option) (*Client, error) {
+	c := config{
+		token: os.Getenv(EnvToken), tokenField: EnvToken,
+		baseURL: os.Getenv(EnvBaseURL), baseURLField: EnvBaseURL,
+		maxRetries: defaultMaxRetries,
+	}
+	for i, option := range opts {
+		if option == nil {
+			return nil, paramError("Option", "", "option "+strconv.Itoa(i)+" is nil")
+		}
+		if err := option(&c); err != nil {
+			return nil, err
+		}
+	}
+	if c.token == "" {
+		return nil, paramError("WithToken", "", "want the agent's token, from WithToken or the environment variable "+EnvToken)
+	}
+	if reason := checkToken(c.token); reason != "" {
+		return nil, paramError(c.tokenField, "", reason)
+	}
+	if c.baseURL == "" {
+		c.baseURL, c.baseURLField = DefaultBaseURL, "DefaultBaseURL"
+	}
+	base, err := parseBaseURL(c.baseURLField, c.baseURL, c.insecureHTTP)
+	if err != nil {
+		return nil, err
+	}
+	digest := sha256.Sum256([]byte(c.token))
+	return &Client{transport: newTransport(&c, base), identity: base.String() + " " + hex.EncodeToString(digest[:]) + " "}, nil
+}
+
+// WithToken sets the agent's bearer token, "agt_…". It is kept where printing the client cannot reach it, and appears
+// in no error and no log line.
+func WithToken(token string) Option {
+	return func(c *config) error {
+		c.token, c.tokenField = token, "WithToken"
+		return nil
+	}
+}
+
+// WithBaseURL sets the address of the Agent API, for self-hosted services and test servers. It must be an https URL
+// with a host; plain http is accepted for loopback hosts, and for others with [WithInsecureHTTP]. The x402 API is
+// taken to be its sibling: the same address with /x402 in place of a final /agent-api.
+func WithBaseURL(baseURL string) Option {
+	return func(c *config) error {
+		if baseURL == "" {
+			return paramError("WithBaseURL", "", "want a URL; leave the option out for the default")
+		}
+		c.baseURL, c.baseURLField = baseURL, "WithBaseURL"
+		return nil
+	}
+}
+
+// WithHTTPClient sets the HTTP client that carries the calls; the default is a client of [http.DefaultTransport]. The
+// client is copied and its transport is used as it is. Its Timeout bounds each attempt; 0 means one minute. Keep it
+// generous: an attempt given up early leaves open whether it took effect. Redirects to other hosts are refused
+// whatever the client says.
+func WithHTTPClient(client *http.Client) Option {
+	return func(c *config) error {
+		if client == nil {
+			return paramError("WithHTTPClient", "", "want a client; leave the option out for the default")
+		}
+		c.httpClient = client
+		return nil
+	}
+}
+
+// WithMaxRetries sets how often a call is repeated after rate limits, server errors and broken connections; the
+// default is 4, and 0 turns repeating off. Purchases are repeated under one idempotency key, strictly one after
+// another. Confirmations are never repeated blindly, but only when the request shows that they did not take effect.
+func WithMaxRetries(n int) Option {
+	return func(c *config) error {
+		const most = 100
+		if n < 0 || n > most {
+			return paramError("WithMaxRetries", strconv.Itoa(n), "want 0 to "+strconv.Itoa(most))
+		}
+		c.maxRetries = n
+		return nil
+	}
+}
+
+// WithLogger sets the logger that is told of every attempt at debug level, and of what went wrong at warn level. Without
+// it nothing is logged. Neither tokens nor bodies are ever logged.
+func WithLogger(logger *slog.Logger) Option {
+	return func(c *config) error {
+		if logger == nil {
+			return paramError("WithLogger", "", "want a logger; leave the option out to log nothing")
+		}
+		c.logger = logger
+		return nil
+	}
+}
+
+// WithAppInfo adds the name and version of your agent, such as "my-agent/1.2", to the User-Agent header.
+func WithAppInfo(info string) Option {
+	return func(c *config) error {
+		if info == "" || len(info) > 200 || !printableASCII(info) || strings.TrimSpace(info) != info {
+			return paramError("WithAppInfo", info, "want 1 to 200 printable ASCII characters, such as my-agent/1.2")
+		}
+		c.appInfo = info
+		return nil
+	}
+}
+
+// WithInsecureHTTP accepts a plain http base URL for hosts other than loopback. The token then travels readable by
+// everyone on the way: use it only inside a network you trust.
+func WithInsecureHTTP() Option {
+	return func(c *config) error {
+		c.insecureHTTP = true
+		return nil
+	}
+}
+
+// BaseURL returns the address of the Agent API that the client talks to.
+func (c *Client) BaseURL() string { return c.transport.agentBase.String() }
+
+// String describes the client without its token.
+func (c *Client) String() string { return "letagentpay.Client(" + c.BaseURL() + ")" }
+
+// checkToken returns what is wrong with a token, without telling the token.
+func checkToken(token string) string {
+	const prefix = "agt_"
+	switch {
+	case !strings.HasPrefix(token, prefix) || len(token) == len(prefix):
+		return `want a token that begins with "agt_" and goes on`
+	case len(token) > 1024:
+		return "want a token of at most 1024 characters"
+	case !printableASCII(token) || strings.Contains(token, " "):
+		return "want a token without spaces, line ends and special characters; was it read from a file together with its final newline?"
+	}
+	return ""
+}
+
+func printableASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+func parseBaseURL(field, text string, insecure bool) (*url.URL, error) {
+	base, err := url.Parse(text)
+	if err != nil {
+		// The text is left out here and where it holds a user or a query: either may carry a secret.
+		return nil, paramError(field, "", "want a URL such as "+DefaultBaseURL)
+	}
+	switch {
+	case base.User != nil || base.RawQuery != "" || base.ForceQuery || base.Fragment != "":
+		return nil, paramError(field, "", "want a URL without user, query and fragment")
+	case base.Scheme != "https" && base.Scheme != "http":
+		return nil, paramError(field, text, "want a URL that begins with https://")
+	case base.Hostname() == "" || base.Opaque != "":
+		return nil, paramError(field, text, "want a URL with a host, such as "+DefaultBaseURL)
+	case base.Scheme == "http" && !insecure && !loopback(base.Hostname()):
+		return nil, paramError(field, text, "want https: plain http would show the token to the network; it is accepted for loopback hosts, and with WithInsecureHTTP")
+	}
+	base.Path, base.RawPath = strings.TrimRight(base.Path, "/"), strings.TrimRight(base.RawPath, "/")
+	return base, nil
+}
+
+func loopback(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

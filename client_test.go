@@ -1,0 +1,160 @@
+package letagentpay_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/letagentpay/letagentpay-go"
+)
+
+func TestNewRefusesBadValues(t *testing.T) {
+	token := letagentpay.WithToken(testToken)
+	for name, c := range map[string]struct {
+		opts  []letagentpay.Option
+		env   map[string]string
+		field string
+	}{
+		"no token":               {nil, nil, "WithToken"},
+		"empty token":            {[]letagentpay.Option{letagentpay.WithToken("")}, map[string]string{letagentpay.EnvToken: testToken}, "WithToken"},
+		"no prefix":              {[]letagentpay.Option{letagentpay.WithToken("secret-of-this-test")}, nil, "WithToken"},
+		"prefix only":            {[]letagentpay.Option{letagentpay.WithToken("agt_")}, nil, "WithToken"},
+		"final newline":          {[]letagentpay.Option{letagentpay.WithToken(testToken + "\n")}, nil, "WithToken"},
+		"space inside":           {[]letagentpay.Option{letagentpay.WithToken("agt_secret-of this-test")}, nil, "WithToken"},
+		"header injection":       {[]letagentpay.Option{letagentpay.WithToken("agt_secret-of-this-test\r\nX: y")}, nil, "WithToken"},
+		"not ASCII":              {[]letagentpay.Option{letagentpay.WithToken("agt_secret-of-this-tést")}, nil, "WithToken"},
+		"very long":              {[]letagentpay.Option{letagentpay.WithToken("agt_" + strings.Repeat("secret-of-this-test", 100))}, nil, "WithToken"},
+		"bad token in the env":   {nil, map[string]string{letagentpay.EnvToken: "secret-of-this-test"}, letagentpay.EnvToken},
+		"base without scheme":    {[]letagentpay.Option{token, letagentpay.WithBaseURL("letagentpay.com/api")}, nil, "WithBaseURL"},
+		"base without slashes":   {[]letagentpay.Option{token, letagentpay.WithBaseURL("https:letagentpay.com")}, nil, "WithBaseURL"},
+		"base without host":      {[]letagentpay.Option{token, letagentpay.WithBaseURL("https:///api")}, nil, "WithBaseURL"},
+		"base empty":             {[]letagentpay.Option{token, letagentpay.WithBaseURL("")}, nil, "WithBaseURL"},
+		"base other scheme":      {[]letagentpay.Option{token, letagentpay.WithBaseURL("ftp://letagentpay.com")}, nil, "WithBaseURL"},
+		"base no URL":            {[]letagentpay.Option{token, letagentpay.WithBaseURL("https://bad host/%zz")}, nil, "WithBaseURL"},
+		"base with a user":       {[]letagentpay.Option{token, letagentpay.WithBaseURL("https://user:secret-of-this-test@h/api")}, nil, "WithBaseURL"},
+		"base with a query":      {[]letagentpay.Option{token, letagentpay.WithBaseURL("https://h/api?token=secret-of-this-test")}, nil, "WithBaseURL"},
+		"base with a fragment":   {[]letagentpay.Option{token, letagentpay.WithBaseURL("https://h/api#secret-of-this-test")}, nil, "WithBaseURL"},
+		"plain http":             {[]letagentpay.Option{token, letagentpay.WithBaseURL("http://pay.example/api")}, nil, "WithBaseURL"},
+		"plain http, look-alike": {[]letagentpay.Option{token, letagentpay.WithBaseURL("http://localhost.example/api")}, nil, "WithBaseURL"},
+		"plain http, 0.0.0.0":    {[]letagentpay.Option{token, letagentpay.WithBaseURL("http://0.0.0.0/api")}, nil, "WithBaseURL"},
+		"bad base in the env":    {[]letagentpay.Option{token}, map[string]string{letagentpay.EnvBaseURL: "pay"}, letagentpay.EnvBaseURL},
+		"nil HTTP client":        {[]letagentpay.Option{token, letagentpay.WithHTTPClient(nil)}, nil, "WithHTTPClient"},
+		"nil logger":             {[]letagentpay.Option{token, letagentpay.WithLogger(nil)}, nil, "WithLogger"},
+		"negative retries":       {[]letagentpay.Option{token, letagentpay.WithMaxRetries(-1)}, nil, "WithMaxRetries"},
+		"too many retries":       {[]letagentpay.Option{token, letagentpay.WithMaxRetries(101)}, nil, "WithMaxRetries"},
+		"empty app info":         {[]letagentpay.Option{token, letagentpay.WithAppInfo("")}, nil, "WithAppInfo"},
+		"app info on two lines":  {[]letagentpay.Option{token, letagentpay.WithAppInfo("a\r\nX: y")}, nil, "WithAppInfo"},
+		"nil option":             {[]letagentpay.Option{token, nil}, nil, "Option"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(letagentpay.EnvToken, c.env[letagentpay.EnvToken])
+			t.Setenv(letagentpay.EnvBaseURL, c.env[letagentpay.EnvBaseURL])
+			client, err := letagentpay.New(c.opts...)
+			assert.Nil(t, client)
+			var param *letagentpay.ParamError
+			require.ErrorAs(t, err, &param)
+			require.ErrorIs(t, err, letagentpay.ErrInvalid)
+			assert.Equal(t, c.field, param.Field)
+			assert.NotEmpty(t, param.Reason)
+			assert.NotContains(t, fmt.Sprintf("%v %+v %#v", err, param, param), "secret-of", "a secret must not be told")
+		})
+	}
+}
+
+func TestNewAcceptsLoopbackAndSelfHosted(t *testing.T) {
+	for _, base := range []string{
+		"http://localhost:8000/api/v1/agent-api", "http://127.0.0.1:1/x", "http://127.8.9.1", "http://[::1]:80/", "http://api.localhost/", "http://LOCALHOST./",
+		"https://pay.internal/agent-api/",
+	} {
+		client, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL(base))
+		require.NoError(t, err, base)
+		assert.Equal(t, strings.TrimRight(base, "/"), client.BaseURL())
+	}
+	_, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL("http://pay.internal"), letagentpay.WithInsecureHTTP())
+	require.NoError(t, err)
+}
+
+func TestNewReadsTheEnvironment(t *testing.T) {
+	t.Setenv(letagentpay.EnvToken, testToken)
+	t.Setenv(letagentpay.EnvBaseURL, "")
+	client, err := letagentpay.New()
+	require.NoError(t, err)
+	assert.Equal(t, letagentpay.DefaultBaseURL, client.BaseURL())
+
+	t.Setenv(letagentpay.EnvBaseURL, "https://other.example/api")
+	client, err = letagentpay.New()
+	require.NoError(t, err)
+	assert.Equal(t, "https://other.example/api", client.BaseURL())
+
+	client, err = letagentpay.New(letagentpay.WithBaseURL(testBase))
+	require.NoError(t, err)
+	assert.Equal(t, testBase, client.BaseURL(), "an option outranks the environment")
+}
+
+func TestTokenCannotBePrinted(t *testing.T) {
+	s := newService(t).on("GET", "/budget", answer(401, `{"detail":"Invalid agent token `+testToken+`"}`))
+	var logged bytes.Buffer
+	client := s.client(letagentpay.WithLogger(slog.New(slog.NewJSONHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	_, err := client.Budget(t.Context())
+	require.ErrorIs(t, err, letagentpay.ErrUnauthorized)
+	assert.Equal(t, "Bearer "+testToken, s.recorded()[0].Header.Get("Authorization"))
+
+	holder := struct{ client letagentpay.Client }{*client}
+	var printed strings.Builder
+	for _, value := range []any{client, *client, holder, &holder, err} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			fmt.Fprintf(&printed, verb, value)
+		}
+		encoded, _ := json.Marshal(value)
+		printed.Write(encoded)
+		for _, handler := range []slog.Handler{slog.NewTextHandler(&printed, nil), slog.NewJSONHandler(&printed, nil)} {
+			slog.New(handler).Info("x", "value", value)
+		}
+	}
+	printed.Write(logged.Bytes())
+	assert.Contains(t, printed.String(), "[token]")
+	assert.NotContains(t, printed.String(), "secret-of")
+	assert.NotContains(t, printed.String(), fmt.Sprintf("%x", "secret-of"))
+	assert.NotEmpty(t, logged.String())
+}
+
+func TestUserAgentNamesSDKAndApp(t *testing.T) {
+	s := newService(t).on("GET", "/categories", answer(200, `{"categories":["other"]}`))
+	_, err := s.client(letagentpay.WithAppInfo("my-agent/1.2")).Categories(t.Context())
+	require.NoError(t, err)
+	header := s.recorded()[0].Header
+	assert.Regexp(t, `^letagentpay-go/\d+\.\d+\.\d+ \(go\S+; \w+\) my-agent/1\.2$`, header.Get("User-Agent"))
+	assert.Equal(t, "application/json", header.Get("Accept"))
+}
+
+func TestUsersHTTPClientIsLeftAsItIs(t *testing.T) {
+	s := newService(t).on("GET", "/categories", answer(200, `{"categories":["other"]}`))
+	own := &http.Client{Transport: s.mock}
+	client, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL(testBase), letagentpay.WithHTTPClient(own))
+	require.NoError(t, err)
+	_, err = client.Categories(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, http.RoundTripper(s.mock), own.Transport)
+	assert.Nil(t, own.CheckRedirect)
+	assert.Zero(t, own.Timeout)
+}
+
+func TestAmounts(t *testing.T) {
+	a, err := letagentpay.ParseAmount("49.9")
+	require.NoError(t, err)
+	assert.Equal(t, letagentpay.MustAmount("49.90"), a)
+	_, err = letagentpay.ParseAmount("-1")
+	var param *letagentpay.ParamError
+	require.ErrorAs(t, err, &param)
+	assert.Equal(t, "-1", param.Value)
+	assert.True(t, errors.Is(err, letagentpay.ErrInvalid))
+	assert.Contains(t, err.Error(), "49.99", "the error shows what is accepted")
+}

@@ -1,0 +1,365 @@
+package letagentpay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/letagentpay/letagentpay-go/money"
+)
+
+// Categories of failure, to be asked for with [errors.Is]. The structs in this file carry the details and are reached
+// with [errors.As].
+var (
+	// ErrInvalid: a value was refused, before anything was sent ([*ParamError]) or by the service (400, 422).
+	ErrInvalid = errors.New("letagentpay: invalid request")
+	// ErrUnauthorized: the token is missing, malformed or unknown (401).
+	ErrUnauthorized = errors.New("letagentpay: unauthorized")
+	// ErrForbidden: the account is blocked, or the agent is paused or archived (403).
+	ErrForbidden = errors.New("letagentpay: forbidden")
+	// ErrNotFound: no such request, or it belongs to another agent (404).
+	ErrNotFound = errors.New("letagentpay: not found")
+	// ErrConflict: the object is in a state that rules the operation out (409, and the 400 that answers a confirmation
+	// of a request that is not approved or was confirmed before).
+	ErrConflict = errors.New("letagentpay: conflict")
+	// ErrRateLimited: more purchases in a minute than the service takes (429).
+	ErrRateLimited = errors.New("letagentpay: rate limited")
+	// ErrTooManyPending: too many purchases await a human already (429). Repeating does not help until some are decided.
+	ErrTooManyPending = errors.New("letagentpay: too many pending requests")
+	// ErrServer: the service failed (5xx).
+	ErrServer = errors.New("letagentpay: server error")
+	// ErrNoResponse: no answer arrived: the connection could not be made, or broke, or timed out.
+	ErrNoResponse = errors.New("letagentpay: no response")
+	// ErrMalformedResponse: an answer arrived that is not what the API promises: no JSON, truncated, too large, or
+	// without its required fields.
+	ErrMalformedResponse = errors.New("letagentpay: malformed response")
+	// ErrNotApproved: the purchase is not approved, so nothing was run. Matched by [*RejectedError],
+	// [*PendingError], [*ExpiredError] and [*MismatchError].
+	ErrNotApproved = errors.New("letagentpay: not approved")
+	// ErrOverspend: more was spent than approved; matched by [*OverspendError].
+	ErrOverspend = errors.New("letagentpay: spent more than approved")
+	// ErrSettled: the approval was settled before, and what is said of it now comes too late.
+	ErrSettled = errors.New("letagentpay: approval already settled")
+)
+
+// ParamError reports a value that was refused before anything was sent. It matches [ErrInvalid].
+type ParamError struct {
+	Field  string // the field or option, as it is written in Go: "PurchaseParams.Amount"
+	Value  string // the value refused, shortened when long; never a secret
+	Reason string // what is accepted instead
+	Err    error  // the cause, if there is one
+}
+
+func (e *ParamError) Error() string {
+	text := "letagentpay: invalid " + e.Field
+	if e.Value != "" {
+		text += " " + strconv.Quote(e.Value)
+	}
+	return text + ": " + e.Reason
+}
+
+// Is reports whether target is [ErrInvalid].
+func (e *ParamError) Is(target error) bool { return target == ErrInvalid }
+
+// Unwrap returns the cause, or nil.
+func (e *ParamError) Unwrap() error { return e.Err }
+
+func paramError(field, value, reason string) *ParamError {
+	const longest = 80
+	if runes := []rune(value); len(runes) > longest {
+		value = string(runes[:longest]) + "…"
+	}
+	return &ParamError{Field: field, Value: value, Reason: reason}
+}
+
+func amountError(field, value string, err error) *ParamError {
+	e := paramError(field, value, err.Error())
+	e.Err = err
+	if parse, ok := errors.AsType[*money.ParseError](err); ok {
+		e.Reason = parse.Reason
+	}
+	return e
+}
+
+// FieldError is one field that the service refused (422).
+type FieldError struct {
+	Field   string // path inside the body: "amount", "payment_requirements.network"; empty for the body as a whole
+	Type    string // the kind of mistake: "missing", "greater_than", "string_too_long", …
+	Message string // the service's own words
+}
+
+func (e FieldError) String() string {
+	text := e.Message
+	if text == "" {
+		text = e.Type
+	}
+	if e.Field == "" {
+		return text
+	}
+	return e.Field + ": " + text
+}
+
+// APIError is a call that the service refused or that got no usable answer.
+//
+// Ask with [errors.Is] for the category: [ErrUnauthorized], [ErrForbidden], [ErrNotFound], [ErrConflict],
+// [ErrInvalid], [ErrRateLimited], [ErrTooManyPending], [ErrServer], [ErrNoResponse], [ErrMalformedResponse].
+type APIError struct {
+	Op             string       // the operation: "purchase", "confirm", "request", "requests", "budget", "policy", "categories"
+	Method         string       // the HTTP method
+	Path           string       // the path called, without host and query
+	StatusCode     int          // the HTTP status; 0 when no answer arrived
+	Detail         string       // the service's explanation; for an answer that is no JSON, a sample of it
+	Fields         []FieldError // the fields refused, for a 422
+	Attempts       int          // how often the request was sent
+	IdempotencyKey string       // the key the purchase was sent under, if it was one
+	Err            error        // the cause when there is one: a network error, context.Canceled, a JSON error
+
+	retryAfter time.Duration
+	malformed  bool
+	unsent     bool // the request is known not to have reached the service
+}
+
+func (e *APIError) Error() string {
+	var b strings.Builder
+	b.WriteString("letagentpay: " + e.Op + ": ")
+	switch {
+	case e.StatusCode == 0:
+		b.WriteString("no response")
+	default:
+		b.WriteString(strconv.Itoa(e.StatusCode))
+		if text := http.StatusText(e.StatusCode); text != "" {
+			b.WriteString(" " + text)
+		}
+	}
+	if e.malformed {
+		b.WriteString(": malformed response")
+	}
+	if e.Err != nil {
+		b.WriteString(": " + e.Err.Error())
+	}
+	if e.Detail != "" {
+		b.WriteString(": " + e.Detail)
+	}
+	for i, field := range e.Fields {
+		b.WriteString([]string{": ", "; "}[min(i, 1)] + field.String())
+	}
+	if e.Attempts > 1 {
+		fmt.Fprintf(&b, " (after %d attempts)", e.Attempts)
+	}
+	return b.String()
+}
+
+const (
+	detailTooManyPending = "pending" // the two 429s differ in their text alone
+	detailCannotConfirm  = "Cannot confirm request with status"
+)
+
+// Is reports whether target is the category of this error.
+func (e *APIError) Is(target error) bool {
+	switch target {
+	case ErrMalformedResponse:
+		return e.malformed
+	case ErrNoResponse:
+		return e.StatusCode == 0
+	case ErrUnauthorized:
+		return e.StatusCode == http.StatusUnauthorized
+	case ErrForbidden:
+		return e.StatusCode == http.StatusForbidden
+	case ErrNotFound:
+		return e.StatusCode == http.StatusNotFound
+	case ErrConflict:
+		return e.StatusCode == http.StatusConflict || e.StatusCode == http.StatusBadRequest && strings.HasPrefix(e.Detail, detailCannotConfirm)
+	case ErrInvalid:
+		return e.StatusCode == http.StatusBadRequest || e.StatusCode == http.StatusUnprocessableEntity
+	case ErrTooManyPending:
+		return e.StatusCode == http.StatusTooManyRequests && strings.Contains(strings.ToLower(e.Detail), detailTooManyPending)
+	case ErrRateLimited:
+		return e.StatusCode == http.StatusTooManyRequests && !e.Is(ErrTooManyPending)
+	case ErrServer:
+		return e.StatusCode >= 500
+	}
+	return false
+}
+
+// Unwrap returns the cause, or nil.
+func (e *APIError) Unwrap() error { return e.Err }
+
+// RejectedError: the purchase was rejected, by the policy or by a human, and nothing was run. It matches
+// [ErrNotApproved].
+type RejectedError struct {
+	RequestID      string
+	IdempotencyKey string
+	Checks         []Check // the policy checks that failed; empty when a human rejected it
+}
+
+func (e *RejectedError) Error() string {
+	text := "letagentpay: purchase " + e.RequestID + " was rejected"
+	if len(e.Checks) == 0 {
+		return text + " on review"
+	}
+	for i, check := range e.Checks {
+		text += []string{": ", "; "}[min(i, 1)] + check.Rule
+		if check.Detail != "" {
+			text += " (" + check.Detail + ")"
+		}
+	}
+	return text
+}
+
+// Is reports whether target is [ErrNotApproved].
+func (e *RejectedError) Is(target error) bool { return target == ErrNotApproved }
+
+// PendingError: the purchase awaits a human and the caller chose not to wait longer, and nothing was run. It matches
+// [ErrNotApproved]. [ResumeApproval] with the request id continues once it is decided.
+type PendingError struct {
+	RequestID      string
+	IdempotencyKey string
+	ExpiresAt      time.Time // when the request expires unless decided; zero when not known
+	Err            error     // why the wait ended: a *WaitTimeoutError, context.Canceled; nil with OnPendingFail
+}
+
+func (e *PendingError) Error() string {
+	text := "letagentpay: purchase " + e.RequestID + " awaits approval"
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+// Is reports whether target is [ErrNotApproved].
+func (e *PendingError) Is(target error) bool { return target == ErrNotApproved }
+
+// Unwrap returns why the wait ended, or nil.
+func (e *PendingError) Unwrap() error { return e.Err }
+
+// ExpiredError: nobody decided about the purchase in time, and nothing was run. It matches [ErrNotApproved].
+type ExpiredError struct {
+	RequestID      string
+	IdempotencyKey string
+}
+
+func (e *ExpiredError) Error() string {
+	return "letagentpay: purchase " + e.RequestID + " expired before it was approved"
+}
+
+// Is reports whether target is [ErrNotApproved].
+func (e *ExpiredError) Is(target error) bool { return target == ErrNotApproved }
+
+// WaitTimeoutError: the time to wait ended before the request was decided. It matches [context.DeadlineExceeded].
+type WaitTimeoutError struct {
+	RequestID string
+	Last      *Request // the last state seen; nil when no poll succeeded
+	Err       error    // the failure of the last poll, if it failed
+}
+
+func (e *WaitTimeoutError) Error() string {
+	text := "letagentpay: request " + e.RequestID + " was not decided in time"
+	if e.Last != nil {
+		text += ", last seen " + string(e.Last.Status)
+	}
+	if e.Err != nil {
+		text += "; last poll: " + e.Err.Error()
+	}
+	return text
+}
+
+// Is reports whether target is [context.DeadlineExceeded].
+func (e *WaitTimeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// Unwrap returns the failure of the last poll, or nil.
+func (e *WaitTimeoutError) Unwrap() error { return e.Err }
+
+// ConfirmError: the guarded function ran, but its confirmation did not get through, so the service does not know yet.
+// Send it again, with [Client.Confirm] or by calling [Approval.Settle] once more.
+type ConfirmError struct {
+	RequestID string
+	Params    ConfirmParams // what to send
+	Err       error         // why it did not get through: *APIError, *OutcomeUnknownError
+}
+
+func (e *ConfirmError) Error() string {
+	outcome := "failed"
+	if e.Params.Success {
+		outcome = "completed"
+	}
+	return "letagentpay: purchase " + e.RequestID + " " + outcome + " but could not be confirmed: " + e.Err.Error()
+}
+
+// Unwrap returns why the confirmation did not get through.
+func (e *ConfirmError) Unwrap() error { return e.Err }
+
+// OutcomeUnknownError: the call may or may not have taken effect, and all attempts to find out failed.
+//
+// A purchase is safe to repeat with IdempotencyKey set to the one given here: the service then answers for the first.
+// A confirmation is settled by reading the request.
+type OutcomeUnknownError struct {
+	Op             string // "purchase" or "confirm"
+	IdempotencyKey string // of a purchase: the key to repeat it with
+	RequestID      string // of a confirmation
+	Err            error  // the last failure
+}
+
+func (e *OutcomeUnknownError) Error() string {
+	text := "letagentpay: " + e.Op + ": outcome unknown"
+	if e.IdempotencyKey != "" {
+		text += ", repeat with idempotency key " + strconv.Quote(e.IdempotencyKey)
+	}
+	if e.RequestID != "" {
+		text += ", read request " + e.RequestID
+	}
+	return text + ": " + e.Err.Error()
+}
+
+// Unwrap returns the last failure.
+func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
+
+// AlreadyHandledError: an earlier call under the same idempotency key or request id was decided already, so nothing
+// was run now. Request.Status tells what is known: completed and failed are settled; approved and auto_approved mean
+// that the earlier call's end is not known: it may have run. [ResumeApproval] is the explicit way to run it.
+type AlreadyHandledError struct {
+	Request        *Request
+	IdempotencyKey string
+}
+
+func (e *AlreadyHandledError) Error() string {
+	text := "letagentpay: purchase " + e.Request.RequestID + " was handled by an earlier call (status " + string(e.Request.Status) + ")"
+	if e.Request.Status.Approved() {
+		text += ", which may have run"
+	}
+	return text
+}
+
+// MismatchError: the purchase request found under a key or an id is for something else than the call describes, so
+// nothing was run. It matches [ErrNotApproved].
+type MismatchError struct {
+	RequestID string
+	Field     string // "Amount", "Category" or "Currency"
+	Requested string // what the request is for
+	Described string // what the call describes
+}
+
+func (e *MismatchError) Error() string {
+	return "letagentpay: purchase " + e.RequestID + " is for another " + strings.ToLower(e.Field) + ": requested " +
+		strconv.Quote(e.Requested) + ", described " + strconv.Quote(e.Described)
+}
+
+// Is reports whether target is [ErrNotApproved].
+func (e *MismatchError) Is(target error) bool { return target == ErrNotApproved }
+
+// OverspendError: more was spent than approved. The true amount is recorded all the same. It matches [ErrOverspend].
+type OverspendError struct {
+	RequestID string
+	Approved  Amount
+	Actual    Amount
+}
+
+func (e *OverspendError) Error() string {
+	return "letagentpay: purchase " + e.RequestID + ": spent " + e.Actual.String() + ", approved " + e.Approved.String()
+}
+
+// Is reports whether target is [ErrOverspend].
+func (e *OverspendError) Is(target error) bool { return target == ErrOverspend }

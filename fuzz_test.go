@@ -1,0 +1,82 @@
+package letagentpay_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/letagentpay/letagentpay-go"
+)
+
+// fixed answers everything alike.
+type fixed struct {
+	status      int
+	contentType string
+	retryAfter  string
+	body        string
+}
+
+func (f fixed) RoundTrip(r *http.Request) (*http.Response, error) {
+	header := http.Header{"Content-Type": {f.contentType}, "Retry-After": {f.retryAfter}}
+	return &http.Response{StatusCode: f.status, Header: header, Body: io.NopCloser(strings.NewReader(f.body)), ContentLength: -1, Request: r}, nil
+}
+
+// FuzzAnswers feeds answers of every kind to every call: each ends in a result that makes sense or a typed error.
+func FuzzAnswers(f *testing.F) {
+	for _, body := range []string{
+		autoApproved, pendingAnswer, rejectedAnswer, confirmed, detail("approved"), someBudget, `{"policy":{"daily_limit":"1e2","schedule":{"default":{"allow":"09:00-18:00"}}}}`,
+		`{"categories":["a"]}`, `{"requests":[` + item("r1", "2026-03-11T12:00:00") + `],"total":1}`, `{"detail":"Agent is paused"}`, `{"detail":[{"type":"missing","loc":["body",0],"msg":"m"}]}`,
+		`null`, `[]`, ``, `<html>`, `{"request_id":null}`,
+	} {
+		for _, status := range []int{200, 201, 204, 302, 400, 422, 429, 500} {
+			f.Add(status, "application/json", "", body)
+		}
+	}
+	f.Add(503, "text/html; charset=\"", "Fri, 31 Dec 1999 23:59:59 GMT", "x")
+	f.Fuzz(func(t *testing.T, status int, contentType, retryAfter, body string) {
+		if status < 200 || status > 999 {
+			return // not an answer that net/http delivers
+		}
+		client, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL(testBase), letagentpay.WithMaxRetries(0),
+			letagentpay.WithHTTPClient(&http.Client{Transport: fixed{status, contentType, retryAfter, body}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		check := func(op string, err error) {
+			if err == nil {
+				if status/100 != 2 {
+					t.Fatalf("%s: status %d became a success", op, status)
+				}
+				return
+			}
+			var failure *letagentpay.APIError
+			if !errors.As(err, &failure) || failure.StatusCode != status || failure.Op == "" {
+				t.Fatalf("%s: status %d became %#v", op, status, err)
+			}
+			if strings.Contains(err.Error(), testToken) {
+				t.Fatalf("%s: the error tells the token", op)
+			}
+		}
+		purchase, err := client.Purchase(t.Context(), groceries())
+		check("purchase", err)
+		if err == nil && (purchase.RequestID == "" || purchase.Status == "") {
+			t.Fatalf("an incomplete purchase: %+v", purchase)
+		}
+		request, err := client.Request(t.Context(), "r1")
+		check("request", err)
+		if err == nil && (request.RequestID == "" || request.Status == "") {
+			t.Fatalf("an incomplete request: %+v", request)
+		}
+		_, err = client.Budget(t.Context())
+		check("budget", err)
+		_, err = client.Policy(t.Context())
+		check("policy", err)
+		_, err = client.Categories(t.Context())
+		check("categories", err)
+		for _, err := range client.Requests(t.Context(), letagentpay.ListParams{PageSize: 100}) {
+			check("requests", err)
+		}
+	})
+}

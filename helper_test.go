@@ -1,0 +1,134 @@
+package letagentpay_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jarcoal/httpmock"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/letagentpay/letagentpay-go"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	testToken = "agt_secret-of-this-test"
+	testBase  = "https://pay.example/api/v1/agent-api"
+)
+
+// service is a scripted far end on httpmock: for each method and path a list of answers, the last of which repeats.
+type service struct {
+	t    *testing.T
+	mock *httpmock.MockTransport
+
+	mu    sync.Mutex
+	calls []recorded
+}
+
+type recorded struct {
+	Method, Path, Query, Body string
+	Header                    http.Header
+	At                        time.Time
+}
+
+func newService(t *testing.T) *service {
+	return &service{t: t, mock: httpmock.NewMockTransport()}
+}
+
+// on scripts the answers to one method and path, relative to the base URL.
+func (s *service) on(method, path string, answers ...httpmock.Responder) *service {
+	s.mock.RegisterResponder(method, testBase+path, func(r *http.Request) (*http.Response, error) {
+		body := ""
+		if r.Body != nil {
+			data, err := io.ReadAll(r.Body)
+			require.NoError(s.t, err)
+			body = string(data)
+		}
+		s.mu.Lock()
+		s.calls = append(s.calls, recorded{r.Method, r.URL.Path, r.URL.RawQuery, body, r.Header.Clone(), time.Now()})
+		answer := answers[0]
+		if len(answers) > 1 {
+			answers = answers[1:]
+		}
+		s.mu.Unlock()
+		return answer(r)
+	})
+	return s
+}
+
+func (s *service) recorded() []recorded {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]recorded(nil), s.calls...)
+}
+
+// paths returns the calls made as "METHOD path".
+func (s *service) paths() []string {
+	var paths []string
+	for _, call := range s.recorded() {
+		paths = append(paths, call.Method+" "+strings.TrimPrefix(call.Path, "/api/v1/agent-api"))
+	}
+	return paths
+}
+
+func (s *service) client(opts ...letagentpay.Option) *letagentpay.Client {
+	return newClient(s.t, s.mock, opts...)
+}
+
+func newClient(t testing.TB, transport http.RoundTripper, opts ...letagentpay.Option) *letagentpay.Client {
+	t.Helper()
+	client, err := letagentpay.New(append([]letagentpay.Option{
+		letagentpay.WithToken(testToken), letagentpay.WithBaseURL(testBase), letagentpay.WithHTTPClient(&http.Client{Transport: transport}),
+	}, opts...)...)
+	require.NoError(t, err)
+	return client
+}
+
+// answer is a JSON answer.
+func answer(status int, body string, header ...string) httpmock.Responder {
+	return func(r *http.Request) (*http.Response, error) {
+		response := httpmock.NewStringResponse(status, body)
+		response.Header.Set("Content-Type", "application/json")
+		for i := 0; i < len(header); i += 2 {
+			response.Header.Set(header[i], header[i+1])
+		}
+		response.Request = r
+		return response, nil
+	}
+}
+
+// broken is a connection that breaks with err.
+func broken(err error) httpmock.Responder {
+	return func(*http.Request) (*http.Response, error) { return nil, err }
+}
+
+// hangs answers nothing until the request's context ends.
+func hangs(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+const (
+	autoApproved = `{"request_id":"r1","status":"auto_approved","currency":"USD","category":"groceries","original_category":null,
+		"policy_check":{"passed":true,"checks":[{"rule":"status","result":"pass","detail":"ok"}]},"auto_approved":true,"budget_remaining":"450.01","expires_at":null}`
+	pendingAnswer = `{"request_id":"r1","status":"pending","currency":"USD","category":"groceries","original_category":null,
+		"policy_check":{"passed":true,"checks":[]},"auto_approved":false,"budget_remaining":null,"expires_at":"2026-03-11T12:30:00Z"}`
+	rejectedAnswer = `{"request_id":"r1","status":"rejected","currency":"USD","category":"other","original_category":"Yachts",
+		"policy_check":{"passed":false,"checks":[{"rule":"status","result":"pass","detail":"active"},{"rule":"budget","result":"fail","detail":"500.00 left"}]},
+		"auto_approved":false,"budget_remaining":null,"expires_at":null}`
+	confirmed = `{"request_id":"r1","status":"completed","actual_amount":"47.50"}`
+)
+
+func detail(status string) string {
+	return `{"request_id":"r1","status":"` + status + `","amount":49.99,"category":"groceries","created_at":"2026-03-11T12:00:00.123456+00:00","reviewed_at":null}`
+}
+
+func groceries() letagentpay.PurchaseParams {
+	return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("49.99"), Category: "groceries"}
+}

@@ -1,0 +1,60 @@
+package letagentpay
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// keyedLock is a set of locks by name, handed on in the order of asking, that can be waited for under a context. The
+// zero value is ready.
+type keyedLock struct {
+	mu   sync.Mutex
+	held map[string][]chan struct{} // names that are taken, each with its queue
+}
+
+// lock waits until name is free and returns its release, which may be called more than once. It fails with ctx's error.
+func (l *keyedLock) lock(ctx context.Context, name string) (release func(), err error) {
+	l.mu.Lock()
+	queue, taken := l.held[name]
+	if !taken {
+		if l.held == nil {
+			l.held = make(map[string][]chan struct{})
+		}
+		l.held[name] = nil
+		l.mu.Unlock()
+		return sync.OnceFunc(func() { l.pass(name) }), nil
+	}
+	turn := make(chan struct{})
+	l.held[name] = append(queue, turn)
+	l.mu.Unlock()
+
+	select {
+	case <-turn:
+		return sync.OnceFunc(func() { l.pass(name) }), nil
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	i := slices.Index(l.held[name], turn)
+	if i >= 0 {
+		l.held[name] = slices.Delete(l.held[name], i, i+1)
+	}
+	l.mu.Unlock()
+	if i < 0 {
+		l.pass(name) // the turn came at the same moment
+	}
+	return nil, ctx.Err()
+}
+
+// pass hands the lock to the first in the queue, or frees it.
+func (l *keyedLock) pass(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	queue := l.held[name]
+	if len(queue) == 0 {
+		delete(l.held, name)
+		return
+	}
+	l.held[name] = queue[1:]
+	close(queue[0])
+}

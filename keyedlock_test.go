@@ -1,0 +1,77 @@
+package letagentpay
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestKeyedLockIsHandedOnInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var locks keyedLock
+		release, err := locks.lock(t.Context(), "a")
+		require.NoError(t, err)
+		other, err := locks.lock(t.Context(), "b")
+		require.NoError(t, err, "another name is another lock")
+		other()
+
+		var mu sync.Mutex
+		var order []int
+		var group sync.WaitGroup
+		for i := range 5 {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			group.Go(func() {
+				release, err := locks.lock(ctx, "a")
+				if i == 2 {
+					assert.ErrorIs(t, err, context.Canceled)
+					return
+				}
+				assert.NoError(t, err)
+				mu.Lock()
+				order = append(order, i)
+				mu.Unlock()
+				time.Sleep(time.Second)
+				release()
+				release() // harmless
+			})
+			synctest.Wait()
+			if i == 2 {
+				cancel()
+				synctest.Wait()
+			}
+		}
+		release()
+		group.Wait()
+		assert.Equal(t, []int{0, 1, 3, 4}, order)
+		assert.Empty(t, locks.held, "nothing is kept")
+	})
+}
+
+func TestKeyedLockPassesOnATurnThatCameTooLate(t *testing.T) {
+	for range 200 {
+		var locks keyedLock
+		release, err := locks.lock(t.Context(), "a")
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		var group sync.WaitGroup
+		group.Go(func() {
+			if release, err := locks.lock(ctx, "a"); err == nil {
+				release()
+			}
+		})
+		group.Go(cancel)
+		group.Go(release)
+		group.Wait()
+		cancel()
+		again, err := locks.lock(t.Context(), "a")
+		require.NoError(t, err)
+		again()
+		assert.Empty(t, locks.held)
+	}
+}

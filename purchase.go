@@ -1,0 +1,473 @@
+package letagentpay
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/letagentpay/letagentpay-go/internal/api"
+	"github.com/letagentpay/letagentpay-go/policy"
+)
+
+// Status is the state of a purchase request. The service may learn new ones: a value that is none of the constants is
+// neither approved, nor decided, nor final.
+type Status string
+
+// The states of a purchase request: pending until a human approves or rejects it or its time is over, unless the
+// policy approves or rejects it at once; completed or failed after its confirmation.
+const (
+	StatusPending      Status = "pending"
+	StatusAutoApproved Status = "auto_approved"
+	StatusApproved     Status = "approved"
+	StatusRejected     Status = "rejected"
+	StatusExpired      Status = "expired"
+	StatusCompleted    Status = "completed"
+	StatusFailed       Status = "failed"
+)
+
+// Approved reports whether the money may be spent now: approved by the policy or by a human, and not yet confirmed.
+func (s Status) Approved() bool { return s == StatusApproved || s == StatusAutoApproved }
+
+// Decided reports whether the request is no longer pending, and known.
+func (s Status) Decided() bool { return s.Approved() || s.Final() }
+
+// Final reports whether nothing can follow: rejected, expired, completed or failed.
+func (s Status) Final() bool {
+	return s == StatusRejected || s == StatusExpired || s == StatusCompleted || s == StatusFailed
+}
+
+// Check is the outcome of one policy check; see [policy.Check].
+type Check = policy.Check
+
+// PolicyCheck is what the policy engine found, check by check.
+type PolicyCheck struct {
+	Passed bool
+	Checks []Check
+}
+
+// Failed returns the checks that failed.
+func (p PolicyCheck) Failed() []Check {
+	var failed []Check
+	for _, check := range p.Checks {
+		if check.Result == policy.Fail {
+			failed = append(failed, check)
+		}
+	}
+	return failed
+}
+
+// PurchaseParams says what is to be bought.
+type PurchaseParams struct {
+	// Amount is the price, in the account's currency: positive, at most 9,999,999, with at most two decimals. Required.
+	Amount Amount
+	// Category says what kind of purchase it is, at most 50 characters. The service ignores case, knows aliases, and
+	// files what it does not know under "other"; [Client.Categories] lists what it knows. Required.
+	Category string
+	// Currency is an ISO 4217 code such as "USD"; when given it must be the account's.
+	Currency string
+	// MerchantName is who is paid, at most 255 characters.
+	MerchantName string
+	// Description is what is bought, at most 2000 characters.
+	Description string
+	// AgentComment tells the human who reviews the purchase why the agent wants it, at most 2000 characters.
+	AgentComment string
+	// IdempotencyKey names this purchase, so that asking again under the same key within 24 hours does not buy again but
+	// returns the first answer: printable ASCII, at most 255 characters, no spaces around. Empty: a random key, which
+	// makes the retries of one call safe.
+	IdempotencyKey string
+}
+
+// Purchase is the service's answer to a purchase request.
+type Purchase struct {
+	RequestID        string
+	Status           Status
+	Currency         string
+	Category         string // as the service resolved it
+	OriginalCategory string // what was sent, when it was filed under "other"
+	PolicyCheck      PolicyCheck
+	AutoApproved     bool
+	BudgetRemaining  Amount    // what is left of the budget; known only when auto-approved
+	ExpiresAt        time.Time // when a pending request expires; zero unless pending
+	IdempotencyKey   string    // the key it was sent under
+}
+
+// ConfirmParams says how an approved purchase ended.
+type ConfirmParams struct {
+	// Success: the money was spent. Otherwise the purchase failed and its whole amount returns to the budget.
+	Success bool
+	// ActualAmount is what was really paid, at most 9,999,999, with at most two decimals; zero: as requested. It may be
+	// more or less than the amount requested, and must be zero when Success is false.
+	ActualAmount Amount
+	// ReceiptURL points to the receipt, at most 2000 characters.
+	ReceiptURL string
+}
+
+// Confirmation is the service's answer to a confirmation.
+type Confirmation struct {
+	RequestID    string
+	Status       Status // completed or failed
+	ActualAmount Amount // what was confirmed as paid; zero: as requested
+}
+
+// Request is a purchase request as it stands. What a read does not tell is zero: [Client.Request] tells neither
+// Currency, Merchant, Description nor ExpiresAt, [Client.Requests] tells all.
+type Request struct {
+	RequestID   string
+	Status      Status
+	Amount      Amount
+	Currency    string
+	Category    string
+	Merchant    string
+	Description string
+	CreatedAt   time.Time
+	ReviewedAt  time.Time // when it was approved or rejected; zero before
+	ExpiresAt   time.Time
+}
+
+// ListParams selects requests; see [Client.Requests]. The zero value selects all.
+type ListParams struct {
+	Status   Status // only requests in this state; empty: all
+	PageSize int    // how many to ask the service for at a time, 1 to 100; 0 means 100
+}
+
+var maxAmount = MustAmount("9999999")
+
+// Purchase asks for the approval of a purchase. A rejection is an answer, not an error: look at Status, and at
+// PolicyCheck.Failed for the reasons. The money is not moved by this call; spend it once Status.Approved, then call
+// [Client.Confirm]. [Guard] does all of it.
+//
+// Lost answers are repeated under one idempotency key, so one call makes at most one purchase. What stays unclear
+// after all retries, or because ctx ended, is an [*OutcomeUnknownError] with the key to repeat it with. Other errors:
+// [*ParamError] when nothing was sent, [*APIError] when the service refused.
+func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (*Purchase, error) {
+	if err := p.validate(); err != nil {
+		return nil, err
+	}
+	key := p.IdempotencyKey
+	if key == "" {
+		key = rand.Text()
+	} else {
+		release, err := c.lock(ctx, "purchase", "key "+key)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+	}
+	currency := strings.ToUpper(p.Currency)
+	request, err := api.NewCreateRequestRequest(placeholder, &api.CreateRequestParams{IdempotencyKey: &key}, api.PurchaseRequest{
+		Amount: p.Amount, Category: p.Category, Currency: optional(currency), MerchantName: optional(p.MerchantName),
+		Description: optional(p.Description), AgentComment: optional(p.AgentComment),
+	})
+	if err != nil {
+		return nil, err
+	}
+	var purchase *Purchase
+	attempt := call{op: "purchase", idempotencyKey: key, maxRetries: -1, decode: func(data []byte) error {
+		var err error
+		purchase, err = decodePurchase(data, key)
+		return err
+	}}
+	if err := c.transport.do(ctx, request, &attempt); err != nil {
+		return nil, attempt.outcome(err)
+	}
+	return purchase, nil
+}
+
+// outcome turns the failure of a purchase into an *OutcomeUnknownError unless it is certain that no attempt was
+// accepted. Only an answer that the service gives after it has looked for the key is certain about earlier attempts,
+// or one that every attempt would have got.
+func (c *call) outcome(err error) error {
+	if !c.unclear {
+		return err
+	}
+	if last := c.last; !last.mayHaveTakenEffect() && (last.Is(ErrInvalid) || last.Is(ErrTooManyPending)) {
+		return err
+	}
+	return &OutcomeUnknownError{Op: c.op, IdempotencyKey: c.idempotencyKey, Err: err}
+}
+
+func decodePurchase(data []byte, key string) (*Purchase, error) {
+	var body api.PurchaseResult
+	if err := decodeObject(data, &body); err != nil {
+		return nil, err
+	}
+	if body.RequestID == "" || body.Status == "" {
+		return nil, errIncomplete
+	}
+	purchase := &Purchase{
+		RequestID: body.RequestID, Status: Status(body.Status), Currency: body.Currency, Category: body.Category,
+		OriginalCategory: deref(body.OriginalCategory), AutoApproved: body.AutoApproved, IdempotencyKey: key,
+		PolicyCheck: PolicyCheck{Passed: body.PolicyCheck.Passed},
+	}
+	for _, check := range body.PolicyCheck.Checks {
+		purchase.PolicyCheck.Checks = append(purchase.PolicyCheck.Checks, Check{Rule: check.Rule, Result: policy.Result(check.Result), Detail: check.Detail})
+	}
+	if body.BudgetRemaining != nil {
+		purchase.BudgetRemaining = body.BudgetRemaining.Amount
+	}
+	if body.ExpiresAt != nil {
+		purchase.ExpiresAt = body.ExpiresAt.Time
+	}
+	return purchase, nil
+}
+
+// Request reads one purchase request. A pending one whose time is over expires by being read. An unknown id, or
+// another agent's, is an [*APIError] that matches [ErrNotFound].
+func (c *Client) Request(ctx context.Context, requestID string) (*Request, error) {
+	return c.request(ctx, requestID, -1)
+}
+
+func (c *Client) request(ctx context.Context, requestID string, maxRetries int) (*Request, error) {
+	if err := checkRequestID(requestID); err != nil {
+		return nil, err
+	}
+	request, err := api.NewGetRequestRequest(placeholder, requestID)
+	if err != nil {
+		return nil, err
+	}
+	var body api.RequestDetail
+	err = c.transport.do(ctx, request, &call{op: "request", maxRetries: maxRetries, decode: func(data []byte) error {
+		body = api.RequestDetail{}
+		if err := decodeObject(data, &body); err != nil {
+			return err
+		}
+		if body.RequestID == "" || body.Status == "" {
+			return errIncomplete
+		}
+		return nil
+	}})
+	if err != nil {
+		return nil, err
+	}
+	read := &Request{RequestID: body.RequestID, Status: Status(body.Status), Amount: body.Amount, Category: body.Category, CreatedAt: body.CreatedAt.Time}
+	if body.ReviewedAt != nil {
+		read.ReviewedAt = body.ReviewedAt.Time
+	}
+	return read, nil
+}
+
+// Requests lists the agent's requests, newest first, fetching pages as the loop goes on. An error ends the list: it is
+// the second value of the last pair, and the first is nil then. Requests made meanwhile do not appear, and nothing
+// appears twice; with a Status, a request that changes its state meanwhile may be missed.
+//
+// The sequence may be ranged over more than once, and each time starts afresh.
+func (c *Client) Requests(ctx context.Context, p ListParams) iter.Seq2[*Request, error] {
+	return func(yield func(*Request, error) bool) {
+		if err := p.validate(); err != nil {
+			yield(nil, err)
+			return
+		}
+		size := p.PageSize
+		if size == 0 {
+			size = maxPageSize
+		}
+		seen := make(map[string]bool)
+		for offset := 0; ; {
+			page, err := c.page(ctx, p.Status, size, offset)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for i := range page {
+				if seen[page[i].RequestID] {
+					continue // new requests have pushed it from the last page onto this one
+				}
+				seen[page[i].RequestID] = true
+				if !yield(&page[i], nil) {
+					return
+				}
+			}
+			if len(page) < size {
+				return
+			}
+			offset += len(page)
+		}
+	}
+}
+
+const maxPageSize = 100
+
+// page reads one page of the list. The answer's total counts that page alone, so nobody looks at it.
+func (c *Client) page(ctx context.Context, status Status, limit, offset int) ([]Request, error) {
+	params := api.ListRequestsParams{Limit: &limit, Offset: &offset}
+	if status != "" {
+		params.Status = (*string)(&status)
+	}
+	request, err := api.NewListRequestsRequest(placeholder, &params)
+	if err != nil {
+		return nil, err
+	}
+	var body api.RequestList
+	err = c.transport.do(ctx, request, &call{op: "requests", maxRetries: -1, decode: func(data []byte) error {
+		body = api.RequestList{}
+		if err := decodeObject(data, &body); err != nil {
+			return err
+		}
+		if body.Requests == nil {
+			return errIncomplete
+		}
+		for i := range body.Requests {
+			if body.Requests[i].RequestID == "" || body.Requests[i].Status == "" {
+				return errIncomplete
+			}
+		}
+		return nil
+	}})
+	if err != nil {
+		return nil, err
+	}
+	page := make([]Request, len(body.Requests))
+	for i := range body.Requests {
+		item := &body.Requests[i]
+		page[i] = Request{
+			RequestID: item.RequestID, Status: Status(item.Status), Amount: item.Amount, Currency: item.Currency, Category: item.Category,
+			Merchant: deref(item.Merchant), Description: deref(item.Description), CreatedAt: item.CreatedAt.Time,
+		}
+		if item.ReviewedAt != nil {
+			page[i].ReviewedAt = item.ReviewedAt.Time
+		}
+		if item.ExpiresAt != nil {
+			page[i].ExpiresAt = item.ExpiresAt.Time
+		}
+	}
+	return page, nil
+}
+
+var (
+	errNoObject   = errors.New("want a JSON object")
+	errIncomplete = errors.New("a required field is missing")
+)
+
+// decodeObject decodes a JSON object and nothing else; a null would leave the target as it is and look like success.
+func decodeObject(data []byte, target any) error {
+	for _, c := range data {
+		switch c {
+		case ' ', '\t', '\r', '\n':
+			continue
+		case '{':
+			return json.Unmarshal(data, target)
+		default:
+			return errNoObject
+		}
+	}
+	return errNoObject
+}
+
+// optional returns nil for an empty string, which the wire form leaves out.
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+func (p *PurchaseParams) validate() error {
+	if err := checkAmount("PurchaseParams.Amount", p.Amount); err != nil {
+		return err
+	}
+	if strings.TrimSpace(p.Category) == "" {
+		return paramError("PurchaseParams.Category", p.Category, "want a category, such as groceries; Client.Categories lists the account's")
+	}
+	if p.Currency != "" && !isCurrency(p.Currency) {
+		return paramError("PurchaseParams.Currency", p.Currency, "want a three-letter ISO 4217 code such as USD, or nothing for the account's")
+	}
+	for _, text := range []struct {
+		field, value string
+		longest      int
+	}{
+		{"PurchaseParams.Category", p.Category, 50},
+		{"PurchaseParams.MerchantName", p.MerchantName, 255},
+		{"PurchaseParams.Description", p.Description, 2000},
+		{"PurchaseParams.AgentComment", p.AgentComment, 2000},
+	} {
+		if err := checkText(text.field, text.value, text.longest); err != nil {
+			return err
+		}
+	}
+	return checkIdempotencyKey("PurchaseParams.IdempotencyKey", p.IdempotencyKey)
+}
+
+func (p *ListParams) validate() error {
+	if p.PageSize < 0 || p.PageSize > maxPageSize {
+		return paramError("ListParams.PageSize", strconv.Itoa(p.PageSize), "want 1 to 100, or 0 for 100")
+	}
+	if p.Status != "" && p.Status != StatusPending && !p.Status.Decided() {
+		return paramError("ListParams.Status", string(p.Status), "want one of the Status constants, or nothing for all")
+	}
+	return nil
+}
+
+// checkAmount wants an amount that the service takes and stores as it is.
+func checkAmount(field string, a Amount) error {
+	switch {
+	case a.Sign() <= 0:
+		return paramError(field, a.String(), "want an amount above zero")
+	case maxAmount.Less(a):
+		return paramError(field, a.String(), "want at most "+maxAmount.String())
+	case a.Decimals() > 2:
+		return paramError(field, a.String(), "want at most two decimals: the service would round it; see Amount.RoundHalfUp")
+	}
+	return nil
+}
+
+func checkText(field, value string, longest int) error {
+	if !utf8.ValidString(value) {
+		return paramError(field, strings.ToValidUTF8(value, "�"), "want valid UTF-8")
+	}
+	if strings.ContainsRune(value, 0) {
+		return paramError(field, value, "want text without NUL characters")
+	}
+	if n := utf8.RuneCountInString(value); n > longest {
+		return paramError(field, value, "want at most "+strconv.Itoa(longest)+" characters, got "+strconv.Itoa(n))
+	}
+	return nil
+}
+
+func checkIdempotencyKey(field, key string) error {
+	const longest = 255
+	if len(key) > longest || !printableASCII(key) || strings.TrimSpace(key) != key {
+		return paramError(field, key, "want at most 255 printable ASCII characters without spaces around, or nothing for a random key")
+	}
+	return nil
+}
+
+func checkRequestID(id string) error {
+	const longest = 255
+	reason := ""
+	switch {
+	case id == "":
+		reason = "want the id of a request"
+	case len(id) > longest:
+		reason = "want at most 255 characters"
+	case id == "." || strings.Contains(id, "..") || strings.ContainsFunc(id, func(r rune) bool {
+		return strings.ContainsRune(`/\?#%`, r) || unicode.IsSpace(r) || !unicode.IsPrint(r)
+	}):
+		reason = "want an id as the service gave it, without slashes, dots in a row and special characters"
+	default:
+		return nil
+	}
+	return paramError("requestID", id, reason)
+}
+
+func isCurrency(code string) bool {
+	for i := range len(code) {
+		if letter := code[i] | 0x20; letter < 'a' || letter > 'z' {
+			return false
+		}
+	}
+	return len(code) == 3
+}

@@ -1,0 +1,508 @@
+package letagentpay
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/hashicorp/go-retryablehttp"
+)
+
+const (
+	maxResponseBytes = 1 << 20
+	sampleRunes      = 200 // how much of an answer that is no JSON an error shows
+
+	retryBase, retryCap         = 500 * time.Millisecond, 8 * time.Second
+	rateLimitBase, rateLimitCap = 2 * time.Second, 30 * time.Second // the service's window is a minute long
+	retryAfterCap               = time.Minute
+
+	// settlePause is the least time between a write whose fate is unknown and the next step about it, so that the
+	// service is done with the first when the second arrives: it checks an idempotency key before it takes its lock.
+	settlePause = 2 * time.Second
+
+	// placeholder is the server that generated request builders are given; resolve puts the real one in its place.
+	placeholder = "https://placeholder.invalid/"
+	agentPrefix = "/agent-api"
+	x402Prefix  = "/x402"
+)
+
+// transport is the one place that speaks HTTP: it resolves addresses, authenticates, repeats, bounds, redacts and
+// decodes.
+type transport struct {
+	httpClient *http.Client
+	token      secret
+	agentBase  *url.URL
+	x402Base   *url.URL
+	userAgent  string
+	maxRetries int
+	logger     *slog.Logger
+}
+
+func newTransport(c *config, base *url.URL) *transport {
+	var httpClient http.Client
+	if c.httpClient != nil {
+		httpClient = *c.httpClient
+	}
+	// The attempt's time limit moves into attemptTransport, which also keeps retryablehttp from closing idle
+	// connections that a shared transport holds for others.
+	if httpClient.Transport == nil {
+		httpClient.Transport = http.DefaultTransport
+	}
+	httpClient.Transport = &attemptTransport{next: httpClient.Transport, timeout: cmp.Or(httpClient.Timeout, defaultAttemptTimeout)}
+	httpClient.Timeout = 0
+	httpClient.CheckRedirect = redirectPolicy(httpClient.CheckRedirect)
+
+	x402Base := *base
+	x402Base.Path = strings.TrimSuffix(base.Path, agentPrefix) + x402Prefix
+	if base.RawPath != "" {
+		x402Base.RawPath = strings.TrimSuffix(base.RawPath, agentPrefix) + x402Prefix
+	}
+	userAgent := "letagentpay-go/" + Version + " (" + runtime.Version() + "; " + runtime.GOOS + ")"
+	if c.appInfo != "" {
+		userAgent += " " + c.appInfo
+	}
+	return &transport{
+		httpClient: &httpClient, token: newSecret(c.token), agentBase: base, x402Base: &x402Base,
+		userAgent: userAgent, maxRetries: c.maxRetries, logger: c.logger,
+	}
+}
+
+// call is one operation on its way through the transport, with all its attempts.
+type call struct {
+	op             string
+	idempotencyKey string                  // set on a purchase
+	onlyOnce       bool                    // a write without an idempotency key: an unclear attempt is not repeated here
+	maxRetries     int                     // -1: the client's
+	decode         func(data []byte) error // reads the body of a 2xx answer
+
+	transport *transport
+	request   *http.Request
+	attempts  int
+	started   time.Time // of the attempt under way
+	wait      time.Duration
+	last      *APIError // how the last attempt failed
+	unclear   bool      // an attempt may have taken effect without telling
+}
+
+// do sends request, repeats it as the rules for its operation allow, and decodes the answer. The error is a
+// [*ParamError] or an [*APIError].
+func (t *transport) do(ctx context.Context, request *http.Request, c *call) error {
+	if ctx == nil {
+		return paramError("ctx", "", "want a context; use context.Background() where there is none")
+	}
+	t.resolve(request)
+	c.transport, c.request = t, request
+	if c.maxRetries < 0 {
+		c.maxRetries = t.maxRetries
+	}
+	if err := ctx.Err(); err != nil {
+		c.last = c.failure(&APIError{Err: err, unsent: true})
+		return c.last
+	}
+	header := request.Header
+	header.Set("Authorization", "Bearer "+t.token.reveal())
+	header.Set("Accept", "application/json")
+	header.Set("User-Agent", t.userAgent)
+	// With GetBody, net/http would by itself resend a POST that carries an Idempotency-Key when a kept-alive connection
+	// turns out to be dead; repeating is for the loop below alone, after a pause.
+	request.GetBody = nil
+
+	retryable, err := retryablehttp.FromRequest(request.WithContext(ctx))
+	if err != nil {
+		return fmt.Errorf("letagentpay: %s: %w", c.op, err)
+	}
+	retryable.SetResponseHandler(c.receive)
+	client := retryablehttp.Client{
+		HTTPClient:     t.httpClient,
+		RetryMax:       c.maxRetries,
+		RequestLogHook: c.begin,
+		CheckRetry:     c.shouldRetry,
+		Backoff:        c.backoff,
+		ErrorHandler:   retryablehttp.PassthroughErrorHandler,
+	}
+	if _, err = client.Do(retryable); err == nil {
+		return nil
+	}
+	if c.last == nil || ctx.Err() != nil && !errors.Is(c.last, ctx.Err()) {
+		// Cancelled while waiting for the next attempt.
+		c.last = c.failure(c.last.because(cmp.Or(ctx.Err(), err)))
+	}
+	return c.last
+}
+
+// resolve replaces the placeholder by the address of the API that the path belongs to.
+func (t *transport) resolve(request *http.Request) {
+	base, prefix := t.agentBase, agentPrefix
+	if strings.HasPrefix(request.URL.Path, x402Prefix) {
+		base, prefix = t.x402Base, x402Prefix
+	}
+	escaped := strings.TrimPrefix(request.URL.EscapedPath(), prefix)
+	target := *base
+	target.RawPath = base.EscapedPath() + escaped
+	target.Path = base.Path + strings.TrimPrefix(request.URL.Path, prefix)
+	target.RawQuery = request.URL.RawQuery
+	request.URL, request.Host = &target, target.Host
+}
+
+func (c *call) begin(retryablehttp.Logger, *http.Request, int) {
+	c.attempts++
+	c.started = time.Now()
+}
+
+// receive reads an answer; what it returns goes to shouldRetry.
+func (c *call) receive(response *http.Response) error {
+	defer response.Body.Close()
+	data, err := readAll(response)
+	failure := &APIError{StatusCode: response.StatusCode, retryAfter: retryAfter(response.Header, time.Now())}
+	switch {
+	case response.StatusCode/100 != 2:
+		c.readRefusal(failure, response, data)
+		return failure
+	case err != nil:
+		failure.Err = err
+	case !isJSON(response.Header):
+		failure.Err = fmt.Errorf("want application/json, got content type %q", sample([]byte(response.Header.Get("Content-Type"))))
+		failure.Detail = c.transport.redact(sample(data))
+	default:
+		err := c.decode(data)
+		if err == nil {
+			c.transport.log(c.request.Context(), slog.LevelDebug, "letagentpay.attempt", c, response.StatusCode, nil)
+			return nil
+		}
+		failure.Err, failure.Detail = err, c.transport.redact(sample(data))
+	}
+	failure.malformed = true
+	return failure
+}
+
+var errTooLarge = fmt.Errorf("the answer is larger than %d bytes", maxResponseBytes)
+
+func readAll(response *http.Response) ([]byte, error) {
+	size := int64(512)
+	if response.ContentLength > 0 {
+		size = min(response.ContentLength, maxResponseBytes)
+	}
+	buf := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead)) // MinRead to spare: ReadFrom need not grow
+	_, err := buf.ReadFrom(io.LimitReader(response.Body, maxResponseBytes+1))
+	if err == nil && buf.Len() > maxResponseBytes {
+		err = errTooLarge
+	}
+	return buf.Bytes(), err
+}
+
+// isJSON accepts a missing content type: the body then speaks for itself.
+func isJSON(header http.Header) bool {
+	contentType := header.Get("Content-Type")
+	if contentType == "" || contentType == "application/json" {
+		return true
+	}
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (mediaType == "application/json" || strings.HasSuffix(mediaType, "+json"))
+}
+
+// readRefusal fills in what an answer other than 2xx says.
+func (c *call) readRefusal(failure *APIError, response *http.Response, data []byte) {
+	if response.StatusCode/100 == 3 {
+		failure.Detail = "redirect refused"
+		if location, err := response.Location(); err == nil {
+			failure.Detail = "redirect to " + location.Host + " refused"
+		}
+		return
+	}
+	var body struct {
+		Detail json.RawMessage `json:"detail"`
+	}
+	if json.Unmarshal(data, &body) == nil && len(body.Detail) > 0 {
+		var items []struct {
+			Type string            `json:"type"`
+			Loc  []json.RawMessage `json:"loc"`
+			Msg  string            `json:"msg"`
+		}
+		if json.Unmarshal(body.Detail, &failure.Detail) == nil {
+			failure.Detail = c.transport.redact(failure.Detail)
+			return
+		}
+		if json.Unmarshal(body.Detail, &items) == nil {
+			for _, item := range items {
+				failure.Fields = append(failure.Fields, FieldError{Field: fieldPath(item.Loc), Type: item.Type, Message: c.transport.redact(item.Msg)})
+			}
+			return
+		}
+	}
+	failure.Detail = c.transport.redact(sample(data))
+}
+
+// fieldPath joins a validation error's location, less the leading "body", with points.
+func fieldPath(loc []json.RawMessage) string {
+	var parts []string
+	for i, raw := range loc {
+		part := string(raw)
+		var text string
+		if json.Unmarshal(raw, &text) == nil {
+			part = text
+		}
+		if i > 0 || part != "body" {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, ".")
+}
+
+// sample returns the beginning of data on one line, without control characters.
+func sample(data []byte) string {
+	const enough = 8 * sampleRunes
+	text := strings.ToValidUTF8(string(data[:min(len(data), enough)]), "")
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+	if runes := []rune(text); len(runes) > sampleRunes {
+		text = string(runes[:sampleRunes]) + "…"
+	}
+	return text
+}
+
+// retryAfter reads the Retry-After header, in seconds or as a date; 0 when there is none that makes sense.
+func retryAfter(header http.Header, now time.Time) time.Duration {
+	value := header.Get("Retry-After")
+	if value == "" {
+		return 0
+	}
+	if seconds, err := strconv.ParseInt(value, 10, 64); err == nil {
+		return time.Duration(min(max(seconds, 0), int64(retryAfterCap/time.Second))) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return min(max(at.Sub(now), 0), retryAfterCap)
+	}
+	return 0
+}
+
+// shouldRetry is called with the answer alone when one arrived, and once more with what receive made of it.
+func (c *call) shouldRetry(ctx context.Context, _ *http.Response, err error) (bool, error) {
+	if err == nil {
+		return false, nil
+	}
+	failure, received := err.(*APIError) // as receive returns it; a network error may wrap one of another client
+	if !received {
+		failure = c.networkFailure(err)
+	}
+	c.last = c.failure(failure)
+	if c.last.mayHaveTakenEffect() {
+		c.unclear = true
+	}
+	c.transport.log(ctx, slog.LevelDebug, "letagentpay.attempt", c, failure.StatusCode, c.last)
+	if ctx.Err() != nil || c.attempts > c.maxRetries || !c.repeatable() {
+		return false, c.last
+	}
+	c.wait = c.nextWait()
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= c.wait {
+		c.last = c.failure(c.last.because(fmt.Errorf("no time left for another attempt: %w", context.DeadlineExceeded)))
+		return false, c.last
+	}
+	c.transport.log(ctx, slog.LevelWarn, "letagentpay.retry", c, failure.StatusCode, c.last, slog.Duration("wait", c.wait))
+	return true, nil
+}
+
+// networkFailure describes an attempt that got no answer.
+func (c *call) networkFailure(err error) *APIError {
+	if wrapped, ok := err.(*url.Error); ok { // http.Client's own wrapping, which repeats the method and the URL
+		err = wrapped.Err
+	}
+	failure := &APIError{Err: err}
+	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" {
+		failure.unsent = true
+	}
+	if untrusted(err) {
+		failure.unsent = true
+	}
+	if text := err.Error(); c.transport.redact(text) != text {
+		failure.Err = &redactedError{text: c.transport.redact(text), err: err}
+	}
+	return failure
+}
+
+// untrusted reports whether the server could not prove who it is. Nothing was sent then, and repeating is in vain.
+func untrusted(err error) bool {
+	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
+	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
+	return certificate || noTLS
+}
+
+// redactedError keeps a cause reachable for errors.Is while its text hides the token.
+type redactedError struct {
+	text string
+	err  error
+}
+
+func (e *redactedError) Error() string { return e.text }
+func (e *redactedError) Unwrap() error { return e.err }
+
+// failure completes e with what the call knows.
+func (c *call) failure(e *APIError) *APIError {
+	e.Op, e.Method, e.Path = c.op, c.request.Method, c.request.URL.Path
+	e.Attempts, e.IdempotencyKey = c.attempts, c.idempotencyKey
+	return e
+}
+
+// because returns a copy of e, which may be nil, with one more cause.
+func (e *APIError) because(cause error) *APIError {
+	if e == nil {
+		return &APIError{Err: cause}
+	}
+	again := *e
+	again.Err = cause
+	if e.Err != nil {
+		again.Err = fmt.Errorf("%w (last: %w)", cause, e.Err)
+	}
+	return &again
+}
+
+// mayHaveTakenEffect reports whether the service may have done what was asked although it did not say so.
+func (e *APIError) mayHaveTakenEffect() bool {
+	if e.unsent {
+		return false
+	}
+	return e.StatusCode == 0 || e.StatusCode >= 500 || e.StatusCode == http.StatusRequestTimeout || e.malformed
+}
+
+func (c *call) repeatable() bool {
+	switch {
+	case c.last.unsent:
+		return !untrusted(c.last)
+	case c.last.mayHaveTakenEffect():
+		return !c.onlyOnce && c.last.StatusCode != http.StatusNotImplemented && !errors.Is(c.last, errTooLarge)
+	default:
+		return c.last.Is(ErrRateLimited)
+	}
+}
+
+// nextWait returns the pause before the next attempt: exponential with jitter, never shorter than the server asks
+// (up to a cap), and long enough for an unclear purchase to be over.
+func (c *call) nextWait() time.Duration {
+	wait := backoff(c.attempts-1, retryBase, retryCap)
+	if c.last.Is(ErrRateLimited) {
+		wait = backoff(c.attempts-1, rateLimitBase, rateLimitCap)
+	}
+	if c.request.Method != http.MethodGet && c.last.mayHaveTakenEffect() {
+		wait = max(wait, settlePause)
+	}
+	return max(wait, c.last.retryAfter)
+}
+
+// backoff returns a random duration between half and the whole of base·2ⁿ, at most limit.
+func backoff(n int, base, limit time.Duration) time.Duration {
+	full := limit
+	if n < 20 {
+		full = min(base<<n, limit)
+	}
+	return full/2 + rand.N(full/2+1)
+}
+
+func (c *call) backoff(time.Duration, time.Duration, int, *http.Response) time.Duration {
+	return c.wait
+}
+
+func (t *transport) log(ctx context.Context, level slog.Level, message string, c *call, status int, err error, more ...slog.Attr) {
+	if t.logger == nil || !t.logger.Enabled(ctx, level) {
+		return
+	}
+	attributes := append([]slog.Attr{
+		slog.String("operation", c.op), slog.String("method", c.request.Method), slog.String("path", c.request.URL.Path),
+		slog.Int("attempt", c.attempts), slog.Int("status", status), slog.Duration("duration", time.Since(c.started)),
+	}, more...)
+	if err != nil {
+		attributes = append(attributes, slog.String("error", err.Error()))
+	}
+	t.logger.LogAttrs(ctx, level, message, attributes...)
+}
+
+func (t *transport) warn(ctx context.Context, message string, attributes ...slog.Attr) {
+	if t.logger != nil {
+		t.logger.LogAttrs(ctx, slog.LevelWarn, message, attributes...)
+	}
+}
+
+func (t *transport) redact(text string) string {
+	return strings.ReplaceAll(text, t.token.reveal(), "[token]")
+}
+
+// secret holds a string where neither fmt, nor a JSON encoder, nor a logger can reach it, not even through a struct's
+// unexported field: all they find is a function.
+type secret struct {
+	reveal func() string
+}
+
+func newSecret(s string) secret { return secret{func() string { return s }} }
+
+// redirectPolicy lets a read follow redirects within its host, and nothing else: a write would turn into a read, and
+// another host has no business with the token. What is not followed is reported with its 3xx status.
+func redirectPolicy(users func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
+	return func(request *http.Request, via []*http.Request) error {
+		const most = 3
+		first := via[0]
+		if first.Method != http.MethodGet || request.URL.Host != first.URL.Host || request.URL.Scheme != first.URL.Scheme || len(via) > most {
+			return http.ErrUseLastResponse
+		}
+		if users != nil {
+			return users(request, via)
+		}
+		return nil
+	}
+}
+
+// attemptTransport bounds the time of one attempt, from connecting to the last byte of the body.
+type attemptTransport struct {
+	next    http.RoundTripper
+	timeout time.Duration
+}
+
+func (a *attemptTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	if deadline, ok := request.Context().Deadline(); ok && time.Until(deadline) <= a.timeout {
+		return a.next.RoundTrip(request)
+	}
+	ctx, cancel := context.WithTimeout(request.Context(), a.timeout)
+	response, err := a.next.RoundTrip(request.WithContext(ctx))
+	if err != nil {
+		if ctx.Err() != nil && request.Context().Err() == nil {
+			err = &attemptTimeoutError{a.timeout, err}
+		}
+		cancel()
+		return nil, err
+	}
+	response.Body = &attemptBody{response.Body, cancel}
+	return response, nil
+}
+
+// attemptBody ends the attempt's time limit with the body.
+type attemptBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (b *attemptBody) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
+}
+
+// attemptTimeoutError says that one attempt took too long, as opposed to the caller's context ending.
+type attemptTimeoutError struct {
+	limit time.Duration
+	err   error
+}
+
+func (e *attemptTimeoutError) Error() string { return "no answer within " + e.limit.String() }
+func (e *attemptTimeoutError) Unwrap() error { return e.err }
+func (e *attemptTimeoutError) Timeout() bool { return true }

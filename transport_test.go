@@ -1,0 +1,417 @@
+package letagentpay_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jarcoal/httpmock"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/letagentpay/letagentpay-go"
+)
+
+const someBudget = `{"budget":"500.00","spent":"10.00","held":"0.00","remaining":"490.00","currency":"USD"}`
+
+var (
+	errReset   = &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+	errRefused = &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+)
+
+func TestReadsAreRepeatedWithBackoff(t *testing.T) {
+	for name, trouble := range map[string]httpmock.Responder{
+		"server error":      answer(500, `{"detail":"boom"}`),
+		"bad gateway":       answer(502, `<html>bad gateway</html>`, "Content-Type", "text/html"),
+		"rate limit":        answer(429, `{"detail":"Too many requests. Please try again later."}`),
+		"connection reset":  broken(errReset),
+		"connection refuse": broken(errRefused),
+		"truncated answer":  answer(200, someBudget[:40]),
+		"empty answer":      answer(200, ""),
+		"no JSON":           answer(200, "<html>portal</html>", "Content-Type", "text/html"),
+		"null":              answer(200, "null"),
+		"field missing":     answer(200, "{}"),
+		"request timeout":   answer(408, ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newService(t).on("GET", "/budget", trouble, trouble, answer(200, someBudget))
+				budget, err := s.client().Budget(t.Context())
+				require.NoError(t, err)
+				assert.Equal(t, letagentpay.MustAmount("490"), budget.Remaining)
+				calls := s.recorded()
+				require.Len(t, calls, 3)
+				first, second := calls[1].At.Sub(calls[0].At), calls[2].At.Sub(calls[1].At)
+				assert.GreaterOrEqual(t, first, 250*time.Millisecond)
+				assert.GreaterOrEqual(t, second, 500*time.Millisecond)
+				assert.LessOrEqual(t, second, 4*time.Second)
+			})
+		})
+	}
+}
+
+func TestRetriesEnd(t *testing.T) {
+	for name, c := range map[string]struct {
+		trouble  httpmock.Responder
+		attempts int
+		is       error
+	}{
+		"server error":       {answer(503, `{"detail":"down"}`), 3, letagentpay.ErrServer},
+		"not implemented":    {answer(501, `{"detail":"no"}`), 1, letagentpay.ErrServer},
+		"rate limit":         {answer(429, `{"detail":"Too many requests. Please try again later."}`), 3, letagentpay.ErrRateLimited},
+		"too many pending":   {answer(429, `{"detail":"Too many pending requests. Wait for existing requests to be resolved."}`), 1, letagentpay.ErrTooManyPending},
+		"unauthorized":       {answer(401, `{"detail":"Invalid agent token"}`), 1, letagentpay.ErrUnauthorized},
+		"forbidden":          {answer(403, `{"detail":"Agent is paused"}`), 1, letagentpay.ErrForbidden},
+		"not found":          {answer(404, `{"detail":"Not Found"}`), 1, letagentpay.ErrNotFound},
+		"conflict":           {answer(409, `{"detail":"x"}`), 1, letagentpay.ErrConflict},
+		"bad request":        {answer(400, `{"detail":"Currency mismatch: expected EUR"}`), 1, letagentpay.ErrInvalid},
+		"teapot":             {answer(418, `{"detail":"x"}`), 1, nil},
+		"no connection":      {broken(errReset), 3, letagentpay.ErrNoResponse},
+		"malformed":          {answer(200, `{"budget":`), 3, letagentpay.ErrMalformedResponse},
+		"decimal of nothing": {answer(200, `{"budget":"1e3","spent":"0","held":"0","remaining":"0","currency":"USD"}`), 3, letagentpay.ErrMalformedResponse},
+		"untrusted server":   {broken(x509Error()), 1, letagentpay.ErrNoResponse},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newService(t).on("GET", "/budget", c.trouble)
+				budget, err := s.client(letagentpay.WithMaxRetries(2)).Budget(t.Context())
+				assert.Nil(t, budget)
+				var failure *letagentpay.APIError
+				require.ErrorAs(t, err, &failure)
+				assert.Len(t, s.recorded(), c.attempts)
+				assert.Equal(t, c.attempts, failure.Attempts)
+				assert.Equal(t, "budget", failure.Op)
+				assert.Equal(t, "GET", failure.Method)
+				assert.Equal(t, "/api/v1/agent-api/budget", failure.Path)
+				for _, category := range []error{
+					letagentpay.ErrServer, letagentpay.ErrRateLimited, letagentpay.ErrTooManyPending, letagentpay.ErrUnauthorized, letagentpay.ErrForbidden,
+					letagentpay.ErrNotFound, letagentpay.ErrConflict, letagentpay.ErrInvalid, letagentpay.ErrNoResponse, letagentpay.ErrMalformedResponse,
+				} {
+					assert.Equal(t, category == c.is, errors.Is(err, category), "%v is %v", err, category)
+				}
+			})
+		})
+	}
+}
+
+func x509Error() error {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	_, err := (&http.Client{Transport: transport}).Get(server.URL)
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); !ok {
+		panic(err)
+	}
+	return err
+}
+
+func TestRetryAfterIsHonouredUpToACap(t *testing.T) {
+	for name, c := range map[string]struct {
+		header            string
+		shortest, longest time.Duration
+	}{
+		"seconds":       {"7", 7 * time.Second, 7 * time.Second},
+		"a day":         {"86400", time.Minute, time.Minute},
+		"beyond int64":  {"99999999999999999999", 250 * time.Millisecond, time.Second},
+		"negative":      {"-5", 250 * time.Millisecond, time.Second},
+		"nonsense":      {"soon", 250 * time.Millisecond, time.Second},
+		"date":          {"Sat, 01 Jan 2000 00:00:20 GMT", 19 * time.Second, 20 * time.Second}, // a bubble's clock begins at midnight
+		"date long ago": {"Fri, 31 Dec 1999 23:00:00 GMT", 250 * time.Millisecond, time.Second},
+		"date far away": {"Sat, 01 Jan 2100 00:00:00 GMT", time.Minute, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newService(t).on("GET", "/budget", answer(503, `{"detail":"x"}`, "Retry-After", c.header), answer(200, someBudget))
+				_, err := s.client().Budget(t.Context())
+				require.NoError(t, err)
+				waited := s.recorded()[1].At.Sub(s.recorded()[0].At)
+				assert.GreaterOrEqual(t, waited, c.shortest)
+				assert.LessOrEqual(t, waited, c.longest)
+			})
+		})
+	}
+}
+
+func TestContextBoundsEverything(t *testing.T) {
+	t.Run("cancelled before", func(t *testing.T) {
+		s := newService(t).on("GET", "/budget", answer(200, someBudget))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := s.client().Budget(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, err, letagentpay.ErrNoResponse)
+		assert.Empty(t, s.recorded())
+	})
+	t.Run("cancelled during a call", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			begun := time.Now()
+			_, err := newService(t).on("GET", "/budget", hangs).client().Budget(ctx)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			assert.Equal(t, 3*time.Second, time.Since(begun))
+		})
+	})
+	t.Run("cancelled between attempts", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(100*time.Millisecond, cancel)
+			begun := time.Now()
+			_, err := newService(t).on("GET", "/budget", answer(503, `{"detail":"down for repairs"}`)).client().Budget(ctx)
+			require.ErrorIs(t, err, context.Canceled)
+			require.ErrorIs(t, err, letagentpay.ErrServer)
+			assert.Contains(t, err.Error(), "down for repairs", "the last answer is not lost")
+			assert.Equal(t, 100*time.Millisecond, time.Since(begun))
+		})
+	})
+	t.Run("no time for another attempt", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			begun := time.Now()
+			_, err := newService(t).on("GET", "/budget", answer(503, `{"detail":"x"}`, "Retry-After", "30")).client().Budget(ctx)
+			require.ErrorIs(t, err, letagentpay.ErrServer)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			assert.Zero(t, time.Since(begun), "waiting for a deadline that leaves no time is of no use")
+		})
+	})
+	t.Run("nil", func(t *testing.T) {
+		client := newService(t).client()
+		var none context.Context
+		for name, call := range map[string]func() error{
+			"Budget":          func() error { _, err := client.Budget(none); return err },
+			"Purchase":        func() error { _, err := client.Purchase(none, groceries()); return err },
+			"Confirm":         func() error { _, err := client.Confirm(none, "r1", completed()); return err },
+			"WaitForDecision": func() error { _, err := client.WaitForDecision(none, "r1"); return err },
+			"Authorize":       func() error { _, err := client.Authorize(none, groceries()); return err },
+		} {
+			var param *letagentpay.ParamError
+			require.ErrorAs(t, call(), &param, name)
+			assert.Equal(t, "ctx", param.Field)
+		}
+	})
+}
+
+func TestAttemptTimeoutIsNotTheContextsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t).on("GET", "/budget", hangs, answer(200, someBudget))
+		client, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL(testBase),
+			letagentpay.WithHTTPClient(&http.Client{Transport: s.mock, Timeout: 20 * time.Second}))
+		require.NoError(t, err)
+		begun := time.Now()
+		_, err = client.Budget(t.Context())
+		require.NoError(t, err, "a slow attempt is repeated")
+		assert.InDelta(t, 20, time.Since(begun).Seconds(), 1.01)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		_, err := newService(t).on("GET", "/budget", hangs).client(letagentpay.WithMaxRetries(0)).Budget(t.Context())
+		require.ErrorContains(t, err, "no answer within 1m0s")
+		assert.Equal(t, time.Minute, time.Since(begun))
+	})
+}
+
+func TestHugeAnswersAreNotRead(t *testing.T) {
+	var served atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if strings.HasSuffix(r.URL.Path, "policy") {
+			w.WriteHeader(http.StatusForbidden)
+		}
+		chunk := bytes.Repeat([]byte(" "), 1<<16)
+		for range 160 { // 10 MiB
+			n, err := w.Write(chunk)
+			served.Add(int64(n))
+			if err != nil {
+				return
+			}
+		}
+	}))
+	defer server.Close()
+	client := realClient(t, server.URL)
+	_, err := client.Budget(t.Context())
+	require.ErrorIs(t, err, letagentpay.ErrMalformedResponse)
+	require.ErrorContains(t, err, "larger than 1048576 bytes")
+	var failure *letagentpay.APIError
+	require.ErrorAs(t, err, &failure)
+	assert.Equal(t, 200, failure.StatusCode)
+	assert.Equal(t, 1, failure.Attempts)
+
+	_, err = client.Policy(t.Context())
+	require.ErrorIs(t, err, letagentpay.ErrForbidden, "a refusal keeps its status however long its body")
+}
+
+func realClient(t *testing.T, url string, opts ...letagentpay.Option) *letagentpay.Client {
+	t.Helper()
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return newClient(t, transport, append([]letagentpay.Option{letagentpay.WithBaseURL(url + "/api/v1/agent-api")}, opts...)...)
+}
+
+func TestErrorsOfProxiesKeepStatusAndSample(t *testing.T) {
+	s := newService(t).on("GET", "/budget", answer(404, "<html>\n\t<title>Not here</title>\x00\x1b[31m "+strings.Repeat("long ", 100)+"</html>", "Content-Type", "text/html"))
+	_, err := s.client().Budget(t.Context())
+	var failure *letagentpay.APIError
+	require.ErrorAs(t, err, &failure)
+	assert.Equal(t, 404, failure.StatusCode)
+	assert.Contains(t, failure.Detail, "<title>Not here</title>")
+	assert.NotContains(t, failure.Detail, "\x1b")
+	assert.LessOrEqual(t, len([]rune(failure.Detail)), 201)
+
+	for _, body := range []string{"", "null", "[]", `{"detail":null}`, `{"detail":7}`, `{"detail":[1]}`, `{"detail":{"a":1}}`, `{"detail":[{"loc":[null,{}],"msg":"m"}]}`, "\xff\xfe"} {
+		_, err := newService(t).on("GET", "/budget", answer(400, body)).client().Budget(t.Context())
+		require.ErrorIs(t, err, letagentpay.ErrInvalid, body)
+	}
+}
+
+func TestFieldErrorsSayWhere(t *testing.T) {
+	s := newService(t).on("POST", "/requests", answer(422, `{"detail":[
+		{"type":"greater_than","loc":["body","amount"],"msg":"Input should be greater than 0","input":0},
+		{"type":"string_type","loc":["body","payment_requirements","list",0],"msg":""},
+		{"type":"missing","loc":["body"],"msg":"Field required"}]}`))
+	_, err := s.client().Purchase(t.Context(), groceries())
+	var failure *letagentpay.APIError
+	require.ErrorAs(t, err, &failure)
+	assert.Equal(t, []letagentpay.FieldError{
+		{Field: "amount", Type: "greater_than", Message: "Input should be greater than 0"},
+		{Field: "payment_requirements.list.0", Type: "string_type"},
+		{Type: "missing", Message: "Field required"},
+	}, failure.Fields)
+	assert.Equal(t, "letagentpay: purchase: 422 Unprocessable Entity: amount: Input should be greater than 0; payment_requirements.list.0: string_type; Field required", err.Error())
+}
+
+func TestRedirects(t *testing.T) {
+	var other atomic.Int64
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { other.Add(1) }))
+	defer elsewhere.Close()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api/v1/agent-api/budget", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, elsewhere.URL+"/steal?x=1", http.StatusTemporaryRedirect)
+	})
+	mux.HandleFunc("POST /api/v1/agent-api/requests", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/moved", http.StatusSeeOther)
+	})
+	mux.HandleFunc("GET /api/v1/agent-api/categories", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/moved", http.StatusFound)
+	})
+	mux.HandleFunc("GET /api/v1/agent-api/policy", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, r.URL.Path, http.StatusFound)
+	})
+	mux.HandleFunc("GET /moved", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"categories":["`+r.Header.Get("Authorization")+`"]}`)
+	})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	client := realClient(t, server.URL, letagentpay.WithMaxRetries(0))
+
+	var failure *letagentpay.APIError
+	_, err := client.Budget(t.Context())
+	require.ErrorAs(t, err, &failure)
+	assert.Equal(t, 307, failure.StatusCode)
+	assert.Equal(t, "redirect to "+strings.TrimPrefix(elsewhere.URL, "http://")+" refused", failure.Detail)
+	assert.Zero(t, other.Load(), "the other host is not called")
+
+	_, err = client.Purchase(t.Context(), groceries())
+	require.ErrorAs(t, err, &failure)
+	assert.Equal(t, 303, failure.StatusCode, "a purchase must not turn into a read")
+
+	categories, err := client.Categories(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []string{"Bearer " + testToken}, categories, "a read may move within its host")
+
+	_, err = client.Policy(t.Context())
+	require.ErrorAs(t, err, &failure)
+	assert.Equal(t, 302, failure.StatusCode, "a loop ends")
+}
+
+// net/http resends a request that carries an Idempotency-Key on its own when a kept-alive connection turns out dead;
+// for a purchase that would be an overlap in waiting.
+func TestPurchaseIsNotResentByNetHTTP(t *testing.T) {
+	var posts atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if r.Method == http.MethodPost {
+			posts.Add(1)
+			connection, _, err := w.(http.Hijacker).Hijack()
+			if err == nil {
+				_ = connection.Close()
+			}
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, someBudget)
+	}))
+	defer server.Close()
+	client := realClient(t, server.URL, letagentpay.WithMaxRetries(0))
+	_, err := client.Budget(t.Context()) // leaves a kept-alive connection
+	require.NoError(t, err)
+	_, err = client.Purchase(t.Context(), groceries())
+	var unknown *letagentpay.OutcomeUnknownError
+	require.ErrorAs(t, err, &unknown)
+	require.ErrorIs(t, err, letagentpay.ErrNoResponse)
+	assert.EqualValues(t, 1, posts.Load())
+}
+
+func TestLogsSayWhatHappened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var logged bytes.Buffer
+		logger := slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		s := newService(t).on("POST", "/requests", answer(503, `{"detail":"down"}`), answer(201, autoApproved))
+		p := groceries()
+		p.Description = "private"
+		_, err := s.client(letagentpay.WithLogger(logger)).Purchase(t.Context(), p)
+		require.NoError(t, err)
+		lines := strings.Split(strings.TrimSpace(logged.String()), "\n")
+		require.Len(t, lines, 3)
+		assert.Contains(t, lines[0], "msg=letagentpay.attempt operation=purchase method=POST path=/api/v1/agent-api/requests attempt=1 status=503")
+		assert.Contains(t, lines[1], "level=WARN msg=letagentpay.retry operation=purchase")
+		assert.Contains(t, lines[1], "wait=2s")
+		assert.Contains(t, lines[2], "attempt=2 status=201")
+		assert.NotContains(t, logged.String(), "private", "bodies are not logged")
+	})
+}
+
+func TestConnectionsAreReusedAndLeftToTheirOwner(t *testing.T) {
+	var connections atomic.Int64
+	fail := atomic.Bool{}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if fail.Load() {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, `{"detail":"Agent is paused"}`)
+			return
+		}
+		_, _ = io.WriteString(w, someBudget)
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	client := realClient(t, server.URL)
+	for i := range 6 {
+		fail.Store(i%2 == 1)
+		_, err := client.Budget(t.Context())
+		assert.Equal(t, i%2 == 1, err != nil)
+	}
+	assert.EqualValues(t, 1, connections.Load())
+}
