@@ -361,22 +361,28 @@ func (c *claim) matches(ctx context.Context, state *Request) error {
 	return nil
 }
 
-// sameCategory reports whether what the call describes may have been resolved to category. Names of the account's
-// categories resolve to themselves; other names may be aliases, which no read reveals, and are given the benefit of
-// the doubt, the amount being right.
+// sameCategory reports whether what the call describes may have been resolved to category. An answer to a purchase
+// tells what name it was asked under. For a resumed request that is not known: names of the account's categories
+// resolve to themselves, and other names may be aliases, which no read reveals; they are given the benefit of the
+// doubt, the amount being right.
 func (c *claim) sameCategory(ctx context.Context, category string) (bool, error) {
-	described := strings.NewReplacer(" ", "_", "-", "_").Replace(strings.ToLower(strings.TrimSpace(c.params.Category)))
+	described := normalCategory(c.params.Category)
 	if described == category {
 		return true, nil
 	}
-	if c.purchase != nil && c.purchase.OriginalCategory != "" {
-		return c.purchase.OriginalCategory == c.params.Category, nil
+	if c.purchase != nil {
+		return described == normalCategory(c.purchase.OriginalCategory), nil
 	}
 	names, err := c.client.Categories(ctx)
 	if err != nil {
 		return false, err
 	}
 	return !slices.Contains(names, described), nil
+}
+
+// normalCategory brings the name of a category into the form in which the service compares names.
+func normalCategory(name string) string {
+	return strings.NewReplacer(" ", "_", "-", "_").Replace(strings.ToLower(strings.TrimSpace(name)))
 }
 
 // newest returns the agent's newest request, nil if there is none.

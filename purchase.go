@@ -90,7 +90,7 @@ type Purchase struct {
 	Status           Status
 	Currency         string
 	Category         string // as the service resolved it
-	OriginalCategory string // what was sent, when it was filed under "other"
+	OriginalCategory string // what was sent, when that was an alias or unknown
 	PolicyCheck      PolicyCheck
 	AutoApproved     bool
 	BudgetRemaining  Amount    // what is left of the budget; known only when auto-approved

@@ -146,7 +146,7 @@ type PurchaseResult struct {
 	// ExpiresAt When the request expires unless decided; only when pending
 	ExpiresAt *Time `json:"expires_at"`
 
-	// OriginalCategory What was sent, when it was filed under `other`
+	// OriginalCategory What was sent, when that was an alias or unknown
 	OriginalCategory *string     `json:"original_category"`
 	PolicyCheck      PolicyCheck `json:"policy_check"`
 	RequestID        string      `json:"request_id"`
