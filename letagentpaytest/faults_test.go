@@ -16,10 +16,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// send makes one call without a client's retries, and returns what came of it.
+// send makes one call without a client's retries, and returns what came of it. The path is below the Agent API, or
+// begins with /x402.
 func send(t *testing.T, srv *letagentpaytest.Server, method, path, body string) (status int, got string, err error) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, srv.URL+path, strings.NewReader(body))
+	base := srv.URL
+	if strings.HasPrefix(path, "/x402/") {
+		base = strings.TrimSuffix(base, "/agent-api")
+	}
+	request, err := http.NewRequestWithContext(t.Context(), method, base+path, strings.NewReader(body))
 	require.NoError(t, err)
 	request.Header.Set("Authorization", "Bearer "+srv.Token)
 	request.Header.Set("Content-Type", "application/json")

@@ -89,23 +89,15 @@ type authorization struct {
 	RemainingMonthlyBudget *string `json:"remaining_monthly_budget"`
 }
 
-// x402Budget differs from the other answers in what it calls the parts of a wallet, and repeats a limit as the policy
-// writes it.
+// x402Budget repeats a limit as the policy writes it, a number or a string.
 type x402Budget struct {
 	api.X402Budget
-	Policy  x402PolicyState `json:"x402_policy"`
-	Wallets []x402Wallet    `json:"wallets"`
+	Policy x402PolicyState `json:"x402_policy"`
 }
 
 type x402PolicyState struct {
 	api.X402Policy
 	MaxPerRequest json.RawMessage `json:"max_per_request"`
-}
-
-type x402Wallet struct {
-	Address  string  `json:"address"`
-	Chain    string  `json:"chain"`
-	Provider *string `json:"provider"`
 }
 
 func (w wallet) result() api.X402Wallet {

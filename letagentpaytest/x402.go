@@ -339,14 +339,13 @@ func (s *Server) readX402Budget(c *call) *answer {
 	result := x402Budget{
 		X402Budget: api.X402Budget{
 			AgentID: a.id, Budget: decimalString(a.config.Budget), Spent: decimalString(a.spent),
-			Remaining: decimalString(a.remaining()),
+			Remaining: decimalString(a.remaining()), Wallets: make([]api.X402BudgetWallet, len(a.wallets)),
 		},
 		Policy: x402PolicyState{X402Policy: api.X402Policy{
 			DailyLimit: optionalDecimal(nonZero(p.DailyLimit)), DailySpent: decimalString(periods[0].spent),
 			MonthlyLimit: optionalDecimal(nonZero(p.MonthlyLimit)), MonthlySpent: decimalString(periods[2].spent),
 			AllowedChains: &chains,
 		}},
-		Wallets: make([]x402Wallet, len(a.wallets)),
 	}
 	if p.X402 != nil {
 		if p.X402.AllowedDomains != nil {
@@ -355,7 +354,7 @@ func (s *Server) readX402Budget(c *call) *answer {
 		result.Policy.MaxPerRequest = a.x402MaxPerRequest()
 	}
 	for i, w := range a.wallets {
-		result.Wallets[i] = x402Wallet{Address: w.address, Chain: w.chain, Provider: w.provider}
+		result.Wallets[i] = api.X402BudgetWallet{Address: w.address, Chain: w.chain, Provider: w.provider}
 	}
 	return jsonAnswer(http.StatusOK, result)
 }
