@@ -117,7 +117,9 @@ func TestGuardSurvivesFaults(t *testing.T) {
 				t.Run(name+" on "+string(op), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						server := serve(t)
-						server.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict { return letagentpaytest.Approve().After(5 * time.Second) })
+						server.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict {
+							return letagentpaytest.Approve().After(5 * time.Second)
+						})
 						fault := fault
 						fault.Op, fault.Times = op, max(fault.Times, times)
 						server.Fail(fault)

@@ -1,7 +1,6 @@
 package letagentpay
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -16,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,10 +49,14 @@ type transport struct {
 	token      secret
 	agentBase  *url.URL
 	x402Base   *url.URL
-	userAgent  string
+	userAgent  []string
 	maxRetries int
 	logger     *slog.Logger
+
+	authorization func() []string // the header, out of reach like the token itself
 }
+
+var acceptJSON = []string{"application/json"}
 
 func newTransport(c *config, base *url.URL) *transport {
 	var httpClient http.Client
@@ -77,9 +81,11 @@ func newTransport(c *config, base *url.URL) *transport {
 	if c.appInfo != "" {
 		userAgent += " " + c.appInfo
 	}
+	authorization := []string{"Bearer " + c.token}
 	return &transport{
 		httpClient: &httpClient, token: newSecret(c.token), agentBase: base, x402Base: &x402Base,
-		userAgent: userAgent, maxRetries: c.maxRetries, logger: c.logger,
+		userAgent: []string{userAgent}, maxRetries: c.maxRetries, logger: c.logger,
+		authorization: func() []string { return authorization },
 	}
 }
 
@@ -115,10 +121,9 @@ func (t *transport) do(ctx context.Context, request *http.Request, c *call) erro
 		c.last = c.failure(&APIError{Err: err, unsent: true})
 		return c.last
 	}
+	// The values are shared by all requests; net/http, like everyone who sends a request, only reads them.
 	header := request.Header
-	header.Set("Authorization", "Bearer "+t.token.reveal())
-	header.Set("Accept", "application/json")
-	header.Set("User-Agent", t.userAgent)
+	header["Authorization"], header["Accept"], header["User-Agent"] = t.authorization(), acceptJSON, t.userAgent
 	// With GetBody, net/http would by itself resend a POST that carries an Idempotency-Key when a kept-alive connection
 	// turns out to be dead; repeating is for the loop below alone, after a pause.
 	request.GetBody = nil
@@ -193,17 +198,28 @@ func (c *call) receive(response *http.Response) error {
 
 var errTooLarge = fmt.Errorf("the answer is larger than %d bytes", maxResponseBytes)
 
+// readAll reads a body up to the limit, in as many bytes as it says it has and one more to see its end.
 func readAll(response *http.Response) ([]byte, error) {
 	size := int64(512)
 	if response.ContentLength > 0 {
 		size = min(response.ContentLength, maxResponseBytes)
 	}
-	buf := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead)) // MinRead to spare: ReadFrom need not grow
-	_, err := buf.ReadFrom(io.LimitReader(response.Body, maxResponseBytes+1))
-	if err == nil && buf.Len() > maxResponseBytes {
-		err = errTooLarge
+	data := make([]byte, 0, size+1)
+	for {
+		n, err := response.Body.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		switch {
+		case len(data) > maxResponseBytes:
+			return data[:maxResponseBytes], errTooLarge
+		case err == io.EOF:
+			return data, nil
+		case err != nil:
+			return data, err
+		}
+		if len(data) == cap(data) {
+			data = slices.Grow(data, len(data)+1)
+		}
 	}
-	return buf.Bytes(), err
 }
 
 // isJSON accepts a missing content type: the body then speaks for itself.
