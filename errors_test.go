@@ -1,0 +1,100 @@
+package letagentpay_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/money"
+	"github.com/letagentpay/letagentpay-go/policy"
+)
+
+func TestErrorTextsAndCategories(t *testing.T) {
+	cause := &letagentpay.APIError{Op: "confirm", StatusCode: 503, Detail: "down", Attempts: 3}
+	for _, c := range []struct {
+		err  error
+		text string
+		is   []error
+	}{
+		{&letagentpay.ParamError{Field: "PurchaseParams.Amount", Value: "0.00", Reason: "want an amount above zero"}, `letagentpay: invalid PurchaseParams.Amount "0.00": want an amount above zero`, []error{letagentpay.ErrInvalid}},
+		{&letagentpay.ParamError{Field: "ctx", Reason: "want a context"}, "letagentpay: invalid ctx: want a context", []error{letagentpay.ErrInvalid}},
+		{cause, "letagentpay: confirm: 503 Service Unavailable: down (after 3 attempts)", []error{letagentpay.ErrServer}},
+		{&letagentpay.APIError{Op: "budget", StatusCode: 299}, "letagentpay: budget: 299", nil},
+		{&letagentpay.APIError{Op: "budget", Err: io.ErrUnexpectedEOF}, "letagentpay: budget: no response: unexpected EOF", []error{letagentpay.ErrNoResponse, io.ErrUnexpectedEOF}},
+		{&letagentpay.RejectedError{RequestID: "r1", Checks: []letagentpay.Check{{Rule: "budget", Result: policy.Fail}, {Rule: "category", Result: policy.Fail, Detail: "blocked"}}}, "letagentpay: purchase r1 was rejected: budget; category (blocked)", []error{letagentpay.ErrNotApproved}},
+		{&letagentpay.RejectedError{RequestID: "r1"}, "letagentpay: purchase r1 was rejected on review", []error{letagentpay.ErrNotApproved}},
+		{&letagentpay.PendingError{RequestID: "r1"}, "letagentpay: purchase r1 awaits approval", []error{letagentpay.ErrNotApproved}},
+		{&letagentpay.PendingError{RequestID: "r1", Err: context.Canceled}, "letagentpay: purchase r1 awaits approval: context canceled", []error{letagentpay.ErrNotApproved, context.Canceled}},
+		{&letagentpay.ExpiredError{RequestID: "r1"}, "letagentpay: purchase r1 expired before it was approved", []error{letagentpay.ErrNotApproved}},
+		{&letagentpay.MismatchError{RequestID: "r1", Field: "Amount", Requested: "4.00", Described: "5.00"}, `letagentpay: purchase r1 is for another amount: requested "4.00", described "5.00"`, []error{letagentpay.ErrNotApproved}},
+		{&letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: "r1", Status: "completed"}}, "letagentpay: purchase r1 was handled by an earlier call (status completed)", nil},
+		{&letagentpay.WaitTimeoutError{RequestID: "r1", Last: &letagentpay.Request{Status: "pending"}, Err: cause}, "letagentpay: request r1 was not decided in time, last seen pending; last poll: " + cause.Error(), []error{context.DeadlineExceeded, letagentpay.ErrServer}},
+		{&letagentpay.ConfirmError{RequestID: "r1", Params: letagentpay.ConfirmParams{Success: true}, Err: cause}, "letagentpay: purchase r1 completed but could not be confirmed: " + cause.Error(), []error{letagentpay.ErrServer}},
+		{&letagentpay.ConfirmError{RequestID: "r1", Err: cause}, "letagentpay: purchase r1 failed but could not be confirmed: " + cause.Error(), []error{letagentpay.ErrServer}},
+		{&letagentpay.OutcomeUnknownError{Op: "purchase", IdempotencyKey: "k", Err: cause}, `letagentpay: purchase: outcome unknown, repeat with idempotency key "k": ` + cause.Error(), []error{letagentpay.ErrServer}},
+		{&letagentpay.OutcomeUnknownError{Op: "confirm", RequestID: "r1", Err: cause}, "letagentpay: confirm: outcome unknown, read request r1: " + cause.Error(), []error{letagentpay.ErrServer}},
+		{&letagentpay.OverspendError{RequestID: "r1", Approved: letagentpay.MustAmount("5"), Actual: letagentpay.MustAmount("6")}, "letagentpay: purchase r1: spent 6.00, approved 5.00", []error{letagentpay.ErrOverspend}},
+	} {
+		assert.EqualError(t, c.err, c.text)
+		for _, category := range []error{
+			letagentpay.ErrInvalid, letagentpay.ErrServer, letagentpay.ErrNoResponse, letagentpay.ErrNotApproved, letagentpay.ErrOverspend, letagentpay.ErrConflict,
+			context.DeadlineExceeded, context.Canceled, io.ErrUnexpectedEOF,
+		} {
+			want := false
+			for _, is := range c.is {
+				want = want || is == category
+			}
+			assert.Equal(t, want, errors.Is(c.err, category), "%v is %v", c.err, category)
+		}
+	}
+	_, err := letagentpay.ParseAmount("1e3")
+	require.ErrorIs(t, err, money.ErrSyntax, "the cause stays reachable")
+}
+
+// leaky is a transport whose errors tell the request's headers.
+type leaky struct{}
+
+func (leaky) RoundTrip(r *http.Request) (*http.Response, error) {
+	return nil, &net.OpError{Op: "write", Net: "tcp", Err: errors.New("cannot write " + r.Header.Get("Authorization"))}
+}
+
+func TestErrorsOfLeakyTransportsAreRedacted(t *testing.T) {
+	client := newClient(t, leaky{}, letagentpay.WithMaxRetries(0))
+	_, err := client.Budget(t.Context())
+	require.ErrorIs(t, err, letagentpay.ErrNoResponse)
+	assert.NotContains(t, err.Error(), "secret-of")
+	assert.Contains(t, err.Error(), "cannot write Bearer [token]")
+	var network *net.OpError
+	require.ErrorAs(t, err, &network, "the cause stays reachable")
+}
+
+func TestUnconfirmedPanicIsLogged(t *testing.T) {
+	var logged bytes.Buffer
+	s := newService(t).on("POST", "/requests", answer(201, autoApproved)).on("POST", "/requests/r1/confirm", answer(403, `{"detail":"Agent is paused"}`))
+	var runs atomic.Int64
+	guarded := guardGroceries(s.client(letagentpay.WithLogger(slog.New(slog.NewTextHandler(&logged, nil)))), &runs, func(context.Context) (string, error) { panic("out of cheese") })
+	assert.Panics(t, func() { _, _ = guarded(t.Context(), groceries()) })
+	assert.Contains(t, logged.String(), "level=WARN msg=letagentpay.unconfirmed request_id=r1")
+}
+
+func TestAttemptTimeoutsAreTimeouts(t *testing.T) {
+	s := newService(t).on("GET", "/budget", hangs)
+	client, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL(testBase), letagentpay.WithMaxRetries(0),
+		letagentpay.WithHTTPClient(&http.Client{Transport: s.mock, Timeout: time.Millisecond}))
+	require.NoError(t, err)
+	_, err = client.Budget(t.Context())
+	var network net.Error
+	require.ErrorAs(t, err, &network)
+	assert.True(t, network.Timeout())
+}
