@@ -1,9 +1,12 @@
 package letagentpaytest_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,8 +14,8 @@ import (
 	"github.com/letagentpay/letagentpay-go/money"
 )
 
-// BenchmarkPurchase measures purchases in memory by agents of their own, each advancing the clock before the rate limit
-// of 60 a minute stops it. 20,000 a second are the least that is acceptable on two cores.
+// BenchmarkPurchase measures purchases in memory, each minute's sixty in a row: the clock is advanced before the rate
+// limit strikes. 20,000 a second are the least that is acceptable on two cores.
 func BenchmarkPurchase(b *testing.B) {
 	server := letagentpaytest.NewServer(b, letagentpaytest.InMemory(), letagentpaytest.WithMaxHistory(1000),
 		letagentpaytest.WithBudget(money.Must("9999999")),
@@ -24,19 +27,19 @@ func BenchmarkPurchase(b *testing.B) {
 		if n++; n%60 == 0 {
 			server.Advance(time.Minute)
 		}
-		if status := post(b, client, server, `{"amount": 0.01, "category": "groceries", "merchant_name": "Shop"}`); status != http.StatusCreated {
+		if status := post(b, client, server, server.Token, `{"amount": 0.01, "category": "groceries", "merchant_name": "Shop"}`); status != http.StatusCreated {
 			b.Fatalf("status %d", status)
 		}
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "purchases/s")
 }
 
-func post(b *testing.B, client *http.Client, server *letagentpaytest.Server, body string) int {
+func post(b *testing.B, client *http.Client, server *letagentpaytest.Server, token, body string) int {
 	request, err := http.NewRequest(http.MethodPost, server.URL+"/requests", strings.NewReader(body))
 	if err != nil {
 		b.Fatal(err)
 	}
-	request.Header.Set("Authorization", "Bearer "+server.Token)
+	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Content-Type", "application/json")
 	response, err := client.Do(request)
 	if err != nil {
@@ -47,6 +50,33 @@ func post(b *testing.B, client *http.Client, server *letagentpaytest.Server, bod
 		b.Fatal(err)
 	}
 	return response.StatusCode
+}
+
+// BenchmarkPurchaseParallel is the same by an agent for each core, all of one account.
+func BenchmarkPurchaseParallel(b *testing.B) {
+	const policy = `{"auto_approve": {"enabled": true}}`
+	server := letagentpaytest.NewServer(b, letagentpaytest.InMemory(), letagentpaytest.WithMaxHistory(1000))
+	client := server.HTTPClient()
+	var names atomic.Int64
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		agent, err := server.AddAgent(fmt.Sprint("agent", names.Add(1)),
+			letagentpaytest.AgentConfig{Budget: money.Must("9999999"), Policy: json.RawMessage(policy)})
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		for n := 1; pb.Next(); n++ {
+			if n%60 == 0 {
+				server.Advance(time.Minute)
+			}
+			if status := post(b, client, server, agent.Token, `{"amount": 0.01, "category": "groceries"}`); status != http.StatusCreated {
+				b.Errorf("status %d", status)
+				return
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "purchases/s")
 }
 
 // BenchmarkNewServer measures what a test pays for a server of its own; a millisecond is the most that is acceptable.

@@ -129,3 +129,23 @@ func (s *Server) ResetCalls() {
 	defer s.calls.mu.Unlock()
 	s.calls.calls = nil
 }
+
+// shownCalls is how many calls a failed test logs.
+const shownCalls = 20
+
+// showCalls logs the last calls if t has failed and can tell.
+func (s *Server) showCalls(t TB) {
+	failed, ok := t.(interface {
+		Failed() bool
+		Logf(format string, args ...any)
+	})
+	if !ok || !failed.Failed() {
+		return
+	}
+	calls := s.Calls()
+	if len(calls) == 0 {
+		return
+	}
+	t.Helper()
+	failed.Logf("letagentpaytest: the last of %d calls to the server:\n%v", len(calls), calls[max(0, len(calls)-shownCalls):])
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 
@@ -129,6 +130,7 @@ func TestDecisionErrors(t *testing.T) {
 	require.ErrorAs(t, err, &refused)
 	assert.ErrorIs(t, err, letagentpaytest.ErrNotFound)
 	assert.Equal(t, "no-such-request", refused.RequestID)
+	assert.EqualError(t, err, "letagentpaytest: request no-such-request: no such request")
 
 	id := purchase(t, srv.Client(), groceries).RequestID
 	require.NoError(t, srv.Reject(id))
@@ -137,6 +139,7 @@ func TestDecisionErrors(t *testing.T) {
 		require.ErrorAs(t, err, &refused)
 		assert.ErrorIs(t, err, letagentpaytest.ErrNotPending)
 		assert.Equal(t, letagentpay.StatusRejected, refused.Status)
+		assert.EqualError(t, err, "letagentpaytest: request "+id+" (rejected): the request is not pending")
 	}
 
 	late := purchase(t, srv.Client(), groceries).RequestID
@@ -364,6 +367,18 @@ func TestMaxHistoryForgetsTheOldest(t *testing.T) {
 	}
 	assert.Equal(t, money.Must("40"), srv.Budget().Spent, "what was spent is not forgotten")
 	require.NoError(t, srv.Approve(pending))
+
+	// The answers under old keys go, too.
+	keyed := func(key string) string {
+		return purchase(t, srv.Client(), letagentpay.PurchaseParams{Amount: money.Must("1"), Category: "taxi", IdempotencyKey: key}).RequestID
+	}
+	srv.Advance(time.Minute) // past the rate limit
+	first, repeated := keyed("first"), keyed("first")
+	assert.Equal(t, first, repeated)
+	for i := range most {
+		keyed(strconv.Itoa(i))
+	}
+	assert.NotEqual(t, first, keyed("first"))
 }
 
 func TestClosedServer(t *testing.T) {

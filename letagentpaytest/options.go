@@ -115,6 +115,9 @@ func WithPolicyJSON(text string) Option {
 // WithBudget sets what the agent may spend in all. The default is 1000.00.
 func WithBudget(budget money.Amount) Option {
 	return onAgent("WithBudget", func(a *AgentConfig) error {
+		if budget.Sign() < 0 {
+			return fmt.Errorf("WithBudget: %v is below zero", budget)
+		}
 		a.Budget = budget
 		return nil
 	})
@@ -124,6 +127,9 @@ func WithBudget(budget money.Amount) Option {
 // the budget stays within most; a zero most is no bound.
 func WithAutoReplenish(threshold, amount, most money.Amount) Option {
 	return onAgent("WithAutoReplenish", func(a *AgentConfig) error {
+		if threshold.Sign() <= 0 || amount.Sign() <= 0 || most.Sign() < 0 {
+			return errors.New("WithAutoReplenish: the amounts must be above zero")
+		}
 		a.AutoReplenish = &AutoReplenish{Enabled: true, Threshold: &threshold, Amount: &amount}
 		if !most.IsZero() {
 			a.AutoReplenish.MaxBudget = &most
@@ -180,6 +186,14 @@ func WithAliases(categoryByAlias map[string]string) Option {
 // WithBudgetRules limits what all agents of the account spend together.
 func WithBudgetRules(rules ...BudgetRule) Option {
 	return onAccount("WithBudgetRules", func(a *AccountConfig) error {
+		for _, r := range rules {
+			if r.Limit.Sign() <= 0 {
+				return fmt.Errorf("WithBudgetRules: %q: the limit must be above zero", r.Name)
+			}
+			if slices.ContainsFunc(r.Days, func(day int) bool { return day < 0 || day > 6 }) {
+				return fmt.Errorf("WithBudgetRules: %q: days are 0 (Monday) to 6 (Sunday)", r.Name)
+			}
+		}
 		a.BudgetRules = slices.Clone(rules)
 		return nil
 	})

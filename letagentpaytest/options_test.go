@@ -35,32 +35,33 @@ func TestBadOptions(t *testing.T) {
 		return letagentpaytest.WithBudgetRules(r)
 	}
 	for want, options := range map[string][]letagentpaytest.Option{
-		"WithPolicyJSON":      {letagentpaytest.WithPolicyJSON(`{"daily_limit": "much"}`)},
-		"not between 0 and":   {letagentpaytest.WithBudget(money.Must("5").Sub(money.Must("6")))},
-		"auto_replenish":      {letagentpaytest.WithAutoReplenish(money.Amount{}, money.Must("1"), money.Amount{})},
-		"Unsupported":         {letagentpaytest.WithCurrency("XXX")},
-		"the code is empty":   {letagentpaytest.WithCurrency("")},
-		"unknown timezone":    {letagentpaytest.WithTimezone("Moon/Base")},
-		"the name is empty":   {letagentpaytest.WithTimezone("")},
-		"has no name":         {letagentpaytest.WithCategories("food", "")},
-		"lower case":          {letagentpaytest.WithAliases(map[string]string{"Uber": "taxi"})},
-		"no category":         {letagentpaytest.WithAliases(map[string]string{"uber": "rides"})},
-		"rule has no name":    {changed(func(r *letagentpaytest.BudgetRule) { r.Name = "" })},
-		"is not one of":       {changed(func(r *letagentpaytest.BudgetRule) { r.Type = "yearly" })},
-		"above zero":          {changed(func(r *letagentpaytest.BudgetRule) { r.Limit = money.Amount{} })},
-		"0 (Monday)":          {changed(func(r *letagentpaytest.BudgetRule) { r.Days = []int{7} })},
-		"whole number of min": {letagentpaytest.WithRequestExpiry(90 * time.Second)},
-		"not between 1 and":   {letagentpaytest.WithRequestExpiry(400 * 24 * time.Hour)},
-		"taken or empty":      {letagentpaytest.WithAgent("main")},
-		`"twice" is taken`:    {letagentpaytest.WithAgent("twice"), letagentpaytest.WithAgent("twice")},
-		"inside WithAgent":    {letagentpaytest.WithAgent("a", letagentpaytest.WithCurrency("EUR"))},
-		"whole server":        {letagentpaytest.WithAgent("a", letagentpaytest.InMemory())},
-		"belongs into":        {letagentpaytest.WithAccount("a", letagentpaytest.WithBudget(money.Must("1")))},
-		"does not belong":     {letagentpaytest.WithAgent("a", letagentpaytest.WithAgent("b"))},
-		`"main" is taken`:     {letagentpaytest.WithAccount("main")},
-		"a token begins with": {letagentpaytest.WithToken("secret-token")},
-		"rate of":             {letagentpaytest.WithRates(map[string]string{"USDC/USD": "-1"})},
-		"is not above zero":   {letagentpaytest.WithMaxHistory(0)},
+		"WithPolicyJSON":        {letagentpaytest.WithPolicyJSON(`{"daily_limit": "much"}`)},
+		"is below zero":         {letagentpaytest.WithBudget(money.Must("5").Sub(money.Must("6")))},
+		"is beyond":             {letagentpaytest.WithBudget(money.FromMinor(1_000_000_000_000))},
+		"amounts must be above": {letagentpaytest.WithAutoReplenish(money.Amount{}, money.Must("1"), money.Amount{})},
+		"Unsupported":           {letagentpaytest.WithCurrency("XXX")},
+		"the code is empty":     {letagentpaytest.WithCurrency("")},
+		"unknown timezone":      {letagentpaytest.WithTimezone("Moon/Base")},
+		"the name is empty":     {letagentpaytest.WithTimezone("")},
+		"has no name":           {letagentpaytest.WithCategories("food", "")},
+		"lower case":            {letagentpaytest.WithAliases(map[string]string{"Uber": "taxi"})},
+		"no category":           {letagentpaytest.WithAliases(map[string]string{"uber": "rides"})},
+		"rule has no name":      {changed(func(r *letagentpaytest.BudgetRule) { r.Name = "" })},
+		"is not one of":         {changed(func(r *letagentpaytest.BudgetRule) { r.Type = "yearly" })},
+		"limit must be above":   {changed(func(r *letagentpaytest.BudgetRule) { r.Limit = money.Amount{} })},
+		"0 (Monday)":            {changed(func(r *letagentpaytest.BudgetRule) { r.Days = []int{7} })},
+		"whole number of min":   {letagentpaytest.WithRequestExpiry(90 * time.Second)},
+		"not between 1 and":     {letagentpaytest.WithRequestExpiry(400 * 24 * time.Hour)},
+		"taken or empty":        {letagentpaytest.WithAgent("main")},
+		`"twice" is taken`:      {letagentpaytest.WithAgent("twice"), letagentpaytest.WithAgent("twice")},
+		"inside WithAgent":      {letagentpaytest.WithAgent("a", letagentpaytest.WithCurrency("EUR"))},
+		"whole server":          {letagentpaytest.WithAgent("a", letagentpaytest.InMemory())},
+		"belongs into":          {letagentpaytest.WithAccount("a", letagentpaytest.WithBudget(money.Must("1")))},
+		"does not belong":       {letagentpaytest.WithAgent("a", letagentpaytest.WithAgent("b"))},
+		`"main" is taken`:       {letagentpaytest.WithAccount("main")},
+		"a token begins with":   {letagentpaytest.WithToken("secret-token")},
+		"rate of":               {letagentpaytest.WithRates(map[string]string{"USDC/USD": "-1"})},
+		"is not above zero":     {letagentpaytest.WithMaxHistory(0)},
 	} {
 		t.Run(want, func(t *testing.T) {
 			_, err := letagentpaytest.Start(append(options, letagentpaytest.InMemory())...)
@@ -191,7 +192,7 @@ func TestPatch(t *testing.T) {
 	assert.Equal(t, letagentpay.StatusRejected,
 		purchase(t, srv.Client(), letagentpay.PurchaseParams{Amount: money.Must("27"), Category: "cab"}).Status, "the rule counts")
 
-	for _, patch := range []string{`{"colour": "red"}`, `{"status": "gone"}`, `{"policy": 5}`, `{"account": "other"}`, `{"budget": "-1"}`, `[`} {
+	for _, patch := range []string{`{"colour": "red"}`, `{"status": "gone"}`, `{"policy": 5}`, `{"account": "other"}`, `{"budget": 1e12}`, `[`} {
 		assert.Error(t, agent.Patch([]byte(patch)), patch)
 	}
 	for _, patch := range []string{`{"colour": "red"}`, `{"currency": "X"}`, `{"budget_rules": [{}]}`, `{"timezone": "Nowhere"}`, `7`} {
@@ -200,4 +201,51 @@ func TestPatch(t *testing.T) {
 	require.NoError(t, account.Patch([]byte(`{"blocked": true}`)))
 	_, err := srv.Client().Budget(t.Context())
 	assert.ErrorIs(t, err, letagentpay.ErrForbidden)
+}
+
+// failing is a recorder that says whether it has failed, as a test does.
+type failing struct {
+	recorder
+	logs []string
+}
+
+func (f *failing) Failed() bool { return len(f.failures) > 0 }
+func (f *failing) Logf(format string, args ...any) {
+	f.logs = append(f.logs, fmt.Sprintf(format, args...))
+}
+
+func TestAFailedTestLogsTheCalls(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		var tb failing
+		srv := letagentpaytest.NewServer(&tb, letagentpaytest.InMemory())
+		for range 25 {
+			_, err := srv.Client().Budget(t.Context())
+			require.NoError(t, err)
+		}
+		if fails {
+			tb.Errorf("the agent did not do its job")
+		}
+		for _, cleanup := range tb.cleanups {
+			cleanup()
+		}
+		if !fails {
+			assert.Empty(t, tb.logs)
+			continue
+		}
+		require.Len(t, tb.logs, 1)
+		assert.Contains(t, tb.logs[0], "the last of 25 calls to the server:\n20 calls\n")
+		assert.NotContains(t, tb.logs[0], srv.Token)
+	}
+}
+
+func TestWithPolicy(t *testing.T) {
+	limit := money.Must("50")
+	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+		letagentpaytest.WithPolicy(policy.Policy{PerRequestLimit: &limit, AutoApprove: &policy.AutoApprove{Enabled: true}}))
+	assert.Equal(t, letagentpay.StatusAutoApproved, purchase(t, srv.Client(), groceries).Status)
+	p, err := srv.Client().Policy(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, &limit, p.PerRequestLimit)
+	assert.Equal(t, letagentpay.StatusRejected,
+		purchase(t, srv.Client(), letagentpay.PurchaseParams{Amount: money.Must("50.01"), Category: "taxi"}).Status)
 }

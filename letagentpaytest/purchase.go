@@ -1,7 +1,6 @@
 package letagentpaytest
 
 import (
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -20,12 +19,13 @@ var currencies = strings.Fields(`
 
 var separators = strings.NewReplacer(" ", "_", "-", "_")
 
-func checkCurrency(code string) (string, error) {
+// checkCurrency normalises a code, or says what is wrong with it.
+func checkCurrency(code string) (normal, complaint string) {
 	code = trimSpace(strings.ToUpper(code))
 	if !slices.Contains(currencies, code) {
-		return "", errors.New("Unsupported currency: " + code)
+		return "", "Unsupported currency: " + code
 	}
-	return code, nil
+	return code, ""
 }
 
 type purchaseBody struct {

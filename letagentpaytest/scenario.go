@@ -214,9 +214,9 @@ func (acc *account) apply(c AccountConfig) error {
 	if c.Categories == nil {
 		c.Categories = defaultCategories
 	}
-	currency, err := checkCurrency(c.Currency)
-	if err != nil {
-		return err
+	currency, complaint := checkCurrency(c.Currency)
+	if complaint != "" {
+		return errors.New(complaint)
 	}
 	location, err := loadLocation(c.Timezone)
 	switch {
@@ -264,10 +264,6 @@ func compileRules(rules []BudgetRule) ([]*budgetRule, error) {
 			return nil, errors.New("a budget rule has no name")
 		case !slices.Contains(ruleTypes, r.Type):
 			return nil, fmt.Errorf("budget rule %q: %q is not one of daily, weekly, monthly, total", r.Name, r.Type)
-		case r.Limit.Sign() <= 0:
-			return nil, fmt.Errorf("budget rule %q: the limit must be above zero", r.Name)
-		case slices.ContainsFunc(r.Days, func(day int) bool { return day < 0 || day > 6 }):
-			return nil, fmt.Errorf("budget rule %q: days are 0 (Monday) to 6 (Sunday)", r.Name)
 		}
 		compiled = append(compiled, &budgetRule{
 			BudgetRule: policy.BudgetRule{
@@ -292,15 +288,8 @@ func (a *agent) apply(c AgentConfig) error {
 		return fmt.Errorf("status %q is not one of active, paused, archived", c.Status)
 	}
 	for field, amount := range map[string]money.Amount{"budget": c.Budget, "spent": c.Spent, "held": c.Held} {
-		if amount.Sign() < 0 || maxBalance.Less(amount) {
-			return fmt.Errorf("%s: %v is not between 0 and %v", field, amount, maxBalance)
-		}
-	}
-	if rule := c.AutoReplenish; rule != nil && rule.Enabled {
-		for _, amount := range []*money.Amount{rule.Threshold, rule.Amount, rule.MaxBudget} {
-			if amount != nil && amount.Sign() <= 0 {
-				return errors.New("auto_replenish: amounts must be above zero")
-			}
+		if maxBalance.Less(amount) || amount.Less(maxBalance.Neg()) {
+			return fmt.Errorf("%s: %v is beyond %v", field, amount, maxBalance)
 		}
 	}
 	parsed, err := policy.Parse(c.Policy)

@@ -136,7 +136,8 @@ func (w *world) claim(txHash string) bool {
 	return true
 }
 
-// NewServer starts a server that is closed when the test ends. A wrong option fails the test.
+// NewServer starts a server that is closed when the test ends. A wrong option fails the test. When the test has failed,
+// its log shows the last calls to the server.
 func NewServer(t TB, options ...Option) *Server {
 	t.Helper()
 	s, err := start(t, options)
@@ -144,7 +145,10 @@ func NewServer(t TB, options ...Option) *Server {
 		t.Fatalf("%v", err)
 		return nil
 	}
-	t.Cleanup(s.Close)
+	t.Cleanup(func() {
+		s.Close()
+		s.showCalls(t)
+	})
 	return s
 }
 

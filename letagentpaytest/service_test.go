@@ -260,13 +260,13 @@ func TestX402(t *testing.T) {
 	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
 		letagentpaytest.WithRates(map[string]string{"USDC/USD": "0.9998"}),
 		letagentpaytest.WithPolicyJSON(`{"daily_limit": 50, "x402": {"blocked_domains": ["*.evil.example"], "max_per_request": 20}}`))
-	authorize := func(resource, amount string) (answer struct {
+	type authorization struct {
 		Authorized           bool    `json:"authorized"`
-		ID                   string  `json:"authorization_id"`
 		Reason               string  `json:"reason"`
 		RemainingDailyBudget string  `json:"remaining_daily_budget"`
 		RemainingMonthly     *string `json:"remaining_monthly_budget"`
-	}) {
+	}
+	authorize := func(resource, amount string) (answer authorization) {
 		body := `{"payment_requirements": {"scheme": "exact", "network": "eip155:8453", "amount": "1", "asset": "usdc", "pay_to": "0xb", "resource": ` +
 			strconv.Quote(resource) + `}, "max_amount_usd": ` + strconv.Quote(amount) + `}`
 		status, got, err := send(t, srv, http.MethodPost, "/x402/authorize", body)
@@ -303,8 +303,10 @@ func TestX402(t *testing.T) {
 	}
 	assert.Equal(t, "AMOUNT_EXCEEDS_PER_REQUEST_LIMIT", authorize("", "20.01").Reason)
 	assert.Empty(t, authorize("", "20").Reason, "19.996 in dollars")
-	srv.SetRate("USDC/USD", "1.0125")
-	assert.Equal(t, "STABLECOIN_DEPEG: USDC deviation 1.2%", authorize("", "1").Reason)
+	for rate, deviation := range map[string]string{"1.0125": "1.2", "1.0135": "1.4", "0.9881": "1.2", "0.98751": "1.2", "2": "100.0"} {
+		srv.SetRate("USDC/USD", rate)
+		assert.Equal(t, "STABLECOIN_DEPEG: USDC deviation "+deviation+"%", authorize("", "1").Reason)
+	}
 
 	r, _ := srv.Request(authorizationOf(t, srv))
 	assert.Equal(t, letagentpay.StatusAutoApproved, r.Status)

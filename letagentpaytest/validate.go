@@ -153,7 +153,7 @@ func (f form) object(name string) (form, bool) {
 type textRule struct {
 	least, most int
 	pattern     *regexp.Regexp
-	convert     func(string) (string, error) // checks and normalises
+	convert     func(string) (normal, complaint string) // checks and normalises
 }
 
 // text checks the string in raw against rule.
@@ -178,16 +178,16 @@ func (f form) text(name string, raw json.RawMessage, rule textRule) (string, boo
 		return "", false
 	}
 	if strings.ContainsRune(value, 0) { // the service's database cannot store it
-		f.valueError(name, errors.New("NUL characters are not allowed"))
+		f.valueError(name, "NUL characters are not allowed")
 		return "", false
 	}
 	if rule.convert != nil {
-		converted, err := rule.convert(value)
-		if err != nil {
-			f.valueError(name, err)
+		normal, complaint := rule.convert(value)
+		if complaint != "" {
+			f.valueError(name, complaint)
 			return "", false
 		}
-		value = converted
+		value = normal
 	}
 	return value, true
 }
@@ -214,8 +214,8 @@ func (f form) optionalText(name string, rule textRule) *string {
 	return &value
 }
 
-func (f form) valueError(name string, err error) {
-	f.fault(name, "value_error", "Value error, "+err.Error(), map[string]any{"error": struct{}{}})
+func (f form) valueError(name, complaint string) {
+	f.fault(name, "value_error", "Value error, "+complaint, map[string]any{"error": struct{}{}})
 }
 
 // positive checks that raw is a number or a numeric string above zero and, when most is above zero, at most that.

@@ -2,7 +2,6 @@ package letagentpaytest
 
 import (
 	"encoding/json"
-	"errors"
 	"math/big"
 	"net/http"
 	"regexp"
@@ -65,7 +64,7 @@ func parseAuthorize(body payload) (authorizeBody, *answer) {
 	if raw, ok := f.required("max_amount_usd"); ok {
 		if amount, ok := f.positive("max_amount_usd", raw, money.Amount{}); ok {
 			if amount.cmp(maxAuthorization) > 0 {
-				f.valueError("max_amount_usd", errors.New("max_amount_usd cannot exceed 10000"))
+				f.valueError("max_amount_usd", "max_amount_usd cannot exceed 10000")
 			}
 			b.amount = amount
 		}
@@ -188,7 +187,7 @@ func (s *Server) dollars(c *call, b authorizeBody) (usd decimal, decline string,
 	rate, ok := c.world.rate(b.asset + "/USD")
 	if !ok { // where the service fails with a 500
 		f := form{path: []any{"body", "payment_requirements"}, faults: new([]fieldError)}
-		f.valueError("asset", errors.New("Could not fetch rate for "+b.asset+"/USD"))
+		f.valueError("asset", "Could not fetch rate for "+b.asset+"/USD")
 		return decimal{}, "", f.refusal()
 	}
 	if slices.Contains(dollarCoins, b.asset) {
@@ -390,19 +389,19 @@ func parseWallet(body payload) (walletBody, *answer) {
 	}
 	// An address is held against the form of an EVM address whatever the chain, as in the service, which reads the
 	// address before the chain.
-	b.address = f.requiredText("wallet_address", textRule{least: 1, most: 64, convert: func(address string) (string, error) {
+	b.address = f.requiredText("wallet_address", textRule{least: 1, most: 64, convert: func(address string) (normal, complaint string) {
 		address = trimSpace(address)
 		if !addressPattern.MatchString(address) {
-			return "", errors.New("Invalid EVM wallet address format")
+			return "", "Invalid EVM wallet address format"
 		}
-		return address, nil
+		return address, ""
 	}})
-	b.chain = f.requiredText("chain", textRule{most: 20, convert: func(chain string) (string, error) {
+	b.chain = f.requiredText("chain", textRule{most: 20, convert: func(chain string) (normal, complaint string) {
 		chain = trimSpace(strings.ToLower(chain))
 		if !slices.Contains(walletChains, chain) {
-			return "", errors.New("Unsupported chain: " + chain)
+			return "", "Unsupported chain: " + chain
 		}
-		return chain, nil
+		return chain, ""
 	}})
 	b.provider = f.optionalText("wallet_provider", textRule{most: 50})
 	return b, f.refusal()
