@@ -37,6 +37,7 @@ const (
 type Client struct {
 	transport *transport
 	identity  string // of service and agent, to tell this agent's keys and requests from another's
+	watcher   *watcher
 }
 
 // inFlight holds what must not overlap in this process, whichever client it goes through: posts under one key,
@@ -91,7 +92,9 @@ func New(opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	digest := sha256.Sum256([]byte(c.token))
-	return &Client{transport: newTransport(&c, base), identity: base.String() + " " + hex.EncodeToString(digest[:]) + " "}, nil
+	client := &Client{transport: newTransport(&c, base), identity: base.String() + " " + hex.EncodeToString(digest[:]) + " "}
+	client.watcher = &watcher{client: client}
+	return client, nil
 }
 
 // WithToken sets the agent's bearer token, "agt_…". It is kept where printing the client cannot reach it, and appears

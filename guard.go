@@ -387,7 +387,7 @@ func normalCategory(name string) string {
 
 // newest returns the agent's newest request, nil if there is none.
 func (c *Client) newest(ctx context.Context) (*Request, error) {
-	page, err := c.page(ctx, "", 1, 0)
+	page, err := c.page(ctx, "", 1, 0, -1)
 	if err != nil || len(page) == 0 {
 		return nil, err
 	}

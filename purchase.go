@@ -270,7 +270,7 @@ func (c *Client) Requests(ctx context.Context, p ListParams) iter.Seq2[*Request,
 		}
 		seen := make(map[string]bool)
 		for offset := 0; ; {
-			page, err := c.page(ctx, p.Status, size, offset)
+			page, err := c.page(ctx, p.Status, size, offset, -1)
 			if err != nil {
 				yield(nil, err)
 				return
@@ -295,7 +295,7 @@ func (c *Client) Requests(ctx context.Context, p ListParams) iter.Seq2[*Request,
 const maxPageSize = 100
 
 // page reads one page of the list. The answer's total counts that page alone, so nobody looks at it.
-func (c *Client) page(ctx context.Context, status Status, limit, offset int) ([]Request, error) {
+func (c *Client) page(ctx context.Context, status Status, limit, offset, maxRetries int) ([]Request, error) {
 	params := api.ListRequestsParams{Limit: &limit, Offset: &offset}
 	if status != "" {
 		params.Status = (*string)(&status)
@@ -305,7 +305,7 @@ func (c *Client) page(ctx context.Context, status Status, limit, offset int) ([]
 		return nil, err
 	}
 	var body api.RequestList
-	err = c.transport.do(ctx, request, &call{op: "requests", maxRetries: -1, decode: func(data []byte) error {
+	err = c.transport.do(ctx, request, &call{op: "requests", maxRetries: maxRetries, decode: func(data []byte) error {
 		body = api.RequestList{}
 		if err := decodeObject(data, &body); err != nil {
 			return err

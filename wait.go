@@ -21,6 +21,7 @@ type WaitOption func(*waitConfig) error
 type waitConfig struct {
 	timeout  time.Duration // 0: as long as ctx allows
 	min, max time.Duration
+	progress func(WaitEvent)
 }
 
 func newWaitConfig(opts []WaitOption) (*waitConfig, error) {
@@ -49,7 +50,7 @@ func WaitTimeout(d time.Duration) WaitOption {
 }
 
 // WaitInterval bounds the pause between two looks at the request. It begins at shortest and grows, with jitter, to
-// longest; the default is 1 to 15 seconds.
+// longest; the default is 1 to 15 seconds. A look that another wait of the same client occasions comes on top.
 func WaitInterval(shortest, longest time.Duration) WaitOption {
 	return func(w *waitConfig) error {
 		if shortest <= 0 || longest < shortest {
@@ -60,16 +61,34 @@ func WaitInterval(shortest, longest time.Duration) WaitOption {
 	}
 }
 
-// delay returns the pause after the nth look, counted from 0: between half and the whole of a growing span, within the
-// bounds.
-func (w *waitConfig) delay(n int) time.Duration {
-	full := w.max
-	if span := float64(w.min) * math.Pow(waitGrowth, float64(n)); span < float64(w.max) {
-		full = time.Duration(span)
-	}
-	least := max(w.min, full/2)
-	return least + rand.N(full-least+1)
+// WaitEvent tells of one look at a request that is waited for.
+type WaitEvent struct {
+	RequestID string
+	Elapsed   time.Duration // since the wait began
+	Request   *Request      // the state seen; nil when the look failed
+	Err       error         // why it failed; it is repeated
 }
+
+// WaitProgress calls report after each look that did not end the wait, for a display of progress. It is called in the
+// goroutine that waits, so the wait lasts as long as report takes; when looks come faster, only the latest is reported.
+func WaitProgress(report func(WaitEvent)) WaitOption {
+	return func(w *waitConfig) error {
+		if report == nil {
+			return paramError("WaitProgress", "", "want a function, not nil")
+		}
+		w.progress = report
+		return nil
+	}
+}
+
+// delay returns the pause after the nth look, counted from 0: a growing span within the bounds, shortened by jitter, a
+// number from 0.5 to 1.
+func (w *waitConfig) delay(n int, jitter float64) time.Duration {
+	span := math.Min(float64(w.min)*math.Pow(waitGrowth, float64(n)), float64(w.max))
+	return max(w.min, time.Duration(span*jitter))
+}
+
+func waitJitter() float64 { return 0.5 + rand.Float64()/2 }
 
 // WaitForDecision polls a request until it is no longer pending, and returns it as it then is: approved, rejected,
 // expired, or confirmed already. A rejection is an answer here, not an error.
@@ -78,70 +97,76 @@ func (w *waitConfig) delay(n int) time.Duration {
 // [WaitTimeout] passes; a last look is fitted in before. When ctx is cancelled, the error matches [context.Canceled].
 // Passing failures of the service or the network are waited out; an [*APIError] that matches [ErrUnauthorized],
 // [ErrForbidden] or [ErrNotFound] ends the wait. A status that this version does not know counts as undecided.
+//
+// Any number of waits of one client share one poller, which lists the pending requests once for all and reads only
+// those that have left the list. It runs while there are waits.
 func (c *Client) WaitForDecision(ctx context.Context, requestID string, opts ...WaitOption) (*Request, error) {
+	w, err := newWait(ctx, requestID, opts)
+	if err != nil {
+		return nil, err
+	}
+	if ctx.Err() == nil {
+		c.watcher.add(w)
+		defer c.watcher.remove(w)
+	}
+	return c.watcher.await(ctx, w)
+}
+
+func newWait(ctx context.Context, requestID string, opts []WaitOption) (*wait, error) {
 	if ctx == nil {
 		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
 	}
 	if err := checkRequestID(requestID); err != nil {
 		return nil, err
 	}
-	w, err := newWaitConfig(opts)
+	config, err := newWaitConfig(opts)
 	if err != nil {
 		return nil, err
 	}
-	return c.poll(ctx, requestID, w)
+	w := &wait{requestID: requestID, config: config, begun: time.Now(), done: make(chan struct{})}
+	w.deadline, _ = ctx.Deadline()
+	if config.timeout > 0 {
+		if deadline := w.begun.Add(config.timeout); w.deadline.IsZero() || deadline.Before(w.deadline) {
+			w.deadline = deadline
+		}
+	}
+	if config.progress != nil {
+		w.looked = make(chan *WaitEvent, 1)
+	}
+	return w, nil
 }
 
-func (c *Client) poll(ctx context.Context, requestID string, w *waitConfig) (*Request, error) {
-	bounded := ctx
-	if w.timeout > 0 {
-		var cancel context.CancelFunc
-		bounded, cancel = context.WithTimeout(ctx, w.timeout)
-		defer cancel()
+// await blocks until the wait is over. Ten thousand goroutines may stand here, so what they hold is kept small.
+func (w *watcher) await(ctx context.Context, wait *wait) (*Request, error) {
+	var over <-chan time.Time
+	if !wait.deadline.IsZero() {
+		timer := time.NewTimer(time.Until(wait.deadline))
+		defer timer.Stop()
+		over = timer.C
 	}
-	deadline, limited := bounded.Deadline()
-	timeout := &WaitTimeoutError{RequestID: requestID}
-	for n, final := 0, false; ; n++ {
-		asked := time.Now()
-		read, err := c.request(bounded, requestID, 0)
-		latency := time.Since(asked)
-		switch {
-		case err == nil && read.Status.Decided():
-			return read, nil
-		case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
-			return nil, waitCancelled(requestID, ctx.Err())
-		case errors.Is(err, ErrUnauthorized), errors.Is(err, ErrForbidden), errors.Is(err, ErrNotFound):
-			return nil, err
-		case err == nil:
-			timeout.Last, timeout.Err = read, nil
-		case bounded.Err() == nil:
-			timeout.Err = err // a poll that the deadline cut short says nothing
-		}
-		if final || bounded.Err() != nil {
-			return nil, timeout
-		}
-		pause := w.delay(n)
-		if failure, ok := errors.AsType[*APIError](err); ok {
-			pause = max(pause, failure.retryAfter)
-		}
-		if limited {
-			remaining := time.Until(deadline)
-			if last := remaining - lastLook(remaining, latency); pause >= last {
-				pause, final = last, true
-			}
-		}
-		if err := sleep(bounded, pause); err != nil && ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil, waitCancelled(requestID, ctx.Err())
+	for {
+		select {
+		case <-wait.done:
+			return wait.decided, wait.failure
+		case <-over:
+			return nil, w.timeout(wait)
+		case <-ctx.Done():
+			return nil, w.interrupted(ctx, wait)
+		case event := <-wait.looked:
+			wait.report(event)
 		}
 	}
 }
 
-// lastLook returns how long before the deadline the last look begins: time enough for an answer, judged by the one
-// before.
-func lastLook(remaining, latency time.Duration) time.Duration {
-	return min(max(2*latency, 50*time.Millisecond), time.Second, remaining/2)
+// interrupted is the error of a wait whose context has ended.
+func (w *watcher) interrupted(ctx context.Context, wait *wait) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return w.timeout(wait)
+	}
+	return fmt.Errorf("letagentpay: wait for request %s: %w", wait.requestID, ctx.Err())
 }
 
-func waitCancelled(requestID string, err error) error {
-	return fmt.Errorf("letagentpay: wait for request %s: %w", requestID, err)
+func (w *wait) report(event *WaitEvent) {
+	event.Elapsed = time.Since(w.begun)
+	w.config.progress(*event)
 }

@@ -1,0 +1,275 @@
+package letagentpay
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+const (
+	callLimit = 10 * time.Second // how long one call of a look may take before it counts as missed
+	lookLimit = 20 * time.Second // how long the reads of a look may take together; what is left over has the next look
+
+	// A last look begins so long before the deadline that an answer can arrive, judged by the look before.
+	leastLastLook, mostLastLook = 50 * time.Millisecond, time.Second
+)
+
+// watcher looks at requests on behalf of all waits of a client. Its goroutine runs while there are waits.
+type watcher struct {
+	client *Client
+
+	mu      sync.Mutex
+	waits   map[*wait]struct{}
+	sooner  chan struct{}      // tells the goroutine that a wait wants a look earlier than it sleeps
+	stop    context.CancelFunc // of the goroutine; nil while there is none
+	latency time.Duration      // of the look before
+}
+
+// wait is one WaitForDecision. Fields below the line are the watcher's, under its lock; after done is closed they are
+// the waiter's.
+type wait struct {
+	requestID string
+	config    *waitConfig
+	begun     time.Time
+	deadline  time.Time       // zero: none
+	looked    chan *WaitEvent // latest look, for progress; nil: not wanted
+	done      chan struct{}
+
+	n       int       // looks since the pauses began to grow
+	next    time.Time // when a look is due
+	final   bool      // that look is the last before the deadline
+	last    *Request  // the last state seen
+	err     error     // how the last look failed, if it did
+	decided *Request
+	failure error
+	ended   bool
+}
+
+func (w *watcher) add(added *wait) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.waits == nil {
+		w.waits = make(map[*wait]struct{})
+	}
+	added.next = time.Now()
+	w.waits[added] = struct{}{}
+	if w.stop == nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		w.stop, w.sooner = cancel, make(chan struct{}, 1)
+		go w.run(ctx, w.sooner)
+		return
+	}
+	select {
+	case w.sooner <- struct{}{}:
+	default:
+	}
+}
+
+func (w *watcher) remove(removed *wait) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.waits, removed)
+	if len(w.waits) == 0 && w.stop != nil {
+		w.stop()
+		w.stop = nil
+	}
+}
+
+// timeout describes how far a wait got whose time is over.
+func (w *watcher) timeout(of *wait) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return of.timeout()
+}
+
+func (w *wait) timeout() error {
+	return &WaitTimeoutError{RequestID: w.requestID, Last: w.last, Err: w.err}
+}
+
+// run looks whenever a look is due.
+func (w *watcher) run(ctx context.Context, sooner <-chan struct{}) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		timer.Stop()
+		if next, any := w.nextLook(); any {
+			timer.Reset(time.Until(next))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-sooner:
+		case <-timer.C:
+			w.look(ctx)
+		}
+	}
+}
+
+// nextLook returns when the first look is due, if any wait wants one.
+func (w *watcher) nextLook() (next time.Time, any bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for wait := range w.waits {
+		if !any || wait.next.Before(next) {
+			next, any = wait.next, true
+		}
+	}
+	return next, any
+}
+
+// findings is what a look saw: of each request its state or why it could not be read, or neither if its turn did not
+// come.
+type findings struct {
+	requests map[string]*Request
+	errs     map[string]error
+	all      error // of all requests
+}
+
+// look looks at all requests that are waited for, for the waits that have not had their look yet at its beginning.
+func (w *watcher) look(ctx context.Context) {
+	w.mu.Lock()
+	waits := make([]*wait, 0, len(w.waits))
+	ids := make(map[string]bool)
+	for wait := range w.waits {
+		waits = append(waits, wait)
+		ids[wait.requestID] = true
+	}
+	w.mu.Unlock()
+	begun := time.Now()
+	found := w.find(ctx, ids)
+	if ctx.Err() != nil {
+		return // nobody waits any more
+	}
+	now := time.Now()
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.latency = now.Sub(begun)
+	decided := false
+	for _, wait := range waits {
+		if _, waiting := w.waits[wait]; waiting && !wait.ended && wait.learn(found) {
+			decided = true
+		}
+	}
+	jitter := waitJitter() // one for all, or the shortest of many would set the pace
+	for wait := range w.waits {
+		if wait.ended {
+			delete(w.waits, wait) // its remove may come late, and it needs no looks until then
+			continue
+		}
+		if decided {
+			wait.n = 0
+		}
+	}
+	for _, wait := range waits {
+		if _, waiting := w.waits[wait]; waiting {
+			w.plan(wait, now, jitter)
+		}
+	}
+}
+
+// learn takes over what a look found, and reports whether the request is decided.
+func (w *wait) learn(found findings) bool {
+	state, err := found.requests[w.requestID], found.errs[w.requestID]
+	if state == nil && err == nil {
+		err = found.all
+	}
+	switch {
+	case state != nil && state.Status.Decided():
+		w.end(state, nil)
+		return true
+	case state != nil:
+		w.last, w.err = state, nil
+	case errors.Is(err, ErrUnauthorized), errors.Is(err, ErrForbidden), errors.Is(err, ErrNotFound):
+		w.end(nil, err)
+		return false
+	case err != nil:
+		w.err = err
+	}
+	if w.looked != nil && (state != nil || err != nil) {
+		select { // a look that was not reported yet gives way
+		case <-w.looked:
+		default:
+		}
+		w.looked <- &WaitEvent{RequestID: w.requestID, Request: state, Err: err}
+	}
+	if w.final {
+		w.end(nil, w.timeout())
+	}
+	return false
+}
+
+func (w *wait) end(decided *Request, failure error) {
+	w.decided, w.failure, w.ended = decided, failure, true
+	close(w.done)
+}
+
+// plan sets when a wait is due for its next look.
+func (w *watcher) plan(wait *wait, now time.Time, jitter float64) {
+	pause := wait.config.delay(wait.n, jitter)
+	wait.n++
+	if failure, ok := errors.AsType[*APIError](wait.err); ok {
+		pause = max(pause, failure.retryAfter)
+	}
+	wait.next = now.Add(pause)
+	if wait.deadline.IsZero() {
+		return
+	}
+	remaining := wait.deadline.Sub(now)
+	last := wait.deadline.Add(-min(max(2*w.latency, leastLastLook), mostLastLook, remaining/2))
+	if !wait.next.Before(last) {
+		wait.next, wait.final = last, true
+	}
+}
+
+// find reads the states of requests: a single one by itself; of several, those that are still in the list of pending
+// ones and not overdue are pending, and only the others are read, because reading is also what lets one expire.
+func (w *watcher) find(ctx context.Context, ids map[string]bool) findings {
+	found := findings{requests: make(map[string]*Request, len(ids)), errs: make(map[string]error)}
+	if len(ids) > 1 {
+		if found.all = w.list(ctx, ids, found.requests); found.all != nil {
+			return found
+		}
+	}
+	begun := time.Now()
+	for id := range ids { // in random order, so that nobody waits for ever behind reads that hang
+		if found.requests[id] != nil {
+			continue
+		}
+		if time.Since(begun) > lookLimit {
+			break
+		}
+		limited, cancel := context.WithTimeout(ctx, callLimit)
+		request, err := w.client.request(limited, id, 0)
+		cancel()
+		if err != nil {
+			found.errs[id] = err
+			continue
+		}
+		found.requests[id] = request
+	}
+	return found
+}
+
+// list adds those of ids to requests that are pending and not overdue.
+func (w *watcher) list(ctx context.Context, ids map[string]bool, requests map[string]*Request) error {
+	for offset := 0; ; {
+		limited, cancel := context.WithTimeout(ctx, callLimit)
+		page, err := w.client.page(limited, StatusPending, maxPageSize, offset, 0)
+		cancel()
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		for i := range page {
+			if request := &page[i]; ids[request.RequestID] && request.Status == StatusPending && (request.ExpiresAt.IsZero() || now.Before(request.ExpiresAt)) {
+				requests[request.RequestID] = request
+			}
+		}
+		if len(page) < maxPageSize || len(requests) == len(ids) {
+			return nil
+		}
+		offset += len(page)
+	}
+}

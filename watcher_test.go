@@ -1,0 +1,301 @@
+package letagentpay_test
+
+import (
+	"context"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+)
+
+// pendingPurchases makes n pending requests and forgets the calls that took.
+func pendingPurchases(t testing.TB, server *letagentpaytest.Server, n int) []string {
+	t.Helper()
+	client := server.Client()
+	ids := make([]string, n)
+	for i := range ids {
+		if i > 0 && i%60 == 0 {
+			server.Advance(time.Minute) // the rate limit
+		}
+		purchase, err := client.Purchase(t.Context(), letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("1"), Category: "groceries"})
+		require.NoError(t, err)
+		require.Equal(t, letagentpay.StatusPending, purchase.Status)
+		ids[i] = purchase.RequestID
+	}
+	server.ResetCalls()
+	return ids
+}
+
+func TestWaitsShareOnePoller(t *testing.T) {
+	cost := func(t *testing.T, waits int) (calls, decided int) {
+		synctest.Test(t, func(t *testing.T) {
+			server := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithRequestExpiry(24*time.Hour))
+			ids := pendingPurchases(t, server, waits)
+			client := server.Client()
+			var group sync.WaitGroup
+			for _, id := range ids {
+				group.Go(func() {
+					request, err := client.WaitForDecision(t.Context(), id)
+					assert.NoError(t, err)
+					assert.Equal(t, letagentpay.StatusApproved, request.Status)
+				})
+			}
+			time.Sleep(time.Minute)
+			for _, id := range ids {
+				require.NoError(t, server.Approve(id))
+			}
+			group.Wait()
+			calls = len(server.Calls())
+		})
+		return calls, waits
+	}
+	single, many := 0, 0
+	for range 10 {
+		calls, _ := cost(t, 1)
+		single += calls
+		calls, decided := cost(t, 100)
+		many += calls - decided // one GET a decision
+	}
+	assert.LessOrEqual(t, float64(many), 1.3*float64(single), "a hundred waits of a minute cost little more than one")
+}
+
+func TestWaitsEndEachInItsOwnWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := letagentpaytest.NewServer(t, letagentpaytest.InMemory())
+		ids := pendingPurchases(t, server, 6)
+		client := server.Client()
+		before := runtime.NumGoroutine()
+		type end struct {
+			status letagentpay.Status
+			err    error
+			after  time.Duration
+		}
+		ends := make([]end, 7)
+		var group sync.WaitGroup
+		wait := func(i int, ctx context.Context, id string, opts ...letagentpay.WaitOption) {
+			group.Go(func() {
+				begun := time.Now()
+				request, err := client.WaitForDecision(ctx, id, opts...)
+				ends[i] = end{err: err, after: time.Since(begun)}
+				if err == nil {
+					ends[i].status = request.Status
+				}
+			})
+		}
+		cancelled, cancel := context.WithCancel(t.Context())
+		wait(0, t.Context(), ids[0])
+		wait(1, t.Context(), ids[1])
+		wait(2, t.Context(), ids[2], letagentpay.WaitTimeout(90*time.Second))
+		wait(3, cancelled, ids[3])
+		wait(4, t.Context(), ids[4])
+		wait(5, t.Context(), "no-such-request")
+		wait(6, t.Context(), ids[0]) // two may wait for the same
+		time.Sleep(10 * time.Second)
+		require.NoError(t, server.Approve(ids[0]))
+		time.Sleep(20 * time.Second)
+		require.NoError(t, server.Reject(ids[1]))
+		cancel()
+		group.Wait()
+
+		assert.Equal(t, letagentpay.StatusApproved, ends[0].status)
+		assert.Equal(t, letagentpay.StatusApproved, ends[6].status)
+		assert.Equal(t, letagentpay.StatusRejected, ends[1].status)
+		assert.Less(t, ends[1].after, 46*time.Second)
+		var timeout *letagentpay.WaitTimeoutError
+		require.ErrorAs(t, ends[2].err, &timeout)
+		assert.Equal(t, letagentpay.StatusPending, timeout.Last.Status)
+		assert.InDelta(t, 90, ends[2].after.Seconds(), 1)
+		require.ErrorIs(t, ends[3].err, context.Canceled)
+		assert.Equal(t, 30*time.Second, ends[3].after)
+		assert.Equal(t, letagentpay.StatusExpired, ends[4].status)
+		assert.InDelta(t, 30*60, ends[4].after.Seconds(), 75)
+		require.ErrorIs(t, ends[5].err, letagentpay.ErrNotFound)
+		assert.Less(t, ends[5].after, time.Second)
+		synctest.Wait()
+		assert.Equal(t, before, runtime.NumGoroutine(), "the poller ends with the last wait")
+	})
+}
+
+func TestWaitsSurviveOutages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := letagentpaytest.NewServer(t, letagentpaytest.InMemory())
+		ids := pendingPurchases(t, server, 5)
+		client := server.Client()
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequests, Times: 3, Status: 503})
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequests, Times: 2, Drop: letagentpaytest.DropAfter})
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequests, Truncate: 30})
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequest, Times: 4, NonJSON: true})
+		time.AfterFunc(5*time.Second, func() {
+			for _, id := range ids {
+				assert.NoError(t, server.Approve(id))
+			}
+		})
+		var group sync.WaitGroup
+		for _, id := range ids {
+			group.Go(func() {
+				request, err := client.WaitForDecision(t.Context(), id, letagentpay.WaitTimeout(10*time.Minute))
+				if assert.NoError(t, err) {
+					assert.Equal(t, letagentpay.StatusApproved, request.Status)
+				}
+			})
+		}
+		group.Wait()
+	})
+}
+
+func TestPausedAgentEndsAllWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := letagentpaytest.NewServer(t, letagentpaytest.InMemory())
+		ids := pendingPurchases(t, server, 3)
+		client := server.Client()
+		var group sync.WaitGroup
+		for _, id := range ids {
+			group.Go(func() {
+				_, err := client.WaitForDecision(t.Context(), id)
+				assert.ErrorIs(t, err, letagentpay.ErrForbidden)
+			})
+		}
+		time.Sleep(5 * time.Second)
+		server.Pause()
+		group.Wait()
+	})
+}
+
+// hanging lets reads of one request hang.
+type hanging struct {
+	next http.RoundTripper
+	id   string
+}
+
+func (h hanging) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.URL.Path, h.id) {
+		return hangs(r)
+	}
+	return h.next.RoundTrip(r)
+}
+
+func TestOneHangingReadDoesNotStarveTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := letagentpaytest.NewServer(t, letagentpaytest.InMemory())
+		ids := pendingPurchases(t, server, 10)
+		client := server.Client(letagentpay.WithHTTPClient(&http.Client{Transport: hanging{server.HTTPClient().Transport, ids[0]}}))
+		for _, id := range ids {
+			require.NoError(t, server.Approve(id))
+		}
+		var group sync.WaitGroup
+		for i, id := range ids {
+			group.Go(func() {
+				begun := time.Now()
+				_, err := client.WaitForDecision(t.Context(), id, letagentpay.WaitTimeout(5*time.Minute))
+				if i == 0 {
+					assert.ErrorIs(t, err, context.DeadlineExceeded)
+					assert.LessOrEqual(t, time.Since(begun), 5*time.Minute)
+					return
+				}
+				assert.NoError(t, err)
+				assert.Less(t, time.Since(begun), time.Minute)
+			})
+		}
+		group.Wait()
+	})
+}
+
+func TestWaitProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := letagentpaytest.NewServer(t, letagentpaytest.InMemory())
+		id := pendingPurchases(t, server, 1)[0]
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequest, Status: 500})
+		time.AfterFunc(20*time.Second, func() { assert.NoError(t, server.Approve(id)) })
+		var events []letagentpay.WaitEvent
+		_, err := server.Client().WaitForDecision(t.Context(), id, letagentpay.WaitProgress(func(event letagentpay.WaitEvent) {
+			events = append(events, event)
+			time.Sleep(time.Millisecond)
+		}))
+		require.NoError(t, err)
+		require.Greater(t, len(events), 3)
+		require.ErrorIs(t, events[0].Err, letagentpay.ErrServer)
+		assert.Nil(t, events[0].Request)
+		for i, event := range events[1:] {
+			assert.Equal(t, id, event.RequestID)
+			assert.Equal(t, letagentpay.StatusPending, event.Request.Status)
+			assert.Greater(t, event.Elapsed, events[i].Elapsed)
+		}
+		_, err = server.Client().WaitForDecision(t.Context(), id, letagentpay.WaitProgress(nil))
+		require.ErrorIs(t, err, letagentpay.ErrInvalid)
+	})
+}
+
+// Many waits come and go at once, on two clients; nothing is left behind, and nobody is forgotten.
+func TestCrowdOfWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithRequestExpiry(time.Hour))
+		ids := pendingPurchases(t, server, 40)
+		clients := []*letagentpay.Client{server.Client(), server.Client()}
+		var group sync.WaitGroup
+		var approved, timeouts atomic.Int64
+		for i := range 400 {
+			group.Go(func() {
+				time.Sleep(time.Duration(i%37) * time.Second)
+				_, err := clients[i%2].WaitForDecision(t.Context(), ids[i%40], letagentpay.WaitTimeout(time.Duration(1+i%90)*time.Second))
+				if err == nil {
+					approved.Add(1)
+					return
+				}
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
+				timeouts.Add(1)
+			})
+		}
+		for _, id := range ids {
+			time.Sleep(2 * time.Second)
+			require.NoError(t, server.Approve(id))
+		}
+		group.Wait()
+		assert.EqualValues(t, 400, approved.Load()+timeouts.Load())
+		assert.Greater(t, approved.Load(), int64(100))
+		assert.Greater(t, timeouts.Load(), int64(20))
+	})
+}
+
+// BenchmarkWaits reports the memory that each of ten thousand waits holds, its goroutine included.
+func BenchmarkWaits(b *testing.B) {
+	const waits = 10_000
+	server := letagentpaytest.NewServer(b, letagentpaytest.InMemory(), letagentpaytest.WithRequestExpiry(24*time.Hour))
+	ids := pendingPurchases(b, server, 100)
+	client := server.Client()
+	for b.Loop() {
+		ctx, cancel := context.WithCancel(b.Context())
+		before := memory()
+		var group sync.WaitGroup
+		for i := range waits {
+			group.Go(func() {
+				_, _ = client.WaitForDecision(ctx, ids[i%len(ids)], letagentpay.WaitInterval(time.Hour, time.Hour))
+			})
+		}
+		for runtime.NumGoroutine() < waits {
+			runtime.Gosched()
+		}
+		b.ReportMetric(float64(memory()-before)/waits, "B/wait")
+		cancel()
+		group.Wait()
+	}
+}
+
+// memory returns the bytes in use by heap and stacks.
+func memory() int64 {
+	for range 3 { // the stacks of goroutines shrink step by step
+		runtime.GC()
+	}
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc + stats.StackInuse)
+}
