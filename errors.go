@@ -188,7 +188,7 @@ func (e *APIError) Is(target error) bool {
 // Unwrap returns the cause, or nil.
 func (e *APIError) Unwrap() error { return e.Err }
 
-// RejectedError: the purchase was rejected, by the policy or by a human, and nothing was run. It matches
+// RejectedError reports that the purchase was rejected, by the policy or by a human, and nothing was run. It matches
 // [ErrNotApproved].
 type RejectedError struct {
 	RequestID      string
@@ -213,7 +213,7 @@ func (e *RejectedError) Error() string {
 // Is reports whether target is [ErrNotApproved].
 func (e *RejectedError) Is(target error) bool { return target == ErrNotApproved }
 
-// PendingError: the purchase awaits a human and the caller chose not to wait longer, and nothing was run. It matches
+// PendingError reports that the purchase awaits a human and the caller chose not to wait longer, and nothing was run. It matches
 // [ErrNotApproved]. [ResumeApproval] with the request id continues once it is decided.
 type PendingError struct {
 	RequestID      string
@@ -236,7 +236,7 @@ func (e *PendingError) Is(target error) bool { return target == ErrNotApproved }
 // Unwrap returns why the wait ended, or nil.
 func (e *PendingError) Unwrap() error { return e.Err }
 
-// ExpiredError: nobody decided about the purchase in time, and nothing was run. It matches [ErrNotApproved].
+// ExpiredError reports that nobody decided about the purchase in time, and nothing was run. It matches [ErrNotApproved].
 type ExpiredError struct {
 	RequestID      string
 	IdempotencyKey string
@@ -249,7 +249,7 @@ func (e *ExpiredError) Error() string {
 // Is reports whether target is [ErrNotApproved].
 func (e *ExpiredError) Is(target error) bool { return target == ErrNotApproved }
 
-// WaitTimeoutError: the time to wait ended before the request was decided. It matches [context.DeadlineExceeded].
+// WaitTimeoutError reports that the time to wait ended before the request was decided. It matches [context.DeadlineExceeded].
 type WaitTimeoutError struct {
 	RequestID string
 	Last      *Request // the last state seen; nil when no poll succeeded
@@ -273,7 +273,7 @@ func (e *WaitTimeoutError) Is(target error) bool { return target == context.Dead
 // Unwrap returns the failure of the last poll, or nil.
 func (e *WaitTimeoutError) Unwrap() error { return e.Err }
 
-// ConfirmError: the guarded function ran, but its confirmation did not get through, so the service does not know yet.
+// ConfirmError reports that the guarded function ran, but its confirmation did not get through, so the service does not know yet.
 // Send it again, with [Client.Confirm] or by calling [Approval.Settle] once more.
 type ConfirmError struct {
 	RequestID string
@@ -292,7 +292,7 @@ func (e *ConfirmError) Error() string {
 // Unwrap returns why the confirmation did not get through.
 func (e *ConfirmError) Unwrap() error { return e.Err }
 
-// OutcomeUnknownError: the call may or may not have taken effect, and all attempts to find out failed.
+// OutcomeUnknownError reports that the call may or may not have taken effect, and all attempts to find out failed.
 //
 // A purchase is safe to repeat with IdempotencyKey set to the one given here: the service then answers for the first.
 // A confirmation is settled by reading the request.
@@ -317,7 +317,7 @@ func (e *OutcomeUnknownError) Error() string {
 // Unwrap returns the last failure.
 func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
 
-// AlreadyHandledError: an earlier call under the same idempotency key or request id was decided already, so nothing
+// AlreadyHandledError reports that an earlier call under the same idempotency key or request id was decided already, so nothing
 // was run now. Request.Status tells what is known: completed and failed are settled; approved and auto_approved mean
 // that the earlier call's end is not known: it may have run. [ResumeApproval] is the explicit way to run it.
 type AlreadyHandledError struct {
@@ -333,7 +333,7 @@ func (e *AlreadyHandledError) Error() string {
 	return text
 }
 
-// MismatchError: the purchase request found under a key or an id is for something else than the call describes, so
+// MismatchError reports that the purchase request found under a key or an id is for something else than the call describes, so
 // nothing was run. It matches [ErrNotApproved].
 type MismatchError struct {
 	RequestID string
@@ -350,7 +350,7 @@ func (e *MismatchError) Error() string {
 // Is reports whether target is [ErrNotApproved].
 func (e *MismatchError) Is(target error) bool { return target == ErrNotApproved }
 
-// OverspendError: more was spent than approved. The true amount is recorded all the same. It matches [ErrOverspend].
+// OverspendError reports that more was spent than approved. The true amount is recorded all the same. It matches [ErrOverspend].
 type OverspendError struct {
 	RequestID string
 	Approved  Amount
