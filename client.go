@@ -38,6 +38,7 @@ type Client struct {
 	transport *transport
 	identity  string // of service and agent, to tell this agent's keys and requests from another's
 	watcher   *watcher
+	unrun     *unrunKeys
 }
 
 // inFlight holds what must not overlap in this process, whichever client it goes through: posts under one key,
@@ -93,7 +94,7 @@ func New(opts ...Option) (*Client, error) {
 	}
 	digest := sha256.Sum256([]byte(c.token))
 	client := &Client{transport: newTransport(&c, base), identity: base.String() + " " + hex.EncodeToString(digest[:]) + " "}
-	client.watcher = &watcher{client: client}
+	client.watcher, client.unrun = &watcher{client: client}, &unrunKeys{}
 	return client, nil
 }
 

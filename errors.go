@@ -323,6 +323,7 @@ func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
 type AlreadyHandledError struct {
 	Request        *Request
 	IdempotencyKey string
+	Err            error // with a journal: the text of the error that the function returned then, or why its result is gone
 }
 
 func (e *AlreadyHandledError) Error() string {
@@ -330,8 +331,14 @@ func (e *AlreadyHandledError) Error() string {
 	if e.Request.Status.Approved() {
 		text += ", which may have run"
 	}
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
 	return text
 }
+
+// Unwrap returns Err, or nil.
+func (e *AlreadyHandledError) Unwrap() error { return e.Err }
 
 // MismatchError reports that the purchase request found under a key or an id is for something else than the call describes, so
 // nothing was run. It matches [ErrNotApproved].

@@ -1,7 +1,9 @@
 package letagentpay
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,10 +23,12 @@ type GuardOption func(*guardConfig) error
 
 type guardConfig struct {
 	pendingWait time.Duration // 0: do not wait
+	journal     Journal       // nil: none
+	codec       ResultCodec
 }
 
 func newGuardConfig(opts []GuardOption) (*guardConfig, error) {
-	g := &guardConfig{pendingWait: defaultPendingWait}
+	g := &guardConfig{pendingWait: defaultPendingWait, codec: jsonCodec{}}
 	for _, option := range opts {
 		if option == nil {
 			return nil, paramError("GuardOption", "", "want an option, not nil")
@@ -109,9 +113,16 @@ func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(con
 		case fn == nil:
 			return out, paramError("Guard fn", "", "want a function, not nil")
 		}
-		approval, err := c.Authorize(ctx, describe(in), opts...)
+		g, err := newGuardConfig(opts)
 		if err != nil {
 			return out, err
+		}
+		approval, earlier, err := c.authorize(ctx, describe(in), g)
+		if err != nil {
+			return out, err
+		}
+		if earlier != nil {
+			return out, c.replay(ctx, g, earlier, &out)
 		}
 		returned := false
 		defer func() {
@@ -125,6 +136,7 @@ func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(con
 		}()
 		out, err = fn(approval.context(ctx), in)
 		returned = true
+		approval.keep(g, out, err)
 		if settleErr := approval.Settle(ctx, err); settleErr != nil {
 			if err == nil {
 				return out, settleErr
@@ -147,12 +159,15 @@ type Approval struct {
 	idempotencyKey string
 	release        func()
 	turn           chan struct{} // holds a value while a Settle is under way
+	record         record        // whoever has the turn writes it
 
 	mu       sync.Mutex
 	spending *ConfirmParams // what Spent recorded
 	outcome  *ConfirmParams // what the first Settle decided
 	doubt    bool           // an earlier confirmation may have got through
 	settled  bool
+	result   []byte // what the guarded function returned, for the journal
+	failure  string // the text of its error
 }
 
 // RequestID returns the id of the purchase request.
@@ -179,71 +194,71 @@ func (a *Approval) context(ctx context.Context) context.Context {
 // Authorize asks for the approval of a purchase and returns once it is approved: the two-phase form of [Guard], for
 // code that is no single function, such as middleware and workflows. Every Approval must be ended with
 // [Approval.Settle]. The errors are Guard's; with any of them nothing may be bought.
-func (c *Client) Authorize(ctx context.Context, p PurchaseParams, opts ...GuardOption) (approval *Approval, err error) {
-	if ctx == nil {
-		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
-	}
+func (c *Client) Authorize(ctx context.Context, p PurchaseParams, opts ...GuardOption) (*Approval, error) {
 	g, err := newGuardConfig(opts)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.validate(); err != nil {
-		return nil, err
+	approval, earlier, err := c.authorize(ctx, p, g)
+	if earlier != nil {
+		return nil, earlier.handled()
 	}
-	var releases []func()
-	release := func() {
-		for _, r := range slices.Backward(releases) {
-			r()
+	return approval, err
+}
+
+// authorize is Authorize; earlier is the journal's entry of a call whose function has returned before.
+func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig) (approval *Approval, earlier *JournalEntry, err error) {
+	if ctx == nil {
+		return nil, nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
+	}
+	if err := p.validate(); err != nil {
+		return nil, nil, err
+	}
+	claim := &claim{client: c, config: g, record: record{journal: g.journal}}
+	if claim.requestID, claim.resumed = ctx.Value(resumeKey{}).(string); claim.resumed {
+		if err := checkRequestID(claim.requestID); err != nil {
+			return nil, nil, err
 		}
+	} else {
+		used, err := scoped(ctx, &p)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer func() { used(err == nil || settled(err)) }()
+	}
+	claim.params, claim.own = p, p.IdempotencyKey != ""
+	if !claim.own && !claim.resumed {
+		claim.params.IdempotencyKey = rand.Text()
 	}
 	defer func() {
 		if approval == nil {
-			release()
+			claim.release()
 		}
 	}()
-	hold := func(name string) error {
-		r, err := c.lock(ctx, "authorize", name)
-		if err == nil {
-			releases = append(releases, r)
-		}
-		return err
-	}
-
-	approval = nil
-	claim := claim{client: c, params: p, config: g}
-	if id, ok := ctx.Value(resumeKey{}).(string); ok {
-		if err := checkRequestID(id); err != nil {
-			return nil, err
-		}
-		claim.requestID, claim.resumed = id, true
-	} else {
-		if p.IdempotencyKey != "" {
-			if err := hold("authorize key " + p.IdempotencyKey); err != nil {
-				return nil, err
-			}
-			if claim.newest, err = c.newest(ctx); err != nil {
-				return nil, err
-			}
-		}
-		if claim.purchase, err = c.Purchase(ctx, p); err != nil {
-			return nil, err
-		}
-		claim.requestID = claim.purchase.RequestID
-	}
-	if err := hold("run " + claim.requestID); err != nil {
-		return nil, err
+	if earlier, err = claim.ask(ctx); err != nil || earlier != nil {
+		return nil, earlier, err
 	}
 	category, err := claim.approved(ctx)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		claim.record.entry.RequestID, claim.record.entry.Category = claim.requestID, category
+		err = claim.record.put(ctx, JournalStarted)
 	}
-	approval = &Approval{
-		client: c, requestID: claim.requestID, amount: p.Amount, category: category, release: release, turn: make(chan struct{}, 1),
+	if err = claim.remember(ctx, err); err != nil {
+		return nil, nil, err
 	}
-	if claim.purchase != nil {
-		approval.idempotencyKey = claim.purchase.IdempotencyKey
-	}
-	return approval, nil
+	c.unrun.drop(claim.params.IdempotencyKey)
+	return &Approval{
+		client: c, requestID: claim.requestID, amount: p.Amount, category: category, idempotencyKey: claim.params.IdempotencyKey,
+		release: claim.release, record: claim.record, turn: make(chan struct{}, 1),
+	}, nil, nil
+}
+
+// settled reports whether an error is the last word on a purchase, so that asking again would be asking anew.
+func settled(err error) bool {
+	_, rejected := errors.AsType[*RejectedError](err)
+	_, expired := errors.AsType[*ExpiredError](err)
+	_, handled := errors.AsType[*AlreadyHandledError](err)
+	return rejected || expired || handled
 }
 
 // claim is a call's claim to run under a purchase request.
@@ -251,15 +266,142 @@ type claim struct {
 	client    *Client
 	params    PurchaseParams
 	config    *guardConfig
+	record    record
 	requestID string
 	purchase  *Purchase // the answer to this call's own purchase; nil when resumed
-	newest    *Request  // with the caller's own key: the newest request before this call asked; nil if there was none
+	own       bool      // the key is the caller's or a scope's: the answer may be an earlier call's
 	resumed   bool
+
+	baseline baseline // what there was before the key was first asked under
+
+	releases []func()
+}
+
+// baseline is the newest request at a moment; zero if there was none.
+type baseline struct {
+	id        string
+	createdAt time.Time
+}
+
+func (c *claim) hold(ctx context.Context, name string) error {
+	release, err := c.client.lock(ctx, "authorize", name)
+	if err == nil {
+		c.releases = append(c.releases, release)
+	}
+	return err
+}
+
+func (c *claim) release() {
+	for _, release := range slices.Backward(c.releases) {
+		release()
+	}
+}
+
+// ask asks for the purchase, unless it is resumed, and takes hold of the request.
+func (c *claim) ask(ctx context.Context) (earlier *JournalEntry, err error) {
+	if c.resumed {
+		if err := c.hold(ctx, "run "+c.requestID); err != nil {
+			return nil, err
+		}
+		return c.consultAboutResumed(ctx)
+	}
+	c.record.entry.Key, c.record.entry.Purchase = c.client.journalKey(c.params.IdempotencyKey), c.params
+	if c.own {
+		if err := c.hold(ctx, "authorize key "+c.params.IdempotencyKey); err != nil {
+			return nil, err
+		}
+		if earlier, err := c.consult(ctx); err != nil || earlier != nil {
+			return earlier, err
+		}
+	} // else nobody can have asked under the key before, as if there were no requests
+	c.record.entry.NewestID, c.record.entry.NewestAt = c.baseline.id, c.baseline.createdAt
+	if err := c.record.put(ctx, JournalAsked); err != nil {
+		return nil, err
+	}
+	if c.purchase, err = c.client.Purchase(ctx, c.params); err != nil {
+		return nil, c.remember(ctx, err)
+	}
+	c.requestID = c.purchase.RequestID
+	return nil, c.remember(ctx, c.hold(ctx, "run "+c.requestID))
+}
+
+// consult finds out what is known of an own key before anything is asked under it.
+func (c *claim) consult(ctx context.Context) (earlier *JournalEntry, err error) {
+	entry, err := c.record.find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if entry != nil {
+		if entry.Purchase.Amount != c.params.Amount {
+			return nil, &MismatchError{RequestID: entry.RequestID, Field: "Amount", Requested: entry.Purchase.Amount.String(), Described: c.params.Amount.String()}
+		}
+		if normalCategory(entry.Purchase.Category) != normalCategory(c.params.Category) {
+			return nil, &MismatchError{RequestID: entry.RequestID, Field: "Category", Requested: entry.Purchase.Category, Described: c.params.Category}
+		}
+		switch entry.State {
+		case JournalAsked:
+			c.baseline = baseline{entry.NewestID, entry.NewestAt}
+			return nil, nil
+		case JournalStarted:
+			request, err := c.client.Request(ctx, entry.RequestID)
+			if err != nil {
+				return nil, err
+			}
+			return nil, &AlreadyHandledError{Request: request, IdempotencyKey: c.params.IdempotencyKey}
+		default:
+			return entry, nil
+		}
+	}
+	if c.client.unrun.has(c.params.IdempotencyKey) {
+		return nil, nil // it was random once, so all under it is this client's: the zero baseline
+	}
+	c.baseline, err = c.client.newest(ctx)
+	return nil, err
+}
+
+// consultAboutResumed finds out what the journal knows of a resumed request.
+func (c *claim) consultAboutResumed(ctx context.Context) (earlier *JournalEntry, err error) {
+	c.record.entry.Key, c.record.entry.Purchase = c.client.journalKey("request "+c.requestID), c.params
+	if c.config.journal == nil {
+		return nil, nil
+	}
+	entry, err := c.client.ofRequest(ctx, c.config.journal, c.requestID)
+	if err != nil || entry == nil {
+		return nil, err
+	}
+	if entry.State == JournalExecuted || entry.State == JournalSettled {
+		return entry, nil
+	}
+	c.record.entry = *entry
+	return nil, nil
+}
+
+// remember keeps, for as long as the client lives, that nothing has run under a random key although it was asked for, so
+// that asking again under it may go on where this call has ended. A last word and an approval end that. Of a caller's
+// own key it would not be known what other processes have run under it meanwhile.
+func (c *claim) remember(ctx context.Context, err error) error {
+	key := c.params.IdempotencyKey
+	switch {
+	case c.resumed:
+		return err
+	case err == nil:
+		return nil
+	case !settled(err):
+		if !c.own {
+			c.client.unrun.keep(key)
+		}
+		return err
+	}
+	c.client.unrun.drop(key)
+	if dropErr := c.record.drop(context.WithoutCancel(ctx)); dropErr != nil {
+		return errors.Join(err, dropErr)
+	}
+	return err
 }
 
 // approved returns the category once the request is approved and this call may run under it.
 func (c *claim) approved(ctx context.Context) (category string, err error) {
-	if !c.resumed && c.params.IdempotencyKey == "" {
+	if !c.own && !c.resumed {
 		// A random key: the request is this call's beyond doubt, and its answer is fresh.
 		state := &Request{RequestID: c.requestID, Status: c.purchase.Status, ExpiresAt: c.purchase.ExpiresAt}
 		if !state.Status.Decided() {
@@ -277,8 +419,8 @@ func (c *claim) approved(ctx context.Context) (category string, err error) {
 	if err := c.matches(ctx, state); err != nil {
 		return "", err
 	}
-	// Seen pending, it has not been run under. Seen approved, it is this call's only if it did not exist before the call.
-	mine := c.resumed || state.Status == StatusPending || c.createdSince(state)
+	// Seen pending, it has not been run under. Seen approved, it is this call's only if it did not exist before.
+	mine := c.resumed || state.Status == StatusPending || c.baseline.precedes(state)
 	if !state.Status.Decided() {
 		if state, err = c.wait(ctx, state); err != nil {
 			return "", err
@@ -292,7 +434,7 @@ func (c *claim) approved(ctx context.Context) (category string, err error) {
 
 // wait waits for a decision as the options say.
 func (c *claim) wait(ctx context.Context, state *Request) (*Request, error) {
-	pending := &PendingError{RequestID: c.requestID, IdempotencyKey: c.idempotencyKey(), ExpiresAt: state.ExpiresAt}
+	pending := &PendingError{RequestID: c.requestID, IdempotencyKey: c.params.IdempotencyKey, ExpiresAt: state.ExpiresAt}
 	if c.config.pendingWait == 0 {
 		return nil, pending
 	}
@@ -310,29 +452,56 @@ func (c *claim) verdict(state *Request) error {
 	case state.Status.Approved():
 		return nil
 	case state.Status == StatusRejected:
-		rejected := &RejectedError{RequestID: c.requestID, IdempotencyKey: c.idempotencyKey()}
+		rejected := &RejectedError{RequestID: c.requestID, IdempotencyKey: c.params.IdempotencyKey}
 		if c.purchase != nil {
 			rejected.Checks = c.purchase.PolicyCheck.Failed()
 		}
 		return rejected
 	case state.Status == StatusExpired:
-		return &ExpiredError{RequestID: c.requestID, IdempotencyKey: c.idempotencyKey()}
+		return &ExpiredError{RequestID: c.requestID, IdempotencyKey: c.params.IdempotencyKey}
 	default:
-		return &AlreadyHandledError{Request: state, IdempotencyKey: c.idempotencyKey()}
+		return &AlreadyHandledError{Request: state, IdempotencyKey: c.params.IdempotencyKey}
 	}
 }
 
-func (c *claim) idempotencyKey() string {
-	if c.purchase != nil {
-		return c.purchase.IdempotencyKey
-	}
-	return ""
+// precedes reports whether a request surely came into being after the baseline. All that is compared are the service's
+// own stamps, so nobody's clock matters; any doubt counts as before.
+func (b baseline) precedes(state *Request) bool {
+	return b.id == "" || state.RequestID != b.id && state.CreatedAt.After(b.createdAt)
 }
 
-// createdSince reports whether the request surely came into being after this call looked at the newest one. All that
-// is compared are the service's own stamps, so nobody's clock matters; any doubt counts as before.
-func (c *claim) createdSince(state *Request) bool {
-	return c.newest == nil || state.RequestID != c.newest.RequestID && state.CreatedAt.After(c.newest.CreatedAt)
+// unrunKeys remembers random keys that were asked under, and nothing has run. The zero value is ready.
+type unrunKeys struct {
+	mu   sync.Mutex
+	keys map[string]struct{}
+}
+
+// maxUnrun bounds the memory for keys that are never asked for again. Beyond it keys are not remembered, and asking
+// again under one of them runs nothing.
+const maxUnrun = 10_000
+
+func (u *unrunKeys) has(key string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	_, has := u.keys[key]
+	return has
+}
+
+func (u *unrunKeys) keep(key string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.keys == nil {
+		u.keys = make(map[string]struct{})
+	}
+	if len(u.keys) < maxUnrun {
+		u.keys[key] = struct{}{}
+	}
+}
+
+func (u *unrunKeys) drop(key string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.keys, key)
 }
 
 // matches checks that the request is for what this call describes: a repeated key gets the first answer whatever is
@@ -385,13 +554,13 @@ func normalCategory(name string) string {
 	return strings.NewReplacer(" ", "_", "-", "_").Replace(strings.ToLower(strings.TrimSpace(name)))
 }
 
-// newest returns the agent's newest request, nil if there is none.
-func (c *Client) newest(ctx context.Context) (*Request, error) {
+// newest returns the agent's newest request.
+func (c *Client) newest(ctx context.Context) (baseline, error) {
 	page, err := c.page(ctx, "", 1, 0, -1)
 	if err != nil || len(page) == 0 {
-		return nil, err
+		return baseline{}, err
 	}
-	return &page[0], nil
+	return baseline{page[0].RequestID, page[0].CreatedAt}, nil
 }
 
 // Spent records what was really paid, and with it that the money is gone: [Approval.Settle] then confirms this
@@ -444,18 +613,84 @@ func (a *Approval) Settle(ctx context.Context, err error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
 	defer cancel()
+	journalErr := a.recordOutcome(ctx, params)
 	_, confirmErr := a.client.confirm(ctx, a.requestID, params, doubt)
 
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if confirmErr == nil {
-		a.settled = true
-		return nil
+	if confirmErr != nil {
+		if _, unknown := errors.AsType[*OutcomeUnknownError](confirmErr); unknown {
+			a.doubt = true
+		}
+		confirmErr = &ConfirmError{RequestID: a.requestID, Params: params, Err: confirmErr}
+		if journalErr != nil {
+			return errors.Join(confirmErr, journalErr)
+		}
+		return confirmErr
 	}
-	if _, unknown := errors.AsType[*OutcomeUnknownError](confirmErr); unknown {
-		a.doubt = true
+	a.settled = true
+	return a.record.put(ctx, JournalSettled)
+}
+
+// recordOutcome writes down how it ended before the service is told. The service is told in any case.
+func (a *Approval) recordOutcome(ctx context.Context, params ConfirmParams) error {
+	a.mu.Lock()
+	a.record.entry.Confirm, a.record.entry.Result, a.record.entry.Error = params, a.result, a.failure
+	a.mu.Unlock()
+	return a.record.put(ctx, JournalExecuted)
+}
+
+// keep holds what a guarded function returned, for the journal.
+func (a *Approval) keep(g *guardConfig, result any, err error) {
+	if g.journal == nil {
+		return
 	}
-	return &ConfirmError{RequestID: a.requestID, Params: params, Err: confirmErr}
+	encoded, encodeErr := g.codec.Encode(result)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if encodeErr == nil && len(encoded) <= maxJournalResult {
+		a.result = encoded
+	}
+	if err != nil {
+		a.failure = cmp.Or(err.Error(), "failed")
+	}
+}
+
+// replay gives the result of an earlier run back, and tells the service of it if that is still to be done.
+func (c *Client) replay(ctx context.Context, g *guardConfig, earlier *JournalEntry, out any) error {
+	var err error
+	if earlier.State == JournalExecuted {
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
+		defer cancel()
+		err = c.confirmRecorded(limited, &record{journal: g.journal, entry: *earlier})
+	}
+	decodeErr := errors.New("its result could not be kept")
+	if earlier.Result != nil {
+		decodeErr = g.codec.Decode(earlier.Result, out)
+	}
+	if earlier.Error == "" && decodeErr == nil {
+		return err
+	}
+	handled := earlier.handled()
+	if handled.Err == nil {
+		handled.Err = decodeErr
+	}
+	if err != nil {
+		return errors.Join(handled, err)
+	}
+	return handled
+}
+
+// handled is the error of a call that an earlier one has made needless.
+func (e *JournalEntry) handled() *AlreadyHandledError {
+	handled := &AlreadyHandledError{
+		Request:        &Request{RequestID: e.RequestID, Status: e.Confirm.status(), Amount: e.Purchase.Amount, Category: e.Category},
+		IdempotencyKey: e.Purchase.IdempotencyKey,
+	}
+	if e.Error != "" {
+		handled.Err = errors.New(e.Error)
+	}
+	return handled
 }
 
 // decide fixes how the purchase ended, the first time it is asked.

@@ -150,6 +150,15 @@ func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (*Purchase, err
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
+	if ctx == nil {
+		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
+	}
+	used, err := scoped(ctx, &p)
+	if err != nil {
+		return nil, err
+	}
+	answered := false
+	defer func() { used(answered) }()
 	key := p.IdempotencyKey
 	if key == "" {
 		key = rand.Text()
@@ -177,6 +186,7 @@ func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (*Purchase, err
 	if err := c.transport.do(ctx, request, &attempt); err != nil {
 		return nil, attempt.outcome(err)
 	}
+	answered = true
 	return purchase, nil
 }
 

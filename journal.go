@@ -1,0 +1,255 @@
+package letagentpay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+)
+
+// Journal remembers guarded purchases across crashes; see [WithJournal]. The module journal/bboltjournal keeps one in a
+// file. Implementations must be safe for concurrent use, and what Put and Delete have done when they return without an
+// error must survive a crash.
+type Journal interface {
+	// Get returns the entry with a key, or nil without an error when there is none.
+	Get(ctx context.Context, key string) (*JournalEntry, error)
+	// Put stores an entry in place of an earlier one with the same key. It does not keep the pointer.
+	Put(ctx context.Context, entry *JournalEntry) error
+	// Delete forgets the entry with a key; forgetting what is not there is no error.
+	Delete(ctx context.Context, key string) error
+	// Entries goes through all entries, in any order. Entries may be put and deleted meanwhile. An error ends it.
+	Entries(ctx context.Context) iter.Seq2[*JournalEntry, error]
+}
+
+// JournalState is how far a guarded purchase has come.
+type JournalState string
+
+// The states of a journal entry, in their order.
+const (
+	// JournalAsked: the purchase is about to be asked for, or awaits approval. The function has not run.
+	JournalAsked JournalState = "asked"
+	// JournalStarted: the purchase is approved, and the function is about to run, or runs.
+	JournalStarted JournalState = "started"
+	// JournalExecuted: the function has returned, and the service is about to be told.
+	JournalExecuted JournalState = "executed"
+	// JournalSettled: the service knows.
+	JournalSettled JournalState = "settled"
+)
+
+// JournalEntry is what a [Journal] holds about one guarded purchase. It encodes to JSON and back without loss.
+type JournalEntry struct {
+	Key       string         // the entry's: it tells service, agent and idempotency key apart
+	State     JournalState   //
+	Purchase  PurchaseParams // what was asked for, with the idempotency key it was asked under
+	RequestID string         // once it is known
+	Category  string         // as the service resolved it, once it is known
+	Confirm   ConfirmParams  // from JournalExecuted on: how it ended
+	Result    []byte         // from JournalExecuted on: what the function returned, encoded; nil when it could not be kept
+	Error     string         // from JournalExecuted on: the text of the function's error; empty: it succeeded
+	UpdatedAt time.Time      //
+
+	// NewestID and NewestAt are those of the agent's newest request before the key was first asked under, empty if there
+	// was none: what came into being since is this purchase's, and what is older is an earlier one's.
+	NewestID string
+	NewestAt time.Time
+}
+
+// maxJournalResult is how much of a function's result a journal keeps.
+const maxJournalResult = 64 << 10
+
+// ResultCodec turns the results of guarded functions into bytes and back, for the journal.
+type ResultCodec interface {
+	Encode(result any) ([]byte, error)
+	Decode(data []byte, result any) error // result is a pointer
+}
+
+type jsonCodec struct{}
+
+func (jsonCodec) Encode(result any) ([]byte, error)    { return json.Marshal(result) }
+func (jsonCodec) Decode(data []byte, result any) error { return json.Unmarshal(data, result) }
+
+// WithJournal keeps a record of each guarded purchase, written before the function runs and after it returns, so that a
+// crash at any point leaves no doubt that the journal cannot settle:
+//
+//   - A call under an idempotency key whose function has returned before, in this process or an earlier one, gets that
+//     run's result back, without an error and without a second run; if the function had failed, an
+//     [*AlreadyHandledError] with the text of its error. Results are kept up to 64 KiB, as JSON unless [WithResultCodec]
+//     says otherwise; one that could not be kept is an [*AlreadyHandledError], too.
+//   - A call whose function was started and never known to have returned is an [*AlreadyHandledError]: it may have run.
+//   - A call that was asked for and never started is simply continued.
+//
+// Call [Client.Recover] once at start. When the journal cannot be written, the function does not run: [*JournalError].
+// Several processes may share an agent's token, but each needs a journal of its own.
+func WithJournal(journal Journal) GuardOption {
+	return func(g *guardConfig) error {
+		if journal == nil {
+			return paramError("WithJournal", "", "want a journal; leave the option out to keep none")
+		}
+		g.journal = journal
+		return nil
+	}
+}
+
+// WithResultCodec sets how the journal encodes what guarded functions return; the default is JSON.
+func WithResultCodec(codec ResultCodec) GuardOption {
+	return func(g *guardConfig) error {
+		if codec == nil {
+			return paramError("WithResultCodec", "", "want a codec; leave the option out for JSON")
+		}
+		g.codec = codec
+		return nil
+	}
+}
+
+// JournalError reports that the journal could not be read or written. Unless State is JournalExecuted or
+// JournalSettled, the function did not run.
+type JournalError struct {
+	Op             string       // "get", "put", "delete" or "entries"
+	State          JournalState // the state that was to be written
+	RequestID      string       // once it is known
+	IdempotencyKey string
+	Err            error
+}
+
+func (e *JournalError) Error() string {
+	text := "letagentpay: journal: " + e.Op
+	if e.State != "" {
+		text += " " + string(e.State)
+	}
+	if e.RequestID != "" {
+		text += ", purchase " + e.RequestID
+	}
+	return text + ": " + e.Err.Error()
+}
+
+// Unwrap returns the journal's own error.
+func (e *JournalError) Unwrap() error { return e.Err }
+
+// record is the journal's entry of one guarded purchase; without a journal it does nothing. It is not safe for
+// concurrent use.
+type record struct {
+	journal Journal
+	entry   JournalEntry
+}
+
+func (c *Client) journalKey(idempotencyKey string) string { return c.identity + idempotencyKey }
+
+// find returns the entry with the record's key, nil if there is none.
+func (r *record) find(ctx context.Context) (*JournalEntry, error) {
+	if r.journal == nil {
+		return nil, nil
+	}
+	entry, err := r.journal.Get(ctx, r.entry.Key)
+	if err != nil {
+		return nil, &JournalError{Op: "get", IdempotencyKey: r.entry.Purchase.IdempotencyKey, Err: err}
+	}
+	return entry, nil
+}
+
+func (r *record) put(ctx context.Context, state JournalState) error {
+	r.entry.State, r.entry.UpdatedAt = state, time.Now().UTC()
+	if r.journal == nil {
+		return nil
+	}
+	entry := r.entry
+	if err := r.journal.Put(ctx, &entry); err != nil {
+		return &JournalError{Op: "put", State: state, RequestID: entry.RequestID, IdempotencyKey: entry.Purchase.IdempotencyKey, Err: err}
+	}
+	return nil
+}
+
+func (r *record) drop(ctx context.Context) error {
+	if r.journal == nil {
+		return nil
+	}
+	if err := r.journal.Delete(ctx, r.entry.Key); err != nil {
+		return &JournalError{Op: "delete", RequestID: r.entry.RequestID, IdempotencyKey: r.entry.Purchase.IdempotencyKey, Err: err}
+	}
+	return nil
+}
+
+// ofRequest finds the entry of a request in a journal, nil if there is none.
+func (c *Client) ofRequest(ctx context.Context, journal Journal, requestID string) (*JournalEntry, error) {
+	for entry, err := range journal.Entries(ctx) {
+		if err != nil {
+			return nil, &JournalError{Op: "entries", RequestID: requestID, Err: err}
+		}
+		if entry.RequestID == requestID && c.owns(entry) {
+			return entry, nil
+		}
+	}
+	return nil, nil
+}
+
+func (c *Client) owns(entry *JournalEntry) bool {
+	return len(entry.Key) > len(c.identity) && entry.Key[:len(c.identity)] == c.identity
+}
+
+// Interrupted is a guarded purchase that a crash has cut off before its function was known to have returned.
+type Interrupted struct {
+	Entry *JournalEntry
+	// Request is its state; nil when no answer to the purchase had arrived, so that it is not known whether there is one.
+	Request *Request
+	// MayHaveRun: the function had been started. Otherwise it has surely not run.
+	MayHaveRun bool
+}
+
+// Recover brings a journal and the service together after a crash. Call it once at start, before guarded calls.
+//
+// What was executed but not confirmed is confirmed. What was cut off before is returned, for the caller to decide:
+// without MayHaveRun, calling the guarded function again under Entry.Purchase.IdempotencyKey continues it; with it, look
+// into your own books, then run it with [ResumeApproval] or confirm it with [Client.Confirm]. An entry whose request
+// turns out rejected, expired, completed or failed needs no decision and is forgotten.
+//
+// The error joins what could not be confirmed or read; the entries concerned stay, and another Recover tries again.
+func (c *Client) Recover(ctx context.Context, journal Journal) ([]Interrupted, error) {
+	if ctx == nil {
+		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
+	}
+	if journal == nil {
+		return nil, paramError("journal", "", "want a journal, not nil")
+	}
+	var open []*JournalEntry
+	for entry, err := range journal.Entries(ctx) {
+		if err != nil {
+			return nil, &JournalError{Op: "entries", Err: err}
+		}
+		if c.owns(entry) && entry.State != JournalSettled {
+			open = append(open, entry)
+		}
+	}
+	var interrupted []Interrupted
+	var errs []error
+	for _, entry := range open {
+		r := &record{journal: journal, entry: *entry}
+		if entry.State == JournalExecuted {
+			errs = append(errs, c.confirmRecorded(ctx, r))
+			continue
+		}
+		found := Interrupted{Entry: entry, MayHaveRun: entry.State == JournalStarted}
+		if entry.RequestID != "" {
+			request, err := c.Request(ctx, entry.RequestID)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%w (interrupted purchase %s)", err, entry.RequestID))
+				continue
+			}
+			if request.Status.Final() {
+				errs = append(errs, r.drop(ctx))
+				continue
+			}
+			found.Request = request
+		}
+		interrupted = append(interrupted, found)
+	}
+	return interrupted, errors.Join(errs...)
+}
+
+// confirmRecorded tells the service what an executed entry says; an earlier attempt may have got through.
+func (c *Client) confirmRecorded(ctx context.Context, r *record) error {
+	if _, err := c.confirm(ctx, r.entry.RequestID, r.entry.Confirm, true); err != nil {
+		return &ConfirmError{RequestID: r.entry.RequestID, Params: r.entry.Confirm, Err: err}
+	}
+	return r.put(ctx, JournalSettled)
+}
