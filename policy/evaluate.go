@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/letagentpay/letagentpay-go/money"
@@ -18,7 +19,8 @@ const (
 	Fail Result = "fail"
 )
 
-// The rules, in the order of evaluation. A budget rule's is RuleAccountBudget and its name.
+// The rules, in the order of evaluation. A check of a budget rule is named RuleAccountBudget followed by the rule's
+// name.
 const (
 	RuleStatus          = "status"
 	RuleVelocityLimit   = "velocity_limit"
@@ -36,15 +38,16 @@ const (
 type Check struct {
 	Rule   string `json:"rule"`
 	Result Result `json:"result"`
-	Detail string `json:"detail"` // a sentence for humans
+	Detail string `json:"detail"` // a sentence for humans, never empty
 }
 
-// Decision is the outcome of an evaluation.
+// Decision is the outcome of an evaluation: the purchase is rejected unless it Passed, approved at once when
+// AutoApprove is set too, and left to a human otherwise.
 type Decision struct {
 	Checks          []Check // in the order of evaluation
 	Passed          bool    // no check failed
 	AutoApprove     bool    // Passed, and no human is needed
-	VelocityLimited bool    // the velocity limit ended the evaluation
+	VelocityLimited bool    // a velocity limit ended the evaluation
 }
 
 // Failed returns the checks that failed.
@@ -58,7 +61,7 @@ func (d Decision) Failed() []Check {
 	return failed
 }
 
-// RuleType is what a budget rule counts.
+// RuleType is what a budget rule bounds.
 type RuleType string
 
 // The types of budget rules.
@@ -70,16 +73,18 @@ const (
 )
 
 // BudgetRule is an owner's limit on an account, over all its agents. Of each type only one counts: of those that apply
-// now the one with the highest priority, and among equals the smallest limit, then the first.
+// now the one with the highest priority, among equals the one with the smallest limit, and then the first.
 type BudgetRule struct {
 	Name       string
 	Type       RuleType
 	Limit      money.Amount // inclusive
-	Priority   int
-	Inactive   bool
-	DaysOfWeek []int     // the days it applies on, 0 for Monday, in the account's time zone; nil is every day, empty none
-	Start, End time.Time // when it applies, both included; zero is open
-	// Counted is what the rule's period has spent and held already, over the whole account.
+	Priority   int          // higher counts more
+	Inactive   bool         // does not apply at all
+	DaysOfWeek []int        // when it applies: 0 for Monday to 6, in the account's time zone; nil is every day, empty none
+	Start, End time.Time    // when it applies, both instants included; zero is open
+	// Counted is what all agents of the account have spent and hold in the rule's period: today, this week or this
+	// month. For a Total rule it is all that the account has, or what the rule itself has counted if both its Start and
+	// End are set.
 	Counted money.Amount
 }
 
@@ -97,55 +102,59 @@ func (r *BudgetRule) outranks(other *BudgetRule) bool {
 
 // Facts is all that a decision depends on besides the policy.
 type Facts struct {
-	AgentStatus string // "active" passes
-	Amount      money.Amount
-	Category    string // resolved to one of the account's
+	// AgentStatus must be "active".
+	AgentStatus string
+	// Amount of the purchase, as it was asked for: before it is rounded to what the service stores.
+	Amount money.Amount
+	// Category is that of the account which the purchase was sorted into.
+	Category string
 
-	Now          time.Time
-	Location     *time.Location                       // the account's time zone; nil is UTC
-	LoadLocation func(string) (*time.Location, error) // of the schedule's time zone; nil is time.LoadLocation
+	// Now is the instant of the purchase, in any location.
+	Now time.Time
+	// Location is the account's time zone; nil is UTC.
+	Location *time.Location
+	// LoadLocation finds the schedule's time zone; nil is time.LoadLocation, which reads the system's database every
+	// time. It must be safe for concurrent use if Evaluate is used so.
+	LoadLocation func(string) (*time.Location, error)
 
-	Budget, Spent, Held        money.Amount // of the agent
-	Today, ThisWeek, ThisMonth money.Amount // spent and held by the agent in these periods, in the account's time zone
+	// Budget, Spent and Held are the agent's, over all time.
+	Budget, Spent, Held money.Amount
+	// Today, ThisWeek and ThisMonth are what the agent spent and holds in these periods of the account's calendar.
+	Today, ThisWeek, ThisMonth money.Amount
+	// RequestsThisMinute and RequestsThisHour count the agent's purchases that were approved at once or left to a human.
+	RequestsThisMinute, RequestsThisHour int
 
-	RequestsThisMinute, RequestsThisHour int // of the agent, approved or pending
-
-	Rules []BudgetRule // of the account, in the order of their creation
+	// Rules are the account's budget rules in the order of their creation, which is that of their checks.
+	Rules []BudgetRule
 }
 
-// Evaluate decides about a purchase. A nil policy sets no rules. It is a pure function and safe for concurrent use.
+// Evaluate decides about a purchase. A nil policy has no rules. It changes nothing, and is safe for concurrent use.
 //
-// All checks are made and reported, except that a velocity limit that is reached ends the evaluation at once, and that
-// budget rules are looked at only when everything else passed.
+// All checks are made and reported, with two exceptions: velocity is checked only where a limit on it is set, and
+// ends the evaluation when the limit is reached; and budget rules are checked only if everything else passed.
 func Evaluate(p *Policy, f Facts) Decision {
 	if p == nil {
-		p = &Policy{}
+		p = new(Policy)
 	}
-	e := evaluation{Decision: Decision{Checks: make([]Check, 0, 10+len(f.Rules)), Passed: true}}
-	if f.AgentStatus == "active" {
-		e.pass(RuleStatus, "The agent is active")
-	} else {
-		e.fail(RuleStatus, "The agent is "+f.AgentStatus)
-	}
+	e := evaluations.Get().(*evaluation)
+	defer evaluations.Put(e)
+	e.checks, e.passed, e.texts, e.ends = make([]Check, 0, 9+min(len(f.Rules), 4)), true, e.texts[:0], e.ends[:0]
+
+	e.status(f.AgentStatus)
 	if !e.velocity(p, &f) {
-		return e.Decision
+		return Decision{Checks: e.finish(), VelocityLimited: true}
 	}
 	e.category(p, f.Category)
-	e.limit(RulePerRequestLimit, "this request", p.PerRequestLimit, money.Amount{}, f.Amount)
+	e.perRequest(p, f.Amount)
 	dailyLimit := e.schedule(p, &f)
-	e.limit(RuleDailyLimit, "today", dailyLimit, f.Today, f.Amount)
-	e.limit(RuleWeeklyLimit, "this week", p.WeeklyLimit, f.ThisWeek, f.Amount)
-	e.limit(RuleMonthlyLimit, "this month", p.MonthlyLimit, f.ThisMonth, f.Amount)
-	if remaining := f.Budget.Sub(f.Spent).Sub(f.Held); remaining.Less(f.Amount) {
-		e.fail(RuleBudget, f.Amount.String()+" is more than the "+remaining.String()+" that remain of the budget")
-	} else {
-		e.pass(RuleBudget, remaining.String()+" remain of the budget")
-	}
-	if e.Passed {
+	e.period(RuleDailyLimit, "daily", " today", dailyLimit, f.Today, f.Amount)
+	e.period(RuleWeeklyLimit, "weekly", " this week", p.WeeklyLimit, f.ThisWeek, f.Amount)
+	e.period(RuleMonthlyLimit, "monthly", " this month", p.MonthlyLimit, f.ThisMonth, f.Amount)
+	e.budget(&f)
+	if e.passed && len(f.Rules) > 0 {
 		e.budgetRules(&f)
 	}
-	e.AutoApprove = e.Passed && p.AutoApprove.covers(f.Amount, f.Category)
-	return e.Decision
+	return Decision{Checks: e.finish(), Passed: e.passed, AutoApprove: e.passed && p.AutoApprove.covers(f.Amount, f.Category)}
 }
 
 func (a *AutoApprove) covers(amount money.Amount, category string) bool {
@@ -153,15 +162,58 @@ func (a *AutoApprove) covers(amount money.Amount, category string) bool {
 		(len(a.Categories) == 0 || slices.Contains(a.Categories, category))
 }
 
-type evaluation struct{ Decision }
-
-func (e *evaluation) pass(rule, detail string) {
-	e.Checks = append(e.Checks, Check{rule, Pass, detail})
+// evaluation collects the checks. The details are written one after another into texts, and become parts of one string
+// in the end: an evaluation is on the way of every purchase, and a string for each detail would be most of its cost.
+type evaluation struct {
+	checks []Check
+	passed bool
+	texts  []byte
+	ends   []int // of each check's detail in texts
 }
 
-func (e *evaluation) fail(rule, detail string) {
-	e.Checks = append(e.Checks, Check{rule, Fail, detail})
-	e.Passed = false
+// evaluations keeps the buffers of past ones, so that only what is returned is allocated.
+var evaluations = sync.Pool{New: func() any { return new(evaluation) }}
+
+// say appends to the detail of the check to come.
+func (e *evaluation) say(text string) { e.texts = append(e.texts, text...) }
+
+func (e *evaluation) sayAmount(a money.Amount) { e.texts, _ = a.AppendText(e.texts) } // the error is always nil
+
+func (e *evaluation) sayNumber(n int) { e.texts = strconv.AppendInt(e.texts, int64(n), 10) }
+
+// check reports a rule, with what was said since the last one as the detail.
+func (e *evaluation) check(rule string, passed bool) {
+	result := Pass
+	if !passed {
+		result, e.passed = Fail, false
+	}
+	e.checks = append(e.checks, Check{Rule: rule, Result: result})
+	e.ends = append(e.ends, len(e.texts))
+}
+
+// finish hands out the checks.
+func (e *evaluation) finish() []Check {
+	checks, texts, start := e.checks, string(e.texts), 0
+	for i, end := range e.ends {
+		checks[i].Detail = texts[start:end]
+		start = end
+	}
+	e.checks = nil
+	return checks
+}
+
+func (e *evaluation) status(status string) {
+	active := status == "active"
+	switch {
+	case active:
+		e.say("The agent is active")
+	case status == "":
+		e.say("The agent is not active")
+	default:
+		e.say("The agent is not active but ")
+		e.say(status)
+	}
+	e.check(RuleStatus, active)
 }
 
 // velocity reports whether the evaluation goes on.
@@ -169,146 +221,227 @@ func (e *evaluation) velocity(p *Policy, f *Facts) bool {
 	if p.RequestsPerMinute == nil && p.RequestsPerHour == nil {
 		return true
 	}
-	for _, window := range []struct {
-		limit *int
-		count int
-		name  string
-	}{{p.RequestsPerMinute, f.RequestsThisMinute, "minute"}, {p.RequestsPerHour, f.RequestsThisHour, "hour"}} {
-		if window.limit != nil && window.count >= *window.limit {
-			e.fail(RuleVelocityLimit, strconv.Itoa(window.count)+" requests this "+window.name+" reach the limit of "+strconv.Itoa(*window.limit))
-			e.VelocityLimited = true
-			return false
-		}
+	e.say("With this request, there are ")
+	minute := e.rate(p.RequestsPerMinute, f.RequestsThisMinute, " this minute")
+	if p.RequestsPerMinute != nil && p.RequestsPerHour != nil {
+		e.say(" and ")
 	}
-	e.pass(RuleVelocityLimit, "The velocity limits are not reached")
-	return true
+	hour := e.rate(p.RequestsPerHour, f.RequestsThisHour, " this hour")
+	e.check(RuleVelocityLimit, minute && hour)
+	return minute && hour
+}
+
+// rate reports whether one more request stays within a limit, if there is one.
+func (e *evaluation) rate(limit *int, count int, window string) bool {
+	if limit == nil {
+		return true
+	}
+	e.sayNumber(count + 1)
+	e.say(" of at most ")
+	e.sayNumber(*limit)
+	e.say(window)
+	return count < *limit
 }
 
 func (e *evaluation) category(p *Policy, category string) {
+	passed, verdict := true, " is allowed"
 	switch {
-	case len(p.AllowedCategories) > 0 && !slices.Contains(p.AllowedCategories, category):
-		e.fail(RuleCategory, "Category "+category+" is not among the allowed ones")
-	case len(p.AllowedCategories) == 0 && slices.Contains(p.BlockedCategories, category):
-		e.fail(RuleCategory, "Category "+category+" is blocked")
-	default:
-		e.pass(RuleCategory, "Category "+category+" is allowed")
+	case len(p.AllowedCategories) > 0:
+		if !slices.Contains(p.AllowedCategories, category) {
+			passed, verdict = false, " is not among those allowed"
+		}
+	case slices.Contains(p.BlockedCategories, category):
+		passed, verdict = false, " is blocked"
 	}
+	e.say("Category ")
+	e.say(category)
+	e.say(verdict)
+	e.check(RuleCategory, passed)
 }
 
-// limit checks an amount on top of what a period has counted already.
-func (e *evaluation) limit(rule, period string, limit *money.Amount, counted, amount money.Amount) {
+func (e *evaluation) perRequest(p *Policy, amount money.Amount) {
+	if p.PerRequestLimit == nil {
+		e.say("No per-request limit is set")
+		e.check(RulePerRequestLimit, true)
+		return
+	}
+	e.sayAmount(amount)
+	e.check(RulePerRequestLimit, e.within(amount, *p.PerRequestLimit, "per-request"))
+}
+
+// within says how an amount, said already, relates to a limit, and reports whether it is within.
+func (e *evaluation) within(amount, limit money.Amount, kind string) bool {
+	exceeds := limit.Less(amount)
+	if exceeds {
+		e.say(" exceeds the ")
+	} else {
+		e.say(" is within the ")
+	}
+	e.say(kind)
+	e.say(" limit of ")
+	e.sayAmount(limit)
+	return !exceeds
+}
+
+// period checks a limit on what a period counted, together with this purchase.
+func (e *evaluation) period(rule, kind, when string, limit *money.Amount, counted, amount money.Amount) {
 	if limit == nil {
-		e.pass(rule, "No limit is set")
+		e.say("No ")
+		e.say(kind)
+		e.say(" limit is set")
+		e.check(rule, true)
 		return
 	}
-	e.bound(rule, period, *limit, counted, amount)
-}
-
-func (e *evaluation) bound(rule, period string, limit, counted, amount money.Amount) {
 	total := counted.Add(amount)
-	if limit.Less(total) {
-		e.fail(rule, total.String()+" for "+period+" would exceed the limit of "+limit.String())
-		return
-	}
-	e.pass(rule, total.String()+" for "+period+" is within the limit of "+limit.String())
+	e.sayAmount(total)
+	e.say(when)
+	e.check(rule, e.within(total, *limit, kind))
 }
 
-// schedule checks the time of day and returns the daily limit that holds today.
+func (e *evaluation) budget(f *Facts) {
+	remaining := f.Budget.Sub(f.Spent).Sub(f.Held)
+	e.sayAmount(f.Amount)
+	exceeds := remaining.Less(f.Amount)
+	if exceeds {
+		e.say(" exceeds the ")
+	} else {
+		e.say(" is within the ")
+	}
+	e.sayAmount(remaining)
+	e.say(" that remain of the budget")
+	e.check(RuleBudget, !exceeds)
+}
+
+// schedule checks the time of day, and returns the daily limit that holds today.
 func (e *evaluation) schedule(p *Policy, f *Facts) (dailyLimit *money.Amount) {
 	if p.Schedule == nil {
-		e.pass(RuleSchedule, "No schedule is set")
+		e.say("No schedule is set")
+		e.check(RuleSchedule, true)
 		return p.DailyLimit
 	}
 	now := f.Now.In(p.Schedule.location(f))
-	today := strings.ToLower(now.Weekday().String()[:3])
-	minute := now.Hour()*60 + now.Minute()
+	weekday := now.Weekday()
+	name := weekday.String()
 
-	window, set, denied, decided := "", false, false, false
+	allow, denied := "", false
 	for i := range p.Schedule.Overrides {
 		o := &p.Schedule.Overrides[i]
-		if !slices.ContainsFunc(o.Days, func(day string) bool { return strings.EqualFold(day, today) }) {
+		if !o.names(name[:3]) {
 			continue
 		}
 		if dailyLimit == nil {
 			dailyLimit = o.DailyLimit
 		}
-		if !decided && (o.Deny || o.Allow != "" || o.set) {
-			window, set, denied, decided = o.Allow, true, o.Deny, true
+		if allow == "" && !denied {
+			allow, denied = o.Allow, o.Deny
 		}
 	}
-	if !decided && p.Schedule.Default != nil {
-		window, set = p.Schedule.Default.Allow, p.Schedule.Default.set || p.Schedule.Default.Allow != ""
-	}
-	switch {
-	case denied:
-		e.fail(RuleSchedule, "Purchases are not allowed on "+now.Weekday().String())
-	case !set:
-		e.pass(RuleSchedule, "The schedule does not restrict today")
-	case !within(window, minute):
-		e.fail(RuleSchedule, now.Format("15:04")+" is outside the allowed "+strconv.Quote(window))
-	default:
-		e.pass(RuleSchedule, now.Format("15:04")+" is within the allowed "+window)
+	if allow == "" && !denied && p.Schedule.Default != nil {
+		allow = p.Schedule.Default.Allow
 	}
 	if dailyLimit == nil {
 		dailyLimit = p.DailyLimit
 	}
+
+	switch {
+	case denied:
+		e.say("The schedule denies purchases on ")
+		e.say(name)
+		e.check(RuleSchedule, false)
+	case allow == "":
+		e.say("The schedule sets no hours on ")
+		e.say(name)
+		e.check(RuleSchedule, true)
+	default:
+		e.hours(now, allow)
+	}
 	return dailyLimit
 }
 
+func (e *evaluation) hours(now time.Time, allow string) {
+	w, ok := parseWindow(allow)
+	if !ok {
+		e.say("The schedule allows nothing, since ")
+		e.texts = strconv.AppendQuote(e.texts, shortened(allow))
+		e.say(" are no hours")
+		e.check(RuleSchedule, false)
+		return
+	}
+	passed := w.contains(now.Hour()*60 + now.Minute())
+	e.texts = now.AppendFormat(e.texts, "15:04")
+	if passed {
+		e.say(" is within the allowed hours ")
+	} else {
+		e.say(" is outside the allowed hours ")
+	}
+	e.say(allow)
+	e.check(RuleSchedule, passed)
+}
+
+// location returns the time zone of the schedule. "Local" is one of Go's own, and no name that the service knows.
 func (s *Schedule) location(f *Facts) *time.Location {
 	if s.Timezone == "" {
-		if f.Location == nil {
-			return time.UTC
-		}
-		return f.Location
+		return orUTC(f.Location)
 	}
 	load := f.LoadLocation
 	if load == nil {
 		load = time.LoadLocation
 	}
-	location, err := load(s.Timezone)
-	if err != nil || location == nil {
+	if location, err := load(s.Timezone); err == nil && s.Timezone != "Local" {
+		return orUTC(location)
+	}
+	return time.UTC
+}
+
+func orUTC(location *time.Location) *time.Location {
+	if location == nil {
 		return time.UTC
 	}
 	return location
 }
 
-// within reports whether a minute of the day is inside a window, both ends included. A text that is no window contains
-// nothing.
-func within(window string, minute int) bool {
-	from, to, ok := strings.Cut(window, "-")
-	start, startOK := minuteOfDay(from)
-	end, endOK := minuteOfDay(to)
-	switch {
-	case !ok || !startOK || !endOK:
-		return false
-	case start <= end:
-		return start <= minute && minute <= end
-	default:
-		return minute >= start || minute <= end
+// names reports whether the override is for a day, given by its three letters.
+func (o *Override) names(day string) bool {
+	for _, named := range o.Days {
+		if len(named) == len(day) && strings.EqualFold(named, day) {
+			return true
+		}
 	}
+	return false
 }
 
-// minuteOfDay reads "HH:MM", with or without leading zeros. The hours are not bounded: the service takes 24:00 for
-// midnight at the end of the day, and anything later for a time that never comes.
-func minuteOfDay(text string) (int, bool) {
-	hourText, minuteText, ok := strings.Cut(text, ":")
-	hour, hourErr := strconv.ParseUint(strings.TrimSpace(hourText), 10, 16)
-	minute, minuteErr := strconv.ParseUint(strings.TrimSpace(minuteText), 10, 16)
-	return int(hour)*60 + int(minute), ok && hourErr == nil && minuteErr == nil
+// window is a time of day in minutes, both included.
+type window struct{ start, end int }
+
+// contains reports whether a minute is in the window, which is overnight if it ends before it starts.
+func (w window) contains(minute int) bool {
+	if w.start <= w.end {
+		return w.start <= minute && minute <= w.end
+	}
+	return minute >= w.start || minute <= w.end
 }
 
-// budgetRules checks the rule that counts of each type, in the order in which the types first occur.
+func parseWindow(text string) (w window, ok bool) {
+	from, to, found := strings.Cut(text, "-")
+	start, startOK := parseMinute(from)
+	end, endOK := parseMinute(to)
+	return window{start, end}, found && startOK && endOK
+}
+
+// parseMinute reads "HH:MM". It is as lenient as the service, which takes any numbers: 24:00 is the end of the day, and
+// what is later never comes.
+func parseMinute(text string) (minute int, ok bool) {
+	hours, minutes, found := strings.Cut(text, ":")
+	h, errHours := strconv.ParseUint(strings.TrimSpace(hours), 10, 16)
+	m, errMinutes := strconv.ParseUint(strings.TrimSpace(minutes), 10, 16)
+	return int(h)*60 + int(m), found && errHours == nil && errMinutes == nil
+}
+
+// budgetRules checks the one rule of each type that counts, in the order in which the types first occur.
 func (e *evaluation) budgetRules(f *Facts) {
-	if len(f.Rules) == 0 {
-		return
-	}
-	location := f.Location
-	if location == nil {
-		location = time.UTC
-	}
-	weekday := (int(f.Now.In(location).Weekday()) + 6) % 7
-	var counting []*BudgetRule // one of each type
+	weekday := (int(f.Now.In(orUTC(f.Location)).Weekday()) + 6) % 7 // from Monday on
+	var room [4]*BudgetRule
+	counting := room[:0]
 	for i := range f.Rules {
 		rule := &f.Rules[i]
 		if !rule.applies(f.Now, weekday) {
@@ -323,6 +456,9 @@ func (e *evaluation) budgetRules(f *Facts) {
 		}
 	}
 	for _, rule := range counting {
-		e.bound(RuleAccountBudget+rule.Name, string(rule.Type)+" account budget", rule.Limit, rule.Counted, f.Amount)
+		total := rule.Counted.Add(f.Amount)
+		e.sayAmount(total)
+		e.say(" over the whole account")
+		e.check(RuleAccountBudget+rule.Name, e.within(total, rule.Limit, string(rule.Type)))
 	}
 }

@@ -1,241 +1,322 @@
 package policy
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
-	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/letagentpay/letagentpay-go/money"
 )
 
-// The wire form. Pointers and nil slices are left out when not set; an empty list is kept, since it may mean another
-// thing than none.
-type (
-	wirePolicy struct {
-		PerRequestLimit   *limit        `json:"per_request_limit,omitempty"`
-		DailyLimit        *limit        `json:"daily_limit,omitempty"`
-		WeeklyLimit       *limit        `json:"weekly_limit,omitempty"`
-		MonthlyLimit      *limit        `json:"monthly_limit,omitempty"`
-		AllowedCategories []string      `json:"allowed_categories,omitzero"`
-		BlockedCategories []string      `json:"blocked_categories,omitzero"`
-		RequestsPerMinute *int          `json:"requests_per_minute,omitempty"`
-		RequestsPerHour   *int          `json:"requests_per_hour,omitempty"`
-		Schedule          *wireSchedule `json:"schedule,omitempty"`
-		AutoApprove       *wireApprove  `json:"auto_approve,omitempty"`
-		X402              *wireX402     `json:"x402,omitempty"`
+// Parse reads a policy document. An empty document and null are no policy: nil without an error. The error is an
+// [*Error] that names the field.
+//
+// Parse is as lenient as the service: limits may be numbers or numeric strings of any precision and exponent, null is
+// the same as not set, and fields that this version does not know are ignored. A limit finer than an Amount is rounded
+// down and one beyond twelve digits before the point cut to that, neither of which changes what passes. Parse does not
+// look for mistakes in what it can read: that is [Policy.Validate].
+func Parse(data []byte) (*Policy, error) {
+	data = bytes.TrimSpace(data)
+	if len(data) == 0 || string(data) == "null" {
+		return nil, nil
 	}
-	wireSchedule struct {
-		Timezone  string         `json:"timezone,omitempty"`
-		Default   *wireWindow    `json:"default,omitempty"`
-		Overrides []wireOverride `json:"overrides,omitzero"`
+	p := new(Policy)
+	if err := p.UnmarshalJSON(data); err != nil {
+		return nil, err
 	}
-	wireWindow struct {
-		Allow *string `json:"allow,omitempty"`
+	return p, nil
+}
+
+// UnmarshalJSON reads a policy document as [Parse] does, in place of what p was. A null leaves p unchanged, and so does
+// an error.
+func (p *Policy) UnmarshalJSON(data []byte) error {
+	d := new(decoder)
+	document, ok := d.object("", data)
+	if !ok {
+		return d.failure()
 	}
-	wireOverride struct {
-		Days       []string `json:"days,omitzero"`
-		Deny       truth    `json:"deny,omitempty"`
-		Allow      *string  `json:"allow,omitempty"`
-		DailyLimit *limit   `json:"daily_limit,omitempty"`
+	parsed := Policy{
+		PerRequestLimit: document.limit("per_request_limit"), DailyLimit: document.limit("daily_limit"),
+		WeeklyLimit: document.limit("weekly_limit"), MonthlyLimit: document.limit("monthly_limit"),
+		AllowedCategories: document.texts("allowed_categories"), BlockedCategories: document.texts("blocked_categories"),
+		RequestsPerMinute: document.count("requests_per_minute"), RequestsPerHour: document.count("requests_per_hour"),
+		Schedule: document.schedule("schedule"),
 	}
-	wireApprove struct {
-		Enabled    truth    `json:"enabled"`
-		MaxAmount  *limit   `json:"max_amount,omitempty"`
-		Categories []string `json:"categories,omitzero"`
+	if o, ok := document.object("auto_approve"); ok {
+		parsed.AutoApprove = &AutoApprove{Enabled: o.truth("enabled", false), MaxAmount: o.limit("max_amount"), Categories: o.texts("categories")}
 	}
-	wireX402 struct {
-		AllowedChains  []string `json:"allowed_chains,omitzero"`
-		AllowedDomains []string `json:"allowed_domains,omitzero"`
-		BlockedDomains []string `json:"blocked_domains,omitzero"`
-		MaxPerRequest  *limit   `json:"max_per_request,omitempty"`
+	if o, ok := document.object("x402"); ok {
+		parsed.X402 = &X402{
+			AllowedChains: o.texts("allowed_chains"), AllowedDomains: o.texts("allowed_domains"), BlockedDomains: o.texts("blocked_domains"),
+			MaxPerRequest: o.limit("max_per_request"),
+		}
 	}
+	if err := d.failure(); err != nil {
+		return err
+	}
+	*p = parsed
+	return nil
+}
+
+// decoder reads a document by the names of its fields, since encoding/json takes "Daily_Limit" for daily_limit, merges
+// an object that occurs twice, and tells no path for a limit that is none. It keeps the first error.
+type decoder struct{ err *Error }
+
+func (d *decoder) failure() error {
+	if d.err == nil {
+		return nil // not a nil *Error
+	}
+	return d.err
+}
+
+func (d *decoder) refuse(path string, raw []byte, reason string) {
+	if d.err == nil {
+		d.err = &Error{Field: cmp.Or(path, "document"), Value: shortened(string(raw)), Reason: reason}
+	}
+}
+
+// object is a JSON object at a path of the document.
+type object struct {
+	*decoder
+	path   string
+	fields map[string]json.RawMessage
+}
+
+// object reads an object; ok is false when there is none.
+func (d *decoder) object(path string, raw []byte) (o object, ok bool) {
+	o = object{decoder: d, path: path}
+	if err := json.Unmarshal(raw, &o.fields); err != nil {
+		reason := "want a JSON object"
+		if _, ok := errors.AsType[*json.SyntaxError](err); ok {
+			reason += ": " + err.Error()
+		}
+		d.refuse(path, raw, reason)
+	}
+	return o, o.fields != nil
+}
+
+// field returns the raw value of a field and its path; ok is false when the field is not set.
+func (o object) field(name string) (path string, raw json.RawMessage, ok bool) {
+	if raw, ok = o.fields[name]; !ok || string(raw) == "null" {
+		return "", nil, false
+	}
+	return under(o.path, name), raw, true
+}
+
+func under(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+func (o object) object(name string) (object, bool) {
+	path, raw, ok := o.field(name)
+	if !ok {
+		return object{}, false
+	}
+	return o.decoder.object(path, raw)
+}
+
+func (o object) schedule(name string) *Schedule {
+	o, ok := o.object(name)
+	if !ok {
+		return nil
+	}
+	s := &Schedule{}
+	s.Timezone, _ = o.text("timezone")
+	if window, ok := o.object("default"); ok {
+		s.Default = new(Window)
+		if allow, ok := window.text("allow"); ok {
+			s.Default.Allow = cmp.Or(allow, "-")
+		}
+	}
+	path, raw, ok := o.field("overrides")
+	if !ok {
+		return s
+	}
+	var overrides []json.RawMessage
+	if json.Unmarshal(raw, &overrides) != nil {
+		o.refuse(path, raw, "want a list of objects")
+	}
+	for i, raw := range overrides {
+		at := under(path, strconv.Itoa(i))
+		o, ok := o.decoder.object(at, raw)
+		if !ok {
+			o.refuse(at, raw, "want a JSON object")
+		}
+		override := Override{Days: o.texts("days"), Deny: o.truth("deny", true), DailyLimit: o.limit("daily_limit")}
+		override.Allow, _ = o.text("allow")
+		s.Overrides = append(s.Overrides, override)
+	}
+	return s
+}
+
+func (o object) text(name string) (text string, ok bool) {
+	path, raw, ok := o.field(name)
+	if ok && json.Unmarshal(raw, &text) != nil {
+		o.refuse(path, raw, "want a text")
+	}
+	return text, ok
+}
+
+func (o object) texts(name string) []string {
+	path, raw, ok := o.field(name)
+	if !ok {
+		return nil
+	}
+	var elements []*string
+	if json.Unmarshal(raw, &elements) != nil || slices.Contains(elements, nil) {
+		o.refuse(path, raw, "want a list of texts")
+		return nil
+	}
+	texts := make([]string, len(elements))
+	for i, element := range elements {
+		texts[i] = *element
+	}
+	return texts
+}
+
+func (o object) limit(name string) *money.Amount {
+	path, raw, ok := o.field(name)
+	if !ok {
+		return nil
+	}
+	limit, ok := parseLimit(unquoted(raw))
+	if !ok {
+		o.refuse(path, raw, "want a number or a numeric string, such as 49.99")
+	}
+	return &limit
+}
+
+func (o object) count(name string) *int {
+	path, raw, ok := o.field(name)
+	if !ok {
+		return nil
+	}
+	limit, ok := parseLimit(unquoted(raw))
+	if !ok {
+		o.refuse(path, raw, "want a whole number")
+	}
+	whole, _, _ := strings.Cut(limit.String(), ".")
+	count, _ := strconv.Atoi(whole) // the largest int when it is larger still
+	if limit.Sign() < 0 && limit.Decimals() > 0 {
+		count-- // down, as limits are rounded
+	}
+	return &count
+}
+
+// truth reads a boolean, or one of the texts and numbers that the service takes for one. doubt is what anything else
+// means, so that a policy in doubt permits less.
+func (o object) truth(name string, doubt bool) bool {
+	_, raw, ok := o.field(name)
+	if !ok {
+		return false
+	}
+	text := strings.ToLower(unquoted(raw))
+	switch text {
+	case "true", "t", "yes", "y", "on":
+		return true
+	case "false", "f", "no", "n", "off", "", "[]", "{}":
+		return false
+	}
+	number, ok := parseLimit(text)
+	switch {
+	case ok && number.IsZero():
+		return false
+	case ok && number == one:
+		return true
+	}
+	return doubt
+}
+
+// unquoted returns the content of a JSON string without space around it, and anything else as it is.
+func unquoted(raw json.RawMessage) string {
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		return string(raw)
+	}
+	return strings.TrimSpace(text)
+}
+
+// The digits of an amount before and after its point, as read from JSON.
+const (
+	wholeDigits    = 12
+	fractionDigits = 6
 )
 
-// UnmarshalJSON reads a policy document; see [Parse]. The error is an [*Error], and p is then unchanged.
-func (p *Policy) UnmarshalJSON(data []byte) error {
-	if string(data) == "null" {
-		return nil
+var (
+	one     = decoded("1")
+	finest  = decoded("0.000001")
+	largest = decoded("999999999999.999999")
+)
+
+// decoded returns an amount from digits that are known to be one.
+func decoded(digits string) money.Amount {
+	var a money.Amount
+	if err := a.UnmarshalText([]byte(digits)); err != nil {
+		panic("policy: " + err.Error())
 	}
-	var w wirePolicy
-	if err := json.Unmarshal(data, &w); err != nil {
-		return decodeError(err, data)
-	}
-	*p = Policy{
-		PerRequestLimit: w.PerRequestLimit.amount(), DailyLimit: w.DailyLimit.amount(), WeeklyLimit: w.WeeklyLimit.amount(), MonthlyLimit: w.MonthlyLimit.amount(),
-		AllowedCategories: w.AllowedCategories, BlockedCategories: w.BlockedCategories,
-		RequestsPerMinute: w.RequestsPerMinute, RequestsPerHour: w.RequestsPerHour,
-	}
-	if s := w.Schedule; s != nil {
-		p.Schedule = &Schedule{Timezone: s.Timezone}
-		if s.Default != nil {
-			p.Schedule.Default = &Window{}
-			p.Schedule.Default.Allow, p.Schedule.Default.set = text(s.Default.Allow)
-		}
-		for _, o := range s.Overrides {
-			override := Override{Days: o.Days, Deny: bool(o.Deny), DailyLimit: o.DailyLimit.amount()}
-			override.Allow, override.set = text(o.Allow)
-			p.Schedule.Overrides = append(p.Schedule.Overrides, override)
-		}
-	}
-	if a := w.AutoApprove; a != nil {
-		p.AutoApprove = &AutoApprove{Enabled: bool(a.Enabled), MaxAmount: a.MaxAmount.amount(), Categories: a.Categories}
-	}
-	if x := w.X402; x != nil {
-		p.X402 = &X402{AllowedChains: x.AllowedChains, AllowedDomains: x.AllowedDomains, BlockedDomains: x.BlockedDomains, MaxPerRequest: x.MaxPerRequest.amount()}
-	}
-	return nil
+	return a
 }
 
-// MarshalJSON returns the policy document, with limits as numbers and without what is not set.
-func (p Policy) MarshalJSON() ([]byte, error) {
-	w := wirePolicy{
-		PerRequestLimit: wireLimit(p.PerRequestLimit), DailyLimit: wireLimit(p.DailyLimit), WeeklyLimit: wireLimit(p.WeeklyLimit), MonthlyLimit: wireLimit(p.MonthlyLimit),
-		AllowedCategories: p.AllowedCategories, BlockedCategories: p.BlockedCategories,
-		RequestsPerMinute: p.RequestsPerMinute, RequestsPerHour: p.RequestsPerHour,
-	}
-	if s := p.Schedule; s != nil {
-		w.Schedule = &wireSchedule{Timezone: s.Timezone}
-		if s.Default != nil {
-			w.Schedule.Default = &wireWindow{Allow: wireText(s.Default.Allow, s.Default.set)}
+// parseLimit reads a number in decimal or scientific notation as the largest amount that is not above it, or as the
+// closest that amounts can be. Compared with amounts, the result is the same. It needs no more memory than the text.
+func parseLimit(text string) (limit money.Amount, ok bool) {
+	number, scale := text, 0
+	if e := strings.IndexAny(text, "eE"); e >= 0 {
+		var err error
+		if scale, err = strconv.Atoi(text[e+1:]); errors.Is(err, strconv.ErrSyntax) {
+			return money.Amount{}, false
 		}
-		for _, o := range s.Overrides {
-			w.Schedule.Overrides = append(w.Schedule.Overrides, wireOverride{Days: o.Days, Deny: truth(o.Deny), Allow: wireText(o.Allow, o.set), DailyLimit: wireLimit(o.DailyLimit)})
-		}
+		const farOut = 1 << 30 // more digits than a document has
+		number, scale = text[:e], min(max(scale, -farOut), farOut)
 	}
-	if a := p.AutoApprove; a != nil {
-		w.AutoApprove = &wireApprove{Enabled: truth(a.Enabled), MaxAmount: wireLimit(a.MaxAmount), Categories: a.Categories}
+	number, negative := strings.CutPrefix(number, "-")
+	if !negative {
+		number = strings.TrimPrefix(number, "+")
 	}
-	if x := p.X402; x != nil {
-		w.X402 = &wireX402{AllowedChains: x.AllowedChains, AllowedDomains: x.AllowedDomains, BlockedDomains: x.BlockedDomains, MaxPerRequest: wireLimit(x.MaxPerRequest)}
+	whole, fraction, _ := strings.Cut(number, ".")
+	digits := whole + fraction
+	if digits == "" || strings.Trim(digits, "0123456789") != "" {
+		return money.Amount{}, false
 	}
-	return json.Marshal(w)
+	significant := strings.TrimLeft(digits, "0")
+	before := len(whole) + scale - (len(digits) - len(significant)) // significant digits before the point; may be negative
+
+	below := false // whether the limit is closer to 0 than the number
+	switch kept := before + fractionDigits; {
+	case significant == "":
+	case before > wholeDigits:
+		limit = largest
+	case kept <= 0:
+		below = true
+	default:
+		n := min(kept, len(significant))
+		below = strings.Trim(significant[n:], "0") != ""
+		millionths := significant[:n] + strings.Repeat("0", kept-n)
+		millionths = strings.Repeat("0", max(0, fractionDigits+1-kept)) + millionths
+		point := len(millionths) - fractionDigits
+		limit = decoded(millionths[:point] + "." + millionths[point:])
+	}
+	if !negative {
+		return limit, true
+	}
+	if below && limit.Less(largest) {
+		limit = limit.Add(finest) // down is away from 0 here
+	}
+	return limit.Neg(), true
 }
 
-func text(s *string) (value string, set bool) {
-	if s == nil {
-		return "", false
-	}
-	return *s, true
-}
-
-func wireText(value string, set bool) *string {
-	if value == "" && !set {
-		return nil
-	}
-	return &value
-}
-
-// limit is an amount that is read leniently and rounded down to what an amount can be: compared with amounts, which
-// are no finer, the result is the same.
-type limit money.Amount
-
-func (l *limit) amount() *money.Amount { return (*money.Amount)(l) }
-
-func wireLimit(a *money.Amount) *limit { return (*limit)(a) }
-
-func (l limit) MarshalJSON() ([]byte, error) { return money.Amount(l).MarshalJSON() }
-
-func (l *limit) UnmarshalJSON(data []byte) error {
-	literal := string(data)
-	if literal == "null" {
-		return nil
-	}
-	if literal[0] == '"' {
-		if err := json.Unmarshal(data, &literal); err != nil {
-			return err
-		}
-		literal = strings.TrimSpace(literal)
-	}
-	if (*money.Amount)(l).UnmarshalText([]byte(literal)) == nil {
-		return nil
-	}
-	const longest, largestExponent = 64, 18 // a number of a few characters can fill the memory
-	_, exponent, _ := strings.Cut(strings.ToLower(literal), "e")
-	if n, err := strconv.Atoi(exponent); exponent != "" && (err != nil || n > largestExponent || n < -longest) {
-		return errNoLimit
-	}
-	value, ok := new(big.Rat).SetString(literal)
-	if !ok || len(literal) > longest || strings.ContainsAny(literal, "/_xXpPbBoO") {
-		return errNoLimit
-	}
-	millionths := value.Mul(value, big.NewRat(1_000_000, 1))
-	floor := new(big.Int).Div(millionths.Num(), millionths.Denom()) // Euclidean, which is down for a positive divisor
-	if !floor.IsInt64() {
-		return errNoLimit
-	}
-	whole, rest := new(big.Int).QuoRem(floor, big.NewInt(1_000_000), new(big.Int))
-	sign := ""
-	if floor.Sign() < 0 {
-		sign = "-"
-	}
-	fraction := strconv.FormatInt(1_000_000+rest.Abs(rest).Int64(), 10)[1:]
-	if (*money.Amount)(l).UnmarshalText([]byte(sign+whole.Abs(whole).String()+"."+fraction)) != nil {
-		return errNoLimit
-	}
-	return nil
-}
-
-var errNoLimit = errors.New("want a number or a numeric string, such as 49.99")
-
-// truth is a boolean of the service's own language, where a text, a number or a list counts as true unless empty or
-// zero.
-type truth bool
-
-func (t *truth) UnmarshalJSON(data []byte) error {
-	switch string(data) {
-	case "null", "false", `""`, "[]", "{}":
-		*t = false
-		return nil
-	}
-	number, err := strconv.ParseFloat(string(data), 64)
-	*t = truth(err != nil || number != 0)
-	return nil
-}
-
-// decodeError names the field as far as encoding/json tells.
-func decodeError(err error, data []byte) *Error {
-	e := &Error{Field: "document", Value: string(data), Reason: "want a policy as a JSON object: " + err.Error()}
-	if typeError, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		e.Field, e.Value, e.Reason = typeError.Field, typeError.Value, "want "+typeError.Type.String()
-		if e.Field == "" {
-			e.Field, e.Reason = "document", "want a policy as a JSON object"
-		}
-	}
-	if errors.Is(err, errNoLimit) {
-		e.Field, e.Value, e.Reason = wrongLimit(data), "", errNoLimit.Error()
-	}
+// shortened returns a text for an error, cut when it is very long.
+func shortened(text string) string {
 	const longest = 80
-	if len(e.Value) > longest {
-		e.Value = strings.ToValidUTF8(e.Value[:longest], "") + "…"
+	if len(text) <= longest {
+		return text
 	}
-	return e
-}
-
-// wrongLimit finds the first limit that is none, which encoding/json does not tell.
-func wrongLimit(data []byte) string {
-	type object = map[string]json.RawMessage
-	wrong := func(o object, prefix string, names ...string) string {
-		for _, name := range names {
-			if raw, ok := o[name]; ok && json.Unmarshal(raw, new(limit)) != nil {
-				return prefix + name
-			}
-		}
-		return ""
-	}
-	var top, approve, x402 object
-	var schedule struct{ Overrides []object }
-	_ = json.Unmarshal(data, &top)
-	_ = json.Unmarshal(top["auto_approve"], &approve)
-	_ = json.Unmarshal(top["x402"], &x402)
-	_ = json.Unmarshal(top["schedule"], &schedule)
-	fields := []string{
-		wrong(top, "", "per_request_limit", "daily_limit", "weekly_limit", "monthly_limit"), wrong(approve, "auto_approve.", "max_amount"), wrong(x402, "x402.", "max_per_request"),
-	}
-	for i, o := range schedule.Overrides {
-		fields = append(fields, wrong(o, "schedule.overrides."+strconv.Itoa(i)+".", "daily_limit"))
-	}
-	return cmp.Or(fields...)
+	return strings.ToValidUTF8(text[:longest], "") + "…"
 }

@@ -1,129 +1,100 @@
-// Package policy holds spending policies of the Agent Spending Policy Specification (ASPS) 1.1, as LetAgentPay serves
-// and applies them: the document's types, and [Evaluate], which decides about a purchase.
-//
-// A policy says what an agent may spend on its own:
-//
-//	{
-//	  "per_request_limit": 200,
-//	  "daily_limit": "500.00",
-//	  "blocked_categories": ["gambling"],
-//	  "requests_per_hour": 20,
-//	  "schedule": {"timezone": "Europe/Berlin", "default": {"allow": "08:00-20:00"}},
-//	  "auto_approve": {"enabled": true, "max_amount": 50}
-//	}
-//
-// A purchase that breaks a rule is rejected. One that breaks none is approved at once if auto_approve covers it, and
-// left to a human otherwise. A rule that is not set does not restrict; without auto_approve every purchase that passes
-// waits for a human.
-//
-// The package does no I/O and has no clock: all that a decision depends on is in [Facts].
 package policy
 
 import (
-	"bytes"
 	"strconv"
 
 	"github.com/letagentpay/letagentpay-go/money"
 )
 
 // Policy is an agent's spending policy. The zero value restricts nothing and approves nothing by itself. A nil limit
-// is not set; amounts are in the account's currency. All limits are inclusive.
+// is not set; amounts are in the account's currency, and limits inclusive. A policy that is not changed is safe for
+// concurrent use.
 type Policy struct {
 	// PerRequestLimit bounds a single purchase.
-	PerRequestLimit *money.Amount
+	PerRequestLimit *money.Amount `json:"per_request_limit,omitempty"`
 	// DailyLimit, WeeklyLimit and MonthlyLimit bound what is spent and held in a calendar day, a week that begins on
-	// Monday, and a calendar month, in the account's time zone.
-	DailyLimit, WeeklyLimit, MonthlyLimit *money.Amount
-	// AllowedCategories, when not empty, are the only ones allowed; BlockedCategories count only when it is empty. The
-	// names are those of the account's categories, and case matters.
-	AllowedCategories, BlockedCategories []string
-	// RequestsPerMinute and RequestsPerHour bound the purchases approved or pending in a calendar minute and hour.
-	RequestsPerMinute, RequestsPerHour *int
+	// Monday, and a calendar month, in the account's time zone. Purchases do not pass a limit of 0, but payments of paid
+	// HTTP APIs (x402) take it for none.
+	DailyLimit   *money.Amount `json:"daily_limit,omitempty"`
+	WeeklyLimit  *money.Amount `json:"weekly_limit,omitempty"`
+	MonthlyLimit *money.Amount `json:"monthly_limit,omitempty"`
+	// AllowedCategories, when not empty, are the only ones allowed, and BlockedCategories then do not count. Names are
+	// compared exactly with those of the account's categories, such as "food_delivery".
+	AllowedCategories []string `json:"allowed_categories,omitzero"`
+	BlockedCategories []string `json:"blocked_categories,omitzero"`
+	// RequestsPerMinute and RequestsPerHour bound the purchases approved at once or left to a human in a calendar minute
+	// and hour.
+	RequestsPerMinute *int `json:"requests_per_minute,omitempty"`
+	RequestsPerHour   *int `json:"requests_per_hour,omitempty"`
 	// Schedule says when purchases are allowed; nil is always.
-	Schedule *Schedule
+	Schedule *Schedule `json:"schedule,omitempty"`
 	// AutoApprove says what needs no human; nil is nothing.
-	AutoApprove *AutoApprove
-	// X402 rules the payments of paid HTTP APIs; nil sets no rules of its own.
-	X402 *X402
+	AutoApprove *AutoApprove `json:"auto_approve,omitempty"`
+	// X402 has the rules that only payments of paid HTTP APIs obey; nil is none.
+	X402 *X402 `json:"x402,omitempty"`
 }
 
-// Schedule says when purchases are allowed.
+// Schedule says when purchases are allowed. The zero value is always.
 type Schedule struct {
 	// Timezone is an IANA name such as "Europe/Berlin"; empty is the account's time zone, and an unknown one is UTC.
-	Timezone string
-	// Default holds on days without an override; nil allows the whole day.
-	Default *Window
-	// Overrides are looked through in order for the first that names the day and either denies or allows.
-	Overrides []Override
+	Timezone string `json:"timezone,omitempty"`
+	// Default holds on days on which no override decides; nil allows the whole day.
+	Default *Window `json:"default,omitempty"`
+	// Overrides are gone through in order: the first that names today and denies or has a window decides. A daily limit
+	// is taken from the first that names today and has one, which may be another.
+	Overrides []Override `json:"overrides,omitzero"`
 }
 
 // Window is a time of day.
 type Window struct {
-	// Allow is "HH:MM-HH:MM", both ends included; a window that ends before it begins lasts overnight. Empty allows the
-	// whole day. A text that is no window allows nothing.
-	Allow string
-
-	// set tells an empty text, which is no window and allows nothing, from none.
-	set bool
+	// Allow is "HH:MM-HH:MM", from the start of the first minute to the end of the last. A window that ends before it
+	// begins lasts overnight: "22:00-06:00". Empty allows the whole day. Any other text that is no window allows
+	// nothing, and so does an empty one in a document, which Parse therefore reads as "-".
+	Allow string `json:"allow,omitempty"`
 }
 
-// Override is a rule for some days of the week.
+// Override is the rule for some days of the week.
 type Override struct {
 	// Days are three-letter names, "mon" to "sun", in any case.
-	Days []string
-	// Deny forbids these days.
-	Deny bool
-	// Allow is a window as in [Window]; empty leaves the decision to later overrides and the default.
-	Allow string
-	// DailyLimit replaces the policy's on these days; the first override that names the day and has one counts.
-	DailyLimit *money.Amount
-
-	set bool // as in Window
+	Days []string `json:"days,omitzero"`
+	// Deny forbids these days, whatever Allow says.
+	Deny bool `json:"deny,omitempty"`
+	// Allow is a window as in Window; empty leaves the decision to later overrides and to the default.
+	Allow string `json:"allow,omitempty"`
+	// DailyLimit replaces the policy's on these days, up or down; nil does not.
+	DailyLimit *money.Amount `json:"daily_limit,omitempty"`
 }
 
-// AutoApprove says which purchases need no human.
+// AutoApprove says which purchases need no human. The zero value is none.
 type AutoApprove struct {
-	Enabled bool
-	// MaxAmount bounds them; nil does not.
-	MaxAmount *money.Amount
-	// Categories they must be of; empty is any.
-	Categories []string
+	// Enabled turns it on; the other fields only narrow it.
+	Enabled bool `json:"enabled"`
+	// MaxAmount bounds the purchases that need no human; nil does not.
+	MaxAmount *money.Amount `json:"max_amount,omitempty"`
+	// Categories are those that need no human; empty is all of them.
+	Categories []string `json:"categories,omitzero"`
 }
 
-// X402 rules the payments of paid HTTP APIs.
+// X402 has the rules that only payments of paid HTTP APIs obey. [Evaluate], which decides about purchases, does not look
+// at them.
 type X402 struct {
 	// AllowedChains are the service's names of chains; nil is base and base-sepolia, empty is none.
-	AllowedChains []string
-	// AllowedDomains, when not empty, are the only ones allowed; "*.example.com" covers every name below example.com.
-	AllowedDomains []string
-	// BlockedDomains are never allowed.
-	BlockedDomains []string
-	// MaxPerRequest bounds a single payment, in US dollars; nil and 0 do not.
-	MaxPerRequest *money.Amount
+	AllowedChains []string `json:"allowed_chains,omitzero"`
+	// AllowedDomains, when not empty, are the only ones allowed; "*.example.com" covers example.com and every name below.
+	AllowedDomains []string `json:"allowed_domains,omitzero"`
+	// BlockedDomains are never allowed, with wildcards as in AllowedDomains.
+	BlockedDomains []string `json:"blocked_domains,omitzero"`
+	// MaxPerRequest bounds a single payment, in US dollars; nil does not, and 0 allows none.
+	MaxPerRequest *money.Amount `json:"max_per_request,omitempty"`
 }
 
-// Error reports a policy that is wrong.
+// Error says what is wrong with a policy.
 type Error struct {
-	Field  string // the path in the document: "schedule.overrides.0.allow"
-	Value  string // what stands there
+	Field  string // where, as a path in the document: "schedule.overrides.0.allow"; "document" for the whole
+	Value  string // what stands there, shortened when very long
 	Reason string // what is accepted instead
 }
 
 func (e *Error) Error() string {
 	return "policy: invalid " + e.Field + " " + strconv.Quote(e.Value) + ": " + e.Reason
-}
-
-// Parse reads a policy document. A null or an empty document is no policy: nil without an error. Fields that this
-// version does not know are ignored, and null is the same as not set. Limits may be numbers or numeric strings; what
-// is finer than an amount can be is rounded down, which changes no decision. The error is an [*Error].
-func Parse(data []byte) (*Policy, error) {
-	data = bytes.TrimSpace(data)
-	if len(data) == 0 || string(data) == "null" {
-		return nil, nil
-	}
-	p := new(Policy)
-	if err := p.UnmarshalJSON(data); err != nil {
-		return nil, err
-	}
-	return p, nil
 }
