@@ -220,9 +220,9 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 			return nil, nil, err
 		}
 	} else {
-		used, err := scoped(ctx, &p)
-		if err != nil {
-			return nil, nil, err
+		used, scopeErr := scoped(ctx, &p)
+		if scopeErr != nil {
+			return nil, nil, scopeErr
 		}
 		defer func() { used(err == nil || settled(err)) }()
 	}
@@ -277,10 +277,10 @@ type claim struct {
 	releases []func()
 }
 
-// baseline is the newest request at a moment; zero if there was none.
+// baseline is when the newest request was created, at a moment, and all requests of that instant; zero if there was none.
 type baseline struct {
-	id        string
 	createdAt time.Time
+	ids       []string
 }
 
 func (c *claim) hold(ctx context.Context, name string) error {
@@ -314,7 +314,7 @@ func (c *claim) ask(ctx context.Context) (earlier *JournalEntry, err error) {
 			return earlier, err
 		}
 	} // else nobody can have asked under the key before, as if there were no requests
-	c.record.entry.NewestID, c.record.entry.NewestAt = c.baseline.id, c.baseline.createdAt
+	c.record.entry.NewestAt, c.record.entry.NewestIDs = c.baseline.createdAt, c.baseline.ids
 	if err := c.record.put(ctx, JournalAsked); err != nil {
 		return nil, err
 	}
@@ -340,7 +340,7 @@ func (c *claim) consult(ctx context.Context) (earlier *JournalEntry, err error) 
 		}
 		switch entry.State {
 		case JournalAsked:
-			c.baseline = baseline{entry.NewestID, entry.NewestAt}
+			c.baseline = baseline{entry.NewestAt, entry.NewestIDs}
 			return nil, nil
 		case JournalStarted:
 			request, err := c.client.Request(ctx, entry.RequestID)
@@ -353,7 +353,7 @@ func (c *claim) consult(ctx context.Context) (earlier *JournalEntry, err error) 
 		}
 	}
 	if c.client.unrun.has(c.params.IdempotencyKey) {
-		return nil, nil // it was random once, so all under it is this client's: the zero baseline
+		return nil, nil // it was random once, so all under it is this client's, as the zero baseline says
 	}
 	c.baseline, err = c.client.newest(ctx)
 	return nil, err
@@ -467,7 +467,7 @@ func (c *claim) verdict(state *Request) error {
 // precedes reports whether a request surely came into being after the baseline. All that is compared are the service's
 // own stamps, so nobody's clock matters; any doubt counts as before.
 func (b baseline) precedes(state *Request) bool {
-	return b.id == "" || state.RequestID != b.id && state.CreatedAt.After(b.createdAt)
+	return state.CreatedAt.After(b.createdAt) || state.CreatedAt.Equal(b.createdAt) && !slices.Contains(b.ids, state.RequestID)
 }
 
 // unrunKeys remembers random keys that were asked under, and nothing has run. The zero value is ready.
@@ -554,13 +554,27 @@ func normalCategory(name string) string {
 	return strings.NewReplacer(" ", "_", "-", "_").Replace(strings.ToLower(strings.TrimSpace(name)))
 }
 
-// newest returns the agent's newest request.
+// newest returns the baseline of this moment.
 func (c *Client) newest(ctx context.Context) (baseline, error) {
-	page, err := c.page(ctx, "", 1, 0, -1)
-	if err != nil || len(page) == 0 {
-		return baseline{}, err
+	var b baseline
+	for _, limit := range []int{5, maxPageSize} { // several requests in one microsecond are rare, and more than five rarer
+		page, err := c.page(ctx, "", limit, 0, -1)
+		if err != nil || len(page) == 0 {
+			return baseline{}, err
+		}
+		b = baseline{createdAt: page[0].CreatedAt}
+		for i := range page {
+			if !page[i].CreatedAt.Equal(b.createdAt) {
+				return b, nil
+			}
+			b.ids = append(b.ids, page[i].RequestID)
+		}
+		if len(page) < limit {
+			return b, nil
+		}
 	}
-	return baseline{page[0].RequestID, page[0].CreatedAt}, nil
+	b.createdAt = b.createdAt.Add(1) // not all of that instant are known, so none counts as later
+	return b, nil
 }
 
 // Spent records what was really paid, and with it that the money is gone: [Approval.Settle] then confirms this

@@ -50,10 +50,10 @@ type JournalEntry struct {
 	Error     string         // from JournalExecuted on: the text of the function's error; empty: it succeeded
 	UpdatedAt time.Time      //
 
-	// NewestID and NewestAt are those of the agent's newest request before the key was first asked under, empty if there
-	// was none: what came into being since is this purchase's, and what is older is an earlier one's.
-	NewestID string
-	NewestAt time.Time
+	// NewestAt is when the agent's newest request was created, and NewestIDs are all of that instant, before the key was
+	// first asked under; zero if there was none. What came into being since is this purchase's, what is older is not.
+	NewestAt  time.Time
+	NewestIDs []string
 }
 
 // maxJournalResult is how much of a function's result a journal keeps.

@@ -1,0 +1,436 @@
+package letagentpay_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+)
+
+// memoryJournal keeps entries encoded, as a file would, and fails or crashes on demand.
+type memoryJournal struct {
+	mu      sync.Mutex
+	entries map[string][]byte
+	fail    func(op string, entry *letagentpay.JournalEntry) error
+}
+
+func (j *memoryJournal) check(op string, entry *letagentpay.JournalEntry) error {
+	if j.fail == nil {
+		return nil
+	}
+	return j.fail(op, entry)
+}
+
+func (j *memoryJournal) Get(_ context.Context, key string) (*letagentpay.JournalEntry, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.check("get", nil); err != nil {
+		return nil, err
+	}
+	data, ok := j.entries[key]
+	if !ok {
+		return nil, nil
+	}
+	entry := new(letagentpay.JournalEntry)
+	return entry, json.Unmarshal(data, entry)
+}
+
+func (j *memoryJournal) Put(_ context.Context, entry *letagentpay.JournalEntry) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.check("put", entry); err != nil {
+		return err
+	}
+	data, err := json.Marshal(entry)
+	if j.entries == nil {
+		j.entries = make(map[string][]byte)
+	}
+	j.entries[entry.Key] = data
+	return err
+}
+
+func (j *memoryJournal) Delete(_ context.Context, key string) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.check("delete", nil); err != nil {
+		return err
+	}
+	delete(j.entries, key)
+	return nil
+}
+
+func (j *memoryJournal) Entries(ctx context.Context) iter.Seq2[*letagentpay.JournalEntry, error] {
+	return func(yield func(*letagentpay.JournalEntry, error) bool) {
+		j.mu.Lock()
+		keys := slices.Sorted(maps.Keys(j.entries))
+		err := j.check("entries", nil)
+		j.mu.Unlock()
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for _, key := range keys {
+			if entry, err := j.Get(ctx, key); entry != nil && !yield(entry, err) {
+				return
+			}
+		}
+	}
+}
+
+func (j *memoryJournal) states() []string {
+	var states []string
+	for entry := range j.Entries(context.Background()) {
+		states = append(states, string(entry.State))
+	}
+	return states
+}
+
+func TestJournalGivesTheFirstResultBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := serve(t)
+		journal := new(memoryJournal)
+		var runs atomic.Int64
+		for range 3 {
+			guarded := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))
+			p := price("30")
+			p.IdempotencyKey = "turn-7"
+			result, err := guarded(t.Context(), p)
+			require.NoError(t, err)
+			assert.Equal(t, "receipt", result)
+		}
+		assert.EqualValues(t, 1, runs.Load())
+		books(t, server, "25.00", "0.00")
+		assert.Equal(t, []string{"settled"}, journal.states())
+
+		// Authorize has no result to give back.
+		p := price("30")
+		p.IdempotencyKey = "turn-7"
+		_, err := server.Client().Authorize(t.Context(), p, letagentpay.WithJournal(journal))
+		var handled *letagentpay.AlreadyHandledError
+		require.ErrorAs(t, err, &handled)
+		assert.Equal(t, letagentpay.StatusCompleted, handled.Request.Status)
+
+		for _, change := range []func(*letagentpay.PurchaseParams){
+			func(p *letagentpay.PurchaseParams) { p.Amount = letagentpay.MustAmount("31") },
+			func(p *letagentpay.PurchaseParams) { p.Category = "taxi" },
+		} {
+			other := p
+			change(&other)
+			_, err = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), other)
+			var mismatch *letagentpay.MismatchError
+			require.ErrorAs(t, err, &mismatch)
+		}
+	})
+}
+
+func TestJournalOfFailuresAndOfResultsThatCannotBeKept(t *testing.T) {
+	server := serve(t)
+	journal := new(memoryJournal)
+	var runs atomic.Int64
+	for key, c := range map[string]struct {
+		fn   func(context.Context) (string, error)
+		text string
+	}{
+		"failed":            {func(context.Context) (string, error) { return "", errShop }, "the shop is closed"},
+		"failed after pay":  {spending("5", errShop), "the shop is closed"},
+		"too large to keep": {func(context.Context) (string, error) { return strings.Repeat("x", 70_000), nil }, "its result could not be kept"},
+	} {
+		guarded := guardGroceries(server.Client(), &runs, c.fn, letagentpay.WithJournal(journal))
+		p := price("5")
+		p.IdempotencyKey = key
+		runs.Store(0)
+		_, _ = guarded(t.Context(), p)
+		_, err := guarded(t.Context(), p)
+		var handled *letagentpay.AlreadyHandledError
+		require.ErrorAs(t, err, &handled, key)
+		assert.Contains(t, err.Error(), c.text)
+		assert.EqualValues(t, 1, runs.Load())
+	}
+}
+
+// upperCodec is a codec of a user's own.
+type upperCodec struct{}
+
+func (upperCodec) Encode(result any) ([]byte, error) {
+	if result == "unspeakable" {
+		return nil, errors.New("cannot encode")
+	}
+	return []byte(strings.ToUpper(result.(string))), nil
+}
+
+func (upperCodec) Decode(data []byte, result any) error {
+	if string(data) == "GARBLED" {
+		return errors.New("cannot decode")
+	}
+	*result.(*string) = string(data)
+	return nil
+}
+
+func TestResultCodec(t *testing.T) {
+	server := serve(t)
+	journal := new(memoryJournal)
+	var runs atomic.Int64
+	for result, want := range map[string]string{"receipt": "RECEIPT", "unspeakable": "", "garbled": ""} {
+		guarded := guardGroceries(server.Client(), &runs, func(context.Context) (string, error) { return result, nil },
+			letagentpay.WithJournal(journal), letagentpay.WithResultCodec(upperCodec{}))
+		p := price("5")
+		p.IdempotencyKey = result
+		_, err := guarded(t.Context(), p)
+		require.NoError(t, err)
+		again, err := guarded(t.Context(), p)
+		assert.Equal(t, want, again)
+		assert.Equal(t, want == "", err != nil)
+	}
+	for _, option := range []letagentpay.GuardOption{letagentpay.WithJournal(nil), letagentpay.WithResultCodec(nil)} {
+		_, err := server.Client().Authorize(t.Context(), price("5"), option)
+		require.ErrorIs(t, err, letagentpay.ErrInvalid)
+	}
+}
+
+func TestJournalThatFailsRunsNothing(t *testing.T) {
+	errDisk := errors.New("disk full")
+	for _, c := range []struct {
+		op    string
+		state letagentpay.JournalState
+		runs  int64
+		spent string
+	}{
+		{"get", "", 0, "0.00"},
+		{"put", letagentpay.JournalAsked, 0, "0.00"},
+		{"put", letagentpay.JournalStarted, 0, "30.00"}, // approved, and not run: the key continues it
+		{"put", letagentpay.JournalExecuted, 1, "25.00"},
+		{"put", letagentpay.JournalSettled, 1, "25.00"},
+	} {
+		t.Run(c.op+" "+string(c.state), func(t *testing.T) {
+			server := serve(t)
+			journal := &memoryJournal{fail: func(op string, entry *letagentpay.JournalEntry) error {
+				if op == c.op && (entry == nil || entry.State == c.state) {
+					return errDisk
+				}
+				return nil
+			}}
+			var runs atomic.Int64
+			guarded := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))
+			p := price("30")
+			p.IdempotencyKey = "turn-7"
+			_, err := guarded(t.Context(), p)
+			assert.Equal(t, c.runs, runs.Load())
+			books(t, server, c.spent, "0.00")
+			if c.state != letagentpay.JournalExecuted { // the service was told, so all is well again
+				require.ErrorIs(t, err, errDisk)
+				var journalError *letagentpay.JournalError
+				require.ErrorAs(t, err, &journalError)
+				assert.Equal(t, "turn-7", journalError.IdempotencyKey)
+				assert.Contains(t, err.Error(), "letagentpay: journal: "+c.op)
+			}
+			journal.fail = nil
+			_, err = guarded(t.Context(), p)
+			assert.LessOrEqual(t, runs.Load(), int64(1))
+			if c.runs == 0 {
+				require.NoError(t, err, "nothing had run, so it is continued")
+				assert.EqualValues(t, 1, runs.Load())
+			}
+		})
+	}
+}
+
+// crash is what a journal panics with where a process would be killed.
+type crash struct{}
+
+// crashing runs a guarded purchase in a "process" that dies at one point of the journal's writing.
+func crashing(t *testing.T, server *letagentpaytest.Server, journal *memoryJournal, state letagentpay.JournalState, after bool, runs *atomic.Int64, p letagentpay.PurchaseParams) {
+	t.Helper()
+	dying := &memoryJournal{entries: journal.entries}
+	dying.fail = func(op string, entry *letagentpay.JournalEntry) error {
+		if op == "put" && entry.State == state {
+			if after {
+				data, err := json.Marshal(entry)
+				require.NoError(t, err)
+				dying.entries[entry.Key] = data
+			}
+			panic(crash{})
+		}
+		return nil
+	}
+	// A dead process confirms nothing: its client is cut off when it "dies".
+	client := server.Client(letagentpay.WithMaxRetries(0))
+	defer func() {
+		if r := recover(); r != (crash{}) {
+			t.Fatalf("did not crash: %v", r)
+		}
+		dying.mu.Lock()
+		journal.entries = dying.entries
+		dying.mu.Unlock()
+	}()
+	_, _ = guardGroceries(client, runs, spending("25", nil), letagentpay.WithJournal(dying))(t.Context(), p)
+}
+
+func TestCrashAtEveryStepOfTheJournal(t *testing.T) {
+	for _, own := range []bool{true, false} {
+		for _, c := range []struct {
+			state  letagentpay.JournalState
+			after  bool
+			runs   int64 // before the crash
+			rerun  bool  // the call again runs it
+			replay bool  // the call again gives the result back
+		}{
+			{letagentpay.JournalAsked, false, 0, true, false},
+			{letagentpay.JournalAsked, true, 0, true, false},
+			{letagentpay.JournalStarted, false, 0, true, false},
+			{letagentpay.JournalStarted, true, 0, false, false}, // not known whether it ran
+			{letagentpay.JournalExecuted, false, 1, false, false},
+			{letagentpay.JournalExecuted, true, 1, false, true},
+			{letagentpay.JournalSettled, false, 1, false, true},
+			{letagentpay.JournalSettled, true, 1, false, true},
+		} {
+			when := map[bool]string{false: " before ", true: " after "}[c.after]
+			t.Run(map[bool]string{true: "own key,", false: "random key,"}[own]+when+string(c.state), func(t *testing.T) {
+				server := serve(t)
+				journal := &memoryJournal{entries: map[string][]byte{}}
+				var runs atomic.Int64
+				p := price("30")
+				if own {
+					p.IdempotencyKey = "turn-7"
+				}
+				crashing(t, server, journal, c.state, c.after, &runs, p)
+				assert.Equal(t, c.runs, runs.Load())
+
+				client := server.Client()
+				interrupted, err := client.Recover(t.Context(), journal)
+				require.NoError(t, err)
+				again := p
+				switch {
+				case c.replay:
+					assert.Empty(t, interrupted)
+					books(t, server, "25.00", "0.00")
+				case len(interrupted) == 0:
+					assert.Equal(t, letagentpay.JournalAsked, c.state)
+					assert.False(t, c.after, "only what was never written is not found")
+				default:
+					require.Len(t, interrupted, 1)
+					assert.Equal(t, !c.rerun, interrupted[0].MayHaveRun)
+					assert.Equal(t, !c.rerun, interrupted[0].Request != nil)
+					again = interrupted[0].Entry.Purchase
+				}
+				if !own && len(interrupted) == 0 {
+					return // a random key that nobody knows any more cannot be asked under again
+				}
+				result, err := guardGroceries(client, &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), again)
+				var handled *letagentpay.AlreadyHandledError
+				switch {
+				case c.rerun:
+					require.NoError(t, err)
+					assert.EqualValues(t, 1, runs.Load())
+				case c.replay:
+					require.NoError(t, err)
+					assert.Equal(t, "receipt", result)
+					assert.EqualValues(t, 1, runs.Load())
+				default:
+					require.ErrorAs(t, err, &handled)
+					assert.Equal(t, c.runs, runs.Load())
+					// The explicit way, after a look into one's own books:
+					ctx := letagentpay.ResumeApproval(t.Context(), handled.Request.RequestID)
+					_, err = guardGroceries(client, &runs, spending("25", nil), letagentpay.WithJournal(journal))(ctx, again)
+					require.NoError(t, err)
+				}
+				books(t, server, "25.00", "0.00")
+				require.Len(t, server.Requests(), 1)
+				interrupted, err = client.Recover(t.Context(), journal)
+				require.NoError(t, err)
+				assert.Empty(t, interrupted)
+			})
+		}
+	}
+}
+
+func TestRecover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := serve(t)
+		client := server.Client()
+		journal := new(memoryJournal)
+		var runs atomic.Int64
+		var confirm *letagentpay.ConfirmError
+
+		// Executed, and the service not told: Recover tells it, when it can.
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403, Times: 2})
+		p := price("30")
+		p.IdempotencyKey = "unconfirmed"
+		_, err := guardGroceries(client, &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), p)
+		require.ErrorAs(t, err, &confirm)
+		_, err = client.Recover(t.Context(), journal)
+		require.ErrorAs(t, err, &confirm)
+		_, err = client.Recover(t.Context(), journal)
+		require.NoError(t, err)
+		books(t, server, "25.00", "0.00")
+
+		// The same, told by the call that replays it.
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Drop: letagentpaytest.DropAfter, Times: 1})
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequest, Status: 404, Times: 2})
+		p.IdempotencyKey = "replayed"
+		guarded := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))
+		_, err = guarded(t.Context(), p)
+		require.Error(t, err, "the read before the run is struck by the fault")
+		_, err = guarded(t.Context(), p)
+		require.Error(t, err)
+		result, err := guarded(t.Context(), p)
+		require.NoError(t, err)
+		assert.Equal(t, "receipt", result)
+		books(t, server, "55.00", "0.00")
+
+		// Pending when the process died, rejected meanwhile: nothing is left to decide.
+		pending := price("80")
+		_, err = guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())(t.Context(), pending)
+		require.ErrorIs(t, err, letagentpay.ErrNotApproved)
+		interrupted, err := client.Recover(t.Context(), journal)
+		require.NoError(t, err)
+		require.Len(t, interrupted, 1)
+		assert.False(t, interrupted[0].MayHaveRun)
+
+		// Another agent's journal entries are not this one's.
+		other := letagentpaytest.NewServer(t, letagentpaytest.InMemory()).Client()
+		interrupted, err = other.Recover(t.Context(), journal)
+		require.NoError(t, err)
+		assert.Empty(t, interrupted)
+
+		_, err = client.Recover(t.Context(), nil)
+		require.ErrorIs(t, err, letagentpay.ErrInvalid)
+		errDisk := errors.New("disk full")
+		_, err = client.Recover(t.Context(), &memoryJournal{fail: func(string, *letagentpay.JournalEntry) error { return errDisk }})
+		require.ErrorIs(t, err, errDisk)
+	})
+}
+
+func TestResumedPurchaseIsJournaled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := serve(t)
+		client := server.Client()
+		journal := new(memoryJournal)
+		var runs atomic.Int64
+		guarded := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
+		_, err := guarded(t.Context(), price("80"))
+		var pending *letagentpay.PendingError
+		require.ErrorAs(t, err, &pending)
+		require.NoError(t, server.Approve(pending.RequestID))
+		time.Sleep(time.Second)
+		for range 2 {
+			result, err := guarded(letagentpay.ResumeApproval(t.Context(), pending.RequestID), price("80"))
+			require.NoError(t, err)
+			assert.Equal(t, "receipt", result, "the second time the first run's")
+		}
+		assert.EqualValues(t, 1, runs.Load())
+	})
+}
