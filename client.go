@@ -39,6 +39,7 @@ type Client struct {
 	identity  string // of service and agent, to tell this agent's keys and requests from another's
 	watcher   *watcher
 	unrun     *unrunKeys
+	observers []Observer
 }
 
 // inFlight holds what must not overlap in this process, whichever client it goes through: posts under one key,
@@ -56,6 +57,7 @@ type config struct {
 	logger       *slog.Logger
 	appInfo      string
 	insecureHTTP bool
+	observers    []Observer
 	tokenField   string // what to call the token and the base URL in an error: the option or the variable
 	baseURLField string
 }
@@ -94,6 +96,7 @@ func New(opts ...Option) (*Client, error) {
 	}
 	digest := sha256.Sum256([]byte(c.token))
 	client := &Client{transport: newTransport(&c, base), identity: base.String() + " " + hex.EncodeToString(digest[:]) + " "}
+	client.observers = c.observers
 	client.watcher, client.unrun = &watcher{client: client}, &unrunKeys{}
 	return client, nil
 }

@@ -22,13 +22,24 @@ func (c *Client) Confirm(ctx context.Context, requestID string, p ConfirmParams)
 
 // confirm is Confirm; doubt says that an earlier confirmation by the same caller may have taken effect, so that a
 // refusal because of the request's state is settled by reading it.
-func (c *Client) confirm(ctx context.Context, requestID string, p ConfirmParams, doubt bool) (*Confirmation, error) {
+func (c *Client) confirm(ctx context.Context, requestID string, p ConfirmParams, doubt bool) (confirmation *Confirmation, err error) {
+	if ctx == nil {
+		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
+	}
 	if err := checkRequestID(requestID); err != nil {
 		return nil, err
 	}
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
+	ctx, end := c.begin(ctx, OpConfirm)
+	defer func() {
+		o := Observation{RequestID: requestID, Amount: p.ActualAmount, Err: err}
+		if confirmation != nil {
+			o.Status = confirmation.Status
+		}
+		end(o)
+	}()
 	release, err := c.lock(ctx, "confirm", "confirm "+requestID)
 	if err != nil {
 		return nil, err

@@ -130,14 +130,15 @@ func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(con
 				return
 			}
 			// fn panicked or ended its goroutine; that goes on when this is done.
-			if err := approval.Settle(ctx, errDidNotReturn); err != nil {
+			approval.keep(g, nil, errDidNotReturn)
+			if err := approval.Settle(approval.callContext, errDidNotReturn); err != nil {
 				c.transport.warn(ctx, "letagentpay.unconfirmed", slog.String("request_id", approval.RequestID()), slog.String("error", err.Error()))
 			}
 		}()
-		out, err = fn(approval.context(ctx), in)
+		out, err = fn(approval.context(), in)
 		returned = true
 		approval.keep(g, out, err)
-		if settleErr := approval.Settle(ctx, err); settleErr != nil {
+		if settleErr := approval.Settle(approval.callContext, err); settleErr != nil {
 			if err == nil {
 				return out, settleErr
 			}
@@ -160,6 +161,8 @@ type Approval struct {
 	release        func()
 	turn           chan struct{} // holds a value while a Settle is under way
 	record         record        // whoever has the turn writes it
+	callContext    context.Context
+	observed       func(Status, Amount, error) // tells the observers, the first time it is called
 
 	mu       sync.Mutex
 	spending *ConfirmParams // what Spent recorded
@@ -182,9 +185,10 @@ func (a *Approval) Category() string { return a.category }
 // IdempotencyKey returns the key that the purchase was sent under; empty for a resumed purchase.
 func (a *Approval) IdempotencyKey() string { return a.idempotencyKey }
 
-// context returns ctx for the guarded function: with the approval, and without the id that this call resumed.
-func (a *Approval) context(ctx context.Context) context.Context {
-	ctx = context.WithValue(ctx, approvalKey{}, a)
+// context returns the context for the guarded function: that of the call, with the approval and what observers have
+// added, and without the id that this call resumed.
+func (a *Approval) context() context.Context {
+	ctx := context.WithValue(a.callContext, approvalKey{}, a)
 	if ctx.Value(resumeKey{}) != nil {
 		ctx = context.WithValue(ctx, resumeKey{}, nil)
 	}
@@ -214,7 +218,13 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 	if err := p.validate(); err != nil {
 		return nil, nil, err
 	}
+	ctx, end := c.begin(ctx, OpGuard)
 	claim := &claim{client: c, config: g, record: record{journal: g.journal}}
+	defer func() {
+		if approval == nil {
+			end(claim.observation(earlier, err))
+		}
+	}()
 	if claim.requestID, claim.resumed = ctx.Value(resumeKey{}).(string); claim.resumed {
 		if err := checkRequestID(claim.requestID); err != nil {
 			return nil, nil, err
@@ -249,8 +259,40 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 	c.unrun.drop(claim.params.IdempotencyKey)
 	return &Approval{
 		client: c, requestID: claim.requestID, amount: p.Amount, category: category, idempotencyKey: claim.params.IdempotencyKey,
-		release: claim.release, record: claim.record, turn: make(chan struct{}, 1),
+		release: claim.release, record: claim.record, turn: make(chan struct{}, 1), callContext: ctx,
+		observed: func(status Status, actual Amount, err error) {
+			o := claim.observation(nil, err)
+			o.Status, o.Category = status, category
+			if !actual.IsZero() {
+				o.Amount = actual
+			}
+			end(o)
+		},
 	}, nil, nil
+}
+
+// observation says how a call ended that did not come to an approval.
+func (c *claim) observation(earlier *JournalEntry, err error) Observation {
+	o := Observation{RequestID: c.requestID, Amount: c.params.Amount, Currency: strings.ToUpper(c.params.Currency), Category: c.params.Category, Err: err}
+	if c.purchase != nil {
+		o.Currency, o.Category = c.purchase.Currency, c.purchase.Category
+	}
+	if earlier != nil {
+		o.RequestID, o.Status = earlier.RequestID, earlier.Confirm.status()
+	}
+	if _, ok := errors.AsType[*RejectedError](err); ok {
+		o.Status = StatusRejected
+	}
+	if _, ok := errors.AsType[*ExpiredError](err); ok {
+		o.Status = StatusExpired
+	}
+	if _, ok := errors.AsType[*PendingError](err); ok {
+		o.Status = StatusPending
+	}
+	if handled, ok := errors.AsType[*AlreadyHandledError](err); ok {
+		o.Status = handled.Request.Status
+	}
+	return o
 }
 
 // settled reports whether an error is the last word on a purchase, so that asking again would be asking anew.
@@ -614,7 +656,7 @@ func (a *Approval) Spent(actual Amount, receiptURL string) error {
 // The confirmation does not depend on ctx being alive; it is tried for at most 10 seconds. When it does not get
 // through, the error is a [*ConfirmError], and Settle may be called again. What the first call decided stands, whatever
 // err later calls bring; after a success they return nil without doing anything. So Settle may be deferred.
-func (a *Approval) Settle(ctx context.Context, err error) error {
+func (a *Approval) Settle(ctx context.Context, err error) (settleErr error) {
 	a.turn <- struct{}{}
 	defer func() { <-a.turn }()
 	params, doubt, settled := a.decide(err)
@@ -625,6 +667,12 @@ func (a *Approval) Settle(ctx context.Context, err error) error {
 	if ctx == nil {
 		ctx = context.Background()
 	}
+	defer func() {
+		if a.observed != nil { // once, however often it takes
+			a.observed(params.status(), params.ActualAmount, errors.Join(err, settleErr))
+			a.observed = nil
+		}
+	}()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
 	defer cancel()
 	journalErr := a.recordOutcome(ctx, params)

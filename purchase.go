@@ -146,13 +146,21 @@ var maxAmount = MustAmount("9999999")
 // Lost answers are repeated under one idempotency key, so one call makes at most one purchase. What stays unclear
 // after all retries, or because ctx ended, is an [*OutcomeUnknownError] with the key to repeat it with. Other errors:
 // [*ParamError] when nothing was sent, [*APIError] when the service refused.
-func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (*Purchase, error) {
-	if err := p.validate(); err != nil {
-		return nil, err
-	}
+func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purchase, err error) {
 	if ctx == nil {
 		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
 	}
+	if err := p.validate(); err != nil {
+		return nil, err
+	}
+	ctx, end := c.begin(ctx, OpPurchase)
+	defer func() {
+		o := Observation{Amount: p.Amount, Currency: strings.ToUpper(p.Currency), Category: p.Category, Err: err}
+		if purchase != nil {
+			o.RequestID, o.Status, o.Currency, o.Category = purchase.RequestID, purchase.Status, purchase.Currency, purchase.Category
+		}
+		end(o)
+	}()
 	used, err := scoped(ctx, &p)
 	if err != nil {
 		return nil, err
@@ -177,7 +185,6 @@ func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (*Purchase, err
 	if err != nil {
 		return nil, err
 	}
-	var purchase *Purchase
 	attempt := call{op: "purchase", idempotencyKey: key, maxRetries: -1, decode: func(data []byte) error {
 		var err error
 		purchase, err = decodePurchase(data, key)

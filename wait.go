@@ -105,6 +105,25 @@ func (c *Client) WaitForDecision(ctx context.Context, requestID string, opts ...
 	if err != nil {
 		return nil, err
 	}
+	if len(c.observers) > 0 || c.transport.logger != nil {
+		return c.observedWait(ctx, w)
+	}
+	return c.wait(ctx, w)
+}
+
+func (c *Client) observedWait(ctx context.Context, w *wait) (request *Request, err error) {
+	ctx, end := c.begin(ctx, OpWait)
+	defer func() {
+		o := Observation{RequestID: w.requestID, Err: err}
+		if request != nil {
+			o.Status, o.Amount, o.Currency, o.Category = request.Status, request.Amount, request.Currency, request.Category
+		}
+		end(o)
+	}()
+	return c.wait(ctx, w)
+}
+
+func (c *Client) wait(ctx context.Context, w *wait) (*Request, error) {
 	if ctx.Err() == nil {
 		c.watcher.add(w)
 		defer c.watcher.remove(w)

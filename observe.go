@@ -1,0 +1,92 @@
+package letagentpay
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Operations that an [Observer] is told of, and the log names.
+const (
+	OpPurchase = "purchase" // [Client.Purchase], all its attempts
+	OpConfirm  = "confirm"  // [Client.Confirm], all its attempts and reads
+	OpWait     = "wait"     // [Client.WaitForDecision]
+	OpGuard    = "guard"    // a call of a guarded function, or the time from [Client.Authorize] to [Approval.Settle]
+)
+
+// Observer is told of the operations that matter, for tracing and metrics; see [WithObserver]. The module
+// integrations/otel makes one for OpenTelemetry. It must be safe for concurrent use, and fast: the operation waits.
+type Observer interface {
+	// Begin is called as an operation begins. The operation goes on under the context returned, and end is called once
+	// when it is over, whatever happens. Operations nest: a guarded call contains a purchase, perhaps a wait, and a
+	// confirmation.
+	Begin(ctx context.Context, op string) (_ context.Context, end func(Observation))
+}
+
+// Observation is how an operation ended. What is not known is zero.
+type Observation struct {
+	Op        string
+	RequestID string
+	Status    Status // of the request: the decision of a purchase and a wait, the outcome of a confirmation and a guarded call
+	Amount    Amount // asked for; of a confirmation and a guarded call: what was really paid, when that was told
+	Currency  string // known of purchases and guarded calls
+	Category  string
+	Duration  time.Duration
+	Err       error
+}
+
+// WithObserver sets who is told of operations. It may be given more than once; the first given is the outermost.
+func WithObserver(observer Observer) Option {
+	return func(c *config) error {
+		if observer == nil {
+			return paramError("WithObserver", "", "want an observer; leave the option out to have none")
+		}
+		c.observers = append(c.observers, observer)
+		return nil
+	}
+}
+
+// begin tells the observers that an operation begins. The function returned tells them, and the log, how it ended.
+func (c *Client) begin(ctx context.Context, op string) (context.Context, func(Observation)) {
+	if len(c.observers) == 0 && c.transport.logger == nil {
+		return ctx, func(Observation) {}
+	}
+	begun := time.Now()
+	ends := make([]func(Observation), len(c.observers))
+	for i, observer := range c.observers {
+		ctx, ends[i] = observer.Begin(ctx, op)
+	}
+	return ctx, func(o Observation) {
+		o.Op, o.Duration = op, time.Since(begun)
+		c.logOperation(ctx, &o)
+		for i := len(ends) - 1; i >= 0; i-- {
+			ends[i](o)
+		}
+	}
+}
+
+func (c *Client) logOperation(ctx context.Context, o *Observation) {
+	level := slog.LevelInfo
+	if o.Err != nil {
+		level = slog.LevelWarn
+	}
+	logger := c.transport.logger
+	if logger == nil || !logger.Enabled(ctx, level) {
+		return
+	}
+	attributes := []slog.Attr{slog.Duration("duration", o.Duration)}
+	for _, text := range []struct{ name, value string }{
+		{"request_id", o.RequestID}, {"status", string(o.Status)}, {"currency", o.Currency}, {"category", o.Category},
+	} {
+		if text.value != "" {
+			attributes = append(attributes, slog.String(text.name, text.value))
+		}
+	}
+	if !o.Amount.IsZero() {
+		attributes = append(attributes, slog.String("amount", o.Amount.String()))
+	}
+	if o.Err != nil {
+		attributes = append(attributes, slog.String("error", o.Err.Error()))
+	}
+	logger.LogAttrs(ctx, level, "letagentpay."+o.Op, attributes...)
+}
