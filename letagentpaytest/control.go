@@ -109,33 +109,6 @@ func (s *Server) Sweep() {
 	}
 }
 
-// SetRate sets an exchange rate of the x402 API, for a pair such as "USDC/USD". A rate that is no positive number
-// fails the test.
-func (s *Server) SetRate(pair, rate string) {
-	s.helper()
-	if err := s.world.Load().setRate(pair, rate); err != nil {
-		s.fatalf("%v", err)
-	}
-}
-
-func (w *world) setRate(pair, rate string) error {
-	value, finite, ok := parseDecimal(rate)
-	if !ok || !finite || value.cmp(money.Amount{}) <= 0 || value.cmp(maxRate) > 0 {
-		return fmt.Errorf("letagentpaytest: rate of %q: %q is not a number between 0 and %v", pair, rate, maxRate)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.rates[pair] = value
-	return nil
-}
-
-func (w *world) rate(pair string) (decimal, bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	rate, ok := w.rates[pair]
-	return rate, ok
-}
-
 // Agent is one of the server's agents. It is valid until the next [Server.ApplyScenario].
 type Agent struct {
 	Name  string

@@ -1,6 +1,7 @@
 package letagentpaytest
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -77,6 +78,7 @@ func (f Fault) Validate() error {
 }
 
 // UnmarshalJSON reads a fault with the names of its fields in snake_case, delay and slow_bytes as Go durations ("1.5s").
+// Another name is an error.
 func (f *Fault) UnmarshalJSON(data []byte) error {
 	read := struct {
 		Op          Op          `json:"op"`
@@ -91,7 +93,9 @@ func (f *Fault) UnmarshalJSON(data []byte) error {
 		Truncate    int         `json:"truncate"`
 		SlowBytes   duration    `json:"slow_bytes"`
 	}{}
-	if err := json.Unmarshal(data, &read); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields() // a slip would order another fault than was meant
+	if err := decoder.Decode(&read); err != nil {
 		return err
 	}
 	*f = Fault{

@@ -210,6 +210,7 @@ func TestFaultFromJSON(t *testing.T) {
 	assert.Equal(t, letagentpaytest.Fault{Drop: letagentpaytest.DropAfter}, f)
 	assert.Error(t, json.Unmarshal([]byte(`{"delay": "soon"}`), &f))
 	assert.Error(t, json.Unmarshal([]byte(`[]`), &f))
+	assert.ErrorContains(t, json.Unmarshal([]byte(`{"status": 502, "after-commit": true}`), &f), "after-commit")
 }
 
 func TestCallsShowWhatHappened(t *testing.T) {

@@ -25,7 +25,6 @@ var (
 		food_delivery gas groceries health household other restaurants subscriptions taxi transport`))
 
 	maxBalance = money.FromMinor(999_999_999_999) // what the service's columns hold
-	maxRate    = money.Must("1000000")
 )
 
 func categoriesOf(names []string) []Category {
@@ -198,10 +197,8 @@ func (s *Server) newWorld(scenario Scenario, sweeping bool) (*world, error) {
 			return nil, err
 		}
 	}
-	for pair, rate := range scenario.Rates {
-		if err := w.setRate(pair, rate); err != nil {
-			return nil, err
-		}
+	if err := w.setRates(scenario.Rates); err != nil {
+		return nil, err
 	}
 	return w, nil
 }
