@@ -1,10 +1,11 @@
-package policy
+package policy_test
 
 import (
 	"testing"
 	"time"
 
 	"github.com/letagentpay/letagentpay-go/money"
+	"github.com/letagentpay/letagentpay-go/policy"
 )
 
 const everyRule = `{
@@ -16,7 +17,7 @@ const everyRule = `{
 }`
 
 func BenchmarkEvaluate(b *testing.B) {
-	full, err := Parse([]byte(everyRule))
+	full, err := policy.Parse([]byte(everyRule))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -24,22 +25,22 @@ func BenchmarkEvaluate(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	facts := Facts{
+	facts := policy.Facts{
 		AgentStatus: "active", Amount: money.Must("19.99"), Category: "groceries", Now: time.Date(2026, 3, 11, 12, 0, 0, 0, time.UTC),
 		LoadLocation: func(string) (*time.Location, error) { return berlin, nil },
 		Budget:       money.Must("1000"), Spent: money.Must("100"), Held: money.Must("20"),
 	}
 	ruled := facts
-	ruled.Rules = []BudgetRule{{Name: "Day", Type: Daily, Limit: money.Must("400")}, {Name: "All", Type: Total, Limit: money.Must("9000")}}
+	ruled.Rules = []policy.BudgetRule{{Name: "Day", Type: policy.Daily, Limit: money.Must("400")}, {Name: "All", Type: policy.Total, Limit: money.Must("9000")}}
 	for _, bench := range []struct {
 		name   string
-		policy *Policy
-		facts  Facts
+		policy *policy.Policy
+		facts  policy.Facts
 	}{{"none", nil, facts}, {"full", full, facts}, {"budget rules", full, ruled}} {
 		b.Run(bench.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				Evaluate(bench.policy, bench.facts)
+				policy.Evaluate(bench.policy, bench.facts)
 			}
 		})
 	}
@@ -48,7 +49,7 @@ func BenchmarkEvaluate(b *testing.B) {
 func BenchmarkParse(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Parse([]byte(everyRule)); err != nil {
+		if _, err := policy.Parse([]byte(everyRule)); err != nil {
 			b.Fatal(err)
 		}
 	}
