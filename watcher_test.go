@@ -122,7 +122,7 @@ func TestWaitsEndEachInItsOwnWay(t *testing.T) {
 		require.ErrorIs(t, ends[5].err, letagentpay.ErrNotFound)
 		assert.Less(t, ends[5].after, time.Second)
 		synctest.Wait()
-		assert.Equal(t, before, runtime.NumGoroutine(), "the poller ends with the last wait")
+		assert.LessOrEqual(t, runtime.NumGoroutine(), before, "the poller ends with the last wait")
 	})
 }
 
