@@ -61,19 +61,14 @@ func isJSON(contentType string) bool {
 }
 
 // fieldError is one wrong field, as a 422 reports it.
-type fieldError struct {
-	api.ValidationErrorItem
-	Context map[string]any `json:"ctx,omitempty"`
-}
+type fieldError = api.ValidationErrorItem
 
 func newFieldError(loc []any, kind, msg string, input any, context map[string]any) fieldError {
-	return fieldError{api.ValidationErrorItem{Type: kind, Loc: loc, Msg: msg, Input: &input}, context}
+	return fieldError{Type: kind, Loc: loc, Msg: msg, Input: &input, Context: context}
 }
 
 func invalid(faults ...fieldError) *answer {
-	return jsonAnswer(http.StatusUnprocessableEntity, struct {
-		Detail []fieldError `json:"detail"`
-	}{faults})
+	return jsonAnswer(http.StatusUnprocessableEntity, api.ValidationError{Detail: faults})
 }
 
 // form reads the fields of an object and collects what is wrong with them, in the order they are read.

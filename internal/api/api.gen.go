@@ -231,6 +231,9 @@ type ValidationError struct {
 
 // ValidationErrorItem defines model for ValidationErrorItem.
 type ValidationErrorItem struct {
+	// Context What the message was made from, such as a limit
+	Context map[string]interface{} `json:"ctx,omitempty"`
+
 	// Input What was sent
 	Input *any `json:"input,omitempty"`
 
@@ -347,6 +350,9 @@ type X402Report struct {
 
 // X402ReportRequest defines model for X402ReportRequest.
 type X402ReportRequest struct {
+	// ActualAmount What was really paid, in atomic units of the asset; taken and not used, actual_amount_usd counts
+	ActualAmount *string `json:"actual_amount,omitempty"`
+
 	// ActualAmountUSD What was really paid, above 0; without it, as authorised
 	ActualAmountUSD *money.Amount `json:"actual_amount_usd,omitempty"`
 	AuthorizationID string        `json:"authorization_id"`
