@@ -1,0 +1,245 @@
+// Command letagentpay-mock is the LetAgentPay service in a box, as a program: the server of package letagentpaytest
+// for tests in other languages and for local work, driven through a control API.
+//
+//	go run github.com/letagentpay/letagentpay-go/cmd/letagentpay-mock -help
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+)
+
+const usage = `letagentpay-mock is the LetAgentPay service in a box: policies, budgets, approvals, expiry and x402,
+answering as the real service was recorded to answer. Everything is in memory; no account, no real money.
+
+Usage:  letagentpay-mock [flags]
+
+  -addr HOST:PORT   where to listen (default 127.0.0.1:8787; port 0 picks a free one).
+                    Anything but loopback needs -token.
+  -scenario FILE    the accounts and agents to begin with, as JSON. The default is one agent with a
+                    budget of 1000.00 USD and no policy, so that every purchase waits for approval.
+  -token agt_...    the token of the agent "main". The default is a random one for each scenario.
+                    Away from loopback the control API asks for it as well, as a bearer token.
+  -help             this text
+
+When ready it prints one line: {"base_url":...,"token":...,"control_url":...}. Point a client there:
+
+  LETAGENTPAY_BASE_URL=<base_url> LETAGENTPAY_TOKEN=<token> your-agent
+
+SIGINT and SIGTERM end it. Exit codes: 0 ended, 1 could not serve, 2 wrong arguments.
+
+Besides the API it serves /openapi.yaml, the contract, and /llms.txt, a page for language models.
+
+Control API: JSON in and out; errors are {"error": "..."}.
+
+  PUT    /_control/scenario               {"start"?, "account"?, "agent"?, "agents"?, "accounts"?, "rates"?}
+                                          start over with these; answers base_url, token, now, agents (tokens)
+  POST   /_control/requests/{id}/approve  decide a pending request as its owner would;
+  POST   /_control/requests/{id}/reject   409 when it is not pending or its time is over
+  POST   /_control/clock                  {"advance_seconds": 1800} or {"set": "2026-03-11T12:00:00Z"}; never back
+  POST   /_control/sweep                  expire what is overdue. By itself that happens each minute; after a
+                                          scenario only here, on a read, or on an approval that comes too late
+  PATCH  /_control/agent                  any of status, budget, spent, held, policy, auto_replenish
+  PATCH  /_control/account                any of currency, timezone, request_expiry_minutes, categories, aliases,
+                                          budget_rules, blocked, all_agents_paused
+  PATCH  /_control/agents/{name}          the same for another agent
+  PATCH  /_control/accounts/{name}        the same for another account
+  POST   /_control/agents                 {"name"?, "account"?, "budget"?, "policy"?, ...}: another agent, with its token
+  POST   /_control/rates                  {"pair": "EURC/USD", "rate": "1.08"}
+  POST   /_control/faults                 an outage: {"op"?, "times"?, "status"?, "after_commit"?, "body"?, "non_json"?,
+                                          "header"?, "drop"?: "before" | "after", "delay"?: "1.5s", "truncate"?,
+                                          "slow_bytes"?: "10ms"}; op is purchase, confirm, request, requests,
+                                          budget, policy, categories or x402_*; times -1 is until cleared
+  DELETE /_control/faults                 end all outages
+  GET    /_control/state                  now, agents, budgets, requests, calls
+
+An example, with TOKEN and ID from the answers before:
+
+  curl -X PATCH http://127.0.0.1:8787/_control/agent -d '{"policy": {"auto_approve": {"enabled": true, "max_amount": 50}}}'
+  curl http://127.0.0.1:8787/api/v1/agent-api/requests -H "Authorization: Bearer $TOKEN" \
+       -H "Content-Type: application/json" -d '{"amount": 120, "category": "electronics"}'
+  curl -X POST http://127.0.0.1:8787/_control/requests/$ID/approve
+`
+
+// exchangeTimeout bounds one call from its first byte to the last of its answer. It is long because an ordered fault
+// may be slow on purpose.
+const exchangeTimeout = 10 * time.Minute
+
+// shutdownGrace is how long calls in flight may take to end after a signal.
+const shutdownGrace = 5 * time.Second
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // so that a second signal ends the program at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the program until ctx ends, and returns its exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fail := func(code int, err error) int {
+		fmt.Fprintln(stderr, "letagentpay-mock:", plain(err))
+		if code == 2 {
+			fmt.Fprintln(stderr, "See letagentpay-mock -help.")
+		}
+		return code
+	}
+	s, err := parseArgs(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(stdout, usage)
+		return 0
+	}
+	if err != nil {
+		return fail(2, err)
+	}
+	service, err := s.start()
+	if err != nil {
+		return fail(2, err)
+	}
+	defer service.Close()
+	listener, err := net.ListenTCP("tcp", s.addr)
+	if err != nil {
+		return fail(1, err)
+	}
+	defer listener.Close()
+	root := "http://" + reachable(listener.Addr().(*net.TCPAddr))
+	if err := json.NewEncoder(stdout).Encode(map[string]string{
+		"base_url": root + agentAPI, "token": service.Agents()[0].Token, "control_url": root + controlPrefix,
+	}); err != nil {
+		return fail(1, err)
+	}
+	server := &http.Server{
+		Handler:           s.handler(service),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       exchangeTimeout, // not shorter: net/http ends a call when it is over, even one read long ago
+		WriteTimeout:      exchangeTimeout,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          log.New(stderr, "letagentpay-mock: ", 0),
+	}
+	if err := serve(ctx, server, listener, shutdownGrace, service.Close); err != nil {
+		return fail(1, err)
+	}
+	return 0
+}
+
+// settings is what the command line says.
+type settings struct {
+	addr     *net.TCPAddr
+	loopback bool
+	scenario string // the name of a file, or empty
+	token    string
+}
+
+func parseArgs(args []string) (*settings, error) {
+	var s settings
+	flags := flag.NewFlagSet("letagentpay-mock", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // run prints the error, or the help
+	addr := flags.String("addr", "127.0.0.1:8787", "")
+	flags.StringVar(&s.scenario, "scenario", "", "")
+	flags.StringVar(&s.token, "token", "", "")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if flags.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	var err error
+	if s.addr, err = net.ResolveTCPAddr("tcp", *addr); err != nil {
+		return nil, fmt.Errorf("-addr %q: %w", *addr, err)
+	}
+	s.loopback = s.addr.IP.IsLoopback() // no host at all is every interface
+	if !s.loopback && s.token == "" {
+		return nil, fmt.Errorf("-addr %q is not loopback: others could drive the server; give a -token that they need to know", *addr)
+	}
+	return &s, nil
+}
+
+// start starts the service as the settings say.
+func (s *settings) start() (*letagentpaytest.Server, error) {
+	options := []letagentpaytest.Option{letagentpaytest.InMemory()} // it is served from here
+	if s.token != "" {
+		options = append(options, letagentpaytest.WithToken(s.token))
+	}
+	var scenario *letagentpaytest.Scenario
+	if s.scenario != "" {
+		data, err := os.ReadFile(s.scenario)
+		if err != nil {
+			return nil, fmt.Errorf("-scenario: %w", err)
+		}
+		if scenario, err = decodeScenario(data); err != nil {
+			return nil, fmt.Errorf("-scenario %s: %w", s.scenario, err)
+		}
+	}
+	service, err := letagentpaytest.Start(options...)
+	if err != nil {
+		return nil, err
+	}
+	if scenario != nil {
+		if err := service.ApplyScenario(*scenario); err != nil {
+			service.Close()
+			return nil, fmt.Errorf("-scenario %s: %w", s.scenario, err)
+		}
+	}
+	return service, nil
+}
+
+// handler serves the API, the control API and the documents.
+func (s *settings) handler(service *letagentpaytest.Server) http.Handler {
+	api, documents := service.Handler(), documentHandlers()
+	control := http.Handler(newControl(service))
+	if !s.loopback {
+		control = requireToken(s.token, control)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch path := r.URL.Path; {
+		case path == controlPrefix, strings.HasPrefix(path, controlPrefix+"/"):
+			control.ServeHTTP(w, r)
+		case documents[path] != nil:
+			documents[path].ServeHTTP(w, r)
+		default:
+			api.ServeHTTP(w, r)
+		}
+	})
+}
+
+// reachable is an address that a client on this machine can call.
+func reachable(addr *net.TCPAddr) string {
+	if addr.IP.IsUnspecified() {
+		return fmt.Sprintf("localhost:%d", addr.Port)
+	}
+	return addr.String()
+}
+
+// serve answers calls until ctx ends. Those in flight then have the grace to end by themselves, before cutOff ends them.
+func serve(ctx context.Context, server *http.Server, listener net.Listener, grace time.Duration, cutOff func()) error {
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	err := server.Shutdown(patience)
+	if errors.Is(err, context.DeadlineExceeded) {
+		cutOff()
+		err = server.Close()
+	}
+	<-served // says no more than that the server was closed
+	return err
+}
