@@ -40,11 +40,11 @@ func (c *Client) confirm(ctx context.Context, requestID string, p ConfirmParams,
 		}
 		end(o)
 	}()
-	release, err := c.lock(ctx, "confirm", "confirm "+requestID)
+	held, err := c.lock(ctx, "confirm", "confirm "+requestID)
 	if err != nil {
 		return nil, err
 	}
-	defer release()
+	defer held.release()
 
 	unknown := func(err error) error {
 		return &OutcomeUnknownError{Op: "confirm", RequestID: requestID, Err: err}
@@ -154,13 +154,10 @@ func (p *ConfirmParams) validate() error {
 }
 
 // lock keeps writes that the service could not tell apart from overlapping.
-func (c *Client) lock(ctx context.Context, op, name string) (release func(), err error) {
-	if ctx == nil {
-		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
-	}
-	release, err = inFlight.lock(ctx, c.identity+name)
+func (c *Client) lock(ctx context.Context, op, name string) (*heldLock, error) {
+	held, err := inFlight.lock(ctx, c.identity+name)
 	if err != nil {
 		return nil, &APIError{Op: op, Err: err, unsent: true}
 	}
-	return release, nil
+	return held, nil
 }

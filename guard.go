@@ -104,6 +104,7 @@ func ApprovalFromContext(ctx context.Context) (*Approval, bool) {
 // A nil client, describe or fn, or a bad option, is a [*ParamError] from each call. The function returned is safe for
 // concurrent use if describe and fn are.
 func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(context.Context, In) (Out, error), opts ...GuardOption) func(context.Context, In) (Out, error) {
+	g, optionErr := newGuardConfig(opts)
 	return func(ctx context.Context, in In) (out Out, err error) {
 		switch {
 		case c == nil:
@@ -112,10 +113,8 @@ func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(con
 			return out, paramError("Guard describe", "", "want a function, not nil")
 		case fn == nil:
 			return out, paramError("Guard fn", "", "want a function, not nil")
-		}
-		g, err := newGuardConfig(opts)
-		if err != nil {
-			return out, err
+		case optionErr != nil:
+			return out, optionErr
 		}
 		approval, earlier, err := c.authorize(ctx, describe(in), g)
 		if err != nil {
@@ -158,11 +157,10 @@ type Approval struct {
 	amount         Amount
 	category       string
 	idempotencyKey string
-	release        func()
 	turn           chan struct{} // holds a value while a Settle is under way
-	record         record        // whoever has the turn writes it
+	claim          *claim        // whoever has the turn writes its record
 	callContext    context.Context
-	observed       func(Status, Amount, error) // tells the observers, the first time it is called
+	end            func(Observation) // tells the observers; nil when they have been told
 
 	mu       sync.Mutex
 	spending *ConfirmParams // what Spent recorded
@@ -259,15 +257,7 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 	c.unrun.drop(claim.params.IdempotencyKey)
 	return &Approval{
 		client: c, requestID: claim.requestID, amount: p.Amount, category: category, idempotencyKey: claim.params.IdempotencyKey,
-		release: claim.release, record: claim.record, turn: make(chan struct{}, 1), callContext: ctx,
-		observed: func(status Status, actual Amount, err error) {
-			o := claim.observation(nil, err)
-			o.Status, o.Category = status, category
-			if !actual.IsZero() {
-				o.Amount = actual
-			}
-			end(o)
-		},
+		claim: claim, turn: make(chan struct{}, 1), callContext: ctx, end: end,
 	}, nil, nil
 }
 
@@ -316,7 +306,7 @@ type claim struct {
 
 	baseline baseline // what there was before the key was first asked under
 
-	releases []func()
+	held [2]*heldLock // the key and the request
 }
 
 // baseline is when the newest request was created, at a moment, and all requests of that instant; zero if there was none.
@@ -326,16 +316,19 @@ type baseline struct {
 }
 
 func (c *claim) hold(ctx context.Context, name string) error {
-	release, err := c.client.lock(ctx, "authorize", name)
-	if err == nil {
-		c.releases = append(c.releases, release)
+	held, err := c.client.lock(ctx, "authorize", name)
+	if err != nil {
+		return err
 	}
-	return err
+	c.held[slices.Index(c.held[:], nil)] = held
+	return nil
 }
 
 func (c *claim) release() {
-	for _, release := range slices.Backward(c.releases) {
-		release()
+	for _, held := range slices.Backward(c.held[:]) {
+		if held != nil {
+			held.release()
+		}
 	}
 }
 
@@ -347,7 +340,7 @@ func (c *claim) ask(ctx context.Context) (earlier *JournalEntry, err error) {
 		}
 		return c.consultAboutResumed(ctx)
 	}
-	c.record.entry.Key, c.record.entry.Purchase = c.client.journalKey(c.params.IdempotencyKey), c.params
+	c.record.describe(c.client, c.params.IdempotencyKey, &c.params)
 	if c.own {
 		if err := c.hold(ctx, "authorize key "+c.params.IdempotencyKey); err != nil {
 			return nil, err
@@ -360,7 +353,12 @@ func (c *claim) ask(ctx context.Context) (earlier *JournalEntry, err error) {
 	if err := c.record.put(ctx, JournalAsked); err != nil {
 		return nil, err
 	}
-	if c.purchase, err = c.client.Purchase(ctx, c.params); err != nil {
+	if c.own {
+		c.purchase, err = c.client.Purchase(ctx, c.params)
+	} else {
+		c.purchase, err = c.client.purchase(ctx, &c.params)
+	}
+	if err != nil {
 		return nil, c.remember(ctx, err)
 	}
 	c.requestID = c.purchase.RequestID
@@ -403,7 +401,7 @@ func (c *claim) consult(ctx context.Context) (earlier *JournalEntry, err error) 
 
 // consultAboutResumed finds out what the journal knows of a resumed request.
 func (c *claim) consultAboutResumed(ctx context.Context) (earlier *JournalEntry, err error) {
-	c.record.entry.Key, c.record.entry.Purchase = c.client.journalKey("request "+c.requestID), c.params
+	c.record.describe(c.client, "request "+c.requestID, &c.params)
 	if c.config.journal == nil {
 		return nil, nil
 	}
@@ -663,16 +661,22 @@ func (a *Approval) Settle(ctx context.Context, err error) (settleErr error) {
 	if settled {
 		return nil
 	}
-	defer a.release()
+	defer a.claim.release()
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	defer func() {
-		if a.observed != nil { // once, however often it takes
-			a.observed(params.status(), params.ActualAmount, errors.Join(err, settleErr))
-			a.observed = nil
-		}
-	}()
+	if a.end != nil { // once, however often it takes
+		end := a.end
+		a.end = nil
+		defer func() {
+			o := a.claim.observation(nil, errors.Join(err, settleErr))
+			o.Status, o.Category = params.status(), a.category
+			if !params.ActualAmount.IsZero() {
+				o.Amount = params.ActualAmount
+			}
+			end(o)
+		}()
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
 	defer cancel()
 	journalErr := a.recordOutcome(ctx, params)
@@ -691,15 +695,15 @@ func (a *Approval) Settle(ctx context.Context, err error) (settleErr error) {
 		return confirmErr
 	}
 	a.settled = true
-	return a.record.put(ctx, JournalSettled)
+	return a.claim.record.put(ctx, JournalSettled)
 }
 
 // recordOutcome writes down how it ended before the service is told. The service is told in any case.
 func (a *Approval) recordOutcome(ctx context.Context, params ConfirmParams) error {
 	a.mu.Lock()
-	a.record.entry.Confirm, a.record.entry.Result, a.record.entry.Error = params, a.result, a.failure
+	a.claim.record.entry.Confirm, a.claim.record.entry.Result, a.claim.record.entry.Error = params, a.result, a.failure
 	a.mu.Unlock()
-	return a.record.put(ctx, JournalExecuted)
+	return a.claim.record.put(ctx, JournalExecuted)
 }
 
 // keep holds what a guarded function returned, for the journal.

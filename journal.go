@@ -134,7 +134,12 @@ type record struct {
 	entry   JournalEntry
 }
 
-func (c *Client) journalKey(idempotencyKey string) string { return c.identity + idempotencyKey }
+// describe says what the record is of.
+func (r *record) describe(c *Client, key string, p *PurchaseParams) {
+	if r.journal != nil {
+		r.entry.Key, r.entry.Purchase = c.identity+key, *p
+	}
+}
 
 // find returns the entry with the record's key, nil if there is none.
 func (r *record) find(ctx context.Context) (*JournalEntry, error) {
@@ -149,10 +154,10 @@ func (r *record) find(ctx context.Context) (*JournalEntry, error) {
 }
 
 func (r *record) put(ctx context.Context, state JournalState) error {
-	r.entry.State, r.entry.UpdatedAt = state, time.Now().UTC()
 	if r.journal == nil {
 		return nil
 	}
+	r.entry.State, r.entry.UpdatedAt = state, time.Now().UTC()
 	entry := r.entry
 	if err := r.journal.Put(ctx, &entry); err != nil {
 		return &JournalError{Op: "put", State: state, RequestID: entry.RequestID, IdempotencyKey: entry.Purchase.IdempotencyKey, Err: err}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // keyedLock is a set of locks by name, handed on in the order of asking, that can be waited for under a context. The
@@ -13,8 +14,22 @@ type keyedLock struct {
 	held map[string][]chan struct{} // names that are taken, each with its queue
 }
 
-// lock waits until name is free and returns its release, which may be called more than once. It fails with ctx's error.
-func (l *keyedLock) lock(ctx context.Context, name string) (release func(), err error) {
+// heldLock is one lock of a keyedLock, taken.
+type heldLock struct {
+	locks    *keyedLock
+	name     string
+	released atomic.Bool
+}
+
+// release hands the lock on. It may be called more than once.
+func (h *heldLock) release() {
+	if !h.released.Swap(true) {
+		h.locks.pass(h.name)
+	}
+}
+
+// lock waits until name is free and takes it. It fails with ctx's error.
+func (l *keyedLock) lock(ctx context.Context, name string) (*heldLock, error) {
 	l.mu.Lock()
 	queue, taken := l.held[name]
 	if !taken {
@@ -23,7 +38,7 @@ func (l *keyedLock) lock(ctx context.Context, name string) (release func(), err 
 		}
 		l.held[name] = nil
 		l.mu.Unlock()
-		return sync.OnceFunc(func() { l.pass(name) }), nil
+		return &heldLock{locks: l, name: name}, nil
 	}
 	turn := make(chan struct{})
 	l.held[name] = append(queue, turn)
@@ -31,7 +46,7 @@ func (l *keyedLock) lock(ctx context.Context, name string) (release func(), err 
 
 	select {
 	case <-turn:
-		return sync.OnceFunc(func() { l.pass(name) }), nil
+		return &heldLock{locks: l, name: name}, nil
 	case <-ctx.Done():
 	}
 	l.mu.Lock()

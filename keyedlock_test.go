@@ -14,11 +14,11 @@ import (
 func TestKeyedLockIsHandedOnInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var locks keyedLock
-		release, err := locks.lock(t.Context(), "a")
+		held, err := locks.lock(t.Context(), "a")
 		require.NoError(t, err)
 		other, err := locks.lock(t.Context(), "b")
 		require.NoError(t, err, "another name is another lock")
-		other()
+		other.release()
 
 		var mu sync.Mutex
 		var order []int
@@ -27,7 +27,7 @@ func TestKeyedLockIsHandedOnInOrder(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			group.Go(func() {
-				release, err := locks.lock(ctx, "a")
+				held, err := locks.lock(ctx, "a")
 				if i == 2 {
 					assert.ErrorIs(t, err, context.Canceled)
 					return
@@ -37,8 +37,8 @@ func TestKeyedLockIsHandedOnInOrder(t *testing.T) {
 				order = append(order, i)
 				mu.Unlock()
 				time.Sleep(time.Second)
-				release()
-				release() // harmless
+				held.release()
+				held.release() // harmless
 			})
 			synctest.Wait()
 			if i == 2 {
@@ -46,7 +46,7 @@ func TestKeyedLockIsHandedOnInOrder(t *testing.T) {
 				synctest.Wait()
 			}
 		}
-		release()
+		held.release()
 		group.Wait()
 		assert.Equal(t, []int{0, 1, 3, 4}, order)
 		assert.Empty(t, locks.held, "nothing is kept")
@@ -56,22 +56,22 @@ func TestKeyedLockIsHandedOnInOrder(t *testing.T) {
 func TestKeyedLockPassesOnATurnThatCameTooLate(t *testing.T) {
 	for range 200 {
 		var locks keyedLock
-		release, err := locks.lock(t.Context(), "a")
+		held, err := locks.lock(t.Context(), "a")
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		var group sync.WaitGroup
 		group.Go(func() {
-			if release, err := locks.lock(ctx, "a"); err == nil {
-				release()
+			if held, err := locks.lock(ctx, "a"); err == nil {
+				held.release()
 			}
 		})
 		group.Go(cancel)
-		group.Go(release)
+		group.Go(held.release)
 		group.Wait()
 		cancel()
 		again, err := locks.lock(t.Context(), "a")
 		require.NoError(t, err)
-		again()
+		again.release()
 		assert.Empty(t, locks.held)
 	}
 }

@@ -153,6 +153,25 @@ func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purc
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
+	used, err := scoped(ctx, &p)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { used(purchase != nil) }()
+	if p.IdempotencyKey == "" {
+		p.IdempotencyKey = rand.Text()
+		return c.purchase(ctx, &p)
+	}
+	held, err := c.lock(ctx, "purchase", "key "+p.IdempotencyKey)
+	if err != nil {
+		return nil, err
+	}
+	defer held.release()
+	return c.purchase(ctx, &p)
+}
+
+// purchase asks under the key of p, which nobody else does at the time.
+func (c *Client) purchase(ctx context.Context, p *PurchaseParams) (purchase *Purchase, err error) {
 	ctx, end := c.begin(ctx, OpPurchase)
 	defer func() {
 		o := Observation{Amount: p.Amount, Currency: strings.ToUpper(p.Currency), Category: p.Category, Err: err}
@@ -161,39 +180,22 @@ func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purc
 		}
 		end(o)
 	}()
-	used, err := scoped(ctx, &p)
-	if err != nil {
-		return nil, err
-	}
-	answered := false
-	defer func() { used(answered) }()
-	key := p.IdempotencyKey
-	if key == "" {
-		key = rand.Text()
-	} else {
-		release, err := c.lock(ctx, "purchase", "key "+key)
-		if err != nil {
-			return nil, err
-		}
-		defer release()
-	}
 	currency := strings.ToUpper(p.Currency)
-	request, err := api.NewCreateRequestRequest(placeholder, &api.CreateRequestParams{IdempotencyKey: &key}, api.PurchaseRequest{
+	request, err := api.NewCreateRequestRequest(placeholder, &api.CreateRequestParams{IdempotencyKey: &p.IdempotencyKey}, api.PurchaseRequest{
 		Amount: p.Amount, Category: p.Category, Currency: optional(currency), MerchantName: optional(p.MerchantName),
 		Description: optional(p.Description), AgentComment: optional(p.AgentComment),
 	})
 	if err != nil {
 		return nil, err
 	}
-	attempt := call{op: "purchase", idempotencyKey: key, maxRetries: -1, decode: func(data []byte) error {
+	attempt := call{op: "purchase", idempotencyKey: p.IdempotencyKey, maxRetries: -1, decode: func(data []byte) error {
 		var err error
-		purchase, err = decodePurchase(data, key)
+		purchase, err = decodePurchase(data, p.IdempotencyKey)
 		return err
 	}}
 	if err := c.transport.do(ctx, request, &attempt); err != nil {
 		return nil, attempt.outcome(err)
 	}
-	answered = true
 	return purchase, nil
 }
 
