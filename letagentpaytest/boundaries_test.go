@@ -158,7 +158,7 @@ func TestALimitOfZeroForbidsPurchasesAndNotPayments(t *testing.T) {
 func TestAPatchReplacesAndARefusedOneChangesNothing(t *testing.T) {
 	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
 		letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}, "daily_limit": 500}`),
-		letagentpaytest.WithAutoReplenish(money.Must("999"), money.Must("5"), money.Must("1001")),
+		letagentpaytest.WithAutoReplenish(money.Must("999"), money.Must("5"), money.Must("2000")),
 		letagentpaytest.WithAliases(map[string]string{"cab": "taxi"}))
 	agent, account := srv.Agent("main"), srv.Account("main")
 	policy := func() string {
@@ -175,10 +175,11 @@ func TestAPatchReplacesAndARefusedOneChangesNothing(t *testing.T) {
 	assert.Equal(t, before, policy())
 	category("taxi")
 	category("taxi")
-	assert.Equal(t, "1001.00", srv.Budget().Budget.String(), "topped up as before")
+	assert.Equal(t, "1005.00", srv.Budget().Budget.String(), "topped up as before")
 	require.NoError(t, agent.Patch([]byte(`{"auto_replenish": {"enabled": true, "amount": "400"}}`)))
+	srv.SetBudget(money.Must("500"))
 	category("taxi")
-	assert.Equal(t, "1001.00", srv.Budget().Budget.String(), "the new rule has no threshold")
+	assert.Equal(t, "500.00", srv.Budget().Budget.String(), "the new rule has no threshold")
 	require.NoError(t, agent.Patch([]byte(`{"spent": "10.005"}`)))
 	assert.Equal(t, "10.01", srv.Budget().Spent.String())
 
