@@ -367,6 +367,8 @@ func TestMaxHistoryForgetsTheOldest(t *testing.T) {
 	}
 	assert.Equal(t, money.Must("40"), srv.Budget().Spent, "what was spent is not forgotten")
 	require.NoError(t, srv.Approve(pending))
+	_, err := srv.Client().Confirm(t.Context(), pending, letagentpay.ConfirmParams{Success: true})
+	require.NoError(t, err, "the oldest purchase is the latest decision")
 
 	// The answers under old keys go, too.
 	keyed := func(key string) string {

@@ -308,7 +308,7 @@ func WithRates(rateByPair map[string]string) Option {
 	})
 }
 
-// WithMaxHistory bounds the server's memory: of each agent it keeps the last n requests that are not pending and the
+// WithMaxHistory bounds the server's memory: of each agent it keeps all pending requests, the last n decided ones and the
 // answers under the last n idempotency keys, and in all the last n calls. The default is 100,000.
 func WithMaxHistory(n int) Option {
 	return onServer("WithMaxHistory", func(c *config) error {

@@ -139,9 +139,9 @@ func (r *BudgetRule) UnmarshalJSON(data []byte) error {
 }
 
 // ApplyScenario replaces all accounts, agents and requests, the clock and the tokens, and forgets faults, calls and the
-// scripted human. From then on overdue requests expire by [Server.Sweep], by a read, or by an approval, and not by a sweep each minute, so
-// that a recorded scenario says itself when they do. Handles of agents and accounts got before are no longer valid. An
-// error changes nothing.
+// scripted human. From then on overdue requests expire by [Server.Sweep], by a read, or by an approval, and not by a
+// sweep each minute, so that a recorded scenario says itself when they do. Handles of agents and accounts got before are
+// no longer valid. An error changes nothing. Nothing else may use [Server.Token] meanwhile.
 func (s *Server) ApplyScenario(scenario Scenario) error { return s.reset(scenario, false) }
 
 func (s *Server) reset(scenario Scenario, sweeping bool) error {
@@ -164,7 +164,7 @@ func (s *Server) newWorld(scenario Scenario, sweeping bool) (*world, error) {
 	}
 	w.agents.Store(&directory{byName: map[string]*agent{}, byToken: map[string]*agent{}})
 	addAccount := func(name string, config AccountConfig) error {
-		acc := &account{name: name, counters: map[string]*counters{}, history: s.options.history}
+		acc := &account{world: w, name: name, counters: map[string]*counters{}, history: s.options.history}
 		if sweeping {
 			acc.sweeps = w.clock.now()
 		}

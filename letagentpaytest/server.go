@@ -31,7 +31,7 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// memoryHost is where an in-memory server seems to be. No name ends in .test.
+// memoryHost is where an in-memory server seems to be: names that end in .test are reserved, and lead nowhere.
 const memoryHost = "https://letagentpay.test"
 
 const (
@@ -44,7 +44,7 @@ const (
 type Server struct {
 	// URL is the base URL of the Agent API, for [letagentpay.WithBaseURL]. It ends in /api/v1/agent-api.
 	URL string
-	// Token is the token of the main agent.
+	// Token is the token of the main agent, until [Server.ApplyScenario].
 	Token string
 
 	tb       TB
@@ -136,6 +136,16 @@ func (w *world) claim(txHash string) bool {
 	return true
 }
 
+// unclaim frees the hash of an authorisation that is forgotten.
+func (w *world) unclaim(txHash string) {
+	if txHash == "" {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.txHashes, txHash)
+}
+
 // NewServer starts a server that is closed when the test ends. A wrong option fails the test. When the test has failed,
 // its log shows the last calls to the server.
 func NewServer(t TB, options ...Option) *Server {
@@ -192,7 +202,8 @@ func start(t TB, options []Option) (*Server, error) {
 	return s, nil
 }
 
-// Close stops the server, cuts off the calls in flight and waits until they have ended. Closing again does nothing.
+// Close stops the server and cuts off the calls in flight; a server with sockets waits until they have ended. Closing
+// again does nothing.
 func (s *Server) Close() {
 	s.closing.Do(func() {
 		s.end()

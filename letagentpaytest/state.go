@@ -18,6 +18,7 @@ const sweepInterval = time.Minute
 type account struct {
 	mu sync.Mutex
 
+	world      *world
 	name       string
 	config     AccountConfig
 	location   *time.Location
@@ -29,7 +30,7 @@ type account struct {
 
 	tally    // of all purchases ever made, which total rules look at
 	counters map[string]*counters
-	history  int // decided requests kept for each agent; 0: all
+	history  int // how many decided requests and idempotency keys are kept for each agent
 
 	sweeps   time.Time // when the sweeps count from, one each minute; zero: only by hand
 	soonest  time.Time // no pending request expires before; zero: none is pending
@@ -71,8 +72,8 @@ type agent struct {
 
 	requests map[string]*request
 	order    []*request // by creation
+	decided  []*request // those that are not pending, in the order they ceased to be
 	pending  int
-	retired  int // decided requests, of which history may limit the number
 
 	purchases, authorizations rateWindow
 	replays                   replayCache
@@ -114,26 +115,23 @@ func (a *agent) add(r *request) {
 		a.pending++
 		return
 	}
-	a.retire()
+	a.retire(r)
 }
 
-// retire counts a request that is no longer pending, and forgets the oldest of them beyond the history.
-func (a *agent) retire() {
-	a.retired++
+// retire files a request that is no longer pending, and forgets those beyond the history.
+func (a *agent) retire(r *request) {
+	a.decided = append(a.decided, r)
 	limit := a.account.history
-	if limit == 0 || a.retired <= limit+limit/4 { // in batches: removal shifts the list
+	if len(a.decided) <= limit+limit/4 { // in batches: removal shifts the lists
 		return
 	}
-	surplus := a.retired - limit
-	a.order = slices.DeleteFunc(a.order, func(r *request) bool {
-		if surplus == 0 || r.status == letagentpay.StatusPending {
-			return false
-		}
-		surplus--
-		a.retired--
-		delete(a.requests, r.id)
-		return true
-	})
+	surplus := len(a.decided) - limit
+	for _, old := range a.decided[:surplus] {
+		delete(a.requests, old.id)
+		a.account.world.unclaim(old.txHash)
+	}
+	a.decided = slices.Delete(a.decided, 0, surplus)
+	a.order = slices.DeleteFunc(a.order, func(r *request) bool { return a.requests[r.id] == nil })
 }
 
 // leavePending moves a pending request to its next status and returns its amount from the hold. Booked at now: in the
@@ -141,7 +139,7 @@ func (a *agent) retire() {
 func (a *agent) leavePending(r *request, next letagentpay.Status, now time.Time) {
 	r.status = next
 	a.pending--
-	a.retire()
+	a.retire(r)
 	a.release(r.amount)
 	a.account.release(r.amount)
 	for _, t := range a.periods(r.currency, now) {
