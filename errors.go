@@ -323,7 +323,7 @@ func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
 type AlreadyHandledError struct {
 	Request        *Request
 	IdempotencyKey string
-	Err            error // with a journal: the text of the error that the function returned then, or why its result is gone
+	Err            error // what more is known: with a journal, the text of the function's error then, or why its result is gone
 }
 
 func (e *AlreadyHandledError) Error() string {

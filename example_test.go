@@ -211,6 +211,68 @@ func ExampleResumeApproval() {
 	// bought headphones <nil>
 }
 
+func ExampleWithPurchaseScope() {
+	server := embedded()
+	defer server.Close()
+
+	type order struct {
+		item  string
+		price letagentpay.Amount
+	}
+	describe := func(o order) letagentpay.PurchaseParams {
+		return letagentpay.PurchaseParams{Amount: o.price, Category: "groceries", Description: o.item}
+	}
+	for range 2 { // the turn, and the turn retried, by another process perhaps
+		buy := letagentpay.Guard(server.Client(), describe, func(context.Context, order) (string, error) {
+			return "receipt 17", nil
+		})
+		ctx := letagentpay.WithPurchaseScope(context.Background(), "message 17")
+		receipt, err := buy(ctx, order{"weekly groceries", letagentpay.MustAmount("49.99")})
+		var handled *letagentpay.AlreadyHandledError
+		if errors.As(err, &handled) {
+			fmt.Println("bought before:", handled.Request.Status)
+		} else {
+			fmt.Println(receipt, err)
+		}
+	}
+	fmt.Println("spent:", server.Budget().Spent)
+	// Output:
+	// receipt 17 <nil>
+	// bought before: completed
+	// spent: 49.99
+}
+
+func ExampleWithJournal() {
+	server := embedded()
+	defer server.Close()
+	client := server.Client()
+	ctx := context.Background()
+	journal := new(memoryJournal) // in a program: bboltjournal.Open("agent.journal")
+
+	describe := func(item string) letagentpay.PurchaseParams {
+		return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("30"), Category: "groceries", IdempotencyKey: "order 17: " + item}
+	}
+	pay := func(_ context.Context, item string) (string, error) {
+		fmt.Println("paying for", item)
+		return "receipt 17", nil
+	}
+	interrupted, err := client.Recover(ctx, journal) // once, at start
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("to decide about:", len(interrupted))
+
+	buy := letagentpay.Guard(client, describe, pay, letagentpay.WithJournal(journal))
+	for range 2 {
+		fmt.Println(buy(ctx, "apples"))
+	}
+	// Output:
+	// to decide about: 0
+	// paying for apples
+	// receipt 17 <nil>
+	// receipt 17 <nil>
+}
+
 func ExampleClient_Requests() {
 	server := embedded()
 	defer server.Close()

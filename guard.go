@@ -332,8 +332,26 @@ func (c *claim) release() {
 	}
 }
 
+// within refuses a claim to what the calling function itself runs under: it would wait for itself for ever.
+func (c *claim) within(ctx context.Context) error {
+	for {
+		outer, ok := ApprovalFromContext(ctx)
+		if !ok {
+			return nil
+		}
+		if c.resumed && outer.requestID == c.requestID || c.own && outer.idempotencyKey == c.params.IdempotencyKey && outer.client.identity == c.client.identity {
+			running := &Request{RequestID: outer.requestID, Status: StatusApproved, Amount: outer.amount, Category: outer.category}
+			return &AlreadyHandledError{Request: running, IdempotencyKey: outer.idempotencyKey, Err: errors.New("it is running now")}
+		}
+		ctx = outer.callContext
+	}
+}
+
 // ask asks for the purchase, unless it is resumed, and takes hold of the request.
 func (c *claim) ask(ctx context.Context) (earlier *JournalEntry, err error) {
+	if err := c.within(ctx); err != nil {
+		return nil, err
+	}
 	if c.resumed {
 		if err := c.hold(ctx, "run "+c.requestID); err != nil {
 			return nil, err

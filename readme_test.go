@@ -38,7 +38,7 @@ func TestReadmeSnippetsAreCompiled(t *testing.T) {
 		compiled.WriteString(unindented(string(source)))
 	}
 	snippets := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
-	require.Len(t, snippets, 3)
+	require.Len(t, snippets, 5)
 	for _, snippet := range snippets {
 		assert.Contains(t, compiled.String(), unindented(snippet[1]))
 	}

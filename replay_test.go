@@ -200,3 +200,28 @@ func TestOneRequestRunsOnceAtATime(t *testing.T) {
 		assert.EqualValues(t, 1, runs.Load())
 	})
 }
+
+func TestFunctionCannotClaimWhatItRunsUnder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := serve(t)
+		client := server.Client()
+		var runs atomic.Int64
+		p := price("5")
+		p.IdempotencyKey = "turn-7"
+		_, err := guardGroceries(client, &runs, func(ctx context.Context) (string, error) {
+			_, err := guardGroceries(client, &runs, func(ctx context.Context) (string, error) {
+				approval, _ := letagentpay.ApprovalFromContext(ctx)
+				for _, inner := range []context.Context{ctx, letagentpay.ResumeApproval(ctx, approval.RequestID())} {
+					_, err := client.Authorize(inner, p)
+					var handled *letagentpay.AlreadyHandledError
+					assert.ErrorAs(t, err, &handled)
+					assert.ErrorContains(t, err, "it is running now")
+				}
+				return "", nil
+			})(ctx, price("5"))
+			return "", err
+		})(t.Context(), p)
+		require.NoError(t, err)
+		assert.EqualValues(t, 2, runs.Load())
+	})
+}
