@@ -197,7 +197,7 @@ func TestGuardHandler(t *testing.T) {
 		"free":         {"", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") }, 200, "served", "0.00"},
 		"paid":         {"30", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") }, 200, "served", "30.00"},
 		"nothing said": {"30", func(http.ResponseWriter, *http.Request) {}, 200, "", "30.00"},
-		"failed":       {"30", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "sorry", 502) }, 502, "sorry\n", "0.00"},
+		"failed":       {"30", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "sorry", http.StatusBadGateway) }, 502, "sorry\n", "0.00"},
 		"early hints":  {"30", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); w.WriteHeader(500) }, 103, "", "0.00"},
 		"spent, failed": {"30", func(w http.ResponseWriter, r *http.Request) {
 			approval, _ := letagentpay.ApprovalFromContext(r.Context())
