@@ -31,8 +31,10 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// memoryHost is where an in-memory server seems to be: names that end in .test are reserved, and lead nowhere.
-const memoryHost = "https://letagentpay.test"
+// memoryServers numbers the in-memory servers of a process. Each seems to be at a host of its own, like servers with
+// sockets are: what a client knows of one agent's keys must not be taken for another's, even where a seed makes their
+// tokens equal. Names that end in .test are reserved, and lead nowhere.
+var memoryServers atomic.Uint64
 
 const (
 	apiPrefix   = "/api/v1"
@@ -56,14 +58,15 @@ type Server struct {
 	calls    callLog
 	human    atomic.Pointer[func(Request) Verdict]
 
-	life      context.Context // ends with the server
-	end       context.CancelFunc
-	memory    bool
-	listener  *http.Server
-	served    chan struct{} // closed when the listener has ended
-	handlers  gate
-	transport http.RoundTripper
-	closing   sync.Once
+	life       context.Context // ends with the server
+	end        context.CancelFunc
+	memory     bool
+	memoryHost string
+	listener   *http.Server
+	served     chan struct{} // closed when the listener has ended
+	handlers   gate
+	transport  http.RoundTripper
+	closing    sync.Once
 }
 
 // world is everything a scenario sets up; applying another replaces it whole.
@@ -178,7 +181,8 @@ func start(t TB, options []Option) (*Server, error) {
 		return nil, err
 	}
 	if s.memory {
-		s.URL = memoryHost + agentPrefix
+		s.memoryHost = fmt.Sprintf("https://mock-%d.letagentpay.test", memoryServers.Add(1))
+		s.URL = s.memoryHost + agentPrefix
 		s.transport = memoryTransport{s}
 		return s, nil
 	}

@@ -155,8 +155,8 @@ func (t memoryTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil {
 		defer r.Body.Close()
 	}
-	if !strings.EqualFold(r.URL.Scheme+"://"+r.URL.Host, memoryHost) {
-		return nil, fmt.Errorf("letagentpaytest: the client of an in-memory server reaches %s only, not %s", memoryHost, r.URL.Host)
+	if !strings.EqualFold(r.URL.Scheme+"://"+r.URL.Host, t.server.memoryHost) {
+		return nil, fmt.Errorf("letagentpaytest: the client of an in-memory server reaches %s only, not %s", t.server.memoryHost, r.URL.Host)
 	}
 	if t.server.life.Err() != nil {
 		return nil, errClosed
