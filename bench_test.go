@@ -3,6 +3,7 @@ package letagentpay_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -71,7 +72,7 @@ func BenchmarkPurchase(b *testing.B) {
 	})
 }
 
-// bareClient returns a purchase without keys, retries, checks, limits and errors worth the name.
+// bareClient returns a purchase without retries, checks, limits and errors worth the name.
 func bareClient(server *letagentpaytest.Server) func(context.Context) error {
 	client := server.HTTPClient()
 	type body struct {
@@ -107,6 +108,7 @@ func bareClient(server *letagentpaytest.Server) func(context.Context) error {
 		}
 		request.Header.Set("Authorization", "Bearer "+server.Token)
 		request.Header.Set("Content-Type", "application/json")
+		request.Header.Set("Idempotency-Key", rand.Text())
 		response, err := client.Do(request)
 		if err != nil {
 			return err
