@@ -305,6 +305,7 @@ type claim struct {
 	resumed   bool
 
 	baseline baseline // what there was before the key was first asked under
+	asked    bool     // an earlier call has asked under the key, says the journal
 
 	held [2]*heldLock // the key and the request
 }
@@ -377,10 +378,21 @@ func (c *claim) ask(ctx context.Context) (earlier *JournalEntry, err error) {
 		c.purchase, err = c.client.purchase(ctx, &c.params)
 	}
 	if err != nil {
-		return nil, c.remember(ctx, err)
+		return nil, c.remember(ctx, c.refused(ctx, err))
 	}
 	c.requestID = c.purchase.RequestID
 	return nil, c.remember(ctx, c.hold(ctx, "run "+c.requestID))
+}
+
+// refused forgets the journal's entry of a purchase that certainly was not accepted.
+func (c *claim) refused(ctx context.Context, err error) error {
+	if _, unknown := errors.AsType[*OutcomeUnknownError](err); unknown || c.asked {
+		return err
+	}
+	if dropErr := c.record.drop(context.WithoutCancel(ctx)); dropErr != nil {
+		return errors.Join(err, dropErr)
+	}
+	return err
 }
 
 // consult finds out what is known of an own key before anything is asked under it.
@@ -398,7 +410,7 @@ func (c *claim) consult(ctx context.Context) (earlier *JournalEntry, err error) 
 		}
 		switch entry.State {
 		case JournalAsked:
-			c.baseline = baseline{entry.NewestAt, entry.NewestIDs}
+			c.baseline, c.asked = baseline{entry.NewestAt, entry.NewestIDs}, true
 			return nil, nil
 		case JournalStarted:
 			request, err := c.client.Request(ctx, entry.RequestID)
@@ -492,6 +504,12 @@ func (c *claim) approved(ctx context.Context) (category string, err error) {
 
 // wait waits for a decision as the options say.
 func (c *claim) wait(ctx context.Context, state *Request) (*Request, error) {
+	if c.record.entry.RequestID == "" { // so that whoever resumes the request finds the entry
+		c.record.entry.RequestID = c.requestID
+		if err := c.record.put(ctx, JournalAsked); err != nil {
+			return nil, err
+		}
+	}
 	pending := &PendingError{RequestID: c.requestID, IdempotencyKey: c.params.IdempotencyKey, ExpiresAt: state.ExpiresAt}
 	if c.config.pendingWait == 0 {
 		return nil, pending

@@ -399,6 +399,19 @@ func TestRecover(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, interrupted, 1)
 		assert.False(t, interrupted[0].MayHaveRun)
+		require.NoError(t, server.Reject(interrupted[0].Request.RequestID))
+		interrupted, err = client.Recover(t.Context(), journal)
+		require.NoError(t, err)
+		assert.Empty(t, interrupted)
+
+		// Refused for certain: nothing to recover.
+		server.Pause()
+		_, err = guarded(t.Context(), price("5"))
+		require.ErrorIs(t, err, letagentpay.ErrForbidden)
+		server.Resume()
+		interrupted, err = client.Recover(t.Context(), journal)
+		require.NoError(t, err)
+		assert.Empty(t, interrupted)
 
 		// Another agent's journal entries are not this one's.
 		other := letagentpaytest.NewServer(t, letagentpaytest.InMemory()).Client()
@@ -432,5 +445,6 @@ func TestResumedPurchaseIsJournaled(t *testing.T) {
 			assert.Equal(t, "receipt", result, "the second time the first run's")
 		}
 		assert.EqualValues(t, 1, runs.Load())
+		assert.Equal(t, []string{"settled"}, journal.states())
 	})
 }
