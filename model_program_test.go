@@ -1,0 +1,397 @@
+package letagentpay_test
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+)
+
+// program is what happens in one test of the model: a few steps, one after another.
+type program struct {
+	journal bool // all guarded calls keep a journal, the same one
+	steps   []step
+}
+
+// GoString is how a failing program is printed.
+func (p program) GoString() string {
+	var b strings.Builder
+	b.WriteString("agent without a journal:")
+	if p.journal {
+		b.Reset()
+		b.WriteString("agent with a journal:")
+	}
+	for i, s := range p.steps {
+		fmt.Fprintf(&b, "\n%2d. %v", i+1, s)
+	}
+	return b.String()
+}
+
+// step is one step of a program: it plays in a world and prints in words.
+type step interface {
+	play(w *world)
+	fmt.Stringer
+}
+
+// behaviour is what a guarded function does.
+type behaviour string
+
+const (
+	succeeds         behaviour = "succeeds"
+	spendsLess       behaviour = "spends 15.00"
+	spendsMore       behaviour = "spends 1.00 more than approved"
+	spendsNothing    behaviour = "says that it spent 0.00"
+	fails            behaviour = "fails"
+	spendsAndFails   behaviour = "spends 15.00 and fails"
+	panics           behaviour = "panics"
+	spendsAndPanics  behaviour = "spends 15.00 and panics"
+	endsItsGoroutine behaviour = "ends its goroutine"
+)
+
+var behaviours = []behaviour{succeeds, fails, spendsLess, spendsMore, spendsNothing, spendsAndFails, panics, spendsAndPanics, endsItsGoroutine}
+
+// interruption is what becomes of a call from outside: its context is cancelled, or its process dies. Either at one of
+// the call's events, which are what it exchanges with the service, with its journal, and the guarded function's run, or
+// when some time has passed.
+type interruption struct {
+	kind  string // "", "is cancelled", "dies"
+	event int    // from 1; 0: after the time
+	after bool   // the event, not before it
+	time  time.Duration
+}
+
+const (
+	cancelled = "is cancelled"
+	dies      = "dies with its process"
+)
+
+func (i interruption) String() string {
+	switch {
+	case i.kind == "":
+		return ""
+	case i.event == 0:
+		return fmt.Sprintf(", %s after %v", i.kind, i.time)
+	case i.after:
+		return fmt.Sprintf(", %s after its event %d", i.kind, i.event)
+	default:
+		return fmt.Sprintf(", %s before its event %d", i.kind, i.event)
+	}
+}
+
+var anyInterruption = rapid.Custom(func(t *rapid.T) interruption {
+	i := interruption{kind: rapid.SampledFrom([]string{"", "", "", cancelled, dies, dies}).Draw(t, "interruption")}
+	switch {
+	case i.kind == "":
+	case rapid.IntRange(0, 3).Draw(t, "by time") == 3:
+		i.time = rapid.SampledFrom([]time.Duration{0, time.Second, 3 * time.Second, 8 * time.Second, 20 * time.Second, 70 * time.Second}).Draw(t, "time")
+	default:
+		i.event, i.after = rapid.IntRange(1, 9).Draw(t, "event"), rapid.Bool().Draw(t, "after")
+	}
+	return i
+})
+
+// key is where a call's idempotency key comes from.
+type key string
+
+const (
+	randomKey  key = ""
+	ownKey     key = "key-1"
+	otherKey   key = "key-2"
+	scopedKey  key = "a scope"
+	knownKey   key = "a key from an earlier error"
+	resumedKey key = "none: a request is resumed"
+)
+
+// guardedCall makes a guarded call, or two at the same time.
+type guardedCall struct {
+	twoPhase    bool // Authorize and Settle in place of Guard
+	twice       bool
+	key         key
+	scope       int // which of the scopes
+	pick        int // which of the known keys or requests
+	amount      string
+	category    string
+	mismatch    bool          // a resumed request is described wrongly
+	wait        time.Duration // 0: OnPendingFail
+	fn          behaviour
+	takes       time.Duration
+	interrupted interruption
+}
+
+func (c *guardedCall) String() string {
+	var b strings.Builder
+	b.WriteString("call")
+	if c.twice {
+		b.WriteString(" twice at once")
+	}
+	if c.twoPhase {
+		b.WriteString(" in two phases")
+	}
+	switch c.key {
+	case knownKey:
+		fmt.Fprintf(&b, " again under known key %d", c.pick)
+	case resumedKey:
+		fmt.Fprintf(&b, " resuming request %d", c.pick)
+		if c.mismatch {
+			b.WriteString(", described wrongly")
+		}
+	case scopedKey:
+		fmt.Fprintf(&b, " for %s %s in scope turn-%d", c.amount, c.category, c.scope)
+	case randomKey:
+		fmt.Fprintf(&b, " for %s %s", c.amount, c.category)
+	default:
+		fmt.Fprintf(&b, " for %s %s under %s", c.amount, c.category, c.key)
+	}
+	if c.wait > 0 {
+		fmt.Fprintf(&b, ", waiting %v", c.wait)
+	}
+	fmt.Fprintf(&b, "; the function %s", c.fn)
+	if c.takes > 0 {
+		fmt.Fprintf(&b, " after %v", c.takes)
+	}
+	b.WriteString(c.interrupted.String())
+	return b.String()
+}
+
+const (
+	automatic = "20.00"  // approved by the policy, as it is at first
+	reviewed  = "80.00"  // by a human
+	refused   = "300.00" // by the policy
+)
+
+var anyCall = rapid.Custom(func(t *rapid.T) step {
+	c := &guardedCall{
+		key:      rapid.SampledFrom([]key{randomKey, ownKey, ownKey, scopedKey, knownKey, resumedKey, otherKey}).Draw(t, "key"),
+		amount:   rapid.SampledFrom([]string{automatic, reviewed, automatic, reviewed, refused}).Draw(t, "amount"),
+		category: rapid.SampledFrom([]string{"groceries", "groceries", "Uber Ride", "yachts"}).Draw(t, "category"),
+		fn:       rapid.SampledFrom(behaviours).Draw(t, "function"),
+		twoPhase: rapid.IntRange(0, 3).Draw(t, "two phases") == 3,
+		twice:    rapid.IntRange(0, 7).Draw(t, "twice") == 7,
+		wait:     rapid.SampledFrom([]time.Duration{0, 0, 20 * time.Second, 2 * time.Minute}).Draw(t, "wait"),
+		takes:    rapid.SampledFrom([]time.Duration{0, 0, 5 * time.Second}).Draw(t, "takes"),
+	}
+	if c.fn == endsItsGoroutine {
+		c.twoPhase = false // nothing would be left that could settle
+	}
+	switch c.key {
+	case scopedKey:
+		c.scope = rapid.IntRange(1, 2).Draw(t, "scope")
+	case resumedKey:
+		c.mismatch = rapid.IntRange(0, 7).Draw(t, "mismatch") == 7
+		c.pick, c.twice = rapid.IntRange(1, 4).Draw(t, "pick"), false // see mayResume
+	case knownKey:
+		c.pick = rapid.IntRange(1, 4).Draw(t, "pick")
+	}
+	c.interrupted = anyInterruption.Draw(t, "interruption")
+	return c
+})
+
+// outage orders a fault.
+type outage struct{ fault letagentpaytest.Fault }
+
+func (o *outage) String() string {
+	f := o.fault
+	var b strings.Builder
+	switch {
+	case f.Op == "":
+		b.WriteString("any call")
+	default:
+		fmt.Fprintf(&b, "%s", f.Op)
+	}
+	switch f.Times {
+	case -1:
+		b.WriteString(" from now on")
+	default:
+		fmt.Fprintf(&b, ", the next %d", f.Times)
+	}
+	b.WriteString(": ")
+	switch {
+	case f.Drop != "":
+		fmt.Fprintf(&b, "the connection drops %s it is carried out", f.Drop)
+	case f.Status != 0 && f.AfterCommit:
+		fmt.Fprintf(&b, "carried out, and answered %d", f.Status)
+	case f.Status != 0:
+		fmt.Fprintf(&b, "answered %d", f.Status)
+	case f.NonJSON:
+		b.WriteString("carried out, and answered with a web page")
+	case f.Truncate > 0:
+		b.WriteString("carried out, and the answer breaks off")
+	}
+	if f.Delay > 0 {
+		fmt.Fprintf(&b, " after %v", f.Delay)
+	}
+	return b.String()
+}
+
+func (o *outage) play(w *world) {
+	w.calm = false
+	w.server.Fail(o.fault)
+}
+
+var anyOutage = rapid.Custom(func(t *rapid.T) step {
+	f := letagentpaytest.Fault{
+		Op: rapid.SampledFrom([]letagentpaytest.Op{
+			letagentpaytest.OpConfirm, letagentpaytest.OpPurchase, letagentpaytest.OpRequest, letagentpaytest.OpRequests, "",
+			letagentpaytest.OpConfirm, letagentpaytest.OpPurchase, letagentpaytest.OpRequest, letagentpaytest.OpCategories,
+		}).Draw(t, "operation"),
+		Times: rapid.SampledFrom([]int{1, 2, 3, 5, 8, -1}).Draw(t, "times"),
+	}
+	switch rapid.IntRange(0, 6).Draw(t, "kind") {
+	case 0:
+		f.Drop = letagentpaytest.DropAfter
+	case 1:
+		f.Drop = letagentpaytest.DropBefore
+	case 2:
+		f.Status, f.AfterCommit = rapid.SampledFrom([]int{500, 502, 408}).Draw(t, "status"), true
+	case 3:
+		f.Status = rapid.SampledFrom([]int{500, 503, 429, 403, 404, 409, 422}).Draw(t, "status")
+	case 4:
+		f.NonJSON = true
+	case 5:
+		f.Truncate = 10
+	case 6:
+		f.Delay = rapid.SampledFrom([]time.Duration{2 * time.Second, 7 * time.Second, 90 * time.Second}).Draw(t, "delay")
+		return &outage{f}
+	}
+	if rapid.IntRange(0, 5).Draw(t, "delayed") == 5 {
+		f.Delay = 3 * time.Second
+	}
+	return &outage{f}
+})
+
+// verdict decides one of the pending requests.
+type verdict struct {
+	approve bool
+	pick    int
+}
+
+func (v *verdict) String() string {
+	if v.approve {
+		return fmt.Sprintf("the owner approves pending request %d", v.pick)
+	}
+	return fmt.Sprintf("the owner rejects pending request %d", v.pick)
+}
+
+func (v *verdict) play(w *world) {
+	var pending []string
+	for _, r := range w.server.Requests() {
+		if r.Status == letagentpay.StatusPending {
+			pending = append(pending, r.RequestID)
+		}
+	}
+	if len(pending) == 0 {
+		return
+	}
+	id := pending[v.pick%len(pending)]
+	if v.approve {
+		_ = w.server.Approve(id) // refused when it has expired
+	} else {
+		_ = w.server.Reject(id)
+	}
+}
+
+var anyVerdict = rapid.Custom(func(t *rapid.T) step {
+	return &verdict{approve: rapid.IntRange(0, 3).Draw(t, "verdict") < 3, pick: rapid.IntRange(0, 2).Draw(t, "pick")}
+})
+
+// human sets what the owner does about pending requests from now on.
+type human struct {
+	verdict string
+	after   time.Duration
+}
+
+func (h *human) String() string {
+	if h.verdict == "" {
+		return "the owner leaves"
+	}
+	return fmt.Sprintf("the owner %s whatever becomes pending, %v later", h.verdict, h.after)
+}
+
+func (h *human) play(w *world) {
+	w.server.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict {
+		switch h.verdict {
+		case "approves":
+			return letagentpaytest.Approve().After(h.after)
+		case "rejects":
+			return letagentpaytest.Reject().After(h.after)
+		}
+		return letagentpaytest.Verdict{}
+	})
+}
+
+var anyHuman = rapid.Custom(func(t *rapid.T) step {
+	return &human{
+		rapid.SampledFrom([]string{"approves", "approves", "rejects", ""}).Draw(t, "verdict"),
+		rapid.SampledFrom([]time.Duration{0, 5 * time.Second, 40 * time.Second, 31 * time.Minute}).Draw(t, "after"),
+	}
+})
+
+// event is a step without parameters, or whose parameters its text tells.
+type event struct {
+	text string
+	do   func(w *world)
+}
+
+func (e *event) String() string { return e.text }
+func (e *event) play(w *world)  { e.do(w) }
+
+func events(all ...*event) *rapid.Generator[step] {
+	steps := make([]step, len(all))
+	for i, e := range all {
+		steps[i] = e
+	}
+	return rapid.SampledFrom(steps)
+}
+
+func passing(d time.Duration) *event {
+	return &event{fmt.Sprintf("%v pass", d), func(*world) { time.Sleep(d) }} // of the bubble's time, which costs nothing
+}
+
+func jumping(d time.Duration) *event {
+	return &event{fmt.Sprintf("the service's clock jumps by %v", d), func(w *world) { w.server.Advance(d) }}
+}
+
+func approvingUpTo(limit string) *event {
+	return &event{"the policy approves up to " + limit, func(w *world) {
+		w.server.SetPolicyJSON(`{"per_request_limit": 200, "auto_approve": {"enabled": true, "max_amount": ` + limit + `}}`)
+	}}
+}
+
+func diskFails(n int) *event {
+	return &event{fmt.Sprintf("the journal's disk fails, %d times", n), func(w *world) { w.diskFails, w.calm = n, false }}
+}
+
+var reconnect = &event{"connectivity returns", (*world).reconnect}
+
+var (
+	anyTime   = events(passing(3*time.Second), passing(time.Minute), passing(31*time.Minute), jumping(time.Minute), jumping(31*time.Minute), jumping(25*time.Hour))
+	anyChange = events(
+		reconnect,
+		&event{"the agent is paused", func(w *world) {
+			w.server.Pause()
+			w.calm = false
+		}},
+		&event{"the sweep expires what is overdue", func(w *world) { w.server.Sweep() }},
+		approvingUpTo("10"), approvingUpTo("100"),
+		diskFails(1), diskFails(2),
+	)
+	anyProcess = rapid.Custom(func(t *rapid.T) step {
+		interrupted := anyInterruption.Draw(t, "interruption")
+		return rapid.SampledFrom([]step{
+			&event{"another process takes over", func(w *world) { w.start() }},
+			&event{"the process before goes on", (*world).goBack},
+			&event{"the turns are retried", func(w *world) { clear(w.process.scopes) }},
+			&event{"Recover" + interrupted.String(), func(w *world) { w.recover(interrupted) }},
+			&event{"the last unconfirmed purchase is confirmed again" + interrupted.String(), func(w *world) { w.confirmAgain(interrupted) }},
+		}).Draw(t, "process")
+	})
+	anyStep = rapid.OneOf(anyCall, anyCall, anyCall, anyOutage, anyOutage, anyVerdict, anyTime, anyHuman, anyChange, anyProcess)
+)
+
+var anyProgram = rapid.Custom(func(t *rapid.T) program {
+	return program{rapid.Bool().Draw(t, "journal"), rapid.SliceOfN(anyStep, 1, 10).Draw(t, "steps")}
+})
