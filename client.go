@@ -35,6 +35,9 @@ const (
 // and one per agent is best: its calls know of each other and never overlap where the service could not tell them
 // apart.
 type Client struct {
+	// X402 authorises and reports payments of paid HTTP APIs.
+	X402 *X402Client
+
 	transport *transport
 	identity  string // of service and agent, to tell this agent's keys and requests from another's
 	watcher   *watcher
@@ -96,7 +99,7 @@ func New(opts ...Option) (*Client, error) {
 	}
 	digest := sha256.Sum256([]byte(c.token))
 	client := &Client{transport: newTransport(&c, base), identity: base.String() + " " + hex.EncodeToString(digest[:]) + " "}
-	client.observers = c.observers
+	client.X402, client.observers = &X402Client{client}, c.observers
 	client.watcher, client.unrun = &watcher{client: client}, &unrunKeys{}
 	return client, nil
 }

@@ -11,7 +11,8 @@
 //	buy := letagentpay.Guard(client, describe, order)
 //	receipt, err := buy(ctx, basket)
 //
-// [Client.Authorize] and [Approval.Settle] are the same in two steps, for middleware and workflows.
+// [Client.Authorize] and [Approval.Settle] are the same in two steps, for middleware and workflows. [GuardTransport] and
+// [GuardHandler] guard paid HTTP requests and paid endpoints.
 //
 // # Step by step
 //
@@ -24,7 +25,8 @@
 //	              │           └─ expired
 //	              └─ rejected
 //
-// [Client.Request], [Client.Requests], [Client.Budget], [Client.Policy] and [Client.Categories] read.
+// [Client.Request], [Client.Requests], [Client.Budget], [Client.Policy] and [Client.Categories] read. [Client.X402]
+// authorises and reports x402 payments.
 //
 // # Money
 //
@@ -34,7 +36,8 @@
 //
 // A purchase is sent under an idempotency key, the same on all its retries, and retries follow one another only after
 // the earlier attempt is over: one call buys at most once. A confirmation whose answer is lost is settled by reading
-// the request. What stays unknown is never reported as a success or a failure, but as an [*OutcomeUnknownError].
+// the request. A turn that is retried asks under the same keys ([WithPurchaseScope]), a crash is settled from a journal
+// ([WithJournal]), and nothing runs again. What stays unknown is never reported as a success or a failure, but as an [*OutcomeUnknownError].
 //
 // # Errors
 //

@@ -108,7 +108,7 @@ func (e FieldError) String() string {
 // Ask with [errors.Is] for the category: [ErrUnauthorized], [ErrForbidden], [ErrNotFound], [ErrConflict],
 // [ErrInvalid], [ErrRateLimited], [ErrTooManyPending], [ErrServer], [ErrNoResponse], [ErrMalformedResponse].
 type APIError struct {
-	Op             string       // the operation: "purchase", "confirm", "request", "requests", "budget", "policy", "categories"
+	Op             string       // the operation: "purchase", "confirm", "request", "requests", "budget", "policy", "categories", "x402 …"
 	Method         string       // the HTTP method
 	Path           string       // the path called, without host and query
 	StatusCode     int          // the HTTP status; 0 when no answer arrived
@@ -295,11 +295,12 @@ func (e *ConfirmError) Unwrap() error { return e.Err }
 // OutcomeUnknownError reports that the call may or may not have taken effect, and all attempts to find out failed.
 //
 // A purchase is safe to repeat with IdempotencyKey set to the one given here: the service then answers for the first.
-// A confirmation is settled by reading the request.
+// A confirmation is settled by reading the request, an x402 report by sending it again. An x402 authorisation that is
+// unknown may have used up budget, and must not be paid on.
 type OutcomeUnknownError struct {
-	Op             string // "purchase" or "confirm"
+	Op             string // "purchase", "confirm", "x402 authorize", "x402 report" or "x402 wallet"
 	IdempotencyKey string // of a purchase: the key to repeat it with
-	RequestID      string // of a confirmation
+	RequestID      string // of a confirmation, or the authorisation of a report
 	Err            error  // the last failure
 }
 
@@ -309,7 +310,7 @@ func (e *OutcomeUnknownError) Error() string {
 		text += ", repeat with idempotency key " + strconv.Quote(e.IdempotencyKey)
 	}
 	if e.RequestID != "" {
-		text += ", read request " + e.RequestID
+		text += ", request " + e.RequestID
 	}
 	return text + ": " + e.Err.Error()
 }

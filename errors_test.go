@@ -43,7 +43,7 @@ func TestErrorTextsAndCategories(t *testing.T) {
 		{&letagentpay.ConfirmError{RequestID: "r1", Params: letagentpay.ConfirmParams{Success: true}, Err: cause}, "letagentpay: purchase r1 completed but could not be confirmed: " + cause.Error(), []error{letagentpay.ErrServer}},
 		{&letagentpay.ConfirmError{RequestID: "r1", Err: cause}, "letagentpay: purchase r1 failed but could not be confirmed: " + cause.Error(), []error{letagentpay.ErrServer}},
 		{&letagentpay.OutcomeUnknownError{Op: "purchase", IdempotencyKey: "k", Err: cause}, `letagentpay: purchase: outcome unknown, repeat with idempotency key "k": ` + cause.Error(), []error{letagentpay.ErrServer}},
-		{&letagentpay.OutcomeUnknownError{Op: "confirm", RequestID: "r1", Err: cause}, "letagentpay: confirm: outcome unknown, read request r1: " + cause.Error(), []error{letagentpay.ErrServer}},
+		{&letagentpay.OutcomeUnknownError{Op: "confirm", RequestID: "r1", Err: cause}, "letagentpay: confirm: outcome unknown, request r1: " + cause.Error(), []error{letagentpay.ErrServer}},
 		{&letagentpay.OverspendError{RequestID: "r1", Approved: letagentpay.MustAmount("5"), Actual: letagentpay.MustAmount("6")}, "letagentpay: purchase r1: spent 6.00, approved 5.00", []error{letagentpay.ErrOverspend}},
 	} {
 		assert.EqualError(t, c.err, c.text)

@@ -404,18 +404,13 @@ func (p *PurchaseParams) validate() error {
 	if p.Currency != "" && !isCurrency(p.Currency) {
 		return paramError("PurchaseParams.Currency", p.Currency, "want a three-letter ISO 4217 code such as USD, or nothing for the account's")
 	}
-	for _, text := range []struct {
-		field, value string
-		longest      int
-	}{
-		{"PurchaseParams.Category", p.Category, 50},
-		{"PurchaseParams.MerchantName", p.MerchantName, 255},
-		{"PurchaseParams.Description", p.Description, 2000},
-		{"PurchaseParams.AgentComment", p.AgentComment, 2000},
-	} {
-		if err := checkText(text.field, text.value, text.longest); err != nil {
-			return err
-		}
+	if err := checkTexts([]boundedText{
+		{"PurchaseParams.Category", p.Category, 50, true},
+		{"PurchaseParams.MerchantName", p.MerchantName, 255, false},
+		{"PurchaseParams.Description", p.Description, 2000, false},
+		{"PurchaseParams.AgentComment", p.AgentComment, 2000, false},
+	}); err != nil {
+		return err
 	}
 	return checkIdempotencyKey("PurchaseParams.IdempotencyKey", p.IdempotencyKey)
 }

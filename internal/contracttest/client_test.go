@@ -77,6 +77,34 @@ var stories = map[string]func(*testing.T, context.Context, *world){
 		require.ErrorAs(t, err, &refused)
 		assert.Equal(t, "currency", refused.Fields[0].Field)
 	},
+	"x402": func(t *testing.T, ctx context.Context, w *world) {
+		w.SetRate("USDC/USD", "1")
+		x402 := w.client(t).X402
+		pay := letagentpay.X402AuthorizeParams{MaxAmountUSD: amount("0.05"), Category: "other", Requirements: letagentpay.PaymentRequirements{
+			Scheme: "exact", Network: "eip155:8453", Amount: "50000", Asset: "USDC", PayTo: "0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", Resource: "https://api.example.com/",
+		}}
+		authorization, err := x402.Authorize(ctx, pay)
+		require.NoError(t, err)
+		assert.True(t, authorization.Authorized)
+		pay.Requirements.Network = "eip155:1"
+		declined, err := x402.Authorize(ctx, pay)
+		require.NoError(t, err)
+		assert.Equal(t, "CHAIN_NOT_ALLOWED", declined.Reason)
+		report := letagentpay.X402ReportParams{AuthorizationID: authorization.AuthorizationID, TxHash: "0x" + strings.Repeat("a", 64), ActualAmountUSD: amount("0.04"), ResourceURL: "https://api.example.com/"}
+		_, err = x402.Report(ctx, report)
+		require.NoError(t, err)
+		_, err = x402.Report(ctx, report)
+		require.ErrorIs(t, err, letagentpay.ErrConflict)
+		wallet := letagentpay.X402Wallet{Address: "0xaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaB", Chain: "base"}
+		_, err = x402.RegisterWallet(ctx, wallet)
+		require.NoError(t, err)
+		_, err = x402.RegisterWallet(ctx, wallet)
+		require.ErrorIs(t, err, letagentpay.ErrConflict)
+		_, err = x402.Wallets(ctx)
+		require.NoError(t, err)
+		_, err = x402.Budget(ctx)
+		require.NoError(t, err)
+	},
 	"confirmations": func(t *testing.T, ctx context.Context, w *world) {
 		c := w.client(t)
 		for _, params := range []letagentpay.ConfirmParams{
