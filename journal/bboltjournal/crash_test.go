@@ -1,0 +1,3 @@
+package bboltjournal_test
+
+func purchaseChild() {}

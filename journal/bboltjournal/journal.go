@@ -1,0 +1,465 @@
+package bboltjournal
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/letagentpay/letagentpay-go"
+	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
+)
+
+// The layout of the file. A change that an older program would misread needs the next version.
+const version = 1
+
+var (
+	metaBucket    = []byte("meta")    // versionKey → version, 8 bytes big endian
+	entriesBucket = []byte("entries") // key → entry, see encodeEntry
+	versionKey    = []byte("version")
+)
+
+// batchSize bounds the transactions that go through many entries.
+const batchSize = 64
+
+// Journal is a [letagentpay.Journal] in a file. Make one with [Open]. It is safe for concurrent use.
+//
+// Its methods return the error of a context that has ended, without doing anything; an error that matches [ErrClosed]
+// after Close; a [*CorruptError] for damage; a [*letagentpay.ParamError] for a value that makes no sense; and else the
+// error of the file system.
+type Journal struct {
+	path   string
+	db     *bbolt.DB
+	file   *os.File // the database's
+	closed atomic.Bool
+	broken atomic.Pointer[CorruptError] // found on the way; nothing is done any more
+}
+
+var _ letagentpay.Journal = (*Journal)(nil)
+
+// Open opens the journal in the file at path, which is created if there is none; its folder must exist. It checks the
+// whole file and removes the settled entries that are past their retention.
+//
+// The errors are those of the file system; a [*LockedError] when the file is open elsewhere; a [*CorruptError] or
+// [*VersionError] for a file that cannot be used, which is left as it is; and a [*letagentpay.ParamError].
+func Open(path string, opts ...Option) (*Journal, error) {
+	if path == "" {
+		return nil, paramError("Open path", "", "want the path of a file")
+	}
+	c, err := newConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	j := &Journal{path: path}
+	if err := j.open(c.lockTimeout); err != nil {
+		return nil, err
+	}
+	if err := j.prepare(c.retention); err != nil {
+		_ = j.Close() // the first error tells more
+		return nil, err
+	}
+	return j, nil
+}
+
+func (j *Journal) open(lockTimeout time.Duration) (err error) {
+	defer func() {
+		if broken := j.broken.Load(); broken != nil {
+			j.abandon()
+			err = broken
+		}
+	}()
+	defer j.recoverDamage()()
+	j.db, err = bbolt.Open(j.path, 0o600, &bbolt.Options{
+		Timeout: max(lockTimeout, 1), // to bbolt, 0 is to wait forever
+		OpenFile: func(path string, flag int, mode os.FileMode) (*os.File, error) {
+			file, err := os.OpenFile(path, flag, mode)
+			j.file = file
+			return file, err
+		},
+	})
+	var pathError *fs.PathError
+	var errno syscall.Errno
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, bbolterrors.ErrTimeout):
+		return &LockedError{Path: j.path}
+	case errors.As(err, &pathError) || errors.As(err, &errno):
+		return fmt.Errorf("bboltjournal: %w", err)
+	default:
+		return &CorruptError{Path: j.path, Err: err}
+	}
+}
+
+// prepare makes a new file a journal, and checks an old one.
+func (j *Journal) prepare(retention time.Duration) error {
+	var isNew bool
+	if err := j.transact(j.db.View, func(tx *bbolt.Tx) (err error) {
+		isNew, err = j.check(tx)
+		return err
+	}); err != nil {
+		return err
+	}
+	if isNew {
+		if err := j.transact(j.db.Update, initialize); err != nil {
+			return err
+		}
+		if err := syncFolder(j.path); err != nil {
+			return err
+		}
+	}
+	_, err := j.Prune(context.Background(), time.Now().Add(-retention))
+	var corrupt *CorruptError
+	if errors.As(err, &corrupt) && corrupt.Key != "" {
+		return nil // whoever needs the entry learns of it
+	}
+	return err
+}
+
+// check reads all of the file, so that damage comes out now and not in the midst of a purchase.
+func (j *Journal) check(tx *bbolt.Tx) (isNew bool, err error) {
+	info, err := j.file.Stat()
+	if err != nil {
+		return false, fmt.Errorf("bboltjournal: %w", err)
+	}
+	if info.Size() < tx.Size() {
+		return false, &CorruptError{Path: j.path, Err: fmt.Errorf("it has %d bytes of %d", info.Size(), tx.Size())}
+	}
+	if err := j.walk(tx); err != nil {
+		return false, err
+	}
+	var found error
+	for err := range tx.Check() { // to the end: its goroutine waits for each to be taken
+		if found == nil {
+			found = err
+		}
+	}
+	if found != nil {
+		return false, &CorruptError{Path: j.path, Err: found}
+	}
+	if name, _ := tx.Cursor().First(); name == nil {
+		return true, nil
+	}
+	meta := tx.Bucket(metaBucket)
+	if meta == nil {
+		return false, &CorruptError{Path: j.path, Err: errors.New("it is a database, but not a journal")}
+	}
+	stored := meta.Get(versionKey)
+	if len(stored) != 8 {
+		return false, &CorruptError{Path: j.path, Err: fmt.Errorf("its version is %q", stored)}
+	}
+	if found := binary.BigEndian.Uint64(stored); found > version {
+		return false, &VersionError{Path: j.path, Version: found, Supported: version}
+	} else if found == 0 {
+		return false, &CorruptError{Path: j.path, Err: errors.New("its version is 0")}
+	}
+	if tx.Bucket(entriesBucket) == nil {
+		return false, &CorruptError{Path: j.path, Err: errors.New("it has no entries bucket")}
+	}
+	return false, nil
+}
+
+// walk meets whatever is damaged first, and survives it. bbolt's own check, which sees more, works in a goroutine of its
+// own, where a reference to nowhere would end the process.
+func (j *Journal) walk(tx *bbolt.Tx) error {
+	damage := func(format string, args ...any) error {
+		return &CorruptError{Path: j.path, Err: fmt.Errorf(format, args...)}
+	}
+	pages := tx.Size() / int64(tx.DB().Info().PageSize)
+	for id := int64(0); id < pages; id++ {
+		page, err := tx.Page(int(id))
+		if err != nil || page == nil {
+			return damage("page %d cannot be read: %v", id, err)
+		}
+		if page.Type == "free" {
+			continue // what else is in it is old
+		}
+		if id += int64(page.OverflowCount); id >= pages {
+			return damage("page %d is said to go on to page %d of %d", page.ID, id, pages)
+		}
+	}
+	return tx.ForEach(func(name []byte, bucket *bbolt.Bucket) error {
+		return bucket.ForEach(func(key, value []byte) error {
+			if len(key) > longestKey || len(value) > longestEntry {
+				return damage("an entry of bucket %q has %d and %d bytes", name, len(key), len(value))
+			}
+			if found := bucket.Get(key); !bytes.Equal(found, value) { // also reads all keys on the way there
+				return damage("bucket %q does not find its own key %q", name, key)
+			}
+			return nil
+		})
+	})
+}
+
+func initialize(tx *bbolt.Tx) error {
+	meta, err := tx.CreateBucket(metaBucket)
+	if err != nil {
+		return err
+	}
+	if err := meta.Put(versionKey, binary.BigEndian.AppendUint64(nil, version)); err != nil {
+		return err
+	}
+	_, err = tx.CreateBucket(entriesBucket)
+	return err
+}
+
+// syncFolder makes a new file's name survive a loss of power, as its content does.
+func syncFolder(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil // folders cannot be synced there, and need not be
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("bboltjournal: %w", err)
+	}
+	err = folder.Sync()
+	if closeErr := folder.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return fmt.Errorf("bboltjournal: %w", err)
+	}
+	return nil
+}
+
+// Close closes the file, after the calls under way. Closing again does nothing.
+func (j *Journal) Close() error {
+	if !j.closed.CompareAndSwap(false, true) {
+		return nil
+	}
+	if j.broken.Load() != nil {
+		j.abandon()
+		return nil
+	}
+	if err := j.db.Close(); err != nil {
+		return fmt.Errorf("bboltjournal: %w", err)
+	}
+	return nil
+}
+
+// abandon gives the file up where bbolt has panicked and may hold its own locks for ever.
+func (j *Journal) abandon() {
+	if j.file != nil {
+		unlock(j.file)
+		_ = j.file.Close()
+	}
+}
+
+// recoverDamage returns what to defer around calls of bbolt: it turns the panics by which bbolt reports damage, and
+// faults of the file's memory map, into j.broken.
+func (j *Journal) recoverDamage() func() {
+	before := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(before)
+		if r := recover(); r != nil {
+			j.broken.CompareAndSwap(nil, &CorruptError{Path: j.path, Err: fmt.Errorf("%v", r)})
+		}
+	}
+}
+
+// transact runs fn in a transaction. An error of fn's own is returned as it is.
+func (j *Journal) transact(begin func(func(*bbolt.Tx) error) error, fn func(*bbolt.Tx) error) (err error) {
+	if j.closed.Load() {
+		return fmt.Errorf("%w: %s", ErrClosed, j.path)
+	}
+	if broken := j.broken.Load(); broken != nil {
+		return broken
+	}
+	defer func() {
+		if broken := j.broken.Load(); broken != nil {
+			err = broken
+		}
+	}()
+	defer j.recoverDamage()()
+	var own error
+	err = begin(func(tx *bbolt.Tx) error {
+		own = fn(tx)
+		return own
+	})
+	switch {
+	case err == nil || own != nil:
+		return own
+	case errors.Is(err, bbolterrors.ErrDatabaseNotOpen):
+		return fmt.Errorf("%w: %s", ErrClosed, j.path)
+	default:
+		return fmt.Errorf("bboltjournal: %s: %w", j.path, err)
+	}
+}
+
+func (j *Journal) view(ctx context.Context, fn func(entries *bbolt.Bucket) error) error {
+	if err := checkContext(ctx); err != nil {
+		return err
+	}
+	return j.transact(j.db.View, func(tx *bbolt.Tx) error { return fn(tx.Bucket(entriesBucket)) })
+}
+
+func (j *Journal) update(ctx context.Context, fn func(entries *bbolt.Bucket) error) error {
+	if err := checkContext(ctx); err != nil {
+		return err
+	}
+	return j.transact(j.db.Update, func(tx *bbolt.Tx) error { return fn(tx.Bucket(entriesBucket)) })
+}
+
+func checkContext(ctx context.Context) error {
+	if ctx == nil {
+		return paramError("ctx", "", "want a context; use context.Background() where there is none")
+	}
+	return ctx.Err()
+}
+
+func (j *Journal) decode(key string, value []byte) (*letagentpay.JournalEntry, error) {
+	entry, err := decodeEntry(key, value)
+	if err != nil {
+		return nil, &CorruptError{Path: j.path, Key: key, Err: err}
+	}
+	return entry, nil
+}
+
+// Get returns the entry with a key, or nil without an error when there is none.
+func (j *Journal) Get(ctx context.Context, key string) (entry *letagentpay.JournalEntry, err error) {
+	err = j.view(ctx, func(entries *bbolt.Bucket) (err error) {
+		if value := entries.Get([]byte(key)); value != nil {
+			entry, err = j.decode(key, value)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return entry, nil
+}
+
+// Put stores an entry in place of an earlier one with the same key. When it returns without an error, the entry is on
+// the disk.
+func (j *Journal) Put(ctx context.Context, entry *letagentpay.JournalEntry) error {
+	if entry == nil {
+		return paramError("Put entry", "", "want an entry, not nil")
+	}
+	value, err := encodeEntry(entry)
+	if err != nil {
+		return err
+	}
+	return j.update(ctx, func(entries *bbolt.Bucket) error { return entries.Put([]byte(entry.Key), value) })
+}
+
+// Delete forgets the entry with a key, a damaged one, too; forgetting what is not there is no error. When it returns
+// without an error, that is on the disk.
+func (j *Journal) Delete(ctx context.Context, key string) error {
+	return j.update(ctx, func(entries *bbolt.Bucket) error { return entries.Delete([]byte(key)) })
+}
+
+// Entries goes through all entries in the order of their keys. Entries may be put and deleted meanwhile: what was there
+// all the time comes once, what came or went meanwhile once or not at all. Entries are read in batches, a few ahead. A
+// damaged entry or another error ends it.
+func (j *Journal) Entries(ctx context.Context) iter.Seq2[*letagentpay.JournalEntry, error] {
+	return func(yield func(*letagentpay.JournalEntry, error) bool) {
+		for after, more := "", true; more; {
+			var batch []*letagentpay.JournalEntry
+			damaged := j.batch(ctx, after, func(key string, value []byte) error {
+				entry, err := j.decode(key, value)
+				if err == nil {
+					batch = append(batch, entry)
+				}
+				return err
+			})
+			for _, entry := range batch { // those before a damaged one come, too
+				if err := checkContext(ctx); err != nil {
+					yield(nil, err)
+					return
+				}
+				if !yield(entry, nil) {
+					return
+				}
+				after = entry.Key
+			}
+			if damaged != nil {
+				yield(nil, damaged)
+				return
+			}
+			more = len(batch) == batchSize
+		}
+	}
+}
+
+// batch calls fn for the next entries after a key, batchSize of them if there are so many. An error of fn ends it.
+func (j *Journal) batch(ctx context.Context, after string, fn func(key string, value []byte) error) error {
+	return j.view(ctx, func(entries *bbolt.Bucket) error {
+		cursor := entries.Cursor()
+		key, value := cursor.Seek([]byte(after))
+		if string(key) == after {
+			key, value = cursor.Next()
+		}
+		for n := 0; key != nil && n < batchSize; n++ {
+			if err := fn(string(key), value); err != nil {
+				return err
+			}
+			key, value = cursor.Next()
+		}
+		return nil
+	})
+}
+
+// Prune removes the settled entries that were last changed before a time, and returns how many. [Open] does so with the
+// retention; a process that runs for weeks may call it now and then. A time within the last 24 hours is refused with a
+// [*letagentpay.ParamError], for the reason given at [WithRetention].
+//
+// Damaged entries stay. The first of them is reported as a [*CorruptError] after the others have been dealt with.
+func (j *Journal) Prune(ctx context.Context, before time.Time) (pruned int, err error) {
+	if latest := time.Now().Add(-keyLifetime); before.After(latest) {
+		return 0, paramError("Prune before", before.Format(time.RFC3339), "want a time at least "+keyLifetime.String()+" ago, for which the service remembers idempotency keys")
+	}
+	var damaged error
+	old := func(key string, value []byte) bool {
+		entry, err := j.decode(key, value)
+		if err != nil && damaged == nil {
+			damaged = err
+		}
+		return err == nil && entry.State == letagentpay.JournalSettled && entry.UpdatedAt.Before(before)
+	}
+	for after, more := "", true; more; {
+		var keys []string
+		seen := 0
+		if err := j.batch(ctx, after, func(key string, value []byte) error {
+			seen++
+			after = key
+			if old(key, value) {
+				keys = append(keys, key)
+			}
+			return nil
+		}); err != nil {
+			return pruned, err
+		}
+		more = seen == batchSize
+		if len(keys) == 0 {
+			continue
+		}
+		removed := 0
+		if err := j.update(ctx, func(entries *bbolt.Bucket) error {
+			for _, key := range keys {
+				if value := entries.Get([]byte(key)); value == nil || !old(key, value) {
+					continue // changed meanwhile
+				}
+				if err := entries.Delete([]byte(key)); err != nil {
+					return err
+				}
+				removed++
+			}
+			return nil
+		}); err != nil {
+			return pruned, err
+		}
+		pruned += removed
+	}
+	return pruned, damaged
+}
