@@ -1,0 +1,165 @@
+package otelletagentpay
+
+import (
+	"context"
+	"errors"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/letagentpay/letagentpay-go"
+)
+
+// scopeName is the name of the instrumentation scope that spans and metrics are recorded under.
+const scopeName = "github.com/letagentpay/letagentpay-go/integrations/otel"
+
+const (
+	requestIDKey = attribute.Key("letagentpay.request.id")
+	operationKey = attribute.Key("letagentpay.operation")
+	decisionKey  = attribute.Key("letagentpay.decision")
+	outcomeKey   = attribute.Key("letagentpay.outcome")
+	amountKey    = attribute.Key("letagentpay.amount")
+	currencyKey  = attribute.Key("letagentpay.currency")
+	categoryKey  = attribute.Key("letagentpay.category")
+)
+
+// Option adjusts an [Observer]; see [New].
+type Option func(*config) error
+
+type config struct {
+	tracerProvider trace.TracerProvider
+	meterProvider  metric.MeterProvider
+	attributes     []attribute.KeyValue
+	errorMessages  bool
+}
+
+// WithTracerProvider sets where spans go. The default is the global provider, also one that is set after [New].
+func WithTracerProvider(provider trace.TracerProvider) Option {
+	return func(c *config) error {
+		if provider == nil {
+			return invalid("WithTracerProvider", "want a provider; leave the option out for the global one")
+		}
+		c.tracerProvider = provider
+		return nil
+	}
+}
+
+// WithMeterProvider sets where metrics go. The default is the global provider, also one that is set after [New].
+func WithMeterProvider(provider metric.MeterProvider) Option {
+	return func(c *config) error {
+		if provider == nil {
+			return invalid("WithMeterProvider", "want a provider; leave the option out for the global one")
+		}
+		c.meterProvider = provider
+		return nil
+	}
+}
+
+// WithAttributes adds attributes to every span and to every measurement, such as the name of the agent that the client
+// belongs to. Given more than once, they add up; the names in the package documentation cannot be replaced. A value
+// that changes often makes many time series.
+func WithAttributes(attributes ...attribute.KeyValue) Option {
+	return func(c *config) error {
+		for _, a := range attributes {
+			if !a.Valid() {
+				return invalid("WithAttributes", "want attributes with a name and a value, not "+string(a.Key))
+			}
+		}
+		c.attributes = append(c.attributes, attributes...)
+		return nil
+	}
+}
+
+// WithErrorMessages sets the description of a span's status to the message of its error. Messages of the SDK hold the
+// service's explanations, and no secrets; one that a guarded function returns may hold anything.
+func WithErrorMessages() Option {
+	return func(c *config) error {
+		c.errorMessages = true
+		return nil
+	}
+}
+
+func invalid(option, reason string) error {
+	return &letagentpay.ParamError{Field: option, Reason: reason}
+}
+
+// Observer records the operations of LetAgentPay clients as spans and metrics; see the package documentation for their
+// names. [New] makes one, and any number of clients may share it. It is safe for concurrent use.
+type Observer struct {
+	tracer        trace.Tracer
+	metrics       *metrics
+	attributes    []attribute.KeyValue
+	errorMessages bool
+}
+
+var _ letagentpay.Observer = (*Observer)(nil)
+
+// New makes an observer for [letagentpay.WithObserver]. The error is a [*letagentpay.ParamError] for an option that makes
+// no sense, or comes from the meter provider.
+func New(opts ...Option) (*Observer, error) {
+	c := config{tracerProvider: otel.GetTracerProvider(), meterProvider: otel.GetMeterProvider()}
+	for _, option := range opts {
+		if option == nil {
+			return nil, invalid("Option", "want an option, not nil")
+		}
+		if err := option(&c); err != nil {
+			return nil, err
+		}
+	}
+	measured, err := newMetrics(c.meterProvider)
+	if err != nil {
+		return nil, err
+	}
+	tracer := c.tracerProvider.Tracer(scopeName, trace.WithInstrumentationVersion(letagentpay.Version), trace.WithSchemaURL(semconv.SchemaURL))
+	return &Observer{tracer: tracer, metrics: measured, attributes: c.attributes, errorMessages: c.errorMessages}, nil
+}
+
+// Begin starts a span; the function returned ends it and measures the operation. The client calls it.
+func (obs *Observer) Begin(ctx context.Context, op string) (context.Context, func(letagentpay.Observation)) {
+	kind := trace.SpanKindInternal
+	if op == letagentpay.OpPurchase || op == letagentpay.OpConfirm {
+		kind = trace.SpanKindClient
+	}
+	ctx, span := obs.tracer.Start(ctx, "letagentpay."+op, trace.WithSpanKind(kind), trace.WithAttributes(obs.attributes...))
+	return ctx, func(o letagentpay.Observation) {
+		ending := endOf(&o)
+		obs.metrics.record(ctx, &o, ending, obs.attributes) // before the span ends, so that exemplars refer to it
+		if span.IsRecording() {
+			obs.describe(span, &o, ending)
+		}
+		span.End()
+	}
+}
+
+func (obs *Observer) describe(span trace.Span, o *letagentpay.Observation, ending end) {
+	attributes := make([]attribute.KeyValue, 0, 8)
+	add := func(key attribute.Key, value string) {
+		if value != "" {
+			attributes = append(attributes, key.String(value))
+		}
+	}
+	add(requestIDKey, o.RequestID)
+	add(decisionKey, ending.decision)
+	add(outcomeKey, ending.outcome)
+	if !o.Amount.IsZero() {
+		add(amountKey, o.Amount.String())
+	}
+	add(currencyKey, o.Currency)
+	add(categoryKey, o.Category)
+	add(semconv.ErrorTypeKey, ending.errorType)
+	if ending.errorType != "" {
+		if api, ok := errors.AsType[*letagentpay.APIError](o.Err); ok && api.StatusCode != 0 && o.Op != letagentpay.OpGuard {
+			attributes = append(attributes, semconv.HTTPResponseStatusCode(api.StatusCode))
+		}
+		message := ""
+		if obs.errorMessages {
+			message = o.Err.Error()
+		}
+		span.SetStatus(codes.Error, message)
+	}
+	span.SetAttributes(attributes...)
+}

@@ -1,0 +1,166 @@
+package otelletagentpay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+
+	"github.com/letagentpay/letagentpay-go"
+)
+
+// Values of letagentpay.outcome besides the statuses.
+const (
+	outcomeUnconfirmed    = "unconfirmed"
+	outcomeAlreadyHandled = "already_handled"
+	outcomeError          = "error"
+)
+
+// other stands for every value that is not known, by the semantic conventions, so that attributes stay bounded.
+const other = "_OTHER"
+
+// end is how an operation ended, in the few words that attributes have. What is not known is empty.
+type end struct{ decision, outcome, errorType string }
+
+func endOf(o *letagentpay.Observation) end {
+	e := end{decision: decision(o), outcome: outcome(o)}
+	if o.Err != nil && !regular(o) {
+		e.errorType = errorType(o.Err)
+	}
+	return e
+}
+
+// regular reports whether an error only tells of a decision, or that there is none yet. Only the error itself counts: in
+// a wrapped or joined one there is something more, such as what a guarded function returned or a journal that failed.
+func regular(o *letagentpay.Observation) bool {
+	if o.Op == letagentpay.OpWait {
+		return undecided(o.Err)
+	}
+	switch err := o.Err.(type) {
+	case *letagentpay.RejectedError, *letagentpay.ExpiredError:
+		return true
+	case *letagentpay.AlreadyHandledError:
+		return err.Request.Status.Final()
+	case *letagentpay.PendingError:
+		return err.Err == nil || undecided(err.Err)
+	}
+	return false
+}
+
+// undecided reports whether a wait ended because its time was over or its caller gave up, and not because of a failure.
+func undecided(err error) bool {
+	_, failed := errors.AsType[*letagentpay.APIError](err)
+	return !failed && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled))
+}
+
+func decision(o *letagentpay.Observation) string {
+	switch {
+	case o.Op == letagentpay.OpConfirm:
+		return ""
+	case o.Op == letagentpay.OpWait && undecided(o.Err):
+		return string(letagentpay.StatusPending)
+	case o.Status == letagentpay.StatusCompleted || o.Status == letagentpay.StatusFailed:
+		return string(letagentpay.StatusApproved)
+	case o.Status == "" || o.Status == letagentpay.StatusPending || o.Status.Decided():
+		return string(o.Status)
+	}
+	return other
+}
+
+func outcome(o *letagentpay.Observation) string {
+	switch o.Op {
+	case letagentpay.OpConfirm:
+		if o.Status == letagentpay.StatusCompleted || o.Status == letagentpay.StatusFailed {
+			return string(o.Status)
+		}
+	case letagentpay.OpGuard:
+		if _, ok := o.Err.(*letagentpay.AlreadyHandledError); ok {
+			return outcomeAlreadyHandled
+		}
+		// A guarded function may contain another guarded call, whose errors are not this one's.
+		if unconfirmed, ok := errors.AsType[*letagentpay.ConfirmError](o.Err); ok && unconfirmed.RequestID == o.RequestID {
+			return outcomeUnconfirmed
+		}
+		if o.Status.Final() || o.Status == letagentpay.StatusPending && regular(o) {
+			return string(o.Status)
+		}
+	default:
+		return ""
+	}
+	return outcomeError
+}
+
+// errorTypes are the values of error.type for the SDK's errors. The first that matches counts: what became of the money
+// comes before the cause, and the cause before the mere fact that something was still pending or not answered.
+var errorTypes = []struct {
+	name    string
+	matches func(error) bool
+}{
+	{"unconfirmed", is[*letagentpay.ConfirmError]},
+	{"outcome_unknown", is[*letagentpay.OutcomeUnknownError]},
+	{"already_handled", is[*letagentpay.AlreadyHandledError]},
+	{"mismatch", is[*letagentpay.MismatchError]},
+	{"rejected", is[*letagentpay.RejectedError]},
+	{"expired", is[*letagentpay.ExpiredError]},
+	{"overspend", matching(letagentpay.ErrOverspend)},
+	{"settled", matching(letagentpay.ErrSettled)},
+	{"malformed_response", matching(letagentpay.ErrMalformedResponse)},
+	{"unauthorized", matching(letagentpay.ErrUnauthorized)},
+	{"forbidden", matching(letagentpay.ErrForbidden)},
+	{"not_found", matching(letagentpay.ErrNotFound)},
+	{"conflict", matching(letagentpay.ErrConflict)},
+	{"too_many_pending", matching(letagentpay.ErrTooManyPending)},
+	{"rate_limited", matching(letagentpay.ErrRateLimited)},
+	{"invalid", matching(letagentpay.ErrInvalid)},
+	{"server", matching(letagentpay.ErrServer)},
+	{"pending", is[*letagentpay.PendingError]},
+	{"canceled", matching(context.Canceled)},
+	{"deadline_exceeded", matching(context.DeadlineExceeded)},
+	{"no_response", matching(letagentpay.ErrNoResponse)},
+}
+
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+func matching(target error) func(error) bool {
+	return func(err error) bool { return errors.Is(err, target) }
+}
+
+func errorType(err error) string {
+	for _, known := range errorTypes {
+		if known.matches(err) {
+			return known.name
+		}
+	}
+	return semconv.ErrorType(unwrapped(err)).Value.AsString()
+}
+
+// wrapperTypes are those that the packages errors and fmt make, which tell nothing.
+var wrapperTypes = map[reflect.Type]bool{
+	reflect.TypeOf(errors.Join(io.EOF)):                  true,
+	reflect.TypeOf(fmt.Errorf("%w", io.EOF)):             true,
+	reflect.TypeOf(fmt.Errorf("%w, %w", io.EOF, io.EOF)): true,
+}
+
+// unwrapped returns the first error beneath wrappers.
+func unwrapped(err error) error {
+	for wrapperTypes[reflect.TypeOf(err)] {
+		var inner error
+		switch wrapper := err.(type) {
+		case interface{ Unwrap() error }:
+			inner = wrapper.Unwrap()
+		case interface{ Unwrap() []error }:
+			inner = wrapper.Unwrap()[0]
+		}
+		if inner == nil {
+			break
+		}
+		err = inner
+	}
+	return err
+}
