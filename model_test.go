@@ -300,6 +300,8 @@ func (c *guardedCall) make(ctx context.Context, w *world, p letagentpay.Purchase
 	func() {
 		defer func() {
 			if reason := recover(); reason != nil && reason != errPanic {
+				// It has died, and the memory that its locks are in is that of the next process, too.
+				_ = approval.Settle(ctx, errPanic)
 				panic(reason)
 			}
 		}()
@@ -608,11 +610,9 @@ func (w *world) conclude() {
 	calm := interruption{}
 	if w.journal == nil {
 		w.note("the end: what is known to be unconfirmed is confirmed")
-		for _, p := range []*process{w.before, w.process} {
-			for _, r := range w.runs {
-				if w.process = p; r.confirm != nil && r.process == p && !w.confirmRun(r, calm) {
-					w.violated("run %d cannot be confirmed", r.number)
-				}
+		for _, r := range w.runs {
+			if w.process = r.process; r.confirm != nil && !r.process.dead.Load() && !w.confirmRun(r, calm) {
+				w.violated("run %d cannot be confirmed", r.number)
 			}
 		}
 	}
@@ -658,6 +658,8 @@ func (w *world) settleJournal() {
 		id := cut.Entry.RequestID
 		ran := w.runsOf(id)
 		switch {
+		case !cut.MayHaveRun && cut.Entry.Purchase.IdempotencyKey == "":
+			w.violated("Recover gives no key to continue %s under", w.name(id))
 		case !cut.MayHaveRun:
 			w.note("the interrupted purchase is continued")
 			c := &guardedCall{key: ownKey, fn: succeeds}
