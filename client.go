@@ -42,12 +42,9 @@ type Client struct {
 	identity  string // of service and agent, to tell this agent's keys and requests from another's
 	watcher   *watcher
 	unrun     *unrunKeys
+	resting   *rests
 	observers []Observer
 }
-
-// inFlight holds what must not overlap in this process, whichever client it goes through: posts under one key,
-// confirmations of one request, and runs under one request.
-var inFlight keyedLock
 
 // Option configures a [Client]; see [New].
 type Option func(*config) error
@@ -100,7 +97,7 @@ func New(opts ...Option) (*Client, error) {
 	digest := sha256.Sum256([]byte(c.token))
 	client := &Client{transport: newTransport(&c, base), identity: base.String() + " " + hex.EncodeToString(digest[:]) + " "}
 	client.X402, client.observers = &X402Client{client}, c.observers
-	client.watcher, client.unrun = &watcher{client: client}, &unrunKeys{}
+	client.watcher, client.unrun, client.resting = &watcher{client: client}, &unrunKeys{}, &rests{}
 	return client, nil
 }
 

@@ -40,11 +40,12 @@ func (c *Client) confirm(ctx context.Context, requestID string, p ConfirmParams,
 		}
 		end(o)
 	}()
-	held, err := c.lock(ctx, "confirm", "confirm "+requestID)
+	name := "confirm " + requestID
+	held, err := c.lock(ctx, "confirm", name)
 	if err != nil {
 		return nil, err
 	}
-	defer held.release()
+	defer func() { c.unlock(held, name, err) }()
 
 	unknown := func(err error) error {
 		return &OutcomeUnknownError{Op: "confirm", RequestID: requestID, Err: err}
@@ -151,13 +152,4 @@ func (p *ConfirmParams) validate() error {
 		}
 	}
 	return checkText("ConfirmParams.ReceiptURL", p.ReceiptURL, 2000)
-}
-
-// lock keeps writes that the service could not tell apart from overlapping.
-func (c *Client) lock(ctx context.Context, op, name string) (*heldLock, error) {
-	held, err := inFlight.lock(ctx, c.identity+name)
-	if err != nil {
-		return nil, &APIError{Op: op, Err: err, unsent: true}
-	}
-	return held, nil
 }

@@ -184,3 +184,18 @@ func TestConfirmationsOfOneRequestNeverOverlap(t *testing.T) {
 		assert.Equal(t, 1, refunds)
 	})
 }
+
+func TestRepeatedConfirmationWaitsForTheCancelledOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t).on("POST", "/requests/r1/confirm", hangs, answer(200, confirmed))
+		client := s.client()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := client.Confirm(ctx, "r1", completed())
+		var unknown *letagentpay.OutcomeUnknownError
+		require.ErrorAs(t, err, &unknown)
+		_, err = client.Confirm(t.Context(), "r1", completed())
+		require.NoError(t, err)
+		assert.Equal(t, 3*time.Second, s.recorded()[1].At.Sub(s.recorded()[0].At))
+	})
+}

@@ -375,13 +375,34 @@ func (c *claim) ask(ctx context.Context) (earlier *JournalEntry, err error) {
 	if c.own {
 		c.purchase, err = c.client.Purchase(ctx, c.params)
 	} else {
-		c.purchase, err = c.client.purchase(ctx, &c.params)
+		c.purchase, err = c.client.purchaseAnew(ctx, &c.params)
 	}
 	if err != nil {
 		return nil, c.remember(ctx, c.refused(ctx, err))
 	}
 	c.requestID = c.purchase.RequestID
-	return nil, c.remember(ctx, c.hold(ctx, "run "+c.requestID))
+	if err := c.hold(ctx, "run "+c.requestID); err != nil {
+		return nil, c.remember(ctx, err)
+	}
+	return c.consultAboutOthers(ctx)
+}
+
+// consultAboutOthers finds out whether a request that an earlier call had asked for was resumed by its id meanwhile,
+// before the journal knew which request the key had led to.
+func (c *claim) consultAboutOthers(ctx context.Context) (earlier *JournalEntry, err error) {
+	if !c.asked {
+		return nil, nil
+	}
+	entry, err := c.client.ofRequest(ctx, c.config.journal, c.requestID, c.record.entry.Key)
+	if err != nil || entry == nil {
+		return nil, err
+	}
+	if earlier, err = c.past(ctx, entry); err != nil || earlier != nil {
+		if dropErr := c.record.drop(ctx); dropErr != nil { // the other entry is the one that counts
+			return nil, dropErr
+		}
+	}
+	return earlier, err
 }
 
 // refused forgets the journal's entry of a purchase that certainly was not accepted.
@@ -408,19 +429,8 @@ func (c *claim) consult(ctx context.Context) (earlier *JournalEntry, err error) 
 		if normalCategory(entry.Purchase.Category) != normalCategory(c.params.Category) {
 			return nil, &MismatchError{RequestID: entry.RequestID, Field: "Category", Requested: entry.Purchase.Category, Described: c.params.Category}
 		}
-		switch entry.State {
-		case JournalAsked:
-			c.baseline, c.asked = baseline{entry.NewestAt, entry.NewestIDs}, true
-			return nil, nil
-		case JournalStarted:
-			request, err := c.client.Request(ctx, entry.RequestID)
-			if err != nil {
-				return nil, err
-			}
-			return nil, &AlreadyHandledError{Request: request, IdempotencyKey: c.params.IdempotencyKey}
-		default:
-			return entry, nil
-		}
+		c.baseline, c.asked = baseline{entry.NewestAt, entry.NewestIDs}, entry.State == JournalAsked
+		return c.past(ctx, entry)
 	}
 	if c.client.unrun.has(c.params.IdempotencyKey) {
 		return nil, nil // it was random once, so all under it is this client's, as the zero baseline says
@@ -429,13 +439,29 @@ func (c *claim) consult(ctx context.Context) (earlier *JournalEntry, err error) 
 	return nil, err
 }
 
+// past refuses what was started, and may have run, and returns the entry of what has run.
+func (c *claim) past(ctx context.Context, entry *JournalEntry) (earlier *JournalEntry, err error) {
+	switch entry.State {
+	case JournalAsked:
+		return nil, nil
+	case JournalStarted:
+		request, err := c.client.Request(ctx, entry.RequestID)
+		if err != nil {
+			return nil, err
+		}
+		return nil, &AlreadyHandledError{Request: request, IdempotencyKey: c.params.IdempotencyKey}
+	default:
+		return entry, nil
+	}
+}
+
 // consultAboutResumed finds out what the journal knows of a resumed request.
 func (c *claim) consultAboutResumed(ctx context.Context) (earlier *JournalEntry, err error) {
 	c.record.describe(c.client, "request "+c.requestID, &c.params)
 	if c.config.journal == nil {
 		return nil, nil
 	}
-	entry, err := c.client.ofRequest(ctx, c.config.journal, c.requestID)
+	entry, err := c.client.ofRequest(ctx, c.config.journal, c.requestID, "")
 	if err != nil || entry == nil {
 		return nil, err
 	}
@@ -504,7 +530,7 @@ func (c *claim) approved(ctx context.Context) (category string, err error) {
 
 // wait waits for a decision as the options say.
 func (c *claim) wait(ctx context.Context, state *Request) (*Request, error) {
-	if c.record.entry.RequestID == "" { // so that whoever resumes the request finds the entry
+	if !c.resumed && c.record.entry.RequestID == "" { // so that whoever resumes the request finds the entry
 		c.record.entry.RequestID = c.requestID
 		if err := c.record.put(ctx, JournalAsked); err != nil {
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 )
 
@@ -175,17 +176,23 @@ func (r *record) drop(ctx context.Context) error {
 	return nil
 }
 
-// ofRequest finds the entry of a request in a journal, nil if there is none.
-func (c *Client) ofRequest(ctx context.Context, journal Journal, requestID string) (*JournalEntry, error) {
+// ofRequest finds the entry of a request in a journal, but for the one with a key; nil if there is none. Of several it
+// is the one that has come furthest.
+func (c *Client) ofRequest(ctx context.Context, journal Journal, requestID, but string) (found *JournalEntry, err error) {
 	for entry, err := range journal.Entries(ctx) {
 		if err != nil {
 			return nil, &JournalError{Op: "entries", RequestID: requestID, Err: err}
 		}
-		if entry.RequestID == requestID && c.owns(entry) {
-			return entry, nil
+		if entry.RequestID == requestID && entry.Key != but && c.owns(entry) && (found == nil || found.State.before(entry.State)) {
+			found = entry
 		}
 	}
-	return nil, nil
+	return found, nil
+}
+
+func (s JournalState) before(other JournalState) bool {
+	order := []JournalState{JournalAsked, JournalStarted, JournalExecuted, JournalSettled}
+	return slices.Index(order, s) < slices.Index(order, other)
 }
 
 func (c *Client) owns(entry *JournalEntry) bool {

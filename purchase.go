@@ -160,14 +160,22 @@ func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purc
 	defer func() { used(purchase != nil) }()
 	if p.IdempotencyKey == "" {
 		p.IdempotencyKey = rand.Text()
-		return c.purchase(ctx, &p)
+		return c.purchaseAnew(ctx, &p)
 	}
-	held, err := c.lock(ctx, "purchase", "key "+p.IdempotencyKey)
+	name := "key " + p.IdempotencyKey
+	held, err := c.lock(ctx, "purchase", name)
 	if err != nil {
 		return nil, err
 	}
-	defer held.release()
+	defer func() { c.unlock(held, name, err) }()
 	return c.purchase(ctx, &p)
+}
+
+// purchaseAnew asks under a random key, which nobody else can know until it is told in an error.
+func (c *Client) purchaseAnew(ctx context.Context, p *PurchaseParams) (*Purchase, error) {
+	purchase, err := c.purchase(ctx, p)
+	c.settle("key "+p.IdempotencyKey, err)
+	return purchase, err
 }
 
 // purchase asks under the key of p, which nobody else does at the time.

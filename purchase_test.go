@@ -406,3 +406,26 @@ func TestAccount(t *testing.T) {
 	_, err = client.Categories(t.Context())
 	require.ErrorIs(t, err, letagentpay.ErrMalformedResponse)
 }
+
+// Whoever cancels a purchase does not know when the service is done with it. Asking again under its key must not overlap.
+func TestRepeatedPurchaseWaitsForTheCancelledOne(t *testing.T) {
+	for name, key := range map[string]string{"random key": "", "own key": "turn-7"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newService(t).on("POST", "/requests", hangs, answer(201, autoApproved))
+				client := s.client()
+				p := groceries()
+				p.IdempotencyKey = key
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				_, err := client.Purchase(ctx, p)
+				var unknown *letagentpay.OutcomeUnknownError
+				require.ErrorAs(t, err, &unknown)
+				p.IdempotencyKey = unknown.IdempotencyKey
+				_, err = client.Purchase(t.Context(), p)
+				require.NoError(t, err)
+				assert.Equal(t, 3*time.Second, s.recorded()[1].At.Sub(s.recorded()[0].At), "two seconds after the first was given up")
+			})
+		})
+	}
+}

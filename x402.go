@@ -129,18 +129,19 @@ func (x *X402Client) Authorize(ctx context.Context, p X402AuthorizeParams) (*X40
 //
 // A report whose answer is lost is sent again after a pause, never beside the first: that it was reported already is
 // then the answer that was lost. What stays unclear is an [*OutcomeUnknownError]; it is safe to report again.
-func (x *X402Client) Report(ctx context.Context, p X402ReportParams) (*X402Report, error) {
+func (x *X402Client) Report(ctx context.Context, p X402ReportParams) (_ *X402Report, err error) {
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
 	if ctx == nil {
 		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
 	}
-	held, err := x.client.lock(ctx, "x402 report", "report "+p.AuthorizationID)
+	name := "report " + p.AuthorizationID
+	held, err := x.client.lock(ctx, "x402 report", name)
 	if err != nil {
 		return nil, err
 	}
-	defer held.release()
+	defer func() { x.client.unlock(held, name, err) }()
 	for n, doubt := 0, false; ; n++ {
 		report, unclear, err := x.sendReport(ctx, p)
 		switch {

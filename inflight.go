@@ -1,0 +1,67 @@
+package letagentpay
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"sync"
+	"time"
+)
+
+// inFlight holds what must not overlap in this process, whichever client it goes through: posts under one key,
+// confirmations of one request, and runs under one request.
+var inFlight keyedLock
+
+// lock keeps writes that the service could not tell apart from overlapping: with each other, and with one that is not
+// waited for any more but may still be under way.
+func (c *Client) lock(ctx context.Context, op, name string) (*heldLock, error) {
+	held, err := inFlight.lock(ctx, c.identity+name)
+	if err == nil {
+		if err = c.resting.wait(ctx, name); err == nil {
+			return held, nil
+		}
+		held.release()
+	}
+	return nil, &APIError{Op: op, Err: err, unsent: true}
+}
+
+// unlock releases a lock after a write whose outcome is err.
+func (c *Client) unlock(held *heldLock, name string, err error) {
+	c.settle(name, err)
+	held.release()
+}
+
+// settle makes the next write wait until one whose outcome is not known has surely ended at the service.
+func (c *Client) settle(name string, err error) {
+	if _, unknown := errors.AsType[*OutcomeUnknownError](err); unknown {
+		c.resting.add(name, time.Now().Add(settlePause))
+	}
+}
+
+// rests are names that are left alone until a time. The zero value is ready.
+type rests struct {
+	mu    sync.Mutex
+	until map[string]time.Time
+}
+
+func (r *rests) add(name string, until time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(r.until, func(_ string, until time.Time) bool { return until.Before(now) })
+	if r.until == nil {
+		r.until = make(map[string]time.Time)
+	}
+	r.until[name] = until
+}
+
+// wait returns when the time of name has come, or with ctx's error.
+func (r *rests) wait(ctx context.Context, name string) error {
+	r.mu.Lock()
+	until := r.until[name]
+	r.mu.Unlock()
+	if pause := time.Until(until); pause > 0 {
+		return sleep(ctx, pause)
+	}
+	return nil
+}
