@@ -13,6 +13,9 @@ const (
 
 	// A last look begins so long before the deadline that an answer can arrive, judged by the look before.
 	leastLastLook, mostLastLook = 50 * time.Millisecond, time.Second
+
+	// Between two looks passes so much time at least, so that waits which begin together are looked at together.
+	leastPause = 100 * time.Millisecond
 )
 
 // watcher looks at requests on behalf of all waits of a client. Its goroutine runs while there are waits.
@@ -24,6 +27,7 @@ type watcher struct {
 	sooner  chan struct{}      // tells the goroutine that a wait wants a look earlier than it sleeps
 	stop    context.CancelFunc // of the goroutine; nil while there is none
 	latency time.Duration      // of the look before
+	ended   time.Time          // when it ended
 }
 
 // wait is one WaitForDecision. Fields below the line are the watcher's, under its lock; after done is closed they are
@@ -111,8 +115,12 @@ func (w *watcher) nextLook() (next time.Time, any bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for wait := range w.waits {
-		if !any || wait.next.Before(next) {
-			next, any = wait.next, true
+		due := wait.next
+		if earliest := w.ended.Add(min(leastPause, wait.config.min)); due.Before(earliest) && !wait.final {
+			due = earliest
+		}
+		if !any || due.Before(next) {
+			next, any = due, true
 		}
 	}
 	return next, any
@@ -145,7 +153,7 @@ func (w *watcher) look(ctx context.Context) {
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.latency = now.Sub(begun)
+	w.latency, w.ended = now.Sub(begun), now
 	decided := false
 	for _, wait := range waits {
 		if _, waiting := w.waits[wait]; waiting && !wait.ended && wait.learn(found) {
