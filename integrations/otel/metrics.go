@@ -61,7 +61,7 @@ func with(constant []attribute.KeyValue, attributes ...attribute.KeyValue) attri
 			all = append(all, a)
 		}
 	}
-	return attribute.NewSet(all...) // of two with one name the last counts
+	return attribute.NewSet(all...)
 }
 
 // approximate is the only place where money becomes a float, because metrics know nothing else.

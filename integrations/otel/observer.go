@@ -3,6 +3,7 @@ package otelletagentpay
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -41,7 +42,7 @@ type config struct {
 func WithTracerProvider(provider trace.TracerProvider) Option {
 	return func(c *config) error {
 		if provider == nil {
-			return invalid("WithTracerProvider", "want a provider; leave the option out for the global one")
+			return invalid("WithTracerProvider", "", "want a provider; leave the option out for the global one")
 		}
 		c.tracerProvider = provider
 		return nil
@@ -52,7 +53,7 @@ func WithTracerProvider(provider trace.TracerProvider) Option {
 func WithMeterProvider(provider metric.MeterProvider) Option {
 	return func(c *config) error {
 		if provider == nil {
-			return invalid("WithMeterProvider", "want a provider; leave the option out for the global one")
+			return invalid("WithMeterProvider", "", "want a provider; leave the option out for the global one")
 		}
 		c.meterProvider = provider
 		return nil
@@ -60,13 +61,16 @@ func WithMeterProvider(provider metric.MeterProvider) Option {
 }
 
 // WithAttributes adds attributes to every span and to every measurement, such as the name of the agent that the client
-// belongs to. Given more than once, they add up; the names in the package documentation cannot be replaced. A value
-// that changes often makes many time series.
+// belongs to. Given more than once, they add up. The names in the package documentation, and all others that begin with
+// "letagentpay.", are refused. A value that changes often makes many time series.
 func WithAttributes(attributes ...attribute.KeyValue) Option {
 	return func(c *config) error {
 		for _, a := range attributes {
-			if !a.Valid() {
-				return invalid("WithAttributes", "want attributes with a name and a value, not "+string(a.Key))
+			switch {
+			case !a.Valid():
+				return invalid("WithAttributes", string(a.Key), "want attributes with a name and a value")
+			case strings.HasPrefix(string(a.Key), "letagentpay.") || a.Key == semconv.ErrorTypeKey || a.Key == semconv.HTTPResponseStatusCodeKey:
+				return invalid("WithAttributes", string(a.Key), "want a name that the observer does not set itself")
 			}
 		}
 		c.attributes = append(c.attributes, attributes...)
@@ -83,17 +87,18 @@ func WithErrorMessages() Option {
 	}
 }
 
-func invalid(option, reason string) error {
-	return &letagentpay.ParamError{Field: option, Reason: reason}
+func invalid(option, value, reason string) error {
+	return &letagentpay.ParamError{Field: option, Value: value, Reason: reason}
 }
 
 // Observer records the operations of LetAgentPay clients as spans and metrics; see the package documentation for their
 // names. [New] makes one, and any number of clients may share it. It is safe for concurrent use.
 type Observer struct {
-	tracer        trace.Tracer
-	metrics       *metrics
-	attributes    []attribute.KeyValue
-	errorMessages bool
+	tracer           trace.Tracer
+	metrics          *metrics
+	attributes       []attribute.KeyValue
+	errorMessages    bool
+	client, internal []trace.SpanStartOption // of a span of either kind
 }
 
 var _ letagentpay.Observer = (*Observer)(nil)
@@ -104,7 +109,7 @@ func New(opts ...Option) (*Observer, error) {
 	c := config{tracerProvider: otel.GetTracerProvider(), meterProvider: otel.GetMeterProvider()}
 	for _, option := range opts {
 		if option == nil {
-			return nil, invalid("Option", "want an option, not nil")
+			return nil, invalid("Option", "", "want an option, not nil")
 		}
 		if err := option(&c); err != nil {
 			return nil, err
@@ -115,16 +120,21 @@ func New(opts ...Option) (*Observer, error) {
 		return nil, err
 	}
 	tracer := c.tracerProvider.Tracer(scopeName, trace.WithInstrumentationVersion(letagentpay.Version), trace.WithSchemaURL(semconv.SchemaURL))
-	return &Observer{tracer: tracer, metrics: measured, attributes: c.attributes, errorMessages: c.errorMessages}, nil
+	constant := trace.WithAttributes(c.attributes...)
+	return &Observer{
+		tracer: tracer, metrics: measured, attributes: c.attributes, errorMessages: c.errorMessages,
+		client:   []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient), constant},
+		internal: []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindInternal), constant},
+	}, nil
 }
 
 // Begin starts a span; the function returned ends it and measures the operation. The client calls it.
 func (obs *Observer) Begin(ctx context.Context, op string) (context.Context, func(letagentpay.Observation)) {
-	kind := trace.SpanKindInternal
+	opts := obs.internal
 	if op == letagentpay.OpPurchase || op == letagentpay.OpConfirm {
-		kind = trace.SpanKindClient
+		opts = obs.client
 	}
-	ctx, span := obs.tracer.Start(ctx, "letagentpay."+op, trace.WithSpanKind(kind), trace.WithAttributes(obs.attributes...))
+	ctx, span := obs.tracer.Start(ctx, "letagentpay."+op, opts...)
 	return ctx, func(o letagentpay.Observation) {
 		ending := endOf(&o)
 		obs.metrics.record(ctx, &o, ending, obs.attributes) // before the span ends, so that exemplars refer to it
