@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/letagentpay/letagentpay-go"
 	"go.etcd.io/bbolt"
@@ -189,10 +190,22 @@ func (j *Journal) walk(tx *bbolt.Tx) error {
 			return damage("page %d is said to go on to page %d of %d", page.ID, id, pages)
 		}
 	}
+	// A damaged offset leads bbolt anywhere in memory, even to another journal there. An inline bucket may be a copy.
+	outside := func(key []byte) bool {
+		at := uintptr(unsafe.Pointer(unsafe.SliceData(key))) - tx.DB().Info().Data
+		return at >= uintptr(tx.Size()) || len(key) > longestKey
+	}
+	cursor := tx.Cursor()
+	for name, _ := cursor.First(); name != nil; name, _ = cursor.Next() {
+		if outside(name) {
+			return damage("a bucket's name is outside of the file")
+		}
+	}
 	return tx.ForEach(func(name []byte, bucket *bbolt.Bucket) error {
+		inline := bucket.Root() == 0
 		return bucket.ForEach(func(key, value []byte) error {
-			if len(key) > longestKey || len(value) > longestEntry {
-				return damage("an entry of bucket %q has %d and %d bytes", name, len(key), len(value))
+			if len(key) > longestKey || len(value) > longestEntry || !inline && outside(key) {
+				return damage("an entry of bucket %q has a key of %d bytes and a value of %d", name, len(key), len(value))
 			}
 			if found := bucket.Get(key); !bytes.Equal(found, value) { // also reads all keys on the way there
 				return damage("bucket %q does not find its own key %q", name, key)

@@ -42,7 +42,8 @@ func TestMain(m *testing.M) {
 // child is this test binary as another process.
 func child(t testing.TB, name string, env ...string) *exec.Cmd {
 	command := exec.CommandContext(t.Context(), os.Args[0])
-	command.Env = append(append(os.Environ(), envChild+"="+name), env...)
+	race := os.Getenv("GORACE") + " atexit_sleep_ms=0" // the race detector would make each exit last a second
+	command.Env = append(append(os.Environ(), envChild+"="+name, "GORACE="+race), env...)
 	return command
 }
 

@@ -1,0 +1,194 @@
+package bboltjournal_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
+
+	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/journal/bboltjournal"
+)
+
+// filled returns the bytes of a journal with some entries, several pages of them.
+func filled(t testing.TB) (file []byte, want map[string]*letagentpay.JournalEntry) {
+	path := journalPath(t)
+	journal, err := bboltjournal.Open(path)
+	require.NoError(t, err)
+	want = make(map[string]*letagentpay.JournalEntry)
+	for i := range 30 {
+		e := entry(fmt.Sprintf("key %d", i), letagentpay.JournalAsked, time.Now())
+		want[e.Key] = e
+		require.NoError(t, journal.Put(t.Context(), e))
+	}
+	require.NoError(t, journal.Close())
+	file, err = os.ReadFile(path)
+	require.NoError(t, err)
+	return file, want
+}
+
+// edit changes a journal's file as another program would.
+func edit(t *testing.T, path string, fn func(*bbolt.Tx) error) {
+	t.Helper()
+	db, err := bbolt.Open(path, 0o600, nil)
+	require.NoError(t, err)
+	require.NoError(t, db.Update(fn))
+	require.NoError(t, db.Close())
+}
+
+func assertCorrupt(t *testing.T, path string) {
+	t.Helper()
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for range 2 { // the file is not left locked
+		_, err := bboltjournal.Open(path)
+		var corrupt *bboltjournal.CorruptError
+		require.ErrorAs(t, err, &corrupt)
+		require.ErrorIs(t, err, bboltjournal.ErrCorrupt)
+		assert.Equal(t, path, corrupt.Path)
+		assert.Empty(t, corrupt.Key)
+		assert.ErrorContains(t, err, path)
+	}
+	after, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, before, after, "it is left as it is")
+}
+
+func TestTruncatedAndForeignFilesAreRefused(t *testing.T) {
+	file, want := filled(t)
+	write := func(data []byte) string {
+		path := journalPath(t)
+		require.NoError(t, os.WriteFile(path, data, 0o600))
+		return path
+	}
+	cut := 0
+	for size := 1; size < len(file); size += 1 + min(size, 1000) {
+		path := write(file[:size])
+		if journal, err := bboltjournal.Open(path); err == nil { // there is room at the end that is not used yet
+			assert.Len(t, keys(t, journal.Entries(t.Context())), len(want))
+			require.NoError(t, journal.Close())
+			continue
+		}
+		assertCorrupt(t, path)
+		cut = size
+	}
+	assert.Greater(t, cut, len(file)/2)
+	assertCorrupt(t, write([]byte("this is no journal")))
+	assertCorrupt(t, write(make([]byte, 1<<16)))
+	open(t, write(nil)) // as a crash leaves it that comes between creating the file and writing to it
+}
+
+// Whatever byte is damaged, nothing panics, and no entry is silently another.
+func TestDamagedBytes(t *testing.T) {
+	file, want := filled(t)
+	path := journalPath(t)
+	refused, reported := 0, 0
+	for at := 0; at < len(file); at += 13 {
+		for _, bits := range []byte{0x01, 0xff} {
+			file[at] ^= bits
+			require.NoError(t, os.WriteFile(path, file, 0o600))
+			file[at] ^= bits
+			journal, err := bboltjournal.Open(path)
+			if err != nil {
+				refused++
+				continue
+			}
+			found := 0
+			for key, e := range want {
+				got, err := journal.Get(t.Context(), key)
+				switch {
+				case err != nil:
+					require.ErrorIs(t, err, bboltjournal.ErrCorrupt, "byte %d", at)
+					require.ErrorContains(t, err, key)
+					reported++
+				case got != nil:
+					require.Equal(t, e, got, "byte %d", at)
+					found++
+				}
+			}
+			// Without its newest meta page the database is as it was before the last entry.
+			require.GreaterOrEqual(t, found, len(want)-1, "byte %d", at)
+			require.NoError(t, journal.Close())
+		}
+	}
+	assert.Positive(t, refused)
+	assert.Positive(t, reported)
+}
+
+func TestOneDamagedEntry(t *testing.T) {
+	path := journalPath(t)
+	journal := open(t, path)
+	for _, key := range []string{"a", "b", "c"} {
+		require.NoError(t, journal.Put(t.Context(), entry(key, letagentpay.JournalSettled, time.Now())))
+	}
+	require.NoError(t, journal.Put(t.Context(), entry("old", letagentpay.JournalSettled, time.Now().Add(-48*time.Hour))))
+	require.NoError(t, journal.Close())
+	edit(t, path, func(tx *bbolt.Tx) error {
+		entries := tx.Bucket([]byte("entries"))
+		return entries.Put([]byte("b"), entries.Get([]byte("a"))) // whole, but in another's place
+	})
+
+	journal = open(t, path)
+	var corrupt *bboltjournal.CorruptError
+	_, err := journal.Get(t.Context(), "b")
+	require.ErrorAs(t, err, &corrupt)
+	assert.Equal(t, "b", corrupt.Key)
+	assert.ErrorContains(t, err, `the entry "b" is damaged: the checksum does not match`)
+	_, err = journal.Get(t.Context(), "a")
+	require.NoError(t, err)
+
+	var seen []string
+	for e, err := range journal.Entries(t.Context()) {
+		if err != nil {
+			require.ErrorAs(t, err, &corrupt)
+			break
+		}
+		seen = append(seen, e.Key)
+	}
+	assert.Equal(t, []string{"a"}, seen)
+	pruned, err := journal.Prune(t.Context(), time.Now().Add(-25*time.Hour))
+	require.ErrorAs(t, err, &corrupt)
+	assert.Equal(t, 1, pruned, "the others are dealt with all the same")
+
+	require.NoError(t, journal.Delete(t.Context(), "b"))
+	assert.Equal(t, []string{"a", "c"}, keys(t, journal.Entries(t.Context())))
+}
+
+func TestOtherVersionsAndOtherDatabasesAreRefused(t *testing.T) {
+	meta, version := []byte("meta"), []byte("version")
+	path := journalPath(t)
+	require.NoError(t, open(t, path).Close())
+	edit(t, path, func(tx *bbolt.Tx) error {
+		return tx.Bucket(meta).Put(version, binary.BigEndian.AppendUint64(nil, 2))
+	})
+	_, err := bboltjournal.Open(path)
+	var versionError *bboltjournal.VersionError
+	require.ErrorAs(t, err, &versionError)
+	require.ErrorIs(t, err, bboltjournal.ErrVersion)
+	assert.Equal(t, bboltjournal.VersionError{Path: path, Version: 2, Supported: 1}, *versionError)
+	assert.ErrorContains(t, err, "has version 2, and this program reads up to version 1")
+
+	for name, change := range map[string]func(tx *bbolt.Tx) error{
+		"version 0":   func(tx *bbolt.Tx) error { return tx.Bucket(meta).Put(version, make([]byte, 8)) },
+		"odd version": func(tx *bbolt.Tx) error { return tx.Bucket(meta).Put(version, []byte("one")) },
+		"no version":  func(tx *bbolt.Tx) error { return tx.Bucket(meta).Delete(version) },
+		"no entries":  func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte("entries")) },
+		"no meta":     func(tx *bbolt.Tx) error { return tx.DeleteBucket(meta) },
+		"another's db": func(tx *bbolt.Tx) error {
+			_, err := tx.CreateBucket([]byte("other"))
+			_ = tx.DeleteBucket(meta)
+			return err
+		},
+	} {
+		path := filepath.Join(t.TempDir(), name)
+		require.NoError(t, open(t, path).Close())
+		edit(t, path, change)
+		assertCorrupt(t, path)
+	}
+}
