@@ -1,7 +1,6 @@
 package bboltjournal
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -15,7 +14,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"github.com/letagentpay/letagentpay-go"
 	"go.etcd.io/bbolt"
@@ -137,17 +135,8 @@ func (j *Journal) check(tx *bbolt.Tx) (isNew bool, err error) {
 	if info.Size() < tx.Size() {
 		return false, &CorruptError{Path: j.path, Err: fmt.Errorf("it has %d bytes of %d", info.Size(), tx.Size())}
 	}
-	if err := j.walk(tx); err != nil {
-		return false, err
-	}
-	var found error
-	for err := range tx.Check() { // to the end: its goroutine waits for each to be taken
-		if found == nil {
-			found = err
-		}
-	}
-	if found != nil {
-		return false, &CorruptError{Path: j.path, Err: found}
+	if err := checkPages(j.file, tx); err != nil {
+		return false, &CorruptError{Path: j.path, Err: err}
 	}
 	if name, _ := tx.Cursor().First(); name == nil {
 		return true, nil
@@ -169,50 +158,6 @@ func (j *Journal) check(tx *bbolt.Tx) (isNew bool, err error) {
 		return false, &CorruptError{Path: j.path, Err: errors.New("it has no entries bucket")}
 	}
 	return false, nil
-}
-
-// walk meets whatever is damaged first, and survives it. bbolt's own check, which sees more, works in a goroutine of its
-// own, where a reference to nowhere would end the process.
-func (j *Journal) walk(tx *bbolt.Tx) error {
-	damage := func(format string, args ...any) error {
-		return &CorruptError{Path: j.path, Err: fmt.Errorf(format, args...)}
-	}
-	pages := tx.Size() / int64(tx.DB().Info().PageSize)
-	for id := int64(0); id < pages; id++ {
-		page, err := tx.Page(int(id))
-		if err != nil || page == nil {
-			return damage("page %d cannot be read: %v", id, err)
-		}
-		if page.Type == "free" {
-			continue // what else is in it is old
-		}
-		if id += int64(page.OverflowCount); id >= pages {
-			return damage("page %d is said to go on to page %d of %d", page.ID, id, pages)
-		}
-	}
-	// A damaged offset leads bbolt anywhere in memory, even to another journal there. An inline bucket may be a copy.
-	outside := func(key []byte) bool {
-		at := uintptr(unsafe.Pointer(unsafe.SliceData(key))) - tx.DB().Info().Data
-		return at >= uintptr(tx.Size()) || len(key) > longestKey
-	}
-	cursor := tx.Cursor()
-	for name, _ := cursor.First(); name != nil; name, _ = cursor.Next() {
-		if outside(name) {
-			return damage("a bucket's name is outside of the file")
-		}
-	}
-	return tx.ForEach(func(name []byte, bucket *bbolt.Bucket) error {
-		inline := bucket.Root() == 0
-		return bucket.ForEach(func(key, value []byte) error {
-			if len(key) > longestKey || len(value) > longestEntry || !inline && outside(key) {
-				return damage("an entry of bucket %q has a key of %d bytes and a value of %d", name, len(key), len(value))
-			}
-			if found := bucket.Get(key); !bytes.Equal(found, value) { // also reads all keys on the way there
-				return damage("bucket %q does not find its own key %q", name, key)
-			}
-			return nil
-		})
-	})
 }
 
 func initialize(tx *bbolt.Tx) error {
