@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -41,8 +42,9 @@ type Client struct {
 	transport *transport
 	identity  string // of service and agent, to tell this agent's keys and requests from another's
 	watcher   *watcher
-	unrun     *unrunKeys
-	resting   *rests
+	unrun     *names    // random keys that were asked under, and nothing has run
+	started   *names    // requests that something has run under, and the service was not told yet
+	aliases   *sync.Map // names of categories in their normal form, and what the service resolved them to
 	observers []Observer
 }
 
@@ -95,9 +97,9 @@ func New(opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	digest := sha256.Sum256([]byte(c.token))
-	client := &Client{transport: newTransport(&c, base), identity: base.String() + " " + hex.EncodeToString(digest[:]) + " "}
+	client := &Client{transport: newTransport(&c, base), identity: identityOf(base) + " " + hex.EncodeToString(digest[:]) + " "}
 	client.X402, client.observers = &X402Client{client}, c.observers
-	client.watcher, client.unrun, client.resting = &watcher{client: client}, &unrunKeys{}, &rests{}
+	client.watcher, client.unrun, client.started, client.aliases = &watcher{client: client}, &names{}, &names{}, &sync.Map{}
 	return client, nil
 }
 
@@ -189,11 +191,12 @@ func (c *Client) BaseURL() string { return c.transport.agentBase.String() }
 // String describes the client without its token.
 func (c *Client) String() string { return "letagentpay.Client(" + c.BaseURL() + ")" }
 
+const tokenPrefix = "agt_"
+
 // checkToken returns what is wrong with a token, without telling the token.
 func checkToken(token string) string {
-	const prefix = "agt_"
 	switch {
-	case !strings.HasPrefix(token, prefix) || len(token) == len(prefix):
+	case !strings.HasPrefix(token, tokenPrefix) || len(token) == len(tokenPrefix):
 		return `want a token that begins with "agt_" and goes on`
 	case len(token) > 1024:
 		return "want a token of at most 1024 characters"
@@ -223,8 +226,10 @@ func parseBaseURL(field, text string, insecure bool) (*url.URL, error) {
 		return nil, paramError(field, "", "want a URL without user, query and fragment")
 	case base.Scheme != "https" && base.Scheme != "http":
 		return nil, paramError(field, text, "want a URL that begins with https://")
-	case base.Hostname() == "" || base.Opaque != "":
+	case strings.Trim(base.Hostname(), ".") == "" || base.Opaque != "":
 		return nil, paramError(field, text, "want a URL with a host, such as "+DefaultBaseURL)
+	case !validPort(base.Port()):
+		return nil, paramError(field, text, "want a port from 1 to 65535, or none")
 	case base.Scheme == "http" && !insecure && !loopback(base.Hostname()):
 		return nil, paramError(field, text, "want https: plain http would show the token to the network; it is accepted for loopback hosts, and with WithInsecureHTTP")
 	}
@@ -232,9 +237,23 @@ func parseBaseURL(field, text string, insecure bool) (*url.URL, error) {
 	return base, nil
 }
 
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
+}
+
+// identityOf brings a base URL into one form, however it is spelled: in it lies what makes two clients' keys the same.
+func identityOf(base *url.URL) string {
+	host, port := strings.ToLower(strings.TrimSuffix(base.Hostname(), ".")), base.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[base.Scheme]
+	}
+	return base.Scheme + "://" + net.JoinHostPort(host, port) + base.EscapedPath()
+}
+
 func loopback(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+	if host == "localhost" {
 		return true
 	}
 	ip := net.ParseIP(host)

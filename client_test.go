@@ -44,6 +44,11 @@ func TestNewRefusesBadValues(t *testing.T) {
 		"base with a fragment":   {[]letagentpay.Option{token, letagentpay.WithBaseURL("https://h/api#secret-of-this-test")}, nil, "WithBaseURL"},
 		"plain http":             {[]letagentpay.Option{token, letagentpay.WithBaseURL("http://pay.example/api")}, nil, "WithBaseURL"},
 		"plain http, look-alike": {[]letagentpay.Option{token, letagentpay.WithBaseURL("http://localhost.example/api")}, nil, "WithBaseURL"},
+		"plain http, below":      {[]letagentpay.Option{token, letagentpay.WithBaseURL("http://api.localhost/api")}, nil, "WithBaseURL"},
+		"port beyond":            {[]letagentpay.Option{token, letagentpay.WithBaseURL("https://pay.example:99999")}, nil, "WithBaseURL"},
+		"port zero":              {[]letagentpay.Option{token, letagentpay.WithBaseURL("https://pay.example:0")}, nil, "WithBaseURL"},
+		"host of a point":        {[]letagentpay.Option{token, letagentpay.WithBaseURL("https://.")}, nil, "WithBaseURL"},
+		"token in its place":     {[]letagentpay.Option{token, letagentpay.WithBaseURL(testToken)}, nil, "WithBaseURL"},
 		"plain http, 0.0.0.0":    {[]letagentpay.Option{token, letagentpay.WithBaseURL("http://0.0.0.0/api")}, nil, "WithBaseURL"},
 		"bad base in the env":    {[]letagentpay.Option{token}, map[string]string{letagentpay.EnvBaseURL: "pay"}, letagentpay.EnvBaseURL},
 		"nil HTTP client":        {[]letagentpay.Option{token, letagentpay.WithHTTPClient(nil)}, nil, "WithHTTPClient"},
@@ -71,7 +76,7 @@ func TestNewRefusesBadValues(t *testing.T) {
 
 func TestNewAcceptsLoopbackAndSelfHosted(t *testing.T) {
 	for _, base := range []string{
-		"http://localhost:8000/api/v1/agent-api", "http://127.0.0.1:1/x", "http://127.8.9.1", "http://[::1]:80/", "http://api.localhost/", "http://LOCALHOST./",
+		"http://localhost:8000/api/v1/agent-api", "http://127.0.0.1:1/x", "http://127.8.9.1", "http://[::1]:80/", "http://LOCALHOST./",
 		"https://pay.internal/agent-api/",
 	} {
 		client, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL(base))
@@ -138,7 +143,7 @@ func TestUserAgentNamesSDKAndApp(t *testing.T) {
 func TestUsersHTTPClientIsLeftAsItIs(t *testing.T) {
 	s := newService(t).on("GET", "/categories", answer(200, `{"categories":["other"]}`))
 	own := &http.Client{Transport: s.mock}
-	client, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL(testBase), letagentpay.WithHTTPClient(own))
+	client, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL(s.base), letagentpay.WithHTTPClient(own))
 	require.NoError(t, err)
 	_, err = client.Categories(t.Context())
 	require.NoError(t, err)

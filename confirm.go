@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/letagentpay/letagentpay-go/internal/api"
@@ -50,6 +51,15 @@ func (c *Client) confirm(ctx context.Context, requestID string, p ConfirmParams,
 	unknown := func(err error) error {
 		return &OutcomeUnknownError{Op: "confirm", RequestID: requestID, Err: err}
 	}
+	if doubt { // a look first: sending is the way to refund twice
+		read, err := c.Request(ctx, requestID)
+		switch {
+		case err != nil:
+			return nil, unknown(err)
+		case read.Status == p.status():
+			return &Confirmation{RequestID: requestID, Status: read.Status}, nil
+		}
+	}
 	for n := 0; ; n++ {
 		confirmation, unclear, err := c.sendConfirm(ctx, requestID, p)
 		if err == nil {
@@ -71,7 +81,7 @@ func (c *Client) confirm(ctx context.Context, requestID string, p ConfirmParams,
 		case readErr != nil:
 			return nil, unknown(fmt.Errorf("%w; reading the request: %w", err, readErr))
 		case read.Status == p.status():
-			return &Confirmation{RequestID: requestID, Status: read.Status, ActualAmount: p.ActualAmount}, nil
+			return &Confirmation{RequestID: requestID, Status: read.Status}, nil
 		case !unclear:
 			return nil, err // confirmed, but otherwise, and by somebody else
 		case !rested || n >= c.transport.maxRetries:
@@ -95,8 +105,8 @@ func (c *Client) sendConfirm(ctx context.Context, requestID string, p ConfirmPar
 		if err := decodeObject(data, &body); err != nil {
 			return err
 		}
-		if body.RequestID == "" || body.Status == "" {
-			return errIncomplete
+		if !strings.EqualFold(body.RequestID, requestID) || Status(body.Status) != p.status() {
+			return fmt.Errorf("want a confirmation of request %s as %s, got one of %q as %q", requestID, p.status(), body.RequestID, body.Status)
 		}
 		confirmation = &Confirmation{RequestID: body.RequestID, Status: Status(body.Status)}
 		if body.ActualAmount != nil {

@@ -99,7 +99,11 @@ func TestLostConfirmationsAreSettledByReading(t *testing.T) {
 				if c.want == nil {
 					require.NoError(t, err)
 					assert.Equal(t, letagentpay.StatusCompleted, confirmation.Status)
-					assert.Equal(t, letagentpay.MustAmount("47.5"), confirmation.ActualAmount)
+					if strings.HasPrefix(c.paths[len(c.paths)-1], "GET") {
+						assert.Zero(t, confirmation.ActualAmount, "a read does not tell it")
+					} else {
+						assert.Equal(t, letagentpay.MustAmount("47.5"), confirmation.ActualAmount)
+					}
 					return
 				}
 				require.ErrorIs(t, err, c.want)

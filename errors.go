@@ -70,6 +70,9 @@ func (e *ParamError) Unwrap() error { return e.Err }
 
 func paramError(field, value, reason string) *ParamError {
 	const longest = 80
+	if strings.Contains(value, tokenPrefix) {
+		value = "" // a token in the wrong place
+	}
 	if runes := []rune(value); len(runes) > longest {
 		value = string(runes[:longest]) + "…"
 	}
@@ -111,7 +114,7 @@ type APIError struct {
 	Op             string       // the operation: "purchase", "confirm", "request", "requests", "budget", "policy", "categories", "x402 …"
 	Method         string       // the HTTP method
 	Path           string       // the path called, without host and query
-	StatusCode     int          // the HTTP status; 0 when no answer arrived
+	StatusCode     int          // the HTTP status; 0 when no answer arrived, or nothing was sent
 	Detail         string       // the service's explanation; for an answer that is no JSON, a sample of it
 	Fields         []FieldError // the fields refused, for a 422
 	Attempts       int          // how often the request was sent
@@ -121,12 +124,16 @@ type APIError struct {
 	retryAfter time.Duration
 	malformed  bool
 	unsent     bool // the request is known not to have reached the service
+	explained  bool // the service itself has said why
+	waiting    bool // nothing was sent, because another call that it must not overlap was not over
 }
 
 func (e *APIError) Error() string {
 	var b strings.Builder
 	b.WriteString("letagentpay: " + e.Op + ": ")
 	switch {
+	case e.waiting:
+		b.WriteString("not sent, while waiting for another call to end")
 	case e.StatusCode == 0:
 		b.WriteString("no response")
 	default:
@@ -164,7 +171,7 @@ func (e *APIError) Is(target error) bool {
 	case ErrMalformedResponse:
 		return e.malformed
 	case ErrNoResponse:
-		return e.StatusCode == 0
+		return e.StatusCode == 0 && !e.waiting
 	case ErrUnauthorized:
 		return e.StatusCode == http.StatusUnauthorized
 	case ErrForbidden:

@@ -90,7 +90,7 @@ func TestUnconfirmedPanicIsLogged(t *testing.T) {
 
 func TestAttemptTimeoutsAreTimeouts(t *testing.T) {
 	s := newService(t).on("GET", "/budget", hangs)
-	client, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL(testBase), letagentpay.WithMaxRetries(0),
+	client, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL(s.base), letagentpay.WithMaxRetries(0),
 		letagentpay.WithHTTPClient(&http.Client{Transport: s.mock, Timeout: time.Millisecond}))
 	require.NoError(t, err)
 	_, err = client.Budget(t.Context())

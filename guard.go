@@ -70,7 +70,8 @@ type (
 // ResumeApproval returns a context under which the next [Guard] call or [Client.Authorize] does not ask anew but
 // continues the purchase request with the given id, for example one that an earlier call reported in a
 // [*PendingError]. The request's amount and category must be those that the call describes now; otherwise the error is
-// a [*MismatchError]. An approved request is run, a pending one waited for, and one that was confirmed already is an
+// a [*MismatchError]. (A category described by an alias is recognised by the client that has asked under it before;
+// elsewhere describe it by the name that the service resolved it to.) An approved request is run, a pending one waited for, and one that was confirmed already is an
 // [*AlreadyHandledError].
 //
 // Resuming says that the earlier call did not and will not run: the service cannot tell.
@@ -99,7 +100,9 @@ func ApprovalFromContext(ctx context.Context) (*Approval, bool) {
 //     has ended.
 //
 // With a caller's own [PurchaseParams.IdempotencyKey], a call that was made before is not run again:
-// [*AlreadyHandledError]. That costs two small reads a call.
+// [*AlreadyHandledError]. That costs two small reads a call. Calls under one key at the same time run one after another
+// within a process, so one may wait for another even with [OnPendingFail]; processes that share keys must see to that
+// themselves. The service remembers keys for 24 hours.
 //
 // A nil client, describe or fn, or a bad option, is a [*ParamError] from each call. The function returned is safe for
 // concurrent use if describe and fn are.
@@ -129,7 +132,7 @@ func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(con
 				return
 			}
 			// fn panicked or ended its goroutine; that goes on when this is done.
-			approval.keep(g, nil, errDidNotReturn)
+			approval.keepFailure(errDidNotReturn)
 			if err := approval.Settle(approval.callContext, errDidNotReturn); err != nil {
 				c.transport.warn(ctx, "letagentpay.unconfirmed", slog.String("request_id", approval.RequestID()), slog.String("error", err.Error()))
 			}
@@ -255,6 +258,7 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 		return nil, nil, err
 	}
 	c.unrun.drop(claim.params.IdempotencyKey)
+	c.started.add(claim.requestID)
 	return &Approval{
 		client: c, requestID: claim.requestID, amount: p.Amount, category: category, idempotencyKey: claim.params.IdempotencyKey,
 		claim: claim, turn: make(chan struct{}, 1), callContext: ctx, end: end,
@@ -306,6 +310,7 @@ type claim struct {
 
 	baseline baseline // what there was before the key was first asked under
 	asked    bool     // an earlier call has asked under the key, says the journal
+	recorded bool     // the record is the journal's entry of the resumed request
 
 	held [2]*heldLock // the key and the request
 }
@@ -325,6 +330,22 @@ func (c *claim) hold(ctx context.Context, name string) error {
 	return nil
 }
 
+// holdRequest takes hold of the request, once its id is known. What this client has started, and could not tell the
+// service about, is not started again.
+func (c *claim) holdRequest(ctx context.Context) error {
+	if err := c.within(ctx); err != nil {
+		return err
+	}
+	if err := c.hold(ctx, "run "+c.requestID); err != nil {
+		return err
+	}
+	if c.client.started.has(c.requestID) {
+		running := &Request{RequestID: c.requestID, Status: StatusApproved, Amount: c.params.Amount, Category: c.params.Category}
+		return &AlreadyHandledError{Request: running, IdempotencyKey: c.params.IdempotencyKey, Err: errors.New("it has run, and is still to be confirmed")}
+	}
+	return nil
+}
+
 func (c *claim) release() {
 	for _, held := range slices.Backward(c.held[:]) {
 		if held != nil {
@@ -340,7 +361,7 @@ func (c *claim) within(ctx context.Context) error {
 		if !ok {
 			return nil
 		}
-		if c.resumed && outer.requestID == c.requestID || c.own && outer.idempotencyKey == c.params.IdempotencyKey && outer.client.identity == c.client.identity {
+		if outer.requestID == c.requestID || c.own && outer.idempotencyKey == c.params.IdempotencyKey && outer.client.identity == c.client.identity {
 			running := &Request{RequestID: outer.requestID, Status: StatusApproved, Amount: outer.amount, Category: outer.category}
 			return &AlreadyHandledError{Request: running, IdempotencyKey: outer.idempotencyKey, Err: errors.New("it is running now")}
 		}
@@ -354,7 +375,7 @@ func (c *claim) ask(ctx context.Context) (earlier *JournalEntry, err error) {
 		return nil, err
 	}
 	if c.resumed {
-		if err := c.hold(ctx, "run "+c.requestID); err != nil {
+		if err := c.holdRequest(ctx); err != nil {
 			return nil, err
 		}
 		return c.consultAboutResumed(ctx)
@@ -381,7 +402,7 @@ func (c *claim) ask(ctx context.Context) (earlier *JournalEntry, err error) {
 		return nil, c.remember(ctx, c.refused(ctx, err))
 	}
 	c.requestID = c.purchase.RequestID
-	if err := c.hold(ctx, "run "+c.requestID); err != nil {
+	if err := c.holdRequest(ctx); err != nil {
 		return nil, c.remember(ctx, err)
 	}
 	return c.consultAboutOthers(ctx)
@@ -468,7 +489,7 @@ func (c *claim) consultAboutResumed(ctx context.Context) (earlier *JournalEntry,
 	if entry.State == JournalExecuted || entry.State == JournalSettled {
 		return entry, nil
 	}
-	c.record.entry = *entry
+	c.record.entry, c.recorded = *entry, true
 	return nil, nil
 }
 
@@ -483,8 +504,8 @@ func (c *claim) remember(ctx context.Context, err error) error {
 	case err == nil:
 		return nil
 	case !settled(err):
-		if !c.own {
-			c.client.unrun.keep(key)
+		if !c.own && c.client.unrun.len() < maxUnrun {
+			c.client.unrun.add(key)
 		}
 		return err
 	}
@@ -509,6 +530,9 @@ func (c *claim) approved(ctx context.Context) (category string, err error) {
 	}
 	// The answer may be an old one repeated, so only a read tells the state.
 	state, err := c.client.Request(ctx, c.requestID)
+	if err != nil && !c.resumed {
+		return "", &OutcomeUnknownError{Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID, Err: err}
+	}
 	if err != nil {
 		return "", err
 	}
@@ -572,39 +596,43 @@ func (b baseline) precedes(state *Request) bool {
 	return state.CreatedAt.After(b.createdAt) || state.CreatedAt.Equal(b.createdAt) && !slices.Contains(b.ids, state.RequestID)
 }
 
-// unrunKeys remembers random keys that were asked under, and nothing has run. The zero value is ready.
-type unrunKeys struct {
-	mu   sync.Mutex
-	keys map[string]struct{}
+// names is a set of strings. The zero value is ready.
+type names struct {
+	mu  sync.Mutex
+	set map[string]struct{}
+}
+
+func (n *names) has(name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, has := n.set[name]
+	return has
+}
+
+func (n *names) add(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.set == nil {
+		n.set = make(map[string]struct{})
+	}
+	n.set[name] = struct{}{}
+}
+
+func (n *names) len() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.set)
+}
+
+func (n *names) drop(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.set, name)
 }
 
 // maxUnrun bounds the memory for keys that are never asked for again. Beyond it keys are not remembered, and asking
 // again under one of them runs nothing.
 const maxUnrun = 10_000
-
-func (u *unrunKeys) has(key string) bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	_, has := u.keys[key]
-	return has
-}
-
-func (u *unrunKeys) keep(key string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.keys == nil {
-		u.keys = make(map[string]struct{})
-	}
-	if len(u.keys) < maxUnrun {
-		u.keys[key] = struct{}{}
-	}
-}
-
-func (u *unrunKeys) drop(key string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	delete(u.keys, key)
-}
 
 // matches checks that the request is for what this call describes: a repeated key gets the first answer whatever is
 // asked under it later, and a resumed id is whatever the caller says it is.
@@ -634,8 +662,8 @@ func (c *claim) matches(ctx context.Context, state *Request) error {
 
 // sameCategory reports whether what the call describes may have been resolved to category. An answer to a purchase
 // tells what name it was asked under. For a resumed request that is not known: names of the account's categories
-// resolve to themselves, and other names may be aliases, which no read reveals; they are given the benefit of the
-// doubt, the amount being right.
+// resolve to themselves; other names are aliases or unknown, and no read tells which. An alias counts when the journal or
+// an answer to this client has shown where it leads, and an unknown name leads to "other".
 func (c *claim) sameCategory(ctx context.Context, category string) (bool, error) {
 	described := normalCategory(c.params.Category)
 	if described == category {
@@ -644,11 +672,20 @@ func (c *claim) sameCategory(ctx context.Context, category string) (bool, error)
 	if c.purchase != nil {
 		return described == normalCategory(c.purchase.OriginalCategory), nil
 	}
+	if c.recorded { // the request came of what was described then
+		return described == normalCategory(c.record.entry.Purchase.Category), nil
+	}
 	names, err := c.client.Categories(ctx)
 	if err != nil {
 		return false, err
 	}
-	return !slices.Contains(names, described), nil
+	if slices.Contains(names, described) {
+		return false, nil
+	}
+	if known, ok := c.client.aliases.Load(described); ok {
+		return known == category, nil
+	}
+	return category == "other", nil
 }
 
 // normalCategory brings the name of a category into the form in which the service compares names.
@@ -681,7 +718,8 @@ func (c *Client) newest(ctx context.Context) (baseline, error) {
 
 // Spent records what was really paid, and with it that the money is gone: [Approval.Settle] then confirms this
 // purchase as completed even when the function failed afterwards. The last call counts. Fractions of a cent are
-// rounded, halves away from zero, as the service does.
+// rounded, halves away from zero, as the service does, but never to nothing; what is beyond 9,999,999, the most that the
+// service takes, is told as that.
 //
 // More than the approved amount is recorded as well, because it is the truth, and reported as an [*OverspendError],
 // which matches [ErrOverspend]. An amount that is not positive is a [*ParamError]; the purchase then counts as paid
@@ -694,19 +732,25 @@ func (a *Approval) Spent(actual Amount, receiptURL string) error {
 		return fmt.Errorf("%w: purchase %s", ErrSettled, a.requestID)
 	}
 	a.spending = &ConfirmParams{Success: true}
-	rounded := actual.RoundHalfUp()
-	if rounded.Sign() <= 0 {
+	if actual.Sign() <= 0 {
 		return paramError("actual", actual.String(), "want an amount above zero; a function that paid nothing returns an error and does not call Spent")
 	}
+	rounded := actual.RoundHalfUp()
+	switch { // what the service takes
+	case rounded.IsZero():
+		rounded = leastAmount
+	case maxAmount.Less(rounded):
+		rounded = maxAmount
+	}
 	a.spending.ActualAmount = rounded
-	if err := checkText("receiptURL", receiptURL, 2000); err != nil {
-		return err
+	receiptErr := checkText("receiptURL", receiptURL, 2000)
+	if receiptErr == nil {
+		a.spending.ReceiptURL = receiptURL
 	}
-	a.spending.ReceiptURL = receiptURL
 	if a.amount.Less(rounded) {
-		return &OverspendError{RequestID: a.requestID, Approved: a.amount, Actual: rounded}
+		return errors.Join(&OverspendError{RequestID: a.requestID, Approved: a.amount, Actual: actual}, receiptErr)
 	}
-	return nil
+	return receiptErr
 }
 
 // Settle ends the approval and tells the service how: with a nil err the purchase is completed, for the amount that
@@ -717,6 +761,9 @@ func (a *Approval) Spent(actual Amount, receiptURL string) error {
 // through, the error is a [*ConfirmError], and Settle may be called again. What the first call decided stands, whatever
 // err later calls bring; after a success they return nil without doing anything. So Settle may be deferred.
 func (a *Approval) Settle(ctx context.Context, err error) (settleErr error) {
+	if a.claim == nil {
+		return paramError("Approval", "", "want one that Client.Authorize has given")
+	}
 	a.turn <- struct{}{}
 	defer func() { <-a.turn }()
 	params, doubt, settled := a.decide(err)
@@ -757,6 +804,7 @@ func (a *Approval) Settle(ctx context.Context, err error) (settleErr error) {
 		return confirmErr
 	}
 	a.settled = true
+	a.client.started.drop(a.requestID)
 	return a.claim.record.put(ctx, JournalSettled)
 }
 
@@ -773,15 +821,32 @@ func (a *Approval) keep(g *guardConfig, result any, err error) {
 	if g.journal == nil {
 		return
 	}
-	encoded, encodeErr := g.codec.Encode(result)
+	encoded, encodeErr := encode(g.codec, result)
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	if encodeErr == nil && len(encoded) <= maxJournalResult {
 		a.result = encoded
 	}
+	a.mu.Unlock()
 	if err != nil {
-		a.failure = cmp.Or(err.Error(), "failed")
+		a.keepFailure(err)
 	}
+}
+
+func (a *Approval) keepFailure(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.failure = cmp.Or(err.Error(), "failed")
+}
+
+// encode turns a panic into an error: some codecs panic at a nil pointer, and the purchase is to be confirmed first of
+// all.
+func encode(codec ResultCodec, result any) (encoded []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the codec panicked: %v", r)
+		}
+	}()
+	return codec.Encode(result)
 }
 
 // replay gives the result of an earlier run back, and tells the service of it if that is still to be done.

@@ -302,7 +302,7 @@ func TestSettle(t *testing.T) {
 	t.Run("again after it did not get through", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newService(t).on("POST", "/requests", answer(201, autoApproved)).
-				on("POST", "/requests/r1/confirm", hangs, answer(400, `{"detail":"Cannot confirm request with status 'completed'"}`)).
+				on("POST", "/requests/r1/confirm", hangs).
 				on("GET", "/requests/r1", answer(200, detail("completed")))
 			approval, err := s.client().Authorize(t.Context(), groceries())
 			require.NoError(t, err)
@@ -310,8 +310,7 @@ func TestSettle(t *testing.T) {
 			require.ErrorAs(t, approval.Settle(t.Context(), nil), &confirm)
 			require.NoError(t, approval.Settle(t.Context(), errShop), "the first confirmation turns out to have got through")
 			require.NoError(t, approval.Settle(t.Context(), nil))
-			assert.Equal(t, []string{postPurchase, postConfirm, postConfirm, getRequest}, s.paths())
-			assert.JSONEq(t, `{"success":true}`, s.recorded()[2].Body)
+			assert.Equal(t, []string{postPurchase, postConfirm, getRequest}, s.paths(), "a look first")
 		})
 	})
 	t.Run("with a nil context", func(t *testing.T) {

@@ -1,10 +1,12 @@
 package letagentpay_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +27,7 @@ const (
 // service is a scripted far end on httpmock: for each method and path a list of answers, the last of which repeats.
 type service struct {
 	t    *testing.T
+	base string // of its own, for what a process knows of one service is not to be taken for another's
 	mock *httpmock.MockTransport
 
 	mu    sync.Mutex
@@ -37,13 +40,15 @@ type recorded struct {
 	At                        time.Time
 }
 
+var services atomic.Int64
+
 func newService(t *testing.T) *service {
-	return &service{t: t, mock: httpmock.NewMockTransport()}
+	return &service{t: t, base: fmt.Sprintf("https://pay-%d.example/api/v1/agent-api", services.Add(1)), mock: httpmock.NewMockTransport()}
 }
 
 // on scripts the answers to one method and path, relative to the base URL.
 func (s *service) on(method, path string, answers ...httpmock.Responder) *service {
-	s.mock.RegisterResponder(method, testBase+path, func(r *http.Request) (*http.Response, error) {
+	s.mock.RegisterResponder(method, s.base+path, func(r *http.Request) (*http.Response, error) {
 		body := ""
 		if r.Body != nil {
 			data, err := io.ReadAll(r.Body)
@@ -78,7 +83,7 @@ func (s *service) paths() []string {
 }
 
 func (s *service) client(opts ...letagentpay.Option) *letagentpay.Client {
-	return newClient(s.t, s.mock, opts...)
+	return newClient(s.t, s.mock, append([]letagentpay.Option{letagentpay.WithBaseURL(s.base)}, opts...)...)
 }
 
 func newClient(t testing.TB, transport http.RoundTripper, opts ...letagentpay.Option) *letagentpay.Client {

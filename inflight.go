@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"strings"
 	"sync"
 	"time"
 )
@@ -12,17 +13,24 @@ import (
 // confirmations of one request, and runs under one request.
 var inFlight keyedLock
 
+// resting holds what must rest in this process before it is tried again.
+var resting rests
+
 // lock keeps writes that the service could not tell apart from overlapping: with each other, and with one that is not
 // waited for any more but may still be under way.
 func (c *Client) lock(ctx context.Context, op, name string) (*heldLock, error) {
 	held, err := inFlight.lock(ctx, c.identity+name)
 	if err == nil {
-		if err = c.resting.wait(ctx, name); err == nil {
+		if err = resting.wait(ctx, c.identity+name); err == nil {
 			return held, nil
 		}
 		held.release()
 	}
-	return nil, &APIError{Op: op, Err: err, unsent: true}
+	key, _ := strings.CutPrefix(name, "key ")
+	if key == name {
+		key = ""
+	}
+	return nil, &APIError{Op: op, Err: err, IdempotencyKey: key, waiting: true}
 }
 
 // unlock releases a lock after a write whose outcome is err.
@@ -34,7 +42,7 @@ func (c *Client) unlock(held *heldLock, name string, err error) {
 // settle makes the next write wait until one whose outcome is not known has surely ended at the service.
 func (c *Client) settle(name string, err error) {
 	if _, unknown := errors.AsType[*OutcomeUnknownError](err); unknown {
-		c.resting.add(name, time.Now().Add(settlePause))
+		resting.add(c.identity+name, time.Now().Add(settlePause))
 	}
 }
 
@@ -60,7 +68,8 @@ func (r *rests) wait(ctx context.Context, name string) error {
 	r.mu.Lock()
 	until := r.until[name]
 	r.mu.Unlock()
-	if pause := time.Until(until); pause > 0 {
+	// Bounded, because a test's clock may have given the time, and this one's may be another.
+	if pause := min(time.Until(until), settlePause); pause > 0 {
 		return sleep(ctx, pause)
 	}
 	return nil

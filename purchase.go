@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -113,7 +114,7 @@ type ConfirmParams struct {
 type Confirmation struct {
 	RequestID    string
 	Status       Status // completed or failed
-	ActualAmount Amount // what was confirmed as paid; zero: as requested
+	ActualAmount Amount // what was confirmed as paid; zero: as requested, or not told, because the answer was lost and only a read told the status
 }
 
 // Request is a purchase request as it stands. What a read does not tell is zero: [Client.Request] tells neither
@@ -137,7 +138,7 @@ type ListParams struct {
 	PageSize int    // how many to ask the service for at a time, 1 to 100; 0 means 100
 }
 
-var maxAmount = MustAmount("9999999")
+var leastAmount, maxAmount = MustAmount("0.01"), MustAmount("9999999")
 
 // Purchase asks for the approval of a purchase. A rejection is an answer, not an error: look at Status, and at
 // PolicyCheck.Failed for the reasons. The money is not moved by this call; spend it once Status.Approved, then call
@@ -204,17 +205,20 @@ func (c *Client) purchase(ctx context.Context, p *PurchaseParams) (purchase *Pur
 	if err := c.transport.do(ctx, request, &attempt); err != nil {
 		return nil, attempt.outcome(err)
 	}
+	if original := normalCategory(purchase.OriginalCategory); original != "" {
+		c.aliases.Store(original, purchase.Category)
+	}
 	return purchase, nil
 }
 
 // outcome turns the failure of a purchase into an *OutcomeUnknownError unless it is certain that no attempt was
-// accepted. Only an answer that the service gives after it has looked for the key is certain about earlier attempts,
-// or one that every attempt would have got.
+// accepted. Only an answer that the service itself gives after it has looked for the key is certain about earlier
+// attempts, or one that every attempt would have got.
 func (c *call) outcome(err error) error {
 	if !c.unclear {
 		return err
 	}
-	if last := c.last; !last.mayHaveTakenEffect() && (last.Is(ErrInvalid) || last.Is(ErrTooManyPending)) {
+	if last := c.last; last.explained && !last.mayHaveTakenEffect() && (last.Is(ErrInvalid) || last.Is(ErrTooManyPending)) {
 		return err
 	}
 	return &OutcomeUnknownError{Op: c.op, IdempotencyKey: c.idempotencyKey, Err: err}
@@ -228,6 +232,9 @@ func decodePurchase(data []byte, key string) (*Purchase, error) {
 	if body.RequestID == "" || body.Status == "" {
 		return nil, errIncomplete
 	}
+	if err := checkRequestID(body.RequestID); err != nil {
+		return nil, err
+	}
 	purchase := &Purchase{
 		RequestID: body.RequestID, Status: Status(body.Status), Currency: body.Currency, Category: body.Category,
 		OriginalCategory: deref(body.OriginalCategory), AutoApproved: body.AutoApproved, IdempotencyKey: key,
@@ -235,6 +242,9 @@ func decodePurchase(data []byte, key string) (*Purchase, error) {
 	}
 	for _, check := range body.PolicyCheck.Checks {
 		purchase.PolicyCheck.Checks = append(purchase.PolicyCheck.Checks, Check{Rule: check.Rule, Result: policy.Result(check.Result), Detail: check.Detail})
+	}
+	if purchase.Status.Approved() && len(purchase.PolicyCheck.Failed()) > 0 {
+		return nil, errors.New("approved, although a check failed")
 	}
 	if body.BudgetRemaining != nil {
 		purchase.BudgetRemaining = body.BudgetRemaining.Amount
@@ -268,6 +278,9 @@ func (c *Client) request(ctx context.Context, requestID string, maxRetries int) 
 		if body.RequestID == "" || body.Status == "" {
 			return errIncomplete
 		}
+		if !strings.EqualFold(body.RequestID, requestID) {
+			return errors.New("it is about another request")
+		}
 		return nil
 	}})
 	if err != nil {
@@ -296,17 +309,18 @@ func (c *Client) Requests(ctx context.Context, p ListParams) iter.Seq2[*Request,
 			size = maxPageSize
 		}
 		seen := make(map[string]bool)
-		for offset := 0; ; {
+		for offset, stale := 0, 0; ; {
 			page, err := c.page(ctx, p.Status, size, offset, -1)
 			if err != nil {
 				yield(nil, err)
 				return
 			}
+			stale++
 			for i := range page {
 				if seen[page[i].RequestID] {
 					continue // new requests have pushed it from the last page onto this one
 				}
-				seen[page[i].RequestID] = true
+				seen[page[i].RequestID], stale = true, 0
 				if !yield(&page[i], nil) {
 					return
 				}
@@ -314,12 +328,19 @@ func (c *Client) Requests(ctx context.Context, p ListParams) iter.Seq2[*Request,
 			if len(page) < size {
 				return
 			}
+			if stale == mostStalePages {
+				yield(nil, &APIError{Op: "requests", Method: http.MethodGet, StatusCode: http.StatusOK, malformed: true, Detail: "the same requests again and again, whatever the offset"})
+				return
+			}
 			offset += len(page)
 		}
 	}
 }
 
-const maxPageSize = 100
+const (
+	maxPageSize    = 100
+	mostStalePages = 10 // pages without anything new, after which the list is taken to have no end
+)
 
 // page reads one page of the list. The answer's total counts that page alone, so nobody looks at it.
 func (c *Client) page(ctx context.Context, status Status, limit, offset, maxRetries int) ([]Request, error) {

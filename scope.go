@@ -34,6 +34,9 @@ type purchaseScope struct {
 // Concurrent use is safe: identical purchases at the same time get different keys, always out of the same set,
 // whichever comes first.
 //
+// In a rerun, an [*AlreadyHandledError] stands for what the first run has bought, and counts: whoever answers it by asking
+// once more, asks for one more. A [Journal] gives the first run's result back instead.
+//
 // The service remembers keys for 24 hours. Call WithPurchaseScope once for each run; calling it again begins a rerun.
 func WithPurchaseScope(ctx context.Context, scope string) context.Context {
 	return context.WithValue(ctx, scopeKey{}, &purchaseScope{name: scope, taken: make(map[[sha256.Size]byte]map[int]bool)})

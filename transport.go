@@ -68,7 +68,7 @@ func newTransport(c *config, base *url.URL) *transport {
 	if httpClient.Transport == nil {
 		httpClient.Transport = http.DefaultTransport
 	}
-	httpClient.Transport = &attemptTransport{next: httpClient.Transport, timeout: cmp.Or(httpClient.Timeout, defaultAttemptTimeout)}
+	httpClient.Transport = &attemptTransport{next: httpClient.Transport, timeout: cmp.Or(max(httpClient.Timeout, 0), defaultAttemptTimeout)}
 	httpClient.Timeout = 0
 	httpClient.CheckRedirect = redirectPolicy(httpClient.CheckRedirect)
 
@@ -182,15 +182,15 @@ func (c *call) receive(response *http.Response) error {
 	case err != nil:
 		failure.Err = err
 	case !isJSON(response.Header):
-		failure.Err = fmt.Errorf("want application/json, got content type %q", sample([]byte(response.Header.Get("Content-Type"))))
-		failure.Detail = c.transport.redact(sample(data))
+		failure.Err = fmt.Errorf("want application/json, got content type %q", c.transport.sample([]byte(response.Header.Get("Content-Type"))))
+		failure.Detail = c.transport.sample(data)
 	default:
 		err := c.decode(data)
 		if err == nil {
 			c.transport.log(c.request.Context(), slog.LevelDebug, "letagentpay.attempt", c, response.StatusCode, nil)
 			return nil
 		}
-		failure.Err, failure.Detail = err, c.transport.redact(sample(data))
+		failure.Err, failure.Detail = c.transport.redactError(err), c.transport.sample(data)
 	}
 	failure.malformed = true
 	return failure
@@ -237,7 +237,7 @@ func (c *call) readRefusal(failure *APIError, response *http.Response, data []by
 	if response.StatusCode/100 == 3 {
 		failure.Detail = "redirect refused"
 		if location, err := response.Location(); err == nil {
-			failure.Detail = "redirect to " + location.Host + " refused"
+			failure.Detail = c.transport.redact("redirect to " + location.Host + " refused")
 		}
 		return
 	}
@@ -251,17 +251,20 @@ func (c *call) readRefusal(failure *APIError, response *http.Response, data []by
 			Msg  string            `json:"msg"`
 		}
 		if json.Unmarshal(body.Detail, &failure.Detail) == nil {
-			failure.Detail = c.transport.redact(failure.Detail)
+			failure.Detail, failure.explained = c.transport.redact(failure.Detail), failure.Detail != ""
 			return
 		}
 		if json.Unmarshal(body.Detail, &items) == nil {
 			for _, item := range items {
-				failure.Fields = append(failure.Fields, FieldError{Field: fieldPath(item.Loc), Type: item.Type, Message: c.transport.redact(item.Msg)})
+				failure.Fields = append(failure.Fields, FieldError{
+					Field: c.transport.redact(fieldPath(item.Loc)), Type: c.transport.redact(item.Type), Message: c.transport.redact(item.Msg),
+				})
 			}
+			failure.explained = len(items) > 0
 			return
 		}
 	}
-	failure.Detail = c.transport.redact(sample(data))
+	failure.Detail = c.transport.sample(data)
 }
 
 // fieldPath joins a validation error's location, less the leading "body", with points.
@@ -280,10 +283,11 @@ func fieldPath(loc []json.RawMessage) string {
 	return strings.Join(parts, ".")
 }
 
-// sample returns the beginning of data on one line, without control characters.
-func sample(data []byte) string {
+// sample returns the beginning of data on one line, without control characters and the token.
+func (t *transport) sample(data []byte) string {
+	text := strings.ToValidUTF8(t.redact(string(data)), "")
 	const enough = 8 * sampleRunes
-	text := strings.ToValidUTF8(string(data[:min(len(data), enough)]), "")
+	text = strings.ToValidUTF8(text[:min(len(text), enough)], "")
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
 	if runes := []rune(text); len(runes) > sampleRunes {
 		text = string(runes[:sampleRunes]) + "…"
@@ -297,7 +301,7 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 	if value == "" {
 		return 0
 	}
-	if seconds, err := strconv.ParseInt(value, 10, 64); err == nil {
+	if seconds, err := strconv.ParseInt(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		return time.Duration(min(max(seconds, 0), int64(retryAfterCap/time.Second))) * time.Second
 	}
 	if at, err := http.ParseTime(value); err == nil {
@@ -338,33 +342,38 @@ func (c *call) networkFailure(err error) *APIError {
 		err = wrapped.Err
 	}
 	failure := &APIError{Err: err}
-	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" {
+	if dial, ok := errors.AsType[*net.OpError](err); ok && (dial.Op == "dial" || dial.Op == "proxyconnect") {
 		failure.unsent = true
 	}
 	if untrusted(err) {
 		failure.unsent = true
 	}
-	if text := err.Error(); c.transport.redact(text) != text {
-		failure.Err = &redactedError{text: c.transport.redact(text), err: err}
-	}
+	failure.Err = c.transport.redactError(err)
 	return failure
 }
 
 // untrusted reports whether the server could not prove who it is. Nothing was sent then, and repeating is in vain.
 func untrusted(err error) bool {
 	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
-	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
-	return certificate || noTLS
+	return certificate
 }
 
-// redactedError keeps a cause reachable for errors.Is while its text hides the token.
+func (t *transport) redactError(err error) error {
+	if text := err.Error(); t.redact(text) != text {
+		return &redactedError{text: t.redact(text), err: err}
+	}
+	return err
+}
+
+// redactedError keeps a cause reachable for errors.Is and errors.As, but not its text, which tells the token.
 type redactedError struct {
 	text string
 	err  error
 }
 
-func (e *redactedError) Error() string { return e.text }
-func (e *redactedError) Unwrap() error { return e.err }
+func (e *redactedError) Error() string        { return e.text }
+func (e *redactedError) Is(target error) bool { return errors.Is(e.err, target) }
+func (e *redactedError) As(target any) bool   { return errors.As(e.err, target) }
 
 // failure completes e with what the call knows.
 func (c *call) failure(e *APIError) *APIError {
@@ -491,12 +500,18 @@ func (a *attemptTransport) RoundTrip(request *http.Request) (*http.Response, err
 	}
 	ctx, cancel := context.WithTimeout(request.Context(), a.timeout)
 	response, err := a.next.RoundTrip(request.WithContext(ctx))
+	if err == nil && response == nil {
+		err = errors.New("the transport returned neither a response nor an error")
+	}
 	if err != nil {
 		if ctx.Err() != nil && request.Context().Err() == nil {
-			err = &attemptTimeoutError{a.timeout, err}
+			err = &attemptTimeoutError{a.timeout}
 		}
 		cancel()
 		return nil, err
+	}
+	if response.Body == nil {
+		response.Body = http.NoBody
 	}
 	response.Body = &attemptBody{response.Body, cancel}
 	return response, nil
@@ -516,9 +531,10 @@ func (b *attemptBody) Close() error {
 // attemptTimeoutError says that one attempt took too long, as opposed to the caller's context ending.
 type attemptTimeoutError struct {
 	limit time.Duration
-	err   error
 }
 
 func (e *attemptTimeoutError) Error() string { return "no answer within " + e.limit.String() }
-func (e *attemptTimeoutError) Unwrap() error { return e.err }
-func (e *attemptTimeoutError) Timeout() bool { return true }
+
+// Timeout and Temporary make it a [net.Error].
+func (e *attemptTimeoutError) Timeout() bool   { return true }
+func (e *attemptTimeoutError) Temporary() bool { return true }

@@ -156,7 +156,7 @@ func (w *watcher) look(ctx context.Context) {
 	w.latency, w.ended = now.Sub(begun), now
 	decided := false
 	for _, wait := range waits {
-		if _, waiting := w.waits[wait]; waiting && !wait.ended && wait.learn(found) {
+		if _, waiting := w.waits[wait]; waiting && !wait.ended && wait.learn(found, begun) {
 			decided = true
 		}
 	}
@@ -178,10 +178,14 @@ func (w *watcher) look(ctx context.Context) {
 }
 
 // learn takes over what a look found, and reports whether the request is decided.
-func (w *wait) learn(found findings) bool {
+func (w *wait) learn(found findings, begun time.Time) bool {
 	state, err := found.requests[w.requestID], found.errs[w.requestID]
 	if state == nil && err == nil {
 		err = found.all
+	}
+	if state != nil {
+		own := *state // others may wait for the same
+		state = &own
 	}
 	switch {
 	case state != nil && state.Status.Decided():
@@ -202,7 +206,7 @@ func (w *wait) learn(found findings) bool {
 		}
 		w.looked <- &WaitEvent{RequestID: w.requestID, Request: state, Err: err}
 	}
-	if w.final {
+	if w.final && !begun.Before(w.next) { // not one that another wait has occasioned
 		w.end(nil, w.timeout())
 	}
 	return false
@@ -220,7 +224,7 @@ func (w *watcher) plan(wait *wait, now time.Time, jitter float64) {
 	if failure, ok := errors.AsType[*APIError](wait.err); ok {
 		pause = max(pause, failure.retryAfter)
 	}
-	wait.next = now.Add(pause)
+	wait.next, wait.final = now.Add(pause), false
 	if wait.deadline.IsZero() {
 		return
 	}
