@@ -175,7 +175,9 @@ func (l *life) run(ctx context.Context) {
 		group.Wait()
 		l.report.Calls = calls
 	}
-	l.report.Left = l.recover(ctx)
+	if l.DieAt == "" { // else the event must come before this
+		l.report.Left = l.recover(ctx)
+	}
 }
 
 // guarded is the purchase that all is about: approved for 30, paid with 25.
