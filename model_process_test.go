@@ -21,22 +21,30 @@ type process struct {
 	life   context.Context
 	end    context.CancelFunc
 	dead   atomic.Bool
-	scopes map[int]context.Context // the turns under way
+	scopes map[int]*turn // under way
+}
+
+// turn is one run of a unit of work.
+type turn struct {
+	ctx   context.Context
+	calls map[letagentpay.PurchaseParams]int
 }
 
 // start starts a process, from which on the program's steps are this one's.
 func (w *world) start() {
-	p := &process{world: w, next: w.server.HTTPClient().Transport, scopes: make(map[int]context.Context)}
+	p := &process{world: w, next: w.server.HTTPClient().Transport, scopes: make(map[int]*turn)}
 	p.life, p.end = context.WithCancel(context.Background())
 	p.client = w.server.Client(letagentpay.WithHTTPClient(&http.Client{Transport: p}), letagentpay.WithLogger(slog.New(&warnings{world: w})))
 	w.before, w.process = w.process, p
 }
 
-// goBack swaps the process for the one before, if that lives.
-func (w *world) goBack() {
-	if w.before != nil && !w.before.dead.Load() {
-		w.before, w.process = w.process, w.before
+// swap goes on with the process before, or with a new one if that does not live.
+func (w *world) swap() {
+	if w.before == nil || w.before.dead.Load() {
+		w.start()
+		return
 	}
+	w.before, w.process = w.process, w.before
 }
 
 // died is what goroutines of a dying process panic with, at the first event that they come to. Real ones just stop:
@@ -86,8 +94,9 @@ func (w *world) run(ctx context.Context, interrupted interruption, times int, do
 		for i := range outcomes {
 			outcomes[i] = outcome{panicked: died{}}
 		}
+		before := w.before
 		w.start()
-		w.before = nil
+		w.before = before
 	}
 	return outcomes
 }

@@ -110,6 +110,8 @@ const (
 type guardedCall struct {
 	twoPhase    bool // Authorize and Settle in place of Guard
 	twice       bool
+	other       bool // by the process before
+	unconfirmed bool // the service refuses its confirmation
 	key         key
 	scope       int // which of the scopes
 	pick        int // which of the known keys or requests
@@ -130,6 +132,9 @@ func (c *guardedCall) String() string {
 	}
 	if c.twoPhase {
 		b.WriteString(" in two phases")
+	}
+	if c.other {
+		b.WriteString(" by the other process")
 	}
 	switch c.key {
 	case knownKey:
@@ -153,6 +158,9 @@ func (c *guardedCall) String() string {
 	if c.takes > 0 {
 		fmt.Fprintf(&b, " after %v", c.takes)
 	}
+	if c.unconfirmed {
+		b.WriteString(", and the next confirmation is refused")
+	}
 	b.WriteString(c.interrupted.String())
 	return b.String()
 }
@@ -171,8 +179,11 @@ func (p *palette) call(t *rapid.T) step {
 		fn:       rapid.SampledFrom(p.behaviours).Draw(t, "function"),
 		twoPhase: rapid.IntRange(0, 3).Draw(t, "two phases") == 3,
 		twice:    rapid.IntRange(0, 7).Draw(t, "twice") == 7,
+		other:    rapid.IntRange(0, 3).Draw(t, "other") == 3,
 		wait:     rapid.SampledFrom([]time.Duration{0, 0, 20 * time.Second, 2 * time.Minute}).Draw(t, "wait"),
 		takes:    rapid.SampledFrom([]time.Duration{0, 0, 5 * time.Second}).Draw(t, "takes"),
+
+		unconfirmed: rapid.IntRange(0, 5).Draw(t, "unconfirmed") == 5,
 	}
 	if c.fn == endsItsGoroutine {
 		c.twoPhase = false // nothing would be left that could settle
@@ -377,8 +388,7 @@ func (*palette) change(t *rapid.T) step {
 func (p *palette) process(t *rapid.T) step {
 	interrupted := p.interruption(t)
 	return rapid.SampledFrom([]step{
-		&event{"another process takes over", func(w *world) { w.start() }},
-		&event{"the process before goes on", (*world).goBack},
+		&event{"another process begins", func(w *world) { w.start() }},
 		&event{"the turns are retried", func(w *world) { clear(w.process.scopes) }},
 		&event{"Recover" + interrupted.String(), func(w *world) { w.recover(interrupted) }},
 		&event{"the last unconfirmed purchase is confirmed again" + interrupted.String(), func(w *world) { w.confirmAgain(interrupted) }},

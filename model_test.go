@@ -1,6 +1,7 @@
 package letagentpay_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -47,6 +48,7 @@ func TestModel(t *testing.T) {
 			defer w.server.Close()
 			for i, s := range p.steps {
 				s.play(w)
+				w.overhear(s)
 				w.check(t, &last, p, fmt.Sprintf("step %d", i+1))
 			}
 			w.conclude()
@@ -73,6 +75,9 @@ type world struct {
 	before  *process // the process that process has taken over from, if that lives
 	calm    bool     // nothing is out of order
 	calls   int      // that may have made a purchase each
+	traffic letagentpaytest.CallList
+
+	identical map[letagentpay.PurchaseParams]int // how many identical purchases a turn made at most
 
 	mu        sync.Mutex
 	diskFails int             // how often the journal's disk will still fail
@@ -105,7 +110,7 @@ func newWorld(t *rapid.T, journal bool) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{server: server, calm: true, warned: make(map[string]bool)}
+	w := &world{server: server, calm: true, warned: make(map[string]bool), identical: make(map[letagentpay.PurchaseParams]int)}
 	if journal {
 		w.journal = &processJournal{world: w}
 	}
@@ -133,9 +138,45 @@ func (w *world) check(t *rapid.T, last *failure, p program, where string) {
 	if len(w.wrong) == 0 {
 		return
 	}
-	story := strings.Join(w.log, "\n") + "\n" + strings.Join(w.wrong, "\n") + "\n" + w.server.Calls().String()
+	story := strings.Join(w.log, "\n") + "\n" + strings.Join(w.wrong, "\n") + "\n" + append(w.traffic, w.server.Calls()...).String()
 	last.text = fmt.Sprintf("%#v\nat %s: %s\n%s", p, where, w.wrong[0], story)
 	t.Fatalf("%s", w.wrong[0])
+}
+
+// overhear checks what a step has sent, if it is of one call.
+func (w *world) overhear(s step) {
+	calls := w.server.Calls()
+	w.server.ResetCalls()
+	w.traffic = append(w.traffic, calls...)
+	if c, ok := s.(*guardedCall); ok && c.twice {
+		return
+	}
+	unclear := make(map[string]time.Time) // writes that may have taken effect
+	for _, call := range calls {
+		what := call.Path
+		if call.Op == letagentpaytest.OpPurchase {
+			what = call.Header.Get("Idempotency-Key")
+		}
+		lost, before := unclear[what]
+		switch call.Op {
+		case letagentpaytest.OpRequest:
+			delete(unclear, call.Path+"/confirm")
+			continue
+		case letagentpaytest.OpConfirm:
+			if before {
+				w.violated("a confirmation is sent again without a look at the request")
+			}
+		case letagentpaytest.OpPurchase:
+			if before && call.Time.Sub(lost) < 2*time.Second {
+				w.violated("a purchase is sent again before the first attempt is surely over")
+			}
+		default:
+			continue
+		}
+		if call.Status == 0 || call.Status >= 500 || call.Status == 408 {
+			unclear[what] = call.Time
+		}
+	}
 }
 
 // name is a request's in the log: its place among all.
@@ -191,16 +232,26 @@ func (w *world) mayResume(r *letagentpaytest.Request) bool {
 // play makes the call.
 func (c *guardedCall) play(w *world) {
 	p := letagentpay.PurchaseParams{Amount: letagentpay.MustAmount(c.amount), Category: c.category}
-	ctx := w.process.life
-	resumed := false
+	if c.other {
+		w.swap()
+	}
+	ctx, resumed, times := w.process.life, false, 1
+	if c.twice {
+		times = 2
+	}
 	switch c.key {
 	case ownKey, otherKey:
 		p.IdempotencyKey = string(c.key)
 	case scopedKey:
-		if w.process.scopes[c.scope] == nil {
-			w.process.scopes[c.scope] = letagentpay.WithPurchaseScope(ctx, "turn-"+strconv.Itoa(c.scope))
+		p.Description = "turn-" + strconv.Itoa(c.scope)
+		now := w.process.scopes[c.scope]
+		if now == nil {
+			now = &turn{letagentpay.WithPurchaseScope(ctx, p.Description), make(map[letagentpay.PurchaseParams]int)}
+			w.process.scopes[c.scope] = now
 		}
-		ctx = w.process.scopes[c.scope]
+		ctx = now.ctx
+		now.calls[p] += times
+		w.identical[p] = max(w.identical[p], now.calls[p])
 	case knownKey:
 		if len(w.keys) == 0 {
 			return
@@ -221,12 +272,12 @@ func (c *guardedCall) play(w *world) {
 		}
 		ctx = letagentpay.ResumeApproval(ctx, request.RequestID)
 	}
-	times := 1
-	if c.twice {
-		times = 2
-	}
 	if !resumed {
 		w.calls += times
+	}
+	if c.unconfirmed {
+		w.calm = false
+		w.server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
 	}
 	w.mu.Lock()
 	first := len(w.runs)
@@ -310,8 +361,11 @@ func (c *guardedCall) make(ctx context.Context, w *world, p letagentpay.Purchase
 		a.result, a.err = c.function(ctx, w, approval, p, &a.run)
 	}()
 	a.run.approval = approval
-	if settleErr := approval.Settle(ctx, a.err); settleErr != nil {
+	settleErr := approval.Settle(ctx, a.err)
+	if settleErr != nil {
 		a.err = errors.Join(a.err, settleErr)
+	} else if again := approval.Settle(ctx, errShop); again != nil { // as a deferred one would
+		w.violated("Settle after Settle fails: %T", again)
 	}
 	return a
 }
@@ -388,7 +442,7 @@ func (w *world) judge(c *guardedCall, a *answered, p letagentpay.PurchaseParams,
 		w.violated("an error tells the token")
 	}
 	w.documented(a.err, a.run != nil)
-	w.honest(a)
+	w.honest(c, a)
 	confirm, unconfirmed := errors.AsType[*letagentpay.ConfirmError](a.err)
 	if r := a.run; r != nil {
 		if !r.failed && a.result != "receipt "+strconv.Itoa(r.number) {
@@ -405,6 +459,9 @@ func (w *world) judge(c *guardedCall, a *answered, p letagentpay.PurchaseParams,
 		}
 	} else if a.err == nil {
 		w.replayed(a)
+	}
+	if w.calm && unconfirmed {
+		w.violated("a confirmation did not get through although nothing was wrong") // not even a cancelled context
 	}
 	if w.calm && c.interrupted.kind == "" {
 		w.smooth(c, a, resumed)
@@ -471,7 +528,7 @@ func (w *world) documented(err error, ran bool) {
 }
 
 // honest checks that what an error says of a request is so.
-func (w *world) honest(a *answered) {
+func (w *world) honest(c *guardedCall, a *answered) {
 	is := func(id string, want letagentpay.Status) {
 		request, found := w.server.Request(id)
 		if !found {
@@ -491,6 +548,10 @@ func (w *world) honest(a *answered) {
 	}
 	if e, ok := errors.AsType[*letagentpay.AlreadyHandledError](a.err); ok {
 		is(e.Request.RequestID, "")
+		_, unconfirmed := errors.AsType[*letagentpay.ConfirmError](a.err)
+		if request, _ := w.server.Request(e.Request.RequestID); request.Status != e.Request.Status && !unconfirmed && !c.twoPhase {
+			w.violated("an error says that %s was %s, and it is %s", w.name(e.Request.RequestID), e.Request.Status, request.Status)
+		}
 	}
 	if e, ok := errors.AsType[*letagentpay.OutcomeUnknownError](a.err); ok && e.Op == "purchase" && e.IdempotencyKey == "" {
 		w.violated("nothing tells how to find out what became of a purchase")
@@ -507,9 +568,8 @@ func (w *world) smooth(c *guardedCall, a *answered, resumed bool) {
 	}
 	_, refused := errors.AsType[*letagentpay.APIError](a.err)
 	_, unknown := errors.AsType[*letagentpay.OutcomeUnknownError](a.err)
-	_, unconfirmed := errors.AsType[*letagentpay.ConfirmError](a.err)
 	_, disk := errors.AsType[*letagentpay.JournalError](a.err)
-	if refused || unknown || unconfirmed || disk {
+	if refused || unknown || disk {
 		w.violated("a call failed although nothing was wrong: %T", a.err)
 	}
 	_, handled := errors.AsType[*letagentpay.AlreadyHandledError](a.err)
@@ -581,8 +641,9 @@ func (w *world) confirmAgain(interrupted interruption) {
 // confirmRun confirms a run again, and reports whether the service knows of it then.
 func (w *world) confirmRun(r *run, interrupted interruption) bool {
 	var err error
+	settling := r.approval != nil && r.process == w.process
 	outcomes := w.run(w.process.life, interrupted, 1, func(ctx context.Context) {
-		if r.approval != nil && r.process == w.process {
+		if settling {
 			err = r.approval.Settle(ctx, nil)
 		} else {
 			_, err = w.process.client.Confirm(ctx, r.requestID, r.truth)
@@ -596,7 +657,7 @@ func (w *world) confirmRun(r *run, interrupted interruption) bool {
 		return false
 	}
 	w.note("run %d is confirmed again, error %v", r.number, err)
-	if _, disk := errors.AsType[*letagentpay.JournalError](err); err != nil && !disk && !(w.calm && errors.Is(err, letagentpay.ErrConflict)) {
+	if _, disk := errors.AsType[*letagentpay.JournalError](err); err != nil && !disk && !(w.calm && !settling && errors.Is(err, letagentpay.ErrConflict)) {
 		return false
 	}
 	r.confirm = nil
@@ -748,6 +809,16 @@ func (w *world) balance() {
 			w.violated("%s was bought again under its key", w.name(r.RequestID))
 		}
 		created[r.IdempotencyKey] = r.CreatedAt
+	}
+	keys := make(map[letagentpay.PurchaseParams]map[string]bool)
+	for _, r := range requests {
+		p := letagentpay.PurchaseParams{Amount: r.Amount, Category: cmp.Or(r.OriginalCategory, r.Category), Description: r.Description}
+		if keys[p] == nil {
+			keys[p] = make(map[string]bool)
+		}
+		if keys[p][r.IdempotencyKey] = true; p.Description != "" && len(keys[p]) > w.identical[p] {
+			w.violated("%s was bought again by a retried turn", w.name(r.RequestID))
+		}
 	}
 	if len(requests) > w.calls {
 		w.violated("%d calls have made %d purchases", w.calls, len(requests))
