@@ -549,7 +549,7 @@ func (w *world) honest(c *guardedCall, a *answered) {
 	if e, ok := errors.AsType[*letagentpay.AlreadyHandledError](a.err); ok {
 		is(e.Request.RequestID, "")
 		_, unconfirmed := errors.AsType[*letagentpay.ConfirmError](a.err)
-		if request, _ := w.server.Request(e.Request.RequestID); request.Status != e.Request.Status && !unconfirmed && !c.twoPhase {
+		if request, _ := w.server.Request(e.Request.RequestID); e.Request.Status.Final() && request.Status != e.Request.Status && !unconfirmed && !c.twoPhase {
 			w.violated("an error says that %s was %s, and it is %s", w.name(e.Request.RequestID), e.Request.Status, request.Status)
 		}
 	}
