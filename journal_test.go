@@ -448,3 +448,44 @@ func TestResumedPurchaseIsJournaled(t *testing.T) {
 		assert.Equal(t, []string{"settled"}, journal.states())
 	})
 }
+
+// The journal may not have learnt which request a key has led to before the process died. Whoever resumes that request
+// by its id makes an entry of its own, which counts when the key is asked under again.
+func TestRequestResumedBehindTheBackOfItsKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := serve(t)
+		client := server.Client()
+		journal := new(memoryJournal)
+		var runs atomic.Int64
+		guarded := guardGroceries(client, &runs, spending("75", nil), letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
+		p := price("80")
+		p.IdempotencyKey = "turn-7"
+		errDisk := errors.New("disk full")
+		journal.fail = func(op string, entry *letagentpay.JournalEntry) error {
+			if op == "put" && entry.RequestID != "" {
+				return errDisk
+			}
+			return nil
+		}
+		_, err := guarded(t.Context(), p)
+		require.ErrorIs(t, err, errDisk)
+		journal.fail = nil
+		require.Equal(t, []string{"asked"}, journal.states())
+
+		id := server.Requests()[0].RequestID
+		require.NoError(t, server.Approve(id))
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+		_, err = guarded(letagentpay.ResumeApproval(t.Context(), id), price("80"))
+		var confirm *letagentpay.ConfirmError
+		require.ErrorAs(t, err, &confirm)
+		require.ElementsMatch(t, []string{"asked", "executed"}, journal.states())
+
+		again := guardGroceries(server.Client(), &runs, spending("75", nil), letagentpay.WithJournal(journal)) // the next process
+		result, err := again(t.Context(), p)
+		require.NoError(t, err)
+		assert.Equal(t, "receipt", result)
+		assert.EqualValues(t, 1, runs.Load())
+		assert.Equal(t, []string{"settled"}, journal.states())
+		books(t, server, "75.00", "0.00")
+	})
+}
