@@ -35,12 +35,12 @@ func (c *Client) lock(ctx context.Context, op, name string) (*heldLock, error) {
 
 // unlock releases a lock after a write whose outcome is err.
 func (c *Client) unlock(held *heldLock, name string, err error) {
-	c.settle(name, err)
+	c.letRest(name, err)
 	held.release()
 }
 
-// settle makes the next write wait until one whose outcome is not known has surely ended at the service.
-func (c *Client) settle(name string, err error) {
+// letRest makes the next write wait until one whose outcome is not known has surely ended at the service.
+func (c *Client) letRest(name string, err error) {
 	if _, unknown := errors.AsType[*OutcomeUnknownError](err); unknown {
 		resting.add(c.identity+name, time.Now().Add(settlePause))
 	}

@@ -175,7 +175,7 @@ func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purc
 // purchaseAnew asks under a random key, which nobody else can know until it is told in an error.
 func (c *Client) purchaseAnew(ctx context.Context, p *PurchaseParams) (*Purchase, error) {
 	purchase, err := c.purchase(ctx, p)
-	c.settle("key "+p.IdempotencyKey, err)
+	c.letRest("key "+p.IdempotencyKey, err)
 	return purchase, err
 }
 
