@@ -133,7 +133,7 @@ func (a *attempt) pass(n int, after bool) {
 
 // RoundTrip is how the process reaches the service.
 func (p *process) RoundTrip(r *http.Request) (response *http.Response, err error) {
-	do := func() { response, err = p.next.RoundTrip(r) } //nolint:bodyclose // the caller closes it
+	do := func() { response, err = p.next.RoundTrip(r) } // the caller closes it
 	if a, ok := r.Context().Value(attemptKey{}).(*attempt); ok {
 		a.event(do)
 		return response, err

@@ -498,7 +498,7 @@ func (w *world) replayed(a *answered) {
 // documented checks that an error is of the types that Guard names, and of those that say that nothing ran, that
 // nothing has.
 func (w *world) documented(err error, ran bool) {
-	switch e := err.(type) { //nolint:errorlint // the types themselves are looked at
+	switch e := err.(type) { // the types themselves are looked at
 	case nil:
 	case *letagentpay.ConfirmError, *letagentpay.OverspendError: // of a run, or of the journal's replay of one
 	case *letagentpay.JournalError:
@@ -521,7 +521,7 @@ func (w *world) documented(err error, ran bool) {
 			}
 			return
 		}
-		if !ran || err != errShop && err != errPanic { //nolint:errorlint // as above
+		if !ran || err != errShop && err != errPanic { // as above
 			w.violated("an undocumented error: %T", err)
 		}
 	}
