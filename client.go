@@ -42,7 +42,6 @@ type Client struct {
 	transport *transport
 	identity  string // of service and agent, to tell this agent's keys and requests from another's
 	watcher   *watcher
-	unrun     *names    // random keys that were asked under, and nothing has run
 	started   *names    // requests that something has run under, and the service was not told yet
 	aliases   *sync.Map // names of categories in their normal form, and what the service resolved them to
 	observers []Observer
@@ -99,7 +98,7 @@ func New(opts ...Option) (*Client, error) {
 	digest := sha256.Sum256([]byte(c.token))
 	client := &Client{transport: newTransport(&c, base), identity: identityOf(base) + " " + hex.EncodeToString(digest[:]) + " "}
 	client.X402, client.observers = &X402Client{client}, c.observers
-	client.watcher, client.unrun, client.started, client.aliases = &watcher{client: client}, &names{}, &names{}, &sync.Map{}
+	client.watcher, client.started, client.aliases = &watcher{client: client}, &names{}, &sync.Map{}
 	return client, nil
 }
 

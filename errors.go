@@ -301,7 +301,9 @@ func (e *ConfirmError) Unwrap() error { return e.Err }
 
 // OutcomeUnknownError reports that the call may or may not have taken effect, and all attempts to find out failed.
 //
-// A purchase is safe to repeat with IdempotencyKey set to the one given here: the service then answers for the first.
+// A purchase is safe to repeat with IdempotencyKey set to the one given here: the service then answers for the first. A
+// guarded call that is repeated so runs if the lost purchase had not been made; if it had, nobody can tell who else was
+// told the key, so it is an [*AlreadyHandledError], and [ResumeApproval] continues.
 // A confirmation is settled by reading the request, an x402 report by sending it again. An x402 authorisation that is
 // unknown may have used up budget, and must not be paid on.
 type OutcomeUnknownError struct {

@@ -254,10 +254,9 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 		claim.record.entry.RequestID, claim.record.entry.Category = claim.requestID, category
 		err = claim.record.put(ctx, JournalStarted)
 	}
-	if err = claim.remember(ctx, err); err != nil {
+	if err = claim.forget(ctx, err); err != nil {
 		return nil, nil, err
 	}
-	c.unrun.drop(claim.params.IdempotencyKey)
 	c.started.add(claim.requestID)
 	return &Approval{
 		client: c, requestID: claim.requestID, amount: p.Amount, category: category, idempotencyKey: claim.params.IdempotencyKey,
@@ -399,11 +398,11 @@ func (c *claim) ask(ctx context.Context) (earlier *JournalEntry, err error) {
 		c.purchase, err = c.client.purchaseAnew(ctx, &c.params)
 	}
 	if err != nil {
-		return nil, c.remember(ctx, c.refused(ctx, err))
+		return nil, c.refused(ctx, err)
 	}
 	c.requestID = c.purchase.RequestID
 	if err := c.holdRequest(ctx); err != nil {
-		return nil, c.remember(ctx, err)
+		return nil, c.forget(ctx, err)
 	}
 	return c.consultAboutOthers(ctx)
 }
@@ -453,9 +452,6 @@ func (c *claim) consult(ctx context.Context) (earlier *JournalEntry, err error) 
 		c.baseline, c.asked = baseline{entry.NewestAt, entry.NewestIDs}, entry.State == JournalAsked
 		return c.past(ctx, entry)
 	}
-	if c.client.unrun.has(c.params.IdempotencyKey) {
-		return nil, nil // it was random once, so all under it is this client's, as the zero baseline says
-	}
 	c.baseline, err = c.client.newest(ctx)
 	return nil, err
 }
@@ -493,23 +489,11 @@ func (c *claim) consultAboutResumed(ctx context.Context) (earlier *JournalEntry,
 	return nil, nil
 }
 
-// remember keeps, for as long as the client lives, that nothing has run under a random key although it was asked for, so
-// that asking again under it may go on where this call has ended. A last word and an approval end that. Of a caller's
-// own key it would not be known what other processes have run under it meanwhile.
-func (c *claim) remember(ctx context.Context, err error) error {
-	key := c.params.IdempotencyKey
-	switch {
-	case c.resumed:
-		return err
-	case err == nil:
-		return nil
-	case !settled(err):
-		if !c.own && c.client.unrun.len() < maxUnrun {
-			c.client.unrun.add(key)
-		}
+// forget drops the journal's entry of a purchase about which err is the last word.
+func (c *claim) forget(ctx context.Context, err error) error {
+	if err == nil || c.resumed || !settled(err) {
 		return err
 	}
-	c.client.unrun.drop(key)
 	if dropErr := c.record.drop(context.WithoutCancel(ctx)); dropErr != nil {
 		return errors.Join(err, dropErr)
 	}
@@ -618,21 +602,11 @@ func (n *names) add(name string) {
 	n.set[name] = struct{}{}
 }
 
-func (n *names) len() int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return len(n.set)
-}
-
 func (n *names) drop(name string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.set, name)
 }
-
-// maxUnrun bounds the memory for keys that are never asked for again. Beyond it keys are not remembered, and asking
-// again under one of them runs nothing.
-const maxUnrun = 10_000
 
 // matches checks that the request is for what this call describes: a repeated key gets the first answer whatever is
 // asked under it later, and a resumed id is whatever the caller says it is.
