@@ -360,7 +360,7 @@ func approvingUpTo(limit string) *event {
 }
 
 func diskFails(n int) *event {
-	return &event{fmt.Sprintf("the journal's disk fails, %d times", n), func(w *world) { w.diskFails, w.calm = n, false }}
+	return &event{fmt.Sprintf("the journal's disk fails, %d times", n), func(w *world) { w.diskFails, w.diskFailed, w.calm = n, true, false }}
 }
 
 var reconnect = &event{"connectivity returns", (*world).reconnect}

@@ -73,27 +73,29 @@ type world struct {
 	journal *processJournal // nil: none
 	process *process
 	before  *process // the process that process has taken over from, if that lives
+	turn    *turn    // that the call under way is part of; nil: none
 	calm    bool     // nothing is out of order
 	calls   int      // that may have made a purchase each
 	traffic letagentpaytest.CallList
 
 	identical map[letagentpay.PurchaseParams]int // how many identical purchases a turn made at most
 
-	mu        sync.Mutex
-	diskFails int             // how often the journal's disk will still fail
-	warned    map[string]bool // purchases that the log calls unconfirmed
-	runs      []*run
-	keys      []letagentpay.PurchaseParams // what errors gave keys for
-	log       []string
-	wrong     []string // what must not be
+	mu         sync.Mutex
+	diskFailed bool
+	diskFails  int             // how often the journal's disk will still fail
+	warned     map[string]bool // purchases that the log calls unconfirmed
+	runs       []*run
+	keys       []letagentpay.PurchaseParams // what errors gave keys for
+	log        []string
+	wrong      []string // what must not be
 }
 
 // run is one run of a guarded function, as it knows itself.
 type run struct {
 	number    int
 	requestID string
-	purchase  letagentpay.PurchaseParams
 	process   *process
+	turn      *turn                     // nil: outside
 	truth     letagentpay.ConfirmParams // what it has done
 	failed    bool                      // it returned an error, or not at all
 	approval  *letagentpay.Approval     // of a call in two phases
@@ -235,6 +237,7 @@ func (c *guardedCall) play(w *world) {
 	if c.other {
 		w.swap()
 	}
+	w.turn = nil
 	ctx, resumed, times := w.process.life, false, 1
 	if c.twice {
 		times = 2
@@ -249,7 +252,7 @@ func (c *guardedCall) play(w *world) {
 			now = &turn{letagentpay.WithPurchaseScope(ctx, p.Description), make(map[letagentpay.PurchaseParams]int)}
 			w.process.scopes[c.scope] = now
 		}
-		ctx = now.ctx
+		ctx, w.turn = now.ctx, now
 		now.calls[p] += times
 		w.identical[p] = max(w.identical[p], now.calls[p])
 	case knownKey:
@@ -381,7 +384,7 @@ func (c *guardedCall) function(ctx context.Context, w *world, approval *letagent
 			w.violated("%s ran twice", w.name(id))
 		}
 		w.mu.Lock()
-		r := &run{number: len(w.runs) + 1, requestID: id, purchase: p, process: a.process, failed: true}
+		r := &run{number: len(w.runs) + 1, requestID: id, process: a.process, turn: w.turn, failed: true}
 		w.runs = append(w.runs, r)
 		w.mu.Unlock()
 		*own = r
@@ -487,6 +490,9 @@ func (w *world) remember(err error, p letagentpay.PurchaseParams) {
 // replayed checks a success without a run: the journal's.
 func (w *world) replayed(a *answered) {
 	for _, r := range w.runs {
+		if w.turn != nil && r.turn == w.turn {
+			continue // in one turn, what is identical is another purchase
+		}
 		if w.journal != nil && !r.failed && a.result == "receipt "+strconv.Itoa(r.number) {
 			w.confirmed(r)
 			return
@@ -548,6 +554,11 @@ func (w *world) honest(c *guardedCall, a *answered) {
 	}
 	if e, ok := errors.AsType[*letagentpay.AlreadyHandledError](a.err); ok {
 		is(e.Request.RequestID, "")
+		for _, r := range w.runsOf(e.Request.RequestID) {
+			if w.turn != nil && r.turn == w.turn {
+				w.violated("a turn's second purchase is taken for its first")
+			}
+		}
 		_, unconfirmed := errors.AsType[*letagentpay.ConfirmError](a.err)
 		if request, _ := w.server.Request(e.Request.RequestID); e.Request.Status.Final() && request.Status != e.Request.Status && !unconfirmed && !c.twoPhase {
 			w.violated("an error says that %s was %s, and it is %s", w.name(e.Request.RequestID), e.Request.Status, request.Status)
@@ -741,6 +752,8 @@ func (w *world) settleJournal() {
 			w.note("%s, which has not run, is resumed", w.name(id))
 			c := &guardedCall{key: resumedKey, fn: succeeds}
 			w.finish(c, letagentpay.ResumeApproval(w.process.life, id), cut.Entry.Purchase, true)
+		case !ran[0].process.dead.Load() && !w.diskFailed:
+			w.violated("Recover does not know how run %d ended", ran[0].number)
 		case !w.confirmRun(ran[0], interruption{}):
 			w.violated("run %d cannot be confirmed", ran[0].number)
 		}
@@ -759,6 +772,7 @@ func (w *world) settleJournal() {
 // finish makes a call that ends an interrupted purchase.
 func (w *world) finish(c *guardedCall, ctx context.Context, p letagentpay.PurchaseParams, must bool) {
 	var a *answered
+	w.turn = nil
 	w.run(ctx, interruption{}, 1, func(ctx context.Context) { a = c.make(ctx, w, p) })
 	if a == nil {
 		w.violated("a call did not return although its function did")
