@@ -72,13 +72,19 @@ func (w *world) run(ctx context.Context, interrupted interruption, times int, do
 	a := &attempt{process: w.process, interrupted: interrupted}
 	ctx, a.cancel = context.WithCancel(context.WithValue(ctx, attemptKey{}, a))
 	defer a.cancel()
+	ended := func() {}
 	switch {
 	case interrupted.kind == "" || interrupted.event > 0:
 	case interrupted.time == 0:
 		a.interrupt()
 	default:
-		timer := time.AfterFunc(interrupted.time, a.interrupt)
-		defer timer.Stop()
+		over := make(chan struct{})
+		timer := time.AfterFunc(interrupted.time, func() { a.interrupt(); close(over) })
+		ended = func() { // an interruption at the very instant of the end comes before it
+			if !timer.Stop() {
+				<-over
+			}
+		}
 	}
 	outcomes := make([]outcome, times)
 	group := new(sync.WaitGroup)
@@ -90,6 +96,7 @@ func (w *world) run(ctx context.Context, interrupted interruption, times int, do
 		})
 	}
 	group.Wait()
+	ended()
 	if a.process.dead.Load() {
 		for i := range outcomes {
 			outcomes[i] = outcome{panicked: died{}}
