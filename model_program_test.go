@@ -193,7 +193,7 @@ func (p *palette) call(t *rapid.T) step {
 		c.scope = rapid.IntRange(1, 2).Draw(t, "scope")
 	case resumedKey:
 		c.mismatch = rapid.IntRange(0, 7).Draw(t, "mismatch") == 7
-		c.pick, c.twice = rapid.IntRange(1, 3).Draw(t, "pick"), false // see mayResume
+		c.pick = rapid.IntRange(1, 3).Draw(t, "pick")
 	case knownKey:
 		c.pick = rapid.IntRange(1, 3).Draw(t, "pick")
 	}

@@ -215,10 +215,11 @@ func (w *world) runsOf(id string) []*run {
 	return runs
 }
 
-// mayResume reports whether the agent may resume a request: only the agent knows what has run, unless the service or
-// the journal does. For the same reason it does not resume one request twice at once.
+// mayResume reports whether the agent may resume a request: only the agent knows what has run, unless the service, the
+// journal or the client does, which has run it itself.
 func (w *world) mayResume(r *letagentpaytest.Request) bool {
-	if len(w.runsOf(r.RequestID)) == 0 || r.Status.Final() {
+	elsewhere := func(r *run) bool { return r.process != w.process }
+	if !slices.ContainsFunc(w.runsOf(r.RequestID), elsewhere) || r.Status.Final() {
 		return true
 	}
 	if w.journal != nil {
