@@ -491,7 +491,8 @@ func (c *claim) consultAboutResumed(ctx context.Context) (earlier *JournalEntry,
 
 // forget drops the journal's entry of a purchase about which err is the last word.
 func (c *claim) forget(ctx context.Context, err error) error {
-	if err == nil || c.resumed || !settled(err) {
+	_, mismatch := errors.AsType[*MismatchError](err) // the entry is of this call, and the key another purchase's
+	if err == nil || c.resumed || !settled(err) && (!mismatch || c.asked) {
 		return err
 	}
 	if dropErr := c.record.drop(context.WithoutCancel(ctx)); dropErr != nil {

@@ -489,3 +489,22 @@ func TestRequestResumedBehindTheBackOfItsKey(t *testing.T) {
 		books(t, server, "75.00", "0.00")
 	})
 }
+
+func TestKeyOfAnotherPurchaseLeavesNoEntry(t *testing.T) {
+	server := serve(t)
+	client := server.Client()
+	journal := new(memoryJournal)
+	p := price("30")
+	p.IdempotencyKey = "turn-7"
+	_, err := client.Purchase(t.Context(), p) // not through the journal
+	require.NoError(t, err)
+	wrong := p
+	wrong.Amount = letagentpay.MustAmount("31")
+	var mismatch *letagentpay.MismatchError
+	_, err = client.Authorize(t.Context(), wrong, letagentpay.WithJournal(journal))
+	require.ErrorAs(t, err, &mismatch)
+	assert.Empty(t, journal.states())
+	var handled *letagentpay.AlreadyHandledError
+	_, err = client.Authorize(t.Context(), p, letagentpay.WithJournal(journal))
+	require.ErrorAs(t, err, &handled, "the right amount is not held against the wrong one")
+}
