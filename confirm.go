@@ -38,6 +38,7 @@ func (c *Client) confirm(ctx context.Context, requestID string, p ConfirmParams,
 		o := Observation{RequestID: requestID, Amount: p.ActualAmount, Err: err}
 		if confirmation != nil {
 			o.Status = confirmation.Status
+			c.started.drop(requestID) // from now on its status says that it has run
 		}
 		end(o)
 	}()

@@ -779,7 +779,6 @@ func (a *Approval) Settle(ctx context.Context, err error) (settleErr error) {
 		return confirmErr
 	}
 	a.settled = true
-	a.client.started.drop(a.requestID)
 	return a.claim.record.put(ctx, JournalSettled)
 }
 
