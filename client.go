@@ -10,7 +10,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -40,10 +39,10 @@ type Client struct {
 	X402 *X402Client
 
 	transport *transport
-	identity  string // of service and agent, to tell this agent's keys and requests from another's
+	service   string // the address in one form, however it is spelled
+	identity  string // of service and agent, to tell this agent's keys from another's
+	process   *process
 	watcher   *watcher
-	started   *names    // requests that something has run under, and the service was not told yet
-	aliases   *sync.Map // names of categories in their normal form, and what the service resolved them to
 	observers []Observer
 }
 
@@ -59,6 +58,7 @@ type config struct {
 	appInfo      string
 	insecureHTTP bool
 	observers    []Observer
+	process      *process
 	tokenField   string // what to call the token and the base URL in an error: the option or the variable
 	baseURLField string
 }
@@ -72,7 +72,7 @@ func New(opts ...Option) (*Client, error) {
 	c := config{
 		token: os.Getenv(EnvToken), tokenField: EnvToken,
 		baseURL: os.Getenv(EnvBaseURL), baseURLField: EnvBaseURL,
-		maxRetries: defaultMaxRetries,
+		maxRetries: defaultMaxRetries, process: thisProcess,
 	}
 	for i, option := range opts {
 		if option == nil {
@@ -96,9 +96,10 @@ func New(opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	digest := sha256.Sum256([]byte(c.token))
-	client := &Client{transport: newTransport(&c, base), identity: identityOf(base) + " " + hex.EncodeToString(digest[:]) + " "}
+	client := &Client{transport: newTransport(&c, base), service: identityOf(base), process: c.process}
+	client.identity = client.service + " " + hex.EncodeToString(digest[:]) + " "
 	client.X402, client.observers = &X402Client{client}, c.observers
-	client.watcher, client.started, client.aliases = &watcher{client: client}, &names{}, &sync.Map{}
+	client.watcher = &watcher{client: client}
 	return client, nil
 }
 
