@@ -100,7 +100,8 @@ type call struct {
 	transport *transport
 	request   *http.Request
 	attempts  int
-	started   time.Time // of the attempt under way
+	started   time.Time     // of the attempt under way
+	lasted    time.Duration // how long the last attempt took, to the last byte of its answer or its failure
 	wait      time.Duration
 	last      *APIError // how the last attempt failed
 	unclear   bool      // an attempt may have taken effect without telling
@@ -174,9 +175,11 @@ func (c *call) begin(retryablehttp.Logger, *http.Request, int) {
 func (c *call) receive(response *http.Response) error {
 	defer response.Body.Close()
 	data, err := readAll(response)
+	c.lasted = time.Since(c.started)
 	failure := &APIError{StatusCode: response.StatusCode, retryAfter: retryAfter(response.Header, time.Now())}
 	switch {
 	case response.StatusCode/100 != 2:
+		failure.answered = err == nil && isJSON(response.Header) && isObject(data)
 		c.readRefusal(failure, response, data)
 		return failure
 	case err != nil:
@@ -191,6 +194,7 @@ func (c *call) receive(response *http.Response) error {
 			return nil
 		}
 		failure.Err, failure.Detail = c.transport.redactError(err), c.transport.sample(data)
+		failure.answered = speaksForService(data)
 	}
 	failure.malformed = true
 	return failure
@@ -317,6 +321,7 @@ func (c *call) shouldRetry(ctx context.Context, _ *http.Response, err error) (bo
 	}
 	failure, received := err.(*APIError) // as receive returns it; a network error may wrap one of another client
 	if !received {
+		c.lasted = time.Since(c.started)
 		failure = c.networkFailure(err)
 	}
 	c.last = c.failure(failure)
