@@ -103,11 +103,12 @@ func (c *Client) sendConfirm(ctx context.Context, requestID string, p ConfirmPar
 	}
 	attempt := call{op: "confirm", onlyOnce: true, maxRetries: -1, decode: func(data []byte) error {
 		var body api.Confirmation
-		if err := decodeObject(data, &body); err != nil {
+		if err := decodeObject(data, &body, confirmationShape); err != nil {
 			return err
 		}
 		if !strings.EqualFold(body.RequestID, requestID) || Status(body.Status) != p.status() {
-			return fmt.Errorf("want a confirmation of request %s as %s, got one of %q as %q", requestID, p.status(), body.RequestID, body.Status)
+			return fmt.Errorf("want a confirmation of request %s as %s, got one of %s as %s", requestID, p.status(),
+				quoted(body.RequestID, shortText), quoted(body.Status, shortText))
 		}
 		confirmation = &Confirmation{RequestID: body.RequestID, Status: Status(body.Status)}
 		if body.ActualAmount != nil {

@@ -126,6 +126,7 @@ type APIError struct {
 	unsent     bool // the request is known not to have reached the service
 	explained  bool // the service itself has said why
 	answered   bool // a whole JSON object arrived, and for a 2xx one that the service itself must have written
+	untrusted  bool // the server could not prove who it is
 	waiting    bool // nothing was sent, because another call that it must not overlap was not over
 }
 

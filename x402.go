@@ -2,7 +2,6 @@ package letagentpay
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -102,7 +101,7 @@ func (x *X402Client) Authorize(ctx context.Context, p X402AuthorizeParams) (*X40
 	}
 	var body api.X402Authorization
 	attempt := call{op: "x402 authorize", onlyOnce: true, maxRetries: -1, decode: func(data []byte) error {
-		if err := decodeObject(data, &body); err != nil {
+		if err := decodeObject(data, &body, authorizationShape); err != nil {
 			return err
 		}
 		if body.Authorized == (deref(body.AuthorizationID) == "") {
@@ -178,7 +177,7 @@ func (x *X402Client) sendReport(ctx context.Context, p X402ReportParams) (report
 	}
 	attempt := call{op: "x402 report", onlyOnce: true, maxRetries: -1, decode: func(data []byte) error {
 		var body api.X402Report
-		if err := decodeObject(data, &body); err != nil {
+		if err := decodeObject(data, &body, reportShape); err != nil {
 			return err
 		}
 		if !body.Recorded || body.TransactionID == "" {
@@ -202,7 +201,7 @@ func (x *X402Client) Budget(ctx context.Context) (*X402Budget, error) {
 	var body api.X402Budget
 	err = x.client.transport.do(ctx, request, &call{op: "x402 budget", maxRetries: -1, decode: func(data []byte) error {
 		body = api.X402Budget{}
-		if err := decodeObject(data, &body); err != nil {
+		if err := decodeObject(data, &body, x402BudgetShape); err != nil {
 			return err
 		}
 		if body.AgentID == "" {
@@ -246,7 +245,7 @@ func (x *X402Client) RegisterWallet(ctx context.Context, wallet X402Wallet) (*X4
 	var registered *X402Wallet
 	attempt := call{op: "x402 wallet", onlyOnce: true, maxRetries: -1, decode: func(data []byte) error {
 		var body api.X402Wallet
-		if err := decodeObject(data, &body); err != nil {
+		if err := decodeObject(data, &body, walletShape); err != nil {
 			return err
 		}
 		if body.WalletAddress == "" {
@@ -287,11 +286,8 @@ func (x *X402Client) Wallets(ctx context.Context) ([]X402Wallet, error) {
 	var body []api.X402Wallet
 	err = x.client.transport.do(ctx, request, &call{op: "x402 wallets", maxRetries: -1, decode: func(data []byte) error {
 		body = nil
-		if err := json.Unmarshal(data, &body); err != nil {
+		if err := decodeArray(data, &body, walletShape); err != nil {
 			return err
-		}
-		if body == nil {
-			return errIncomplete
 		}
 		return nil
 	}})
