@@ -70,7 +70,7 @@ func (e *ParamError) Unwrap() error { return e.Err }
 
 func paramError(field, value, reason string) *ParamError {
 	const longest = 80
-	if strings.Contains(value, tokenPrefix) {
+	if holdsToken(value) {
 		value = "" // a token in the wrong place
 	}
 	if runes := []rune(value); len(runes) > longest {
@@ -79,9 +79,20 @@ func paramError(field, value, reason string) *ParamError {
 	return &ParamError{Field: field, Value: value, Reason: reason}
 }
 
+// purchaseOf names a purchase in an error's text.
+func purchaseOf(requestID string) string {
+	if requestID == "" {
+		return "a purchase"
+	}
+	return "purchase " + cleaned(requestID, idText)
+}
+
+// text is the state as an error shows it.
+func (s Status) text() string { return cleaned(string(s), shortText) }
+
 func amountError(field, value string, err error) *ParamError {
 	e := paramError(field, value, err.Error())
-	e.Err = err
+	e.Err = withoutToken(err)
 	if parse, ok := errors.AsType[*money.ParseError](err); ok {
 		e.Reason = parse.Reason
 	}
@@ -147,9 +158,7 @@ func (e *APIError) Error() string {
 	if e.malformed {
 		b.WriteString(": malformed response")
 	}
-	if e.Err != nil {
-		b.WriteString(": " + e.Err.Error())
-	}
+	b.WriteString(becauseOf(e.Err))
 	if e.Detail != "" {
 		b.WriteString(": " + e.Detail)
 	}
@@ -206,15 +215,18 @@ type RejectedError struct {
 }
 
 func (e *RejectedError) Error() string {
-	text := "letagentpay: purchase " + e.RequestID + " was rejected"
+	text := "letagentpay: " + purchaseOf(e.RequestID) + " was rejected"
 	if len(e.Checks) == 0 {
 		return text + " on review"
 	}
-	for i, check := range e.Checks {
-		text += []string{": ", "; "}[min(i, 1)] + check.Rule
+	for i, check := range e.Checks[:min(len(e.Checks), maxFields)] {
+		text += []string{": ", "; "}[min(i, 1)] + cleaned(check.Rule, shortText)
 		if check.Detail != "" {
-			text += " (" + check.Detail + ")"
+			text += " (" + cleaned(check.Detail, sampleText) + ")"
 		}
+	}
+	if more := len(e.Checks) - maxFields; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
 	}
 	return text
 }
@@ -232,11 +244,7 @@ type PendingError struct {
 }
 
 func (e *PendingError) Error() string {
-	text := "letagentpay: purchase " + e.RequestID + " awaits approval"
-	if e.Err != nil {
-		text += ": " + e.Err.Error()
-	}
-	return text
+	return "letagentpay: " + purchaseOf(e.RequestID) + " awaits approval" + becauseOf(e.Err)
 }
 
 // Is reports whether target is [ErrNotApproved].
@@ -252,7 +260,7 @@ type ExpiredError struct {
 }
 
 func (e *ExpiredError) Error() string {
-	return "letagentpay: purchase " + e.RequestID + " expired before it was approved"
+	return "letagentpay: " + purchaseOf(e.RequestID) + " expired before it was approved"
 }
 
 // Is reports whether target is [ErrNotApproved].
@@ -266,12 +274,12 @@ type WaitTimeoutError struct {
 }
 
 func (e *WaitTimeoutError) Error() string {
-	text := "letagentpay: request " + e.RequestID + " was not decided in time"
+	text := "letagentpay: request " + cleaned(e.RequestID, idText) + " was not decided in time"
 	if e.Last != nil {
-		text += ", last seen " + string(e.Last.Status)
+		text += ", last seen " + e.Last.Status.text()
 	}
 	if e.Err != nil {
-		text += "; last poll: " + e.Err.Error()
+		text += "; last poll" + becauseOf(e.Err)
 	}
 	return text
 }
@@ -295,7 +303,7 @@ func (e *ConfirmError) Error() string {
 	if e.Params.Success {
 		outcome = "completed"
 	}
-	return "letagentpay: purchase " + e.RequestID + " " + outcome + " but could not be confirmed: " + e.Err.Error()
+	return "letagentpay: " + purchaseOf(e.RequestID) + " " + outcome + " but could not be confirmed" + becauseOf(e.Err)
 }
 
 // Unwrap returns why the confirmation did not get through.
@@ -321,9 +329,9 @@ func (e *OutcomeUnknownError) Error() string {
 		text += ", repeat with idempotency key " + strconv.Quote(e.IdempotencyKey)
 	}
 	if e.RequestID != "" {
-		text += ", request " + e.RequestID
+		text += ", request " + cleaned(e.RequestID, idText)
 	}
-	return text + ": " + e.Err.Error()
+	return text + becauseOf(e.Err)
 }
 
 // Unwrap returns the last failure.
@@ -339,14 +347,18 @@ type AlreadyHandledError struct {
 }
 
 func (e *AlreadyHandledError) Error() string {
-	text := "letagentpay: purchase " + e.Request.RequestID + " was handled by an earlier call (status " + string(e.Request.Status) + ")"
-	if e.Request.Status.Approved() {
+	var request Request
+	if e.Request != nil {
+		request = *e.Request
+	}
+	text := "letagentpay: " + purchaseOf(request.RequestID) + " was handled by an earlier call"
+	if request.Status != "" {
+		text += " (status " + request.Status.text() + ")"
+	}
+	if request.Status.Approved() {
 		text += ", which may have run"
 	}
-	if e.Err != nil {
-		text += ": " + e.Err.Error()
-	}
-	return text
+	return text + becauseOf(e.Err)
 }
 
 // Unwrap returns Err, or nil.
@@ -362,8 +374,8 @@ type MismatchError struct {
 }
 
 func (e *MismatchError) Error() string {
-	return "letagentpay: purchase " + e.RequestID + " is for another " + strings.ToLower(e.Field) + ": requested " +
-		strconv.Quote(e.Requested) + ", described " + strconv.Quote(e.Described)
+	return "letagentpay: " + purchaseOf(e.RequestID) + " is for another " + strings.ToLower(e.Field) + ": requested " +
+		quoted(e.Requested, sampleText) + ", described " + quoted(e.Described, sampleText)
 }
 
 // Is reports whether target is [ErrNotApproved].
@@ -377,7 +389,7 @@ type OverspendError struct {
 }
 
 func (e *OverspendError) Error() string {
-	return "letagentpay: purchase " + e.RequestID + ": spent " + e.Actual.String() + ", approved " + e.Approved.String()
+	return "letagentpay: " + purchaseOf(e.RequestID) + ": spent " + e.Actual.String() + ", approved " + e.Approved.String()
 }
 
 // Is reports whether target is [ErrOverspend].

@@ -120,9 +120,9 @@ func (e *JournalError) Error() string {
 		text += " " + string(e.State)
 	}
 	if e.RequestID != "" {
-		text += ", purchase " + e.RequestID
+		text += ", " + purchaseOf(e.RequestID)
 	}
-	return text + ": " + e.Err.Error()
+	return text + becauseOf(e.Err)
 }
 
 // Unwrap returns the journal's own error.

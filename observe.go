@@ -70,8 +70,7 @@ func (c *Client) logOperation(ctx context.Context, o *Observation) {
 	if o.Err != nil {
 		level = slog.LevelWarn
 	}
-	logger := c.transport.logger
-	if logger == nil || !logger.Enabled(ctx, level) {
+	if !c.transport.logs(ctx, level) {
 		return
 	}
 	attributes := []slog.Attr{slog.Duration("duration", o.Duration)}
@@ -86,7 +85,7 @@ func (c *Client) logOperation(ctx context.Context, o *Observation) {
 		attributes = append(attributes, slog.String("amount", o.Amount.String()))
 	}
 	if o.Err != nil {
-		attributes = append(attributes, slog.String("error", o.Err.Error()))
+		attributes = append(attributes, slog.String("error", errorText(o.Err)))
 	}
-	logger.LogAttrs(ctx, level, "letagentpay."+o.Op, attributes...)
+	c.transport.emit(ctx, level, "letagentpay."+o.Op, attributes...)
 }

@@ -15,6 +15,7 @@ import (
 // How many characters of a foreign text an error or a log line shows.
 const (
 	shortText  = 100  // of an id, a name, a state, a media type
+	idText     = 255  // of an id or a host
 	sampleText = 200  // of an answer that is no JSON
 	longText   = 500  // of an explanation
 	causeText  = 1000 // of the text of another error
@@ -258,8 +259,17 @@ func becauseOf(err error) string {
 
 // foreign returns err, the error of somebody else, with a text that may be shown, and without what would tell a token.
 func (t *transport) foreign(err error) error {
+	return shownAs(err, t.cleaned(errorText(err), causeText))
+}
+
+// withoutToken is foreign for an error whose text is all right unless it tells a token.
+func withoutToken(err error) error {
+	return shownAs(err, redact("", errorText(err)))
+}
+
+// shownAs returns err as it is if it may be shown so, and with another text otherwise.
+func shownAs(err error, shown string) error {
 	text := errorText(err)
-	shown := t.cleaned(text, causeText)
 	if shown == text && !tells(err) {
 		return err
 	}

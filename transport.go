@@ -26,8 +26,7 @@ import (
 
 const (
 	maxResponseBytes = 1 << 20
-	maxFields        = 20  // refused fields that an error lists
-	longHost         = 255 // as long as a host's name can be
+	maxFields        = 20 // refused fields that an error lists
 
 	retryBase, retryCap         = 500 * time.Millisecond, 8 * time.Second
 	rateLimitBase, rateLimitCap = 2 * time.Second, 30 * time.Second // the service's window is a minute long
@@ -242,7 +241,7 @@ func (c *call) readRefusal(failure *APIError, response *http.Response, data []by
 	if response.StatusCode/100 == 3 {
 		failure.Detail = "redirect refused"
 		if location, err := response.Location(); err == nil {
-			failure.Detail = "redirect to " + c.transport.cleaned(location.Host, longHost) + " refused"
+			failure.Detail = "redirect to " + c.transport.cleaned(location.Host, idText) + " refused"
 		}
 		return
 	}

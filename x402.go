@@ -104,22 +104,32 @@ func (x *X402Client) Authorize(ctx context.Context, p X402AuthorizeParams) (*X40
 		if err := decodeObject(data, &body, authorizationShape); err != nil {
 			return err
 		}
-		if body.Authorized == (deref(body.AuthorizationID) == "") {
-			return errIncomplete
-		}
-		return nil
+		return checkAuthorization(&body)
 	}}
 	if err := x.client.transport.do(ctx, request, &attempt); err != nil {
 		return nil, attempt.outcome(err)
 	}
 	authorization := &X402Authorization{
-		Authorized: body.Authorized, AuthorizationID: deref(body.AuthorizationID), Reason: deref(body.Reason),
+		Authorized: body.Authorized, AuthorizationID: deref(body.AuthorizationID), Reason: x.client.transport.cleaned(deref(body.Reason), sampleText),
 		RemainingDailyBudget: amountOf(body.RemainingDailyBudget), RemainingMonthlyBudget: amountOf(body.RemainingMonthlyBudget),
 	}
 	if body.ExpiresAt != nil {
 		authorization.ExpiresAt = body.ExpiresAt.Time
 	}
 	return authorization, nil
+}
+
+// checkAuthorization wants an id with an authorisation, and none with a decline.
+func checkAuthorization(body *api.X402Authorization) error {
+	switch id := deref(body.AuthorizationID); {
+	case body.Authorized && id == "":
+		return fmt.Errorf("%w: %q", errIncomplete, "authorization_id")
+	case body.Authorized && deref(body.Reason) != "":
+		return errors.New("authorised, although there is a reason for a decline")
+	case !body.Authorized && id != "":
+		return errors.New("declined, although there is an id of an authorisation")
+	}
+	return nil
 }
 
 // Report tells the service which transaction has settled an authorisation, once. Another report of the same
@@ -248,8 +258,8 @@ func (x *X402Client) RegisterWallet(ctx context.Context, wallet X402Wallet) (*X4
 		if err := decodeObject(data, &body, walletShape); err != nil {
 			return err
 		}
-		if body.WalletAddress == "" {
-			return errIncomplete
+		if !strings.EqualFold(body.Chain, strings.TrimSpace(wallet.Chain)) || !strings.EqualFold(body.WalletAddress, strings.TrimSpace(wallet.Address)) {
+			return fmt.Errorf("it is about another wallet, %s on %s", quoted(body.WalletAddress, shortText), quoted(body.Chain, shortText))
 		}
 		registered = walletOf(&body)
 		return nil
