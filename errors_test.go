@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -65,8 +67,11 @@ func TestErrorTextsAndCategories(t *testing.T) {
 // leaky is a transport whose errors tell the request's headers.
 type leaky struct{}
 
+var errNoSpace = errors.New("disk full")
+
 func (leaky) RoundTrip(r *http.Request) (*http.Response, error) {
-	return nil, &net.OpError{Op: "write", Net: "tcp", Err: errors.New("cannot write " + r.Header.Get("Authorization"))}
+	cannot := fmt.Errorf("cannot write %s: %w", r.Header.Get("Authorization"), &os.PathError{Op: "write", Path: "/log", Err: errNoSpace})
+	return nil, &net.OpError{Op: "write", Net: "tcp", Err: cannot}
 }
 
 func TestErrorsOfLeakyTransportsAreRedacted(t *testing.T) {
@@ -75,8 +80,19 @@ func TestErrorsOfLeakyTransportsAreRedacted(t *testing.T) {
 	require.ErrorIs(t, err, letagentpay.ErrNoResponse)
 	assert.NotContains(t, err.Error(), "secret-of")
 	assert.Contains(t, err.Error(), "cannot write Bearer [token]")
-	var network *net.OpError
-	require.ErrorAs(t, err, &network, "the cause stays reachable")
+	for cause := err; cause != nil; cause = errors.Unwrap(cause) {
+		assert.NotContains(t, fmt.Sprintf("%v %+v %#v", cause, cause, cause), "secret-of")
+	}
+	var leak *net.OpError
+	assert.NotErrorAs(t, err, &leak, "a cause that tells the token is not handed out")
+	var path *os.PathError
+	require.ErrorAs(t, err, &path, "one below it that does not is")
+	assert.Equal(t, "/log", path.Path)
+	require.ErrorIs(t, err, errNoSpace)
+	var network net.Error
+	require.ErrorAs(t, err, &network, "what kind of failure it is stays known")
+	assert.NotContains(t, network.Error(), "secret-of")
+	assert.False(t, network.Timeout())
 }
 
 func TestUnconfirmedPanicIsLogged(t *testing.T) {

@@ -82,7 +82,7 @@ func spending(amount string, err error) func(context.Context) (string, error) {
 }
 
 func TestGuardNeverRunsUnapproved(t *testing.T) {
-	pending, unknown := answer(201, pendingAnswer), answer(201, `{"request_id":"r1","status":"escalated"}`)
+	pending, unknown := answer(201, pendingAnswer), answer(201, undecided("escalated"))
 	rateLimited := answer(429, `{"detail":"Too many pending requests. Wait for existing requests to be resolved."}`)
 	as := func(target any) func(error) bool { return func(err error) bool { return errors.As(err, target) } }
 	is := func(targets ...error) func(error) bool {
@@ -115,7 +115,7 @@ func TestGuardNeverRunsUnapproved(t *testing.T) {
 		"too many pending":            {rateLimited, nil, is(letagentpay.ErrTooManyPending), nil},
 		"unknown outcome":             {answer(500, ``), nil, as(new(*letagentpay.OutcomeUnknownError)), nil},
 		"malformed answer":            {answer(201, `{"status":"approved"}`), nil, as(new(*letagentpay.OutcomeUnknownError)), nil},
-		"status in another case":      {answer(201, `{"request_id":"r1","status":"AUTO_APPROVED"}`), nil, is(letagentpay.ErrNotApproved), []letagentpay.GuardOption{letagentpay.OnPendingFail()}},
+		"status in another case":      {answer(201, undecided("AUTO_APPROVED")), nil, is(letagentpay.ErrNotApproved), []letagentpay.GuardOption{letagentpay.OnPendingFail()}},
 		"no wait at all":              {answer(201, autoApproved), nil, is(letagentpay.ErrInvalid), []letagentpay.GuardOption{letagentpay.OnPendingWait(0)}},
 		"nil option":                  {answer(201, autoApproved), nil, is(letagentpay.ErrInvalid), []letagentpay.GuardOption{nil}},
 	} {

@@ -59,7 +59,8 @@ func TestPurchase(t *testing.T) {
 
 func TestPurchaseAnswers(t *testing.T) {
 	client := newService(t).on("POST", "/requests", answer(201, autoApproved), answer(201, pendingAnswer),
-		answer(201, `{"request_id":"r1","status":"escalated","new":{},"policy_check":null,"budget_remaining":-12.5,"expires_at":"2026-03-11 12:30:00.5"}`)).client()
+		answer(201, `{"request_id":"r1","status":"escalated","currency":"USD","category":"groceries","auto_approved":false,
+			"policy_check":{"passed":false,"checks":[{"rule":"new","result":"ask","new":1}]},"new":{},"budget_remaining":-12.5,"expires_at":"2026-03-11 12:30:00.5"}`)).client()
 	purchase, err := client.Purchase(t.Context(), groceries())
 	require.NoError(t, err)
 	assert.True(t, purchase.AutoApproved)
