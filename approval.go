@@ -143,13 +143,13 @@ func (a *Approval) Settle(ctx context.Context, err error) (settleErr error) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
+	defer a.claim.release()
 	ctx = context.WithoutCancel(ctx)
 	if outcome.inDoubt != nil {
 		settleErr = a.leaveBooked(ctx, outcome, first)
 	} else {
 		settleErr = a.confirm(ctx, outcome)
 	}
-	a.claim.release()
 	a.scoped.done(settleErr == nil && err == nil, settleErr == nil && !outcome.params.Success)
 	a.scoped = nil
 	a.report(outcome, errors.Join(err, settleErr))

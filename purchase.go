@@ -155,7 +155,7 @@ var leastAmount, maxAmount = MustAmount("0.01"), MustAmount("9999999")
 // PolicyCheck.Failed for the reasons. The money is not moved by this call; spend it once Status.Approved, then call
 // [Client.Confirm]. [Guard] does all of it.
 //
-// An attempt whose answer is lost is repeated under the same idempotency key, as described at [Client.New], and what
+// An attempt whose answer is lost is repeated under the same idempotency key, as described at [WithMaxRetries], and what
 // stays unclear is an [*OutcomeUnknownError] with the key to repeat the purchase with. Under a key of the caller's or of
 // a scope, the service repeats the first answer; the request is then read, so that Status is what it is now, and another
 // purchase than the first is a [*MismatchError]. Other errors: [*ParamError] when nothing was sent, [*APIError] when the
