@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -392,13 +393,17 @@ func TestCloseWaitsForHandlersThatOutliveTheirClients(t *testing.T) {
 			return 0
 		}})
 		assert.Error(t, tryWithin(t, srv, time.Second, "/requests", "", tenDollars).err)
+		waiting := make(chan outcome, 1)
+		go func() { waiting <- tryPurchase(t.Context(), srv, "") }()
+		synctest.Wait()
 		var closed atomic.Bool
 		go func() {
 			srv.Close()
 			closed.Store(true)
 		}()
 		synctest.Wait()
-		assert.False(t, closed.Load(), "a goroutine of the server is still running")
+		assert.False(t, closed.Load(), "goroutines of the server are still running")
+		assert.ErrorContains(t, (<-waiting).err, "the server is closed", "but their clients wait no longer")
 		close(release)
 		synctest.Wait()
 		assert.True(t, closed.Load())
@@ -406,9 +411,36 @@ func TestCloseWaitsForHandlersThatOutliveTheirClients(t *testing.T) {
 	})
 }
 
+func TestNobodyIsAskedAboutACallThatCloseEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := racing(t, letagentpaytest.Races{Store: time.Hour})
+		srv.SetPolicyJSON("")
+		asked := 0
+		srv.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict {
+			asked++
+			return letagentpaytest.Approve()
+		})
+		assert.Error(t, tryWithin(t, srv, time.Second, "/requests", "k", tenDollars).err)
+		srv.Close()
+		assert.Zero(t, asked)
+		assert.Len(t, srv.Requests(), 1)
+	})
+}
+
+func TestNothingBeginsUnderRacesOnceTheServerIsClosed(t *testing.T) {
+	srv := racing(t, letagentpaytest.Races{})
+	srv.Close()
+	request := httptest.NewRequest(http.MethodPost, srv.URL+"/requests", strings.NewReader(tenDollars))
+	request.Header.Set("Authorization", "Bearer "+srv.Token)
+	request.Header.Set("Content-Type", "application/json")
+	assert.PanicsWithValue(t, http.ErrAbortHandler, func() { srv.Handler().ServeHTTP(httptest.NewRecorder(), request) })
+	assert.Empty(t, srv.Requests())
+}
+
 func TestRacesOutlastAScenarioAndItsCallsDoNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := racing(t, letagentpaytest.Races{Purchase: 6 * time.Second})
+		srv.SetPolicyJSON("")
 		before := make(chan outcome, 1)
 		go func() { before <- tryPurchase(t.Context(), srv, "k") }()
 		synctest.Wait()
