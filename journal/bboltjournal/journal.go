@@ -318,31 +318,35 @@ func (j *Journal) Delete(ctx context.Context, key string) error {
 }
 
 // Entries goes through all entries in the order of their keys. Entries may be put and deleted meanwhile: what was there
-// all the time comes once, what came or went meanwhile once or not at all. Entries are read in batches, a few ahead. A
-// damaged entry or another error ends it.
+// all the time comes once, what came or went meanwhile once or not at all. Entries are read in batches, a few ahead.
+//
+// In the place of a damaged entry comes a [*CorruptError] with its key, and the next entry after it. Any other error,
+// such as a [*CorruptError] without a key, concerns the whole and is the last that comes.
 func (j *Journal) Entries(ctx context.Context) iter.Seq2[*letagentpay.JournalEntry, error] {
+	type found struct {
+		key   string
+		entry *letagentpay.JournalEntry
+		err   error
+	}
 	return func(yield func(*letagentpay.JournalEntry, error) bool) {
 		for after, more := "", true; more; {
-			var batch []*letagentpay.JournalEntry
-			damaged := j.batch(ctx, after, func(key string, value []byte) error {
+			var batch []found
+			failed := j.batch(ctx, after, func(key string, value []byte) {
 				entry, err := j.decode(key, value)
-				if err == nil {
-					batch = append(batch, entry)
-				}
-				return err
+				batch = append(batch, found{key, entry, err})
 			})
-			for _, entry := range batch { // those before a damaged one come, too
+			for _, next := range batch {
 				if err := checkContext(ctx); err != nil {
 					yield(nil, err)
 					return
 				}
-				if !yield(entry, nil) {
+				if !yield(next.entry, next.err) {
 					return
 				}
-				after = entry.Key
+				after = next.key
 			}
-			if damaged != nil {
-				yield(nil, damaged)
+			if failed != nil {
+				yield(nil, failed)
 				return
 			}
 			more = len(batch) == batchSize
@@ -350,8 +354,8 @@ func (j *Journal) Entries(ctx context.Context) iter.Seq2[*letagentpay.JournalEnt
 	}
 }
 
-// batch calls fn for the next entries after a key, batchSize of them if there are so many. An error of fn ends it.
-func (j *Journal) batch(ctx context.Context, after string, fn func(key string, value []byte) error) error {
+// batch calls fn for the next entries after a key, batchSize of them if there are so many.
+func (j *Journal) batch(ctx context.Context, after string, fn func(key string, value []byte)) error {
 	return j.view(ctx, func(entries *bbolt.Bucket) error {
 		cursor := entries.Cursor()
 		key, value := cursor.Seek([]byte(after))
@@ -359,9 +363,11 @@ func (j *Journal) batch(ctx context.Context, after string, fn func(key string, v
 			key, value = cursor.Next()
 		}
 		for n := 0; key != nil && n < batchSize; n++ {
-			if err := fn(string(key), value); err != nil {
-				return err
+			if string(key) <= after { // or damage that came since Open could lead in a circle
+				return &CorruptError{Path: j.path, Err: fmt.Errorf("the key %q is out of order", key)}
 			}
+			after = string(key)
+			fn(after, value)
 			key, value = cursor.Next()
 		}
 		return nil
@@ -388,13 +394,12 @@ func (j *Journal) Prune(ctx context.Context, before time.Time) (pruned int, err 
 	for after, more := "", true; more; {
 		var keys []string
 		seen := 0
-		if err := j.batch(ctx, after, func(key string, value []byte) error {
+		if err := j.batch(ctx, after, func(key string, value []byte) {
 			seen++
 			after = key
 			if old(key, value) {
 				keys = append(keys, key)
 			}
-			return nil
 		}); err != nil {
 			return pruned, err
 		}
