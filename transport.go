@@ -358,14 +358,14 @@ func (c *call) networkFailure(err error) *APIError {
 	if wrapped, ok := err.(*url.Error); ok { // http.Client's own wrapping, which repeats the method and the URL
 		err = wrapped.Err
 	}
-	failure := &APIError{Err: err}
-	if dial, ok := errors.AsType[*net.OpError](err); ok && dial != nil && (dial.Op == "dial" || dial.Op == "proxyconnect") {
+	err = sound(err)
+	failure := &APIError{Err: c.transport.foreign(err)}
+	if dial, ok := errors.AsType[*net.OpError](err); ok && (dial.Op == "dial" || dial.Op == "proxyconnect") {
 		failure.unsent = true
 	}
 	if untrusted(err) {
 		failure.unsent, failure.untrusted = true, true
 	}
-	failure.Err = c.transport.foreign(err)
 	return failure
 }
 
