@@ -51,17 +51,17 @@ type JournalEntry struct {
 	Error     string         // from JournalExecuted on: the text of the function's error; empty: it succeeded. In JournalStarted: it can hide a payment
 	UpdatedAt time.Time      //
 
+	// NewestAt is when the agent's newest request was created, and NewestIDs are all of that instant, before the key was
+	// first asked under; zero if there was none. What came into being since is this purchase's, what is older is not.
+	NewestAt  time.Time
+	NewestIDs []string
+
 	Currency string `json:",omitempty"` // as the service resolved it, once it is known
 	Function string `json:",omitempty"` // the name of the guarded function and the type of its results
 	// Unclear: an attempt at the purchase may have made a request without an answer. Duplicates are the ids of further
 	// requests that were found since; see [DuplicateError].
 	Unclear    bool     `json:",omitempty"`
 	Duplicates []string `json:",omitempty"`
-
-	// NewestAt is when the agent's newest request was created, and NewestIDs are all of that instant, before the key was
-	// first asked under; zero if there was none. What came into being since is this purchase's, what is older is not.
-	NewestAt  time.Time
-	NewestIDs []string
 }
 
 // maxJournalResult is how much of a function's result a journal keeps.

@@ -86,7 +86,7 @@ type PurchaseParams struct {
 	// Ref names this purchase within the scope of the context, in place of its content: a repetition under the same Ref is
 	// the same purchase, and two Refs are two purchases even if they are identical. At most 255 characters. It is not
 	// sent. Without a scope, or with an IdempotencyKey, it is a [*ParamError].
-	Ref string
+	Ref string `json:",omitempty"`
 }
 
 // Purchase is the service's answer to a purchase request.
