@@ -110,7 +110,7 @@ func TestErrorsPrintAtTheirZeroValue(t *testing.T) {
 		}, "%T", err)
 	}
 	assert.EqualError(t, &letagentpay.ConfirmError{}, "letagentpay: a purchase failed but could not be confirmed")
-	assert.EqualError(t, &letagentpay.AlreadyHandledError{}, "letagentpay: a purchase was handled by an earlier call")
+	assert.EqualError(t, &letagentpay.AlreadyHandledError{}, "letagentpay: a purchase belongs to another call")
 	assert.Empty(t, letagentpay.FieldError{}.String())
 }
 
