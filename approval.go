@@ -194,9 +194,7 @@ func (a *Approval) leaveBooked(ctx context.Context, o *outcome, first bool) erro
 // confirm reports the outcome to the service, and to the journal before and after it.
 func (a *Approval) confirm(ctx context.Context, o *outcome) error {
 	journalErr := a.recordOutcome(ctx, o.params)
-	limited, cancel := context.WithTimeout(ctx, settleLimit)
-	defer cancel()
-	_, confirmErr := a.client.confirm(limited, a.requestID, o.params, confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit})
+	_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit, limit: settleLimit})
 	duplicates := a.duplicates(ctx)
 	if confirmErr != nil {
 		if _, unknown := errors.AsType[*OutcomeUnknownError](confirmErr); unknown {

@@ -147,9 +147,6 @@ func (c *claim) start(ctx context.Context, category string) error {
 		return c.giveBack(ctx, &APIError{Op: OpGuard, IdempotencyKey: c.params.IdempotencyKey, Err: err, withdrawn: !c.resumed, waiting: c.resumed})
 	}
 	c.record.entry.RequestID, c.record.entry.Category = c.requestID, category
-	if c.purchase != nil {
-		c.record.entry.Currency, c.record.entry.Duplicates, c.record.entry.Unclear = c.purchase.Currency, c.purchase.Duplicates, c.purchase.posting != nil
-	}
 	if err := c.record.put(ctx, JournalStarted); err != nil {
 		return c.giveBack(ctx, err)
 	}
@@ -304,10 +301,12 @@ func (c *claim) ask(ctx context.Context, scoped *scopedPurchase) (earlier *Journ
 	if err := c.record.put(ctx, JournalAsked); err != nil {
 		return nil, err
 	}
-	c.purchase, err = c.client.post(ctx, &c.params, c.baseline, func(*Purchase) {})
+	c.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, func(*Purchase) {})
 	if err != nil {
 		return nil, c.refused(ctx, err)
 	}
+	entry := &c.record.entry
+	entry.Currency, entry.Duplicates, entry.Unclear = c.purchase.Currency, c.purchase.Duplicates, c.purchase.posting != nil
 	scoped.answered(c.purchase.Category, c.purchase.OriginalCategory)
 	c.requestID = c.purchase.RequestID
 	if err := c.holdRequest(ctx); err != nil {
@@ -483,9 +482,6 @@ func (c *claim) approvedNew(ctx context.Context) (category string, err error) {
 	if standing, _ := c.client.process.of(c.client.requestKey(c.requestID)); standing != unknownHere {
 		return "", c.knownBefore(ctx)
 	}
-	if err := c.answersQuestion(); err != nil {
-		return "", err
-	}
 	c.remember()
 	if !state.Status.Decided() {
 		if state, err = c.wait(ctx, state); err != nil {
@@ -510,23 +506,6 @@ func (c *claim) knownBefore(ctx context.Context) error {
 	return &AlreadyHandledError{
 		Request: request, IdempotencyKey: c.params.IdempotencyKey,
 		Err: errors.New("the answer names a request that another call of this process has made"),
-	}
-}
-
-// answersQuestion compares the answer with what was asked.
-func (c *claim) answersQuestion() error {
-	asked, contradiction := contentOf(&c.params), ""
-	switch {
-	case asked.currency != "" && asked.currency != strings.ToUpper(c.purchase.Currency):
-		contradiction = "it is in another currency"
-	case asked.category != normalCategory(c.purchase.Category) && asked.category != normalCategory(c.purchase.OriginalCategory):
-		contradiction = "it is in another category"
-	default:
-		return nil
-	}
-	return &OutcomeUnknownError{
-		Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID,
-		Err: &APIError{Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, malformed: true, Err: errors.New("the answer contradicts the question: " + contradiction)},
 	}
 }
 

@@ -85,18 +85,18 @@ func (m *memory) of(key requestKey) (standing, *askedRequest) {
 	if _, ok := m.started.get(key); ok {
 		return startedHere, nil
 	}
-	if _, ok := m.finished.get(maphash.Comparable(m.seed, key)); ok {
+	if _, ok := m.finished.get(m.fingerprint(key)); ok {
 		return finishedHere, nil
 	}
-	asked, ok := m.asked.get(key)
-	switch {
-	case !ok:
+	found, ok := m.asked.get(key)
+	if !ok {
 		return unknownHere, nil
-	case asked.byHand:
-		return askedByHand, &asked
-	default:
-		return askedFor, &asked
 	}
+	asked := found
+	if asked.byHand {
+		return askedByHand, &asked
+	}
+	return askedFor, &asked
 }
 
 // ask remembers a request that was asked for, unless more is known of it. Who asked first, by hand or by a guarded call,
@@ -126,7 +126,16 @@ func (m *memory) finish(key requestKey) {
 	m.asked.drop(key)
 	m.started.drop(key)
 	m.refunds.drop(key)
-	m.finished.put(maphash.Comparable(m.seed, key), struct{}{})
+	m.finished.put(m.fingerprint(key), struct{}{})
+}
+
+func (m *memory) fingerprint(key requestKey) uint64 {
+	var h maphash.Hash
+	h.SetSeed(m.seed)
+	_, _ = h.WriteString(key.service)
+	_ = h.WriteByte(0)
+	_, _ = h.WriteString(key.id)
+	return h.Sum64()
 }
 
 func (m *memory) alias(key aliasKey) (category string, ok bool) {
