@@ -203,10 +203,13 @@ func (p *posting) came(row *Request, date time.Time) bool {
 	return !date.IsZero() && row.CreatedAt.After(date.Add(-time.Since(p.first)-clockSlack))
 }
 
-// answers compares an answer with the question.
+// answers compares an answer with the question. A rejection need not agree: nothing runs, and beyond a velocity limit the
+// service repeats the first one of the minute.
 func (p *Purchase) answers(asked *PurchaseParams) error {
 	question, contradiction := contentOf(asked), ""
 	switch {
+	case p.Status == StatusRejected:
+		return nil
 	case question.currency != "" && question.currency != strings.ToUpper(p.Currency):
 		contradiction = "it is in another currency"
 	case question.category != normalCategory(p.Category) && question.category != normalCategory(p.OriginalCategory):
