@@ -10,7 +10,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -40,10 +39,10 @@ type Client struct {
 	X402 *X402Client
 
 	transport *transport
-	identity  string // of service and agent, to tell this agent's keys and requests from another's
+	service   string // the address in one form, however it is spelled
+	identity  string // of service and agent, to tell this agent's keys from another's
+	process   *process
 	watcher   *watcher
-	started   *names    // requests that something has run under, and the service was not told yet
-	aliases   *sync.Map // names of categories in their normal form, and what the service resolved them to
 	observers []Observer
 }
 
@@ -59,6 +58,7 @@ type config struct {
 	appInfo      string
 	insecureHTTP bool
 	observers    []Observer
+	process      *process
 	tokenField   string // what to call the token and the base URL in an error: the option or the variable
 	baseURLField string
 }
@@ -72,7 +72,7 @@ func New(opts ...Option) (*Client, error) {
 	c := config{
 		token: os.Getenv(EnvToken), tokenField: EnvToken,
 		baseURL: os.Getenv(EnvBaseURL), baseURLField: EnvBaseURL,
-		maxRetries: defaultMaxRetries,
+		maxRetries: defaultMaxRetries, process: thisProcess,
 	}
 	for i, option := range opts {
 		if option == nil {
@@ -96,9 +96,10 @@ func New(opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	digest := sha256.Sum256([]byte(c.token))
-	client := &Client{transport: newTransport(&c, base), identity: identityOf(base) + " " + hex.EncodeToString(digest[:]) + " "}
+	client := &Client{transport: newTransport(&c, base), service: identityOf(base), process: c.process}
+	client.identity = client.service + " " + hex.EncodeToString(digest[:]) + " "
 	client.X402, client.observers = &X402Client{client}, c.observers
-	client.watcher, client.started, client.aliases = &watcher{client: client}, &names{}, &sync.Map{}
+	client.watcher = &watcher{client: client}
 	return client, nil
 }
 
@@ -139,8 +140,15 @@ func WithHTTPClient(client *http.Client) Option {
 }
 
 // WithMaxRetries sets how often a call is repeated after rate limits, server errors and broken connections; the
-// default is 4, and 0 turns repeating off. Purchases are repeated under one idempotency key, strictly one after
-// another. Confirmations are never repeated blindly, but only when the request shows that they did not take effect.
+// default is 4, and 0 turns repeating off. Confirmations are never repeated blindly, but only when the request shows that
+// they did not take effect.
+//
+// Purchases are repeated under one idempotency key, strictly one after another. The service may still be at work on an
+// attempt that got no answer of its own: it carries on after a client or a gateway has given up, and two attempts that
+// overlap there are two requests. So after an attempt that lasted for d, the client pauses for d, at least 2 seconds, and
+// looks at the list of requests. If the purchase is not there, it pauses for as long again before it posts. A service
+// that takes more than three times as long as the attempt was given can still make a second request: that one is found
+// and named, in [Purchase.Duplicates] and a [*DuplicateError], and nothing runs under it.
 func WithMaxRetries(n int) Option {
 	return func(c *config) error {
 		const most = 100

@@ -4,30 +4,37 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/letagentpay/letagentpay-go/internal/api"
 )
 
-// Confirm tells the service how an approved purchase ended: completed, for the amount requested or another, or failed,
-// which returns the whole amount to the budget. It works once per request: a second confirmation, or one of a request
-// that is not approved, is an [*APIError] that matches [ErrConflict].
+// Confirm reports to the service how an approved purchase ended: completed, for the amount requested or another, or
+// failed, which returns the whole amount to the budget. It works once per request: a second confirmation, or one of a
+// request that is not approved, is an [*APIError] that matches [ErrConflict].
 //
-// A confirmation whose answer is lost is never repeated blindly. The request is read after a pause: if it shows the
-// state asked for, Confirm succeeds; if it is still approved, the confirmation is sent again. What stays unclear, or
-// is when ctx ends, is an [*OutcomeUnknownError].
+// A confirmation whose answer is lost is never repeated blindly. The request is read after a pause that is at least as
+// long as the attempt lasted: if it shows the state confirmed, Confirm succeeds. If it is still approved, a success is
+// sent again, and a failure only when the service itself has answered the attempt. Otherwise a failure is only read again,
+// because a second failure confirmation beside the first may return the money twice; within a minute of such an attempt,
+// Confirm does not send another. What stays unclear, or is unclear when ctx
+// ends, is an [*OutcomeUnknownError]. The service itself cannot tell two failure confirmations apart that it handles at
+// the same time, so one that it is still handling after that minute remains a risk.
 func (c *Client) Confirm(ctx context.Context, requestID string, p ConfirmParams) (*Confirmation, error) {
-	return c.confirm(ctx, requestID, p, false)
+	return c.confirm(ctx, requestID, p, confirmOptions{})
 }
 
-// confirm is Confirm; doubt says that an earlier confirmation by the same caller may have taken effect, so that a
-// refusal because of the request's state is settled by reading it.
-func (c *Client) confirm(ctx context.Context, requestID string, p ConfirmParams, doubt bool) (confirmation *Confirmation, err error) {
+type confirmOptions struct {
+	doubt   bool          // an earlier confirmation may have taken effect, so the request is read first
+	attempt time.Duration // how long one attempt may take; 0: as long as the client's
+}
+
+func (c *Client) confirm(ctx context.Context, id string, p ConfirmParams, o confirmOptions) (confirmation *Confirmation, err error) {
 	if ctx == nil {
 		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
 	}
-	if err := checkRequestID(requestID); err != nil {
+	requestID, err := requestIDOf(id)
+	if err != nil {
 		return nil, err
 	}
 	if err := p.validate(); err != nil {
@@ -38,100 +45,168 @@ func (c *Client) confirm(ctx context.Context, requestID string, p ConfirmParams,
 		o := Observation{RequestID: requestID, Amount: p.ActualAmount, Err: err}
 		if confirmation != nil {
 			o.Status = confirmation.Status
-			c.started.drop(requestID) // from now on its status says that it has run
 		}
 		end(o)
 	}()
-	name := "confirm " + requestID
-	held, err := c.lock(ctx, "confirm", name)
+	key, began := lockKey{c.service, "confirm", requestID}, time.Now()
+	held, err := c.lock(ctx, "confirm", key, 0)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { c.unlock(held, name, err) }()
-
-	unknown := func(err error) error {
-		return &OutcomeUnknownError{Op: "confirm", RequestID: requestID, Err: err}
+	defer func() { c.unlock(held, key, began, err) }()
+	confirming := &confirming{client: c, requestID: requestID, params: &p, confirmOptions: o}
+	confirmation, err = confirming.run(ctx)
+	standing, _ := c.process.of(c.requestKey(requestID))
+	if err == nil || errors.Is(err, ErrConflict) && standing == startedHere { // its status says from now on that it has run
+		c.process.finish(c.requestKey(requestID))
 	}
-	if doubt { // a look first: sending is the way to refund twice
-		read, err := c.Request(ctx, requestID)
+	return confirmation, err
+}
+
+// confirming is one confirmation on its way.
+type confirming struct {
+	client    *Client
+	requestID string
+	params    *ConfirmParams
+	confirmOptions
+}
+
+var errCoolingDown = errors.New("an earlier failure confirmation may still be handled, and another beside it may return the money twice")
+
+func (c *confirming) run(ctx context.Context) (*Confirmation, error) {
+	key := c.client.requestKey(c.requestID)
+	refund := !c.params.Success
+	onlyRead := refund && c.client.process.coolingDown(key)
+	if c.doubt || onlyRead {
+		read, err := c.read(ctx)
 		switch {
 		case err != nil:
-			return nil, unknown(err)
-		case read.Status == p.status():
-			return &Confirmation{RequestID: requestID, Status: read.Status}, nil
+			return nil, c.unknown(err)
+		case read.Status == c.params.status():
+			return &Confirmation{RequestID: c.requestID, Status: read.Status}, nil
+		case onlyRead && read.Status.Approved():
+			return nil, c.unknown(errCoolingDown)
 		}
 	}
 	for n := 0; ; n++ {
-		confirmation, unclear, err := c.sendConfirm(ctx, requestID, p)
+		confirmation, attempt, err := c.send(ctx)
 		if err == nil {
 			return confirmation, nil
 		}
-		doubt = doubt || unclear
-		if !unclear && !(doubt && errors.Is(err, ErrConflict)) {
+		if !attempt.unclear && !(c.doubt && errors.Is(err, ErrConflict)) {
 			return nil, err
 		}
-		rested := true
-		if unclear {
-			var cancelled error
-			if rested, cancelled = rest(ctx, n); cancelled != nil {
-				return nil, unknown(err)
-			}
+		c.doubt = true
+		if attempt.unclear && refund && attempt.last.fate() == mayStillRun {
+			c.client.process.coolDown(key, attempt.lasted)
+			return c.watch(ctx, attempt, err)
 		}
-		read, readErr := c.Request(ctx, requestID)
-		switch {
-		case readErr != nil:
-			return nil, unknown(fmt.Errorf("%w; reading the request: %w", err, readErr))
-		case read.Status == p.status():
-			return &Confirmation{RequestID: requestID, Status: read.Status}, nil
-		case !unclear:
-			return nil, err // confirmed, but otherwise, and by somebody else
-		case !rested || n >= c.transport.maxRetries:
-			return nil, unknown(fmt.Errorf("%w; the request was %s a moment later", err, read.Status))
+		confirmation, rested, err := c.settle(ctx, n, attempt, err)
+		if confirmation != nil || err != nil {
+			return confirmation, err
+		}
+		if !rested || n >= c.client.transport.maxRetries {
+			return nil, c.unknown(fmt.Errorf("%w; the request was still approved a moment later", attempt.last))
 		}
 	}
 }
 
-// sendConfirm sends one confirmation. unclear: it may have taken effect although the answer is an error.
-func (c *Client) sendConfirm(ctx context.Context, requestID string, p ConfirmParams) (confirmation *Confirmation, unclear bool, err error) {
-	body := api.ConfirmRequest{Success: p.Success, ReceiptURL: optional(p.ReceiptURL)}
-	if !p.ActualAmount.IsZero() {
-		body.ActualAmount = &p.ActualAmount
+// watch reads a request after an unclear failure confirmation until it shows that it has failed, within bounds.
+func (c *confirming) watch(ctx context.Context, attempt *call, failure error) (*Confirmation, error) {
+	for n := 0; ; n++ {
+		confirmation, rested, err := c.settle(ctx, n, attempt, failure)
+		if confirmation != nil || err != nil {
+			return confirmation, err
+		}
+		if !rested || n >= c.client.transport.maxRetries {
+			return nil, c.unknown(fmt.Errorf("%w; the request was still approved a moment later", failure))
+		}
 	}
-	request, err := api.NewConfirmRequestRequest(placeholder, requestID, body)
-	if err != nil {
-		return nil, false, err
+}
+
+// settle pauses and reads the request, which may show how an unclear attempt ended. Without a confirmation and an error
+// the request is still approved; rested is false when ctx left too little time for the pause.
+func (c *confirming) settle(ctx context.Context, n int, attempt *call, failure error) (confirmation *Confirmation, rested bool, err error) {
+	rested = true
+	if attempt.unclear {
+		var cancelled error
+		if rested, cancelled = rest(ctx, n, attempt.lasted); cancelled != nil {
+			return nil, false, c.unknown(failure)
+		}
 	}
-	attempt := call{op: "confirm", onlyOnce: true, maxRetries: -1, decode: func(data []byte) error {
+	read, readErr := c.read(ctx)
+	switch {
+	case readErr != nil:
+		return nil, false, c.unknown(fmt.Errorf("%w; reading the request: %w", failure, readErr))
+	case read.Status == c.params.status():
+		return &Confirmation{RequestID: c.requestID, Status: read.Status}, rested, nil
+	case !attempt.unclear:
+		return nil, false, failure // confirmed, but otherwise, and by somebody else
+	}
+	return nil, rested, nil
+}
+
+func (c *confirming) unknown(err error) error {
+	return &OutcomeUnknownError{Op: "confirm", RequestID: c.requestID, Err: err}
+}
+
+func (c *confirming) read(ctx context.Context) (*Request, error) {
+	ctx, cancel := c.limited(ctx)
+	defer cancel()
+	return c.client.Request(ctx, c.requestID)
+}
+
+func (c *confirming) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.attempt > 0 {
+		return context.WithTimeout(ctx, c.attempt)
+	}
+	return ctx, func() {}
+}
+
+// send sends the confirmation once.
+func (c *confirming) send(ctx context.Context) (confirmation *Confirmation, attempt *call, err error) {
+	ctx, cancel := c.limited(ctx)
+	defer cancel()
+	params, requestID := c.params, c.requestID
+	attempt = &call{op: "confirm", onlyOnce: true, maxRetries: -1, decode: func(data []byte) error {
 		var body api.Confirmation
 		if err := decodeObject(data, &body, confirmationShape); err != nil {
 			return err
 		}
-		if !strings.EqualFold(body.RequestID, requestID) || Status(body.Status) != p.status() {
-			return fmt.Errorf("want a confirmation of request %s as %s, got one of %s as %s", requestID, p.status(),
+		if canonicalID(body.RequestID) != requestID || Status(body.Status) != params.status() {
+			return fmt.Errorf("want a confirmation of request %s as %s, got one of %s as %s", requestID, params.status(),
 				quoted(body.RequestID, shortText), quoted(body.Status, shortText))
 		}
-		confirmation = &Confirmation{RequestID: body.RequestID, Status: Status(body.Status)}
+		confirmation = &Confirmation{RequestID: requestID, Status: Status(body.Status)}
 		if body.ActualAmount != nil {
 			confirmation.ActualAmount = body.ActualAmount.Amount
 		}
 		return nil
 	}}
-	if err := c.transport.do(ctx, request, &attempt); err != nil {
-		return nil, attempt.unclear, err
+	body := api.ConfirmRequest{Success: params.Success, ReceiptURL: optional(params.ReceiptURL)}
+	if !params.ActualAmount.IsZero() {
+		body.ActualAmount = &params.ActualAmount
 	}
-	return confirmation, false, nil
+	request, err := api.NewConfirmRequestRequest(placeholder, requestID, body)
+	if err != nil {
+		return nil, attempt, err
+	}
+	if err := c.client.transport.do(ctx, request, attempt); err != nil {
+		return nil, attempt, err
+	}
+	return confirmation, attempt, nil
 }
 
-// rest pauses until a write with an unclear outcome is surely over, and longer the more often that has happened. Where
-// ctx leaves less time, it takes half of it, so that the other half is there for a look, and says that it is not sure.
-func rest(ctx context.Context, n int) (sure bool, err error) {
-	wait, sure := max(settlePause, backoff(n, retryBase, retryCap)), true
+// rest pauses for as long as a write with an unclear outcome has lasted, and longer the more often that has happened.
+// Where ctx leaves less time, it takes half of it, so that the other half is there for a read, and returns false.
+func rest(ctx context.Context, n int, lasted time.Duration) (rested bool, err error) {
+	wait, rested := max(settlePause, backoff(n, retryBase, retryCap), lasted), true
 	if deadline, ok := ctx.Deadline(); ok {
 		if half := time.Until(deadline) / 2; half < wait {
-			wait, sure = half, false
+			wait, rested = half, false
 		}
 	}
-	return sure, sleep(ctx, wait)
+	return rested, sleep(ctx, wait)
 }
 
 // sleep waits for d or until ctx ends, whose error it then returns.

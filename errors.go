@@ -42,6 +42,8 @@ var (
 	ErrNotApproved = errors.New("letagentpay: not approved")
 	// ErrOverspend: more was spent than approved; matched by [*OverspendError].
 	ErrOverspend = errors.New("letagentpay: spent more than approved")
+	// ErrInProgress: another call of this process under the same idempotency key or request did not end in time.
+	ErrInProgress = errors.New("letagentpay: another call under the same key or request is in progress")
 	// ErrSettled: the approval was settled before, and what is said of it now comes too late.
 	ErrSettled = errors.New("letagentpay: approval already settled")
 )
@@ -139,6 +141,7 @@ type APIError struct {
 	answered   bool // a whole JSON object arrived, and for a 2xx one that the service itself must have written
 	untrusted  bool // the server could not prove who it is
 	waiting    bool // nothing was sent, because another call that it must not overlap was not over
+	withdrawn  bool // the purchase was approved, nothing was run, and its money was given back
 }
 
 func (e *APIError) Error() string {
@@ -147,6 +150,8 @@ func (e *APIError) Error() string {
 	switch {
 	case e.waiting:
 		b.WriteString("not sent, while waiting for another call to end")
+	case e.withdrawn:
+		b.WriteString("approved, not run and given back")
 	case e.StatusCode == 0:
 		b.WriteString("no response")
 	default:
@@ -182,7 +187,7 @@ func (e *APIError) Is(target error) bool {
 	case ErrMalformedResponse:
 		return e.malformed
 	case ErrNoResponse:
-		return e.StatusCode == 0 && !e.waiting
+		return e.StatusCode == 0 && !e.waiting && !e.withdrawn
 	case ErrUnauthorized:
 		return e.StatusCode == http.StatusUnauthorized
 	case ErrForbidden:
@@ -290,15 +295,21 @@ func (e *WaitTimeoutError) Is(target error) bool { return target == context.Dead
 // Unwrap returns the failure of the last poll, or nil.
 func (e *WaitTimeoutError) Unwrap() error { return e.Err }
 
-// ConfirmError reports that the guarded function ran, but its confirmation did not get through, so the service does not know yet.
-// Send it again, with [Client.Confirm] or by calling [Approval.Settle] once more.
+// ConfirmError reports that the guarded function ran, and the service does not know how it ended. Either the confirmation
+// did not get through: send it again, with [Client.Confirm] or by calling [Approval.Settle] once more. Or, with
+// MayHaveSpent, the function failed in a way that can hide a payment, and nothing was confirmed: the money stays booked
+// until the caller, who can find out, confirms the purchase with [Client.Confirm].
 type ConfirmError struct {
-	RequestID string
-	Params    ConfirmParams // what to send
-	Err       error         // why it did not get through: *APIError, *OutcomeUnknownError
+	RequestID    string
+	Params       ConfirmParams // what to send; with MayHaveSpent, what to send if it was paid as requested
+	MayHaveSpent bool          // the function's own outcome is in doubt
+	Err          error         // why it did not get through: *APIError, *OutcomeUnknownError; with MayHaveSpent the function's error
 }
 
 func (e *ConfirmError) Error() string {
+	if e.MayHaveSpent {
+		return "letagentpay: " + purchaseOf(e.RequestID) + " may have been paid, and stays booked until it is confirmed" + becauseOf(e.Err)
+	}
 	outcome := "failed"
 	if e.Params.Success {
 		outcome = "completed"
@@ -306,8 +317,25 @@ func (e *ConfirmError) Error() string {
 	return "letagentpay: " + purchaseOf(e.RequestID) + " " + outcome + " but could not be confirmed" + becauseOf(e.Err)
 }
 
-// Unwrap returns why the confirmation did not get through.
+// Unwrap returns why the confirmation did not get through, or the function's error.
 func (e *ConfirmError) Unwrap() error { return e.Err }
+
+// DuplicateError reports that the attempts at one purchase have made more than one request, because the service was
+// still at work on an attempt when the next arrived. The purchase itself is not affected: it ran under RequestID or not,
+// as the call's result and other errors say. Nothing runs under the duplicates. Give their money back with
+// [Client.Confirm] and a zero [ConfirmParams] once they are approved.
+//
+// Duplicates are found by their content and time. Where another process of the agent makes an identical purchase at the
+// same moment, it may be one of them.
+type DuplicateError struct {
+	RequestID      string   // the request that counts
+	Duplicates     []string // the others
+	IdempotencyKey string
+}
+
+func (e *DuplicateError) Error() string {
+	return "letagentpay: " + purchaseOf(e.RequestID) + " was also made as " + strings.Join(e.Duplicates, ", ") + ", which will not be used"
+}
 
 // OutcomeUnknownError reports that the call may or may not have taken effect, and all attempts to find out failed.
 //
@@ -321,6 +349,9 @@ type OutcomeUnknownError struct {
 	IdempotencyKey string // of a purchase: the key to repeat it with
 	RequestID      string // of a confirmation, or the authorisation of a report
 	Err            error  // the last failure
+	// Found are the ids of requests of the same content that came after the first attempt: one of them may be this
+	// purchase, and all but one are duplicates; see [DuplicateError].
+	Found []string
 }
 
 func (e *OutcomeUnknownError) Error() string {
@@ -331,18 +362,26 @@ func (e *OutcomeUnknownError) Error() string {
 	if e.RequestID != "" {
 		text += ", request " + cleaned(e.RequestID, idText)
 	}
+	if len(e.Found) > 0 {
+		text += ", found in the list: " + strings.Join(e.Found, ", ")
+	}
 	return text + becauseOf(e.Err)
 }
 
 // Unwrap returns the last failure.
 func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
 
-// AlreadyHandledError reports that an earlier call under the same idempotency key or request id was decided already, so nothing
-// was run now. Request.Status tells what is known: completed and failed are settled; approved and auto_approved mean
-// that the earlier call's end is not known: it may have run. [ResumeApproval] is the explicit way to run it.
+// AlreadyHandledError reports that the purchase under this idempotency key or request id is an earlier call's, or that of
+// another process, so nothing was run now. Request.Status tells what is known: completed and failed are settled; approved
+// and auto_approved mean that the end of the other call is not known; pending means that another process has asked for it
+// and may be waiting.
+//
+// MayHaveRun reports whether the function may have run under it. [ResumeApproval] with the request's id is the explicit
+// way to run it, for a caller who knows that nobody else has and will.
 type AlreadyHandledError struct {
 	Request        *Request
 	IdempotencyKey string
+	MayHaveRun     bool
 	Err            error // what more is known: with a journal, the text of the function's error then, or why its result is gone
 }
 
@@ -351,11 +390,11 @@ func (e *AlreadyHandledError) Error() string {
 	if e.Request != nil {
 		request = *e.Request
 	}
-	text := "letagentpay: " + purchaseOf(request.RequestID) + " was handled by an earlier call"
+	text := "letagentpay: " + purchaseOf(request.RequestID) + " belongs to another call"
 	if request.Status != "" {
 		text += " (status " + request.Status.text() + ")"
 	}
-	if request.Status.Approved() {
+	if e.MayHaveRun {
 		text += ", which may have run"
 	}
 	return text + becauseOf(e.Err)
@@ -368,7 +407,7 @@ func (e *AlreadyHandledError) Unwrap() error { return e.Err }
 // nothing was run. It matches [ErrNotApproved].
 type MismatchError struct {
 	RequestID string
-	Field     string // "Amount", "Category" or "Currency"
+	Field     string // "Amount", "Category", "Currency", "MerchantName" or "Description"
 	Requested string // what the request is for
 	Described string // what the call describes
 }

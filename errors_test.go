@@ -40,7 +40,7 @@ func TestErrorTextsAndCategories(t *testing.T) {
 		{&letagentpay.PendingError{RequestID: "r1", Err: context.Canceled}, "letagentpay: purchase r1 awaits approval: context canceled", []error{letagentpay.ErrNotApproved, context.Canceled}},
 		{&letagentpay.ExpiredError{RequestID: "r1"}, "letagentpay: purchase r1 expired before it was approved", []error{letagentpay.ErrNotApproved}},
 		{&letagentpay.MismatchError{RequestID: "r1", Field: "Amount", Requested: "4.00", Described: "5.00"}, `letagentpay: purchase r1 is for another amount: requested "4.00", described "5.00"`, []error{letagentpay.ErrNotApproved}},
-		{&letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: "r1", Status: "completed"}}, "letagentpay: purchase r1 was handled by an earlier call (status completed)", nil},
+		{&letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: "r1", Status: "completed"}}, "letagentpay: purchase r1 belongs to another call (status completed)", nil},
 		{&letagentpay.WaitTimeoutError{RequestID: "r1", Last: &letagentpay.Request{Status: "pending"}, Err: cause}, "letagentpay: request r1 was not decided in time, last seen pending; last poll: " + cause.Error(), []error{context.DeadlineExceeded, letagentpay.ErrServer}},
 		{&letagentpay.ConfirmError{RequestID: "r1", Params: letagentpay.ConfirmParams{Success: true}, Err: cause}, "letagentpay: purchase r1 completed but could not be confirmed: " + cause.Error(), []error{letagentpay.ErrServer}},
 		{&letagentpay.ConfirmError{RequestID: "r1", Err: cause}, "letagentpay: purchase r1 failed but could not be confirmed: " + cause.Error(), []error{letagentpay.ErrServer}},
@@ -110,7 +110,7 @@ func TestErrorsPrintAtTheirZeroValue(t *testing.T) {
 		}, "%T", err)
 	}
 	assert.EqualError(t, &letagentpay.ConfirmError{}, "letagentpay: a purchase failed but could not be confirmed")
-	assert.EqualError(t, &letagentpay.AlreadyHandledError{}, "letagentpay: a purchase was handled by an earlier call")
+	assert.EqualError(t, &letagentpay.AlreadyHandledError{}, "letagentpay: a purchase belongs to another call")
 	assert.Empty(t, letagentpay.FieldError{}.String())
 }
 

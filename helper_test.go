@@ -128,6 +128,8 @@ const (
 		"policy_check":{"passed":false,"checks":[{"rule":"status","result":"pass","detail":"active"},{"rule":"budget","result":"fail","detail":"500.00 left"}]},
 		"auto_approved":false,"budget_remaining":null,"expires_at":null}`
 	confirmed = `{"request_id":"r1","status":"completed","actual_amount":"47.50"}`
+
+	failedAnswer = `{"request_id":"r1","status":"failed","actual_amount":null}`
 )
 
 // undecided is the answer to a purchase in a state that is none of the constants.

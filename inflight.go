@@ -4,73 +4,106 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"strings"
 	"sync"
 	"time"
 )
 
-// inFlight holds what must not overlap in this process, whichever client it goes through: posts under one key,
-// confirmations of one request, and runs under one request.
-var inFlight keyedLock
+// lockKey names what must not overlap in this process, whichever client it goes through: posts under one key,
+// confirmations of one request, and runs under one key or request. Where several are held, they are taken in this order: "authorize" with the idempotency key of
+// a guarded call, "key" while that is posted, "run" with the id of its request, "confirm" while that is confirmed.
+type lockKey struct {
+	identity string // of service and agent; of the service alone where a request's id names it
+	kind     string
+	name     string
+}
 
-// resting holds what must rest in this process before it is tried again.
-var resting rests
+// idempotencyKey returns the key that the lock is about, if it is about one.
+func (k lockKey) idempotencyKey() string {
+	if k.kind == "key" || k.kind == "authorize" {
+		return k.name
+	}
+	return ""
+}
 
 // lock keeps writes that the service could not tell apart from overlapping: with each other, and with one that is not
-// waited for any more but may still be under way.
-func (c *Client) lock(ctx context.Context, op, name string) (*heldLock, error) {
-	held, err := inFlight.lock(ctx, c.identity+name)
+// waited for any more but may still be under way. With a limit above 0 it fails with ErrInProgress after that time.
+func (c *Client) lock(ctx context.Context, op string, key lockKey, limit time.Duration) (*heldLock[lockKey], error) {
+	waiting, cancel := ctx, context.CancelFunc(func() {})
+	if limit > 0 {
+		waiting, cancel = context.WithTimeout(ctx, limit)
+	}
+	defer cancel()
+	held, err := c.process.inFlight.lock(waiting, key)
 	if err == nil {
-		if err = resting.wait(ctx, c.identity+name); err == nil {
+		if err = c.process.resting.wait(ctx, key); err == nil {
 			return held, nil
 		}
 		held.release()
 	}
-	key, _ := strings.CutPrefix(name, "key ")
-	if key == name {
-		key = ""
+	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		err = ErrInProgress
 	}
-	return nil, &APIError{Op: op, Err: err, IdempotencyKey: key, waiting: true}
+	return nil, &APIError{Op: op, Err: err, IdempotencyKey: key.idempotencyKey(), waiting: true}
 }
 
-// unlock releases a lock after a write whose outcome is err.
-func (c *Client) unlock(held *heldLock, name string, err error) {
-	c.letRest(name, err)
+// unlock releases a lock after a write that began at a time and whose outcome is err.
+func (c *Client) unlock(held *heldLock[lockKey], key lockKey, began time.Time, err error) {
+	if _, unknown := errors.AsType[*OutcomeUnknownError](err); unknown {
+		now := time.Now()
+		c.process.resting.add(key, now.Add(min(max(settlePause, now.Sub(began)), mostRest)))
+	}
 	held.release()
 }
 
-// letRest makes the next write wait until one whose outcome is not known has surely ended at the service.
-func (c *Client) letRest(name string, err error) {
-	if _, unknown := errors.AsType[*OutcomeUnknownError](err); unknown {
-		resting.add(c.identity+name, time.Now().Add(settlePause))
-	}
-}
+// mostRest bounds how long a write rests after an unknown outcome.
+const mostRest = 2 * defaultAttemptTimeout
 
 // rests are names that are left alone until a time. The zero value is ready.
 type rests struct {
 	mu    sync.Mutex
-	until map[string]time.Time
+	until map[lockKey]time.Time
 }
 
-func (r *rests) add(name string, until time.Time) {
+func (r *rests) add(key lockKey, until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	maps.DeleteFunc(r.until, func(_ string, until time.Time) bool { return until.Before(now) })
+	maps.DeleteFunc(r.until, func(_ lockKey, until time.Time) bool { return until.Before(now) })
 	if r.until == nil {
-		r.until = make(map[string]time.Time)
+		r.until = make(map[lockKey]time.Time)
 	}
-	r.until[name] = until
+	r.until[key] = until
 }
 
-// wait returns when the time of name has come, or with ctx's error.
-func (r *rests) wait(ctx context.Context, name string) error {
+// wait returns when the time of key has come, or with ctx's error.
+func (r *rests) wait(ctx context.Context, key lockKey) error {
 	r.mu.Lock()
-	until := r.until[name]
+	until := r.until[key]
 	r.mu.Unlock()
 	// Bounded, because a test's clock may have given the time, and this one's may be another.
-	if pause := min(time.Until(until), settlePause); pause > 0 {
+	if pause := min(time.Until(until), mostRest); pause > 0 {
 		return sleep(ctx, pause)
 	}
 	return nil
+}
+
+// cooldown is the time until which a failure confirmation whose outcome is unknown is only read again, never sent.
+type cooldown struct{ until time.Time }
+
+// leastCooldown is how long a service is given to end the handling of a failure confirmation that nobody waits for any
+// more. A second one beside it refunds twice.
+const leastCooldown = time.Minute
+
+func (m *memory) coolDown(key requestKey, lasted time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refunds.put(key, cooldown{time.Now().Add(max(leastCooldown, 2*lasted))})
+}
+
+// coolingDown reports whether an earlier failure confirmation may still be handled.
+func (m *memory) coolingDown(key requestKey) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rest, ok := m.refunds.get(key)
+	return ok && time.Until(rest.until) > 0
 }

@@ -3,10 +3,9 @@ package letagentpay
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -20,7 +19,8 @@ type Journal interface {
 	Put(ctx context.Context, entry *JournalEntry) error
 	// Delete forgets the entry with a key; forgetting what is not there is no error.
 	Delete(ctx context.Context, key string) error
-	// Entries goes through all entries, in any order. Entries may be put and deleted meanwhile. An error ends it.
+	// Entries goes through all entries, in any order. Entries may be put and deleted meanwhile. An error with a nil entry
+	// is about one entry, after which others may follow, or about the journal, and then it is the last.
 	Entries(ctx context.Context) iter.Seq2[*JournalEntry, error]
 }
 
@@ -48,13 +48,20 @@ type JournalEntry struct {
 	Category  string         // as the service resolved it, once it is known
 	Confirm   ConfirmParams  // from JournalExecuted on: how it ended
 	Result    []byte         // from JournalExecuted on: what the function returned, encoded; nil when it could not be kept
-	Error     string         // from JournalExecuted on: the text of the function's error; empty: it succeeded
+	Error     string         // from JournalExecuted on: the text of the function's error; empty: it succeeded. In JournalStarted: it can hide a payment
 	UpdatedAt time.Time      //
 
 	// NewestAt is when the agent's newest request was created, and NewestIDs are all of that instant, before the key was
 	// first asked under; zero if there was none. What came into being since is this purchase's, what is older is not.
 	NewestAt  time.Time
 	NewestIDs []string
+
+	Currency string `json:",omitempty"` // as the service resolved it, once it is known
+	Function string `json:",omitempty"` // the name of the guarded function and the type of its results
+	// Unclear: an attempt at the purchase may have made a request without an answer. Duplicates are the ids of further
+	// requests that were found since; see [DuplicateError].
+	Unclear    bool     `json:",omitempty"`
+	Duplicates []string `json:",omitempty"`
 }
 
 // maxJournalResult is how much of a function's result a journal keeps.
@@ -77,11 +84,15 @@ func (jsonCodec) Decode(data []byte, result any) error { return json.Unmarshal(d
 //   - A call under an idempotency key whose function has returned before, in this process or an earlier one, gets that
 //     run's result back, without an error and without a second run; if the function had failed, an
 //     [*AlreadyHandledError] with the text of its error. Results are kept up to 64 KiB, as JSON unless [WithResultCodec]
-//     says otherwise; one that could not be kept is an [*AlreadyHandledError], too.
+//     says otherwise. A result that could not be kept, or would come back changed (JSON drops unexported fields), is an
+//     [*AlreadyHandledError], too, and so is the result of another function than the one that is called now.
 //   - A call whose function was started and never known to have returned is an [*AlreadyHandledError]: it may have run.
 //   - A call that was asked for and never started is simply continued.
 //
-// Call [Client.Recover] once at start. When the journal cannot be written, the function does not run: [*JournalError].
+// Call [Client.Recover] once at start. When the journal cannot be written, the function does not run, an approval is given
+// back, and the error is a [*JournalError]. A write of the journal has 5 seconds; after the function has run, the service
+// is told whatever becomes of the journal.
+//
 // Several processes may share an agent's token, but each needs a journal of its own.
 func WithJournal(journal Journal) GuardOption {
 	return func(g *guardConfig) error {
@@ -133,12 +144,13 @@ func (e *JournalError) Unwrap() error { return e.Err }
 type record struct {
 	journal Journal
 	entry   JournalEntry
+	last    <-chan struct{} // closed when the write before has ended; nil: there was none
 }
 
-// describe says what the record is of.
-func (r *record) describe(c *Client, key string, p *PurchaseParams) {
+// describe says what the record is of. Entries of different kinds have different keys, whatever the names are.
+func (r *record) describe(c *Client, kind, name string, p *PurchaseParams, function string) {
 	if r.journal != nil {
-		r.entry.Key, r.entry.Purchase = c.identity+key, *p
+		r.entry.Key, r.entry.Purchase, r.entry.Function = c.identity+kind+" "+name, *p, function
 	}
 }
 
@@ -160,7 +172,8 @@ func (r *record) put(ctx context.Context, state JournalState) error {
 	}
 	r.entry.State, r.entry.UpdatedAt = state, time.Now().UTC()
 	entry := r.entry
-	if err := r.journal.Put(ctx, &entry); err != nil {
+	entry.NewestIDs, entry.Duplicates = slices.Clone(entry.NewestIDs), slices.Clone(entry.Duplicates)
+	if err := r.write(func() error { return r.journal.Put(ctx, &entry) }); err != nil {
 		return &JournalError{Op: "put", State: state, RequestID: entry.RequestID, IdempotencyKey: entry.Purchase.IdempotencyKey, Err: err}
 	}
 	return nil
@@ -170,24 +183,66 @@ func (r *record) drop(ctx context.Context) error {
 	if r.journal == nil {
 		return nil
 	}
-	if err := r.journal.Delete(ctx, r.entry.Key); err != nil {
+	if err := r.write(func() error { return r.journal.Delete(ctx, r.entry.Key) }); err != nil {
 		return &JournalError{Op: "delete", RequestID: r.entry.RequestID, IdempotencyKey: r.entry.Purchase.IdempotencyKey, Err: err}
 	}
 	return nil
 }
 
-// ofRequest finds the entry of a request in a journal, but for the one with a key; nil if there is none. Of several it
-// is the one that has come furthest.
-func (c *Client) ofRequest(ctx context.Context, journal Journal, requestID, but string) (found *JournalEntry, err error) {
-	for entry, err := range journal.Entries(ctx) {
-		if err != nil {
-			return nil, &JournalError{Op: "entries", RequestID: requestID, Err: err}
+// write does one write after the one before it, which may be slow, and waits for it no longer than journalLimit.
+func (r *record) write(do func() error) error {
+	before, ended := r.last, make(chan struct{})
+	r.last = ended
+	_, err := contained(journalLimit, func() (struct{}, error) {
+		defer close(ended)
+		if before != nil {
+			<-before
 		}
-		if entry.RequestID == requestID && entry.Key != but && c.owns(entry) && (found == nil || found.State.before(entry.State)) {
+		return struct{}{}, do()
+	})
+	return err
+}
+
+// ofRequest finds the entry of a request in a journal, but for the one with a key; nil if there is none. Of several it
+// is the one that has come furthest. An entry that cannot be read may be the one sought, so without another there is an
+// error.
+func (c *Client) ofRequest(ctx context.Context, journal Journal, requestID, but string) (found *JournalEntry, err error) {
+	var unreadable error
+	for entry, err := range entriesOf(ctx, journal) {
+		if err != nil {
+			unreadable = &JournalError{Op: "entries", RequestID: requestID, Err: err}
+			continue
+		}
+		if canonicalID(entry.RequestID) == requestID && entry.Key != but && c.owns(entry) && (found == nil || found.State.before(entry.State)) {
 			found = entry
 		}
 	}
+	if found == nil || found.State == JournalAsked {
+		return found, unreadable
+	}
 	return found, nil
+}
+
+const mostUnreadable = 1000 // errors of a journal after which it is taken to have no end
+
+// entriesOf goes through a journal's entries, past those that cannot be read.
+func entriesOf(ctx context.Context, journal Journal) iter.Seq2[*JournalEntry, error] {
+	return func(yield func(*JournalEntry, error) bool) {
+		unreadable := 0
+		for entry, err := range journal.Entries(ctx) {
+			if err == nil && entry == nil {
+				continue
+			}
+			if !yield(entry, err) {
+				return
+			}
+			if err != nil {
+				if unreadable++; unreadable == mostUnreadable || ctx.Err() != nil {
+					return
+				}
+			}
+		}
+	}
 }
 
 func (s JournalState) before(other JournalState) bool {
@@ -195,73 +250,4 @@ func (s JournalState) before(other JournalState) bool {
 	return slices.Index(order, s) < slices.Index(order, other)
 }
 
-func (c *Client) owns(entry *JournalEntry) bool {
-	return len(entry.Key) > len(c.identity) && entry.Key[:len(c.identity)] == c.identity
-}
-
-// Interrupted is a guarded purchase that a crash has cut off before its function was known to have returned.
-type Interrupted struct {
-	Entry *JournalEntry
-	// Request is its state; nil when no answer to the purchase had arrived, so that it is not known whether there is one.
-	Request *Request
-	// MayHaveRun: the function had been started. Otherwise it has surely not run.
-	MayHaveRun bool
-}
-
-// Recover brings a journal and the service together after a crash. Call it once at start, before guarded calls.
-//
-// What was executed but not confirmed is confirmed. What was cut off before is returned, for the caller to decide:
-// without MayHaveRun, calling the guarded function again under Entry.Purchase.IdempotencyKey continues it; with it, look
-// into your own books, then run it with [ResumeApproval] or confirm it with [Client.Confirm]. An entry whose request
-// turns out rejected, expired, completed or failed needs no decision and is forgotten.
-//
-// The error joins what could not be confirmed or read; the entries concerned stay, and another Recover tries again.
-func (c *Client) Recover(ctx context.Context, journal Journal) ([]Interrupted, error) {
-	if ctx == nil {
-		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
-	}
-	if journal == nil {
-		return nil, paramError("journal", "", "want a journal, not nil")
-	}
-	var open []*JournalEntry
-	for entry, err := range journal.Entries(ctx) {
-		if err != nil {
-			return nil, &JournalError{Op: "entries", Err: err}
-		}
-		if c.owns(entry) && entry.State != JournalSettled {
-			open = append(open, entry)
-		}
-	}
-	var interrupted []Interrupted
-	var errs []error
-	for _, entry := range open {
-		r := &record{journal: journal, entry: *entry}
-		if entry.State == JournalExecuted {
-			errs = append(errs, c.confirmRecorded(ctx, r))
-			continue
-		}
-		found := Interrupted{Entry: entry, MayHaveRun: entry.State == JournalStarted}
-		if entry.RequestID != "" {
-			request, err := c.Request(ctx, entry.RequestID)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("%w (interrupted purchase %s)", err, entry.RequestID))
-				continue
-			}
-			if request.Status.Final() {
-				errs = append(errs, r.drop(ctx))
-				continue
-			}
-			found.Request = request
-		}
-		interrupted = append(interrupted, found)
-	}
-	return interrupted, errors.Join(errs...)
-}
-
-// confirmRecorded tells the service what an executed entry says; an earlier attempt may have got through.
-func (c *Client) confirmRecorded(ctx context.Context, r *record) error {
-	if _, err := c.confirm(ctx, r.entry.RequestID, r.entry.Confirm, true); err != nil {
-		return &ConfirmError{RequestID: r.entry.RequestID, Params: r.entry.Confirm, Err: err}
-	}
-	return r.put(ctx, JournalSettled)
-}
+func (c *Client) owns(entry *JournalEntry) bool { return strings.HasPrefix(entry.Key, c.identity) }

@@ -9,36 +9,36 @@ import (
 
 // keyedLock is a set of locks by name, handed on in the order of asking, that can be waited for under a context. The
 // zero value is ready.
-type keyedLock struct {
+type keyedLock[K comparable] struct {
 	mu   sync.Mutex
-	held map[string][]chan struct{} // names that are taken, each with its queue
+	held map[K][]chan struct{} // names that are taken, each with its queue
 }
 
 // heldLock is one lock of a keyedLock, taken.
-type heldLock struct {
-	locks    *keyedLock
-	name     string
+type heldLock[K comparable] struct {
+	locks    *keyedLock[K]
+	name     K
 	released atomic.Bool
 }
 
 // release hands the lock on. It may be called more than once.
-func (h *heldLock) release() {
+func (h *heldLock[K]) release() {
 	if !h.released.Swap(true) {
 		h.locks.pass(h.name)
 	}
 }
 
 // lock waits until name is free and takes it. It fails with ctx's error.
-func (l *keyedLock) lock(ctx context.Context, name string) (*heldLock, error) {
+func (l *keyedLock[K]) lock(ctx context.Context, name K) (*heldLock[K], error) {
 	l.mu.Lock()
 	queue, taken := l.held[name]
 	if !taken {
 		if l.held == nil {
-			l.held = make(map[string][]chan struct{})
+			l.held = make(map[K][]chan struct{})
 		}
 		l.held[name] = nil
 		l.mu.Unlock()
-		return &heldLock{locks: l, name: name}, nil
+		return &heldLock[K]{locks: l, name: name}, nil
 	}
 	turn := make(chan struct{})
 	l.held[name] = append(queue, turn)
@@ -46,7 +46,7 @@ func (l *keyedLock) lock(ctx context.Context, name string) (*heldLock, error) {
 
 	select {
 	case <-turn:
-		return &heldLock{locks: l, name: name}, nil
+		return &heldLock[K]{locks: l, name: name}, nil
 	case <-ctx.Done():
 	}
 	l.mu.Lock()
@@ -62,7 +62,7 @@ func (l *keyedLock) lock(ctx context.Context, name string) (*heldLock, error) {
 }
 
 // pass hands the lock to the first in the queue, or frees it.
-func (l *keyedLock) pass(name string) {
+func (l *keyedLock[K]) pass(name K) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	queue := l.held[name]

@@ -13,7 +13,7 @@ import (
 
 func TestKeyedLockIsHandedOnInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var locks keyedLock
+		var locks keyedLock[string]
 		held, err := locks.lock(t.Context(), "a")
 		require.NoError(t, err)
 		other, err := locks.lock(t.Context(), "b")
@@ -55,7 +55,7 @@ func TestKeyedLockIsHandedOnInOrder(t *testing.T) {
 
 func TestKeyedLockPassesOnATurnThatCameTooLate(t *testing.T) {
 	for range 200 {
-		var locks keyedLock
+		var locks keyedLock[string]
 		held, err := locks.lock(t.Context(), "a")
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())

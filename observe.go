@@ -17,8 +17,9 @@ const (
 // Observer is told of the operations that matter, for tracing and metrics; see [WithObserver]. The module
 // integrations/otel makes one for OpenTelemetry. It must be safe for concurrent use, and fast: the operation waits.
 type Observer interface {
-	// Begin is called as an operation begins. The operation goes on under the context returned, and end is called once
-	// when it is over, whatever happens. Operations nest: a guarded call contains a purchase, perhaps a wait, and a
+	// Begin is called as an operation begins. The operation continues under the context returned, and end is called once
+	// when it is over, whatever happens. Both are called in a goroutine of their own; the operation does not wait longer
+	// than 5 seconds for them, and a panic in them is dropped. Operations nest: a guarded call contains a purchase, perhaps a wait, and a
 	// confirmation.
 	Begin(ctx context.Context, op string) (_ context.Context, end func(Observation))
 }
@@ -54,15 +55,37 @@ func (c *Client) begin(ctx context.Context, op string) (context.Context, func(Ob
 	begun := time.Now()
 	ends := make([]func(Observation), len(c.observers))
 	for i, observer := range c.observers {
-		ctx, ends[i] = observer.Begin(ctx, op)
+		ctx, ends[i] = beginWith(ctx, observer, op)
 	}
 	return ctx, func(o Observation) {
 		o.Op, o.Duration = op, time.Since(begun)
 		c.logOperation(ctx, &o)
 		for i := len(ends) - 1; i >= 0; i-- {
-			ends[i](o)
+			_, _ = contained(hookLimit, func() (struct{}, error) {
+				ends[i](o)
+				return struct{}{}, nil
+			})
 		}
 	}
+}
+
+// beginWith calls an observer, which cannot keep the operation from going its way: a confirmation may be among them.
+func beginWith(ctx context.Context, observer Observer, op string) (context.Context, func(Observation)) {
+	type begun struct {
+		ctx context.Context
+		end func(Observation)
+	}
+	b, err := contained(hookLimit, func() (b begun, err error) {
+		b.ctx, b.end = observer.Begin(ctx, op)
+		return b, nil
+	})
+	if err != nil || b.ctx == nil {
+		b.ctx = ctx
+	}
+	if err != nil || b.end == nil {
+		b.end = func(Observation) {}
+	}
+	return b.ctx, b.end
 }
 
 func (c *Client) logOperation(ctx context.Context, o *Observation) {

@@ -78,10 +78,15 @@ type PurchaseParams struct {
 	Description string
 	// AgentComment tells the human who reviews the purchase why the agent wants it, at most 2000 characters.
 	AgentComment string
-	// IdempotencyKey names this purchase, so that asking again under the same key within 24 hours does not buy again but
-	// returns the first answer: printable ASCII, at most 255 characters, no spaces around. Empty: a random key, which
+	// IdempotencyKey names this purchase, so that the same purchase under the same key within 24 hours is not made again
+	// but answered with the first: printable ASCII, at most 255 characters, no spaces around. Another purchase under the
+	// key is a [*MismatchError]. Empty: a key of the context's scope, see [WithPurchaseScope], else a random one, which
 	// makes the retries of one call safe.
 	IdempotencyKey string
+	// Ref names this purchase within the scope of the context, in place of its content: a repetition under the same Ref is
+	// the same purchase, and two Refs are two purchases even if they are identical. At most 255 characters. It is not
+	// sent. Without a scope, or with an IdempotencyKey, it is a [*ParamError].
+	Ref string `json:",omitempty"`
 }
 
 // Purchase is the service's answer to a purchase request.
@@ -96,6 +101,13 @@ type Purchase struct {
 	BudgetRemaining  Amount    // what is left of the budget; known only when auto-approved
 	ExpiresAt        time.Time // when a pending request expires; zero unless pending
 	IdempotencyKey   string    // the key it was sent under
+
+	// Duplicates are the ids of further requests of this purchase that its attempts seem to have made, because the
+	// service was still at work on one when the next arrived. Nothing runs under them. Give their money back with
+	// [Client.Confirm] and a zero [ConfirmParams] once they are approved. Usually empty.
+	Duplicates []string
+
+	posting *posting // set when an attempt may have made a request without an answer
 }
 
 // ConfirmParams says how an approved purchase ended.
@@ -143,9 +155,11 @@ var leastAmount, maxAmount = MustAmount("0.01"), MustAmount("9999999")
 // PolicyCheck.Failed for the reasons. The money is not moved by this call; spend it once Status.Approved, then call
 // [Client.Confirm]. [Guard] does all of it.
 //
-// Lost answers are repeated under one idempotency key, so one call makes at most one purchase. What stays unclear
-// after all retries, or because ctx ended, is an [*OutcomeUnknownError] with the key to repeat it with. Other errors:
-// [*ParamError] when nothing was sent, [*APIError] when the service refused.
+// An attempt whose answer is lost is repeated under the same idempotency key, as described at [WithMaxRetries], and what
+// stays unclear is an [*OutcomeUnknownError] with the key to repeat the purchase with. Under a key of the caller's or of
+// a scope, the service repeats the first answer; the request is then read, so that Status is what it is now, and another
+// purchase than the first is a [*MismatchError]. Other errors: [*ParamError] when nothing was sent, [*APIError] when the
+// service refused.
 func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purchase, err error) {
 	if ctx == nil {
 		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
@@ -153,74 +167,99 @@ func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purc
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
-	used, err := scoped(ctx, &p)
+	scoped, err := c.scoped(ctx, &p)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { used(purchase != nil) }()
+	defer func() { scoped.done(purchase != nil && purchase.Status.Approved(), false) }()
 	if p.IdempotencyKey == "" {
 		p.IdempotencyKey = rand.Text()
-		return c.purchaseAnew(ctx, &p)
+		return c.purchaseByHand(ctx, &p, false)
 	}
-	name := "key " + p.IdempotencyKey
-	held, err := c.lock(ctx, "purchase", name)
-	if err != nil {
-		return nil, err
+	for {
+		purchase, err = c.purchaseByHand(ctx, &p, true)
+		reason := scoped.movesOn(err)
+		if purchase != nil {
+			scoped.answered(purchase.Category, purchase.OriginalCategory)
+		}
+		if reason == nil {
+			if err = plainly(err); err != nil {
+				return nil, err
+			}
+			return purchase, nil
+		}
+		if err := scoped.next(ctx, &p, reason.ended); err != nil {
+			return nil, err
+		}
 	}
-	defer func() { c.unlock(held, name, err) }()
-	return c.purchase(ctx, &p)
 }
 
-// purchaseAnew asks under a random key, which nobody else can know until it is told in an error.
-func (c *Client) purchaseAnew(ctx context.Context, p *PurchaseParams) (*Purchase, error) {
-	purchase, err := c.purchase(ctx, p)
-	c.letRest("key "+p.IdempotencyKey, err)
+// purchaseByHand makes a purchase whose caller spends by itself, so that no guarded call takes its approval. repeated
+// says that the key may have been used before.
+func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, repeated bool) (*Purchase, error) {
+	purchase, err := c.post(ctx, p, baseline{}, func(purchase *Purchase) {
+		c.process.ask(c.requestKey(purchase.RequestID), askedRequest{content: purchase.content(p), byHand: true})
+	})
+	if err == nil && repeated && purchase.Status != StatusRejected {
+		err = c.refresh(ctx, p, purchase)
+	}
+	if _, moved := errors.AsType[*errMovesOn](err); err != nil && !moved {
+		return nil, err
+	}
 	return purchase, err
 }
 
-// purchase asks under the key of p, which nobody else does at the time.
-func (c *Client) purchase(ctx context.Context, p *PurchaseParams) (purchase *Purchase, err error) {
-	ctx, end := c.begin(ctx, OpPurchase)
-	defer func() {
-		o := Observation{Amount: p.Amount, Currency: strings.ToUpper(p.Currency), Category: p.Category, Err: err}
-		if purchase != nil {
-			o.RequestID, o.Status, o.Currency, o.Category = purchase.RequestID, purchase.Status, purchase.Currency, purchase.Category
-		}
-		end(o)
-	}()
-	currency := strings.ToUpper(p.Currency)
-	request, err := api.NewCreateRequestRequest(placeholder, &api.CreateRequestParams{IdempotencyKey: &p.IdempotencyKey}, api.PurchaseRequest{
-		Amount: p.Amount, Category: p.Category, Currency: optional(currency), MerchantName: optional(p.MerchantName),
-		Description: optional(p.Description), AgentComment: optional(p.AgentComment),
-	})
+// refresh brings an answer that may be an old one repeated up to date, and compares it with what was asked.
+func (c *Client) refresh(ctx context.Context, p *PurchaseParams, purchase *Purchase) error {
+	row, err := c.row(ctx, purchase.RequestID, "")
+	if err == nil && row == nil {
+		row, err = c.Request(ctx, purchase.RequestID)
+	}
 	if err != nil {
-		return nil, err
+		return &OutcomeUnknownError{Op: "purchase", IdempotencyKey: p.IdempotencyKey, RequestID: purchase.RequestID, Err: err}
 	}
-	attempt := call{op: "purchase", idempotencyKey: p.IdempotencyKey, maxRetries: -1, decode: func(data []byte) error {
-		var err error
-		purchase, err = decodePurchase(data, p.IdempotencyKey)
+	if err := c.compare(ctx, p, row, purchase.OriginalCategory); err != nil {
 		return err
-	}}
-	if err := c.transport.do(ctx, request, &attempt); err != nil {
-		return nil, attempt.outcome(err)
 	}
-	if original := normalCategory(purchase.OriginalCategory); original != "" {
-		c.aliases.Store(original, purchase.Category)
+	purchase.Status, purchase.AutoApproved = row.Status, row.Status == StatusAutoApproved
+	if row.Status != StatusPending {
+		purchase.ExpiresAt = time.Time{}
 	}
-	return purchase, nil
+	if row.Status == StatusFailed || row.Status == StatusExpired {
+		return &errMovesOn{ended: true}
+	}
+	return nil
 }
 
-// outcome turns the failure of a purchase into an *OutcomeUnknownError unless it is certain that no attempt was
-// accepted. Only an answer that the service itself gives after it has looked for the key is certain about earlier
-// attempts, or one that every attempt would have got.
-func (c *call) outcome(err error) error {
-	if !c.unclear {
+// compare holds a request as it was read against what the call describes.
+func (c *Client) compare(ctx context.Context, p *PurchaseParams, read *Request, askedUnder ...string) error {
+	described, requested := contentOf(p), contentOfRequest(read)
+	if read.Currency == "" { // a read by id tells neither
+		requested.merchant, requested.description = described.merchant, described.description
+	}
+	if err := described.mismatch(read.RequestID, requested); err != nil {
 		return err
 	}
-	if last := c.last; last.explained && !last.mayHaveTakenEffect() && (last.Is(ErrInvalid) || last.Is(ErrTooManyPending)) {
+	relation, err := c.relate(ctx, p.Category, read.Category, askedUnder...)
+	if err != nil || relation == sameCategory {
 		return err
 	}
-	return &OutcomeUnknownError{Op: c.op, IdempotencyKey: c.idempotencyKey, Err: err}
+	mismatch := &MismatchError{RequestID: read.RequestID, Field: "Category", Requested: read.Category, Described: p.Category}
+	if relation == otherNames {
+		return &errMovesOn{err: mismatch}
+	}
+	return mismatch
+}
+
+func contentOfRequest(r *Request) content {
+	return content{r.Amount, strings.ToUpper(r.Currency), normalCategory(r.Category), trimText(r.Merchant), trimText(r.Description)}
+}
+
+// content is what was asked for, as the answer resolved it.
+func (p *Purchase) content(asked *PurchaseParams) content {
+	resolved := contentOf(asked)
+	resolved.currency, resolved.category = p.Currency, normalCategory(p.Category)
+	return resolved
 }
 
 func decodePurchase(data []byte, key string) (*Purchase, error) {
@@ -235,7 +274,7 @@ func decodePurchase(data []byte, key string) (*Purchase, error) {
 		return nil, err
 	}
 	purchase := &Purchase{
-		RequestID: body.RequestID, Status: Status(body.Status), Currency: body.Currency, Category: body.Category,
+		RequestID: canonicalID(body.RequestID), Status: Status(body.Status), Currency: body.Currency, Category: body.Category,
 		OriginalCategory: deref(body.OriginalCategory), AutoApproved: body.AutoApproved, IdempotencyKey: key,
 		PolicyCheck: PolicyCheck{Passed: body.PolicyCheck.Passed},
 	}
@@ -260,8 +299,9 @@ func (c *Client) Request(ctx context.Context, requestID string) (*Request, error
 	return c.request(ctx, requestID, -1)
 }
 
-func (c *Client) request(ctx context.Context, requestID string, maxRetries int) (*Request, error) {
-	if err := checkRequestID(requestID); err != nil {
+func (c *Client) request(ctx context.Context, id string, maxRetries int) (*Request, error) {
+	requestID, err := requestIDOf(id)
+	if err != nil {
 		return nil, err
 	}
 	request, err := api.NewGetRequestRequest(placeholder, requestID)
@@ -277,7 +317,7 @@ func (c *Client) request(ctx context.Context, requestID string, maxRetries int) 
 		if body.RequestID == "" || body.Status == "" {
 			return errIncomplete
 		}
-		if !strings.EqualFold(body.RequestID, requestID) {
+		if canonicalID(body.RequestID) != requestID {
 			return errors.New("it is about another request")
 		}
 		return nil
@@ -285,7 +325,7 @@ func (c *Client) request(ctx context.Context, requestID string, maxRetries int) 
 	if err != nil {
 		return nil, err
 	}
-	read := &Request{RequestID: body.RequestID, Status: Status(body.Status), Amount: body.Amount, Category: body.Category, CreatedAt: body.CreatedAt.Time}
+	read := &Request{RequestID: requestID, Status: Status(body.Status), Amount: body.Amount, Category: body.Category, CreatedAt: body.CreatedAt.Time}
 	if body.ReviewedAt != nil {
 		read.ReviewedAt = body.ReviewedAt.Time
 	}
@@ -341,8 +381,37 @@ const (
 	mostStalePages = 10 // pages without anything new, after which the list is taken to have no end
 )
 
-// page reads one page of the list. The answer's total counts that page alone, so nobody looks at it.
+const mostRows = 1000 // how far back one request is looked for in the list
+
+// row finds a request in the list, which returns what a read by id does not: currency, merchant and description. A nil
+// row without an error was not found.
+func (c *Client) row(ctx context.Context, requestID string, status Status) (*Request, error) {
+	size := lookPage // it is mostly one of the newest
+	for offset := 0; offset < mostRows; size = maxPageSize {
+		page, err := c.page(ctx, status, size, offset, -1)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page {
+			if page[i].RequestID == requestID {
+				return &page[i], nil
+			}
+		}
+		if len(page) < size {
+			break
+		}
+		offset += len(page)
+	}
+	return nil, nil
+}
+
 func (c *Client) page(ctx context.Context, status Status, limit, offset, maxRetries int) ([]Request, error) {
+	return c.datedPage(ctx, status, limit, offset, maxRetries, new(time.Time))
+}
+
+// datedPage reads one page of the list, and what the service's clock showed. The answer's total counts that page alone,
+// so nobody looks at it.
+func (c *Client) datedPage(ctx context.Context, status Status, limit, offset, maxRetries int, date *time.Time) ([]Request, error) {
 	params := api.ListRequestsParams{Limit: &limit, Offset: &offset}
 	if status != "" {
 		params.Status = (*string)(&status)
@@ -352,7 +421,7 @@ func (c *Client) page(ctx context.Context, status Status, limit, offset, maxRetr
 		return nil, err
 	}
 	var body api.RequestList
-	err = c.transport.do(ctx, request, &call{op: "requests", maxRetries: maxRetries, decode: func(data []byte) error {
+	list := call{op: "requests", maxRetries: maxRetries, decode: func(data []byte) error {
 		body = api.RequestList{}
 		if err := decodeObject(data, &body, listShape); err != nil {
 			return err
@@ -366,15 +435,16 @@ func (c *Client) page(ctx context.Context, status Status, limit, offset, maxRetr
 			}
 		}
 		return nil
-	}})
-	if err != nil {
+	}}
+	if err := c.transport.do(ctx, request, &list); err != nil {
 		return nil, err
 	}
+	*date = list.date
 	page := make([]Request, len(body.Requests))
 	for i := range body.Requests {
 		item := &body.Requests[i]
 		page[i] = Request{
-			RequestID: item.RequestID, Status: Status(item.Status), Amount: item.Amount, Currency: item.Currency, Category: item.Category,
+			RequestID: canonicalID(item.RequestID), Status: Status(item.Status), Amount: item.Amount, Currency: item.Currency, Category: item.Category,
 			Merchant: deref(item.Merchant), Description: deref(item.Description), CreatedAt: item.CreatedAt.Time,
 		}
 		if item.ReviewedAt != nil {
@@ -391,7 +461,7 @@ func (p *PurchaseParams) validate() error {
 	if err := checkAmount("PurchaseParams.Amount", p.Amount); err != nil {
 		return err
 	}
-	if strings.TrimSpace(p.Category) == "" {
+	if trimText(p.Category) == "" {
 		return paramError("PurchaseParams.Category", p.Category, "want a category, such as groceries; Client.Categories lists the account's")
 	}
 	if p.Currency != "" && !isCurrency(p.Currency) {
@@ -402,8 +472,12 @@ func (p *PurchaseParams) validate() error {
 		{"PurchaseParams.MerchantName", p.MerchantName, 255, false},
 		{"PurchaseParams.Description", p.Description, 2000, false},
 		{"PurchaseParams.AgentComment", p.AgentComment, 2000, false},
+		{"PurchaseParams.Ref", p.Ref, 255, false},
 	}); err != nil {
 		return err
+	}
+	if strings.ContainsFunc(trimText(p.Category), unicode.IsControl) {
+		return paramError("PurchaseParams.Category", p.Category, "want a category without control characters")
 	}
 	return checkIdempotencyKey("PurchaseParams.IdempotencyKey", p.IdempotencyKey)
 }
@@ -450,6 +524,14 @@ func checkIdempotencyKey(field, key string) error {
 		return paramError(field, key, "want at most 255 printable ASCII characters without spaces around, or nothing for a random key")
 	}
 	return nil
+}
+
+// requestIDOf returns the canonical spelling of a request's id.
+func requestIDOf(id string) (string, error) {
+	if err := checkRequestID(id); err != nil {
+		return "", err
+	}
+	return canonicalID(id), nil
 }
 
 func checkRequestID(id string) error {

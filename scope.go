@@ -5,83 +5,326 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
+	"errors"
 	"strings"
 	"sync"
+	"time"
+)
+
+const (
+	mostOrdinals = 64               // identical purchases of one scope, those that failed or expired included
+	ordinalLimit = 30 * time.Second // how long a purchase waits to learn which category an identical one is resolved to
 )
 
 type scopeKey struct{}
 
-// purchaseScope is a unit of work that may be retried as a whole.
+// purchaseScope is a unit of work that may be retried as a whole, or one run of it.
 type purchaseScope struct {
 	name string
+	run  bool // identical purchases are counted
 
-	mu    sync.Mutex
-	taken map[[sha256.Size]byte]map[int]bool // ordinals of each purchase's content that are used up or under way
+	mu        sync.Mutex
+	purchases map[scopedContent][]*ordinal
 }
 
-// WithPurchaseScope returns a context for one run of a unit of work that may be retried as a whole: an agent's turn, a
-// task, the handling of a message. Name it by what stays the same when it is retried, such as the message's id; the
-// name must not be empty.
+// scopedContent names identical purchases of one agent. The category is no part of the digest, because only an answer
+// shows what a name is resolved to.
+type scopedContent struct {
+	agent  string
+	digest [sha256.Size]byte
+}
+
+// ordinal is one of the identical purchases of a scope, in the order of their numbers.
+type ordinal struct {
+	names    []string      // of the category: what was asked under, and what it was resolved to
+	answered chan struct{} // closed when names hold what the service says; nil when nobody has asked yet
+	calls    int           // calls under way
+	closed   bool          // it cannot be asked for again: bought in this run, failed and refunded, or expired
+}
+
+// WithPurchaseScope returns a context for a unit of work that may be retried as a whole: an agent's turn, a task, the
+// handling of a message. Name it by what stays the same when it is retried, such as the message's id; the name must not
+// be empty. It may be placed around a retry loop or inside it.
 //
-// Purchases under the context that bring no idempotency key of their own get one that is derived from the scope's
-// name, the purchase's content (amount, currency, category, merchant and description) and how many identical purchases
-// this run has made before. A retried run, in this process or another, thus asks under the same keys in the same
-// order: the service answers for the first run, and [Guard] does not run its function again. Two identical purchases
-// in one run stay two. Descriptions that a model words anew each time make new purchases: leave them out, or make them
-// from the task.
+// A purchase under the context that brings no idempotency key of its own gets one that is derived from the scope's name
+// and the purchase's content: amount, merchant, description and the category that the service resolves. A retry, in this
+// process or another, asks under the same key, so that the service answers for the first purchase, and [Guard] does not
+// run its function again. Descriptions that a model words differently each time make new purchases: leave them out, or
+// derive them from the task, or name the purchase with [PurchaseParams.Ref].
 //
-// A purchase that got no answer is not counted, nor a guarded one that is still pending: asking again continues it.
-// Concurrent use is safe: identical purchases at the same time get different keys, always out of the same set,
-// whichever comes first.
+// Under the context an identical purchase is the same purchase however often it is made, and an error does not use it
+// up: what was bought, or may have been, is an [*AlreadyHandledError]; what the policy or a human refused stays refused,
+// and nobody is asked again; what is pending is continued; what failed and was refunded, or expired, is asked for again.
+// With a [Journal], what was bought gives the first result back instead. Two purchases that are identical and both meant
+// are told apart by Ref, or counted within one run: see [WithScopeRun].
 //
-// In a rerun, an [*AlreadyHandledError] stands for what the first run has bought, and counts: whoever answers it by asking
-// once more, asks for one more. A [Journal] gives the first run's result back instead.
-//
-// The service remembers keys for 24 hours. Call WithPurchaseScope once for each run; calling it again begins a rerun.
+// The service remembers keys for 24 hours. The context is safe for concurrent use.
 func WithPurchaseScope(ctx context.Context, scope string) context.Context {
-	return context.WithValue(ctx, scopeKey{}, &purchaseScope{name: scope, taken: make(map[[sha256.Size]byte]map[int]bool)})
+	return context.WithValue(ctx, scopeKey{}, &purchaseScope{name: scope})
 }
 
-// scoped gives p a key of the scope of ctx, if there is one and p has no key of its own. used must be called when the
-// outcome is known: whether the key is used up, or free for the same purchase asked again.
-func scoped(ctx context.Context, p *PurchaseParams) (used func(bool), err error) {
+// WithScopeRun returns a context for one run of the scope of ctx: one attempt at the unit of work. Call it once for each
+// attempt, inside the retry loop. Without a scope in ctx, purchases under the context are refused with a [*ParamError].
+//
+// Within one run identical purchases are counted: after a success of this run the next identical purchase is another
+// one, and identical purchases at the same time are several. The next run asks under the same keys in the same order. An
+// error does not count: the purchase repeated after it is the same purchase.
+//
+// A success is a guarded call that returns no error, an [Approval.Settle] with a nil error, or a [Client.Purchase] that
+// is answered with an approval.
+func WithScopeRun(ctx context.Context) context.Context {
+	name := ""
+	if scope, ok := ctx.Value(scopeKey{}).(*purchaseScope); ok {
+		name = scope.name
+	}
+	return context.WithValue(ctx, scopeKey{}, &purchaseScope{name: name, run: true})
+}
+
+// scopedPurchase is a purchase whose key comes from a scope. A nil one is a purchase without a scope.
+type scopedPurchase struct {
+	scope    *purchaseScope
+	content  scopedContent
+	category string // normal form
+	client   *Client
+	named    bool // by a Ref
+	taken    int  // the number of the ordinal taken; -1: none
+	moves    int  // from one ordinal to the next
+}
+
+// scoped gives p a key of the scope of ctx, if there is one and p has no key of its own. done must be called when the
+// outcome is known.
+func (c *Client) scoped(ctx context.Context, p *PurchaseParams) (*scopedPurchase, error) {
 	scope, ok := ctx.Value(scopeKey{}).(*purchaseScope)
 	if !ok || p.IdempotencyKey != "" {
-		return func(bool) {}, nil
+		if p.Ref != "" {
+			return nil, paramError("PurchaseParams.Ref", p.Ref, "want a purchase scope in the context and no idempotency key, or no Ref")
+		}
+		return nil, nil
 	}
 	if scope.name == "" {
 		return nil, paramError("scope", "", "want a name that stays the same when the work is retried, not an empty one")
 	}
+	asked := contentOf(p)
+	parts := []string{"letagentpay purchase scope 2", scope.name, "content", asked.amount.String(), asked.merchant, asked.description}
+	if p.Ref != "" {
+		parts = []string{"letagentpay purchase scope 2", scope.name, "ref", p.Ref}
+	}
+	s := &scopedPurchase{
+		scope: scope, client: c, category: asked.category, named: p.Ref != "", taken: -1,
+		content: scopedContent{c.identity, digestOf(parts...)},
+	}
+	return s, s.take(ctx, p)
+}
+
+// digestOf returns a digest that tells apart where one part ends and the next begins.
+func digestOf(parts ...string) [sha256.Size]byte {
 	digest := sha256.New()
-	for _, part := range []string{"letagentpay purchase scope 1", scope.name, p.Amount.String(), strings.ToUpper(p.Currency), normalCategory(p.Category), p.MerchantName, p.Description} {
+	for _, part := range parts {
 		var length [8]byte
 		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
 		digest.Write(length[:])
 		digest.Write([]byte(part))
 	}
-	content := [sha256.Size]byte(digest.Sum(nil))
+	return [sha256.Size]byte(digest.Sum(nil))
+}
 
-	scope.mu.Lock()
-	defer scope.mu.Unlock()
-	taken := scope.taken[content]
-	if taken == nil {
-		taken = make(map[int]bool)
-		scope.taken[content] = taken
-	}
-	ordinal := 0
-	for taken[ordinal] {
-		ordinal++
-	}
-	taken[ordinal] = true
-	var count [8]byte
-	binary.BigEndian.PutUint64(count[:], uint64(ordinal))
-	key := sha256.Sum256(append(content[:], count[:]...))
-	p.IdempotencyKey = "scope-" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(key[:]))
-	return func(used bool) {
-		if !used {
-			scope.mu.Lock()
-			delete(taken, ordinal)
-			scope.mu.Unlock()
+// take takes the first ordinal that the purchase can be, and gives p its key.
+func (s *scopedPurchase) take(ctx context.Context, p *PurchaseParams) error {
+	for n := 0; n < mostOrdinals; {
+		of, wait, fits := s.tryTake(n)
+		switch {
+		case wait != nil:
+			if err := s.await(ctx, wait); err != nil {
+				return err
+			}
+			continue // it is looked at again, now that it is known which purchase it is
+		case fits:
+			p.IdempotencyKey = s.key(n)
+			return nil
+		case of != nil: // named otherwise
+			relation, err := s.client.relateToAny(ctx, s.category, of)
+			if err != nil {
+				return err
+			}
+			if relation != otherNames { // the answer decides
+				s.force(n)
+				p.IdempotencyKey = s.key(n)
+				return nil
+			}
 		}
-	}, nil
+		n++
+	}
+	return paramError("scope", s.scope.name, "want at most 64 identical purchases in one scope")
+}
+
+// relateToAny relates a category's name to all that an ordinal is known by.
+func (c *Client) relateToAny(ctx context.Context, name string, names []string) (relation, error) {
+	for _, other := range names {
+		relation, err := c.relate(ctx, name, other, names...)
+		if err != nil || relation != otherNames {
+			return relation, err
+		}
+	}
+	return otherNames, nil
+}
+
+// tryTake takes an ordinal if it fits. Otherwise it returns the category names of one that is another purchase, or what
+// to wait for; neither when the ordinal is used up.
+func (s *scopedPurchase) tryTake(n int) (names []string, wait <-chan struct{}, fits bool) {
+	s.scope.mu.Lock()
+	defer s.scope.mu.Unlock()
+	if s.scope.purchases == nil {
+		s.scope.purchases = make(map[scopedContent][]*ordinal)
+	}
+	list := s.scope.purchases[s.content]
+	if n == len(list) {
+		list = append(list, new(ordinal))
+		s.scope.purchases[s.content] = list
+	}
+	o := list[n]
+	known := s.named || o.names == nil || contains(o.names, s.category)
+	switch {
+	case o.closed:
+		return nil, nil, false
+	case !known && o.calls > 0 && !isClosed(o.answered):
+		return nil, o.answered, false
+	case s.scope.run && !s.named && o.calls > 0: // at the same time: another one
+		return nil, nil, false
+	case !known:
+		return o.names, nil, false
+	}
+	s.occupy(n, o)
+	return nil, nil, true
+}
+
+func (s *scopedPurchase) occupy(n int, o *ordinal) {
+	if o.names == nil {
+		o.names, o.answered = []string{s.category}, make(chan struct{})
+	}
+	o.calls++
+	s.taken = n
+}
+
+// force takes an ordinal whose category may be this purchase's under another name.
+func (s *scopedPurchase) force(n int) {
+	s.scope.mu.Lock()
+	defer s.scope.mu.Unlock()
+	s.occupy(n, s.scope.purchases[s.content][n])
+}
+
+func (s *scopedPurchase) await(ctx context.Context, answered <-chan struct{}) error {
+	timer := time.NewTimer(ordinalLimit)
+	defer timer.Stop()
+	select {
+	case <-answered:
+		return nil
+	case <-ctx.Done():
+		return &APIError{Op: "authorize", Err: ctx.Err(), waiting: true}
+	case <-timer.C:
+		return &APIError{Op: "authorize", Err: ErrInProgress, waiting: true}
+	}
+}
+
+// key derives the idempotency key of an ordinal.
+func (s *scopedPurchase) key(n int) string {
+	var count [8]byte
+	binary.BigEndian.PutUint64(count[:], uint64(n))
+	key := sha256.Sum256(append(s.content.digest[:], count[:]...))
+	return "scope-" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(key[:]))
+}
+
+// answered notes what the request under the key is resolved to, and what name it was asked under.
+func (s *scopedPurchase) answered(category, original string) {
+	if s == nil || s.taken < 0 {
+		return
+	}
+	s.scope.mu.Lock()
+	defer s.scope.mu.Unlock()
+	o := s.scope.purchases[s.content][s.taken]
+	names := []string{normalCategory(category)}
+	if original != "" {
+		names = append(names, normalCategory(original))
+	}
+	if contains(names, s.category) {
+		names = append(names, s.category)
+	}
+	o.names = names
+	closeOnce(o.answered)
+}
+
+// done ends a call. used: it was bought in this run, or its request failed or expired, so that the key leads to
+// nothing more; then the next call takes the next ordinal.
+func (s *scopedPurchase) done(bought, ended bool) {
+	if s == nil || s.taken < 0 {
+		return
+	}
+	s.scope.mu.Lock()
+	defer s.scope.mu.Unlock()
+	o := s.scope.purchases[s.content][s.taken]
+	s.taken = -1
+	o.calls--
+	o.closed = o.closed || ended || bought && s.scope.run && !s.named
+	if o.calls == 0 && !isClosed(o.answered) { // nobody knows what it is
+		closeOnce(o.answered)
+		o.names, o.answered = nil, nil
+	}
+}
+
+// next leaves a request that failed or expired, or is another purchase, and takes the key after it.
+func (s *scopedPurchase) next(ctx context.Context, p *PurchaseParams, ended bool) error {
+	s.done(false, ended)
+	return s.take(ctx, p)
+}
+
+func contains(names []string, name string) bool {
+	for _, n := range names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func closeOnce(c chan struct{}) {
+	if c != nil && !isClosed(c) {
+		close(c)
+	}
+}
+
+// errMovesOn is returned by a claim whose key leads to a request that is not, or no longer, this purchase: it failed or
+// expired earlier, or its category is another one.
+type errMovesOn struct {
+	ended bool
+	err   error // what to return where there is no next key
+}
+
+func (e *errMovesOn) Error() string { return e.err.Error() }
+func (e *errMovesOn) Unwrap() error { return e.err }
+
+// movesOn returns the reason to take the next key of a scope, nil when err is final.
+func (s *scopedPurchase) movesOn(err error) *errMovesOn {
+	var reason *errMovesOn
+	if s == nil || !errors.As(err, &reason) || s.named && !reason.ended || s.moves == mostOrdinals {
+		return nil
+	}
+	s.moves++
+	return reason
+}
+
+// plainly strips what is only for the scope.
+func plainly(err error) error {
+	var reason *errMovesOn
+	if errors.As(err, &reason) {
+		return reason.err
+	}
+	return err
 }

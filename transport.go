@@ -105,6 +105,7 @@ type call struct {
 	wait      time.Duration
 	last      *APIError // how the last attempt failed
 	unclear   bool      // an attempt may have taken effect without telling
+	date      time.Time // the service's clock at the last answer; zero when it was not given
 }
 
 // do sends request, repeats it as the rules for its operation allow, and decodes the answer. The error is a
@@ -174,6 +175,7 @@ func (c *call) begin(retryablehttp.Logger, *http.Request, int) {
 // receive reads an answer; what it returns goes to shouldRetry.
 func (c *call) receive(response *http.Response) error {
 	defer response.Body.Close()
+	c.date, _ = http.ParseTime(response.Header.Get("Date"))
 	data, err := readAll(response)
 	c.lasted = time.Since(c.started)
 	failure := &APIError{StatusCode: response.StatusCode, retryAfter: retryAfter(response.Header, time.Now())}

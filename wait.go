@@ -135,7 +135,8 @@ func newWait(ctx context.Context, requestID string, opts []WaitOption) (*wait, e
 	if ctx == nil {
 		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
 	}
-	if err := checkRequestID(requestID); err != nil {
+	requestID, err := requestIDOf(requestID)
+	if err != nil {
 		return nil, err
 	}
 	config, err := newWaitConfig(opts)

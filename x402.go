@@ -145,12 +145,12 @@ func (x *X402Client) Report(ctx context.Context, p X402ReportParams) (_ *X402Rep
 	if ctx == nil {
 		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
 	}
-	name := "report " + p.AuthorizationID
-	held, err := x.client.lock(ctx, "x402 report", name)
+	key, began := lockKey{x.client.service, "report", canonicalID(p.AuthorizationID)}, time.Now()
+	held, err := x.client.lock(ctx, "x402 report", key, 0)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { x.client.unlock(held, name, err) }()
+	defer func() { x.client.unlock(held, key, began, err) }()
 	for n, doubt := 0, false; ; n++ {
 		report, unclear, err := x.sendReport(ctx, p)
 		switch {
@@ -162,7 +162,7 @@ func (x *X402Client) Report(ctx context.Context, p X402ReportParams) (_ *X402Rep
 			return nil, err
 		}
 		doubt = true
-		sure, restErr := rest(ctx, n)
+		sure, restErr := rest(ctx, n, 0)
 		if restErr != nil || !sure || n >= x.client.transport.maxRetries {
 			return nil, &OutcomeUnknownError{Op: "x402 report", RequestID: p.AuthorizationID, Err: err}
 		}
@@ -271,7 +271,7 @@ func (x *X402Client) RegisterWallet(ctx context.Context, wallet X402Wallet) (*X4
 		return nil, err
 	}
 	unknown := &OutcomeUnknownError{Op: "x402 wallet", Err: err}
-	if _, restErr := rest(ctx, 0); restErr != nil {
+	if _, restErr := rest(ctx, 0, 0); restErr != nil {
 		return nil, unknown
 	}
 	wallets, readErr := x.Wallets(ctx)
@@ -382,4 +382,12 @@ func checkTexts(texts []boundedText) error {
 		}
 	}
 	return nil
+}
+
+// outcome turns the failure of an authorisation into an *OutcomeUnknownError unless it is certain that it was not made.
+func (c *call) outcome(err error) error {
+	if !c.unclear || certain(c.last) {
+		return err
+	}
+	return &OutcomeUnknownError{Op: c.op, Err: err}
 }

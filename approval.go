@@ -1,0 +1,327 @@
+package letagentpay
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"sync"
+	"time"
+)
+
+const (
+	settleLimit  = 10 * time.Second // how long a confirmation is tried for, whatever becomes of the caller's context
+	attemptLimit = 3 * time.Second  // of its attempts, so that one that hangs leaves time for others
+)
+
+// Approval is the permission to spend up to an amount once, as [Client.Authorize] gives it. It ends with
+// [Approval.Settle]. It is safe for concurrent use.
+type Approval struct {
+	client         *Client
+	requestID      string
+	amount         Amount
+	category       string
+	idempotencyKey string
+	turn           chan struct{} // holds a value while a Settle is under way
+	claim          *claim        // whoever has the turn writes its record
+	scoped         *scopedPurchase
+	callContext    context.Context
+	end            func(Observation) // reports to the observers; nil when that is done
+
+	mu       sync.Mutex
+	spending *ConfirmParams // what Spent recorded
+	outcome  *outcome       // what the first Settle decided
+	doubt    bool           // an earlier confirmation may have got through
+	settled  bool
+	result   []byte // what the guarded function returned, for the journal
+	failure  string // the text of its error
+}
+
+// outcome is how a guarded purchase ended.
+type outcome struct {
+	params  ConfirmParams
+	inDoubt error // the function's error, when it can hide a payment
+}
+
+// RequestID returns the id of the purchase request.
+func (a *Approval) RequestID() string { return a.requestID }
+
+// Amount returns the amount approved.
+func (a *Approval) Amount() Amount { return a.amount }
+
+// Category returns the category that the purchase was approved under, as the service resolved it.
+func (a *Approval) Category() string { return a.category }
+
+// IdempotencyKey returns the key that the purchase was sent under; empty for a resumed purchase.
+func (a *Approval) IdempotencyKey() string { return a.idempotencyKey }
+
+// context returns the context for the guarded function: that of the call, with the approval and what observers have
+// added, and without the id that this call resumed.
+func (a *Approval) context() context.Context {
+	ctx := context.WithValue(a.callContext, approvalKey{}, a)
+	if ctx.Value(resumeKey{}) != nil {
+		ctx = context.WithValue(ctx, resumeKey{}, nil)
+	}
+	return ctx
+}
+
+// Spent records what was really paid, and with it that the money is gone: [Approval.Settle] then confirms this
+// purchase as completed even when the function failed afterwards. The last valid call counts. Fractions of a cent are
+// rounded, halves away from zero, as the service does, but never to nothing; what is beyond 9,999,999, the most that the
+// service accepts, is confirmed as that.
+//
+// More than the approved amount is recorded as well, because it is the truth, and reported as an [*OverspendError],
+// which matches [ErrOverspend]. An amount that is not positive is a [*ParamError]; what an earlier call recorded stands,
+// and without one the purchase counts as paid for the approved amount, because something was paid. A receipt URL beyond
+// 2000 characters is a [*ParamError] and dropped. After Settle the error matches [ErrSettled], nothing is recorded, and
+// the amount is reported to the client's logger, or to [slog.Default], because nobody else may learn of it.
+func (a *Approval) Spent(actual Amount, receiptURL string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.outcome != nil {
+		a.client.alert(a.callContext, "letagentpay.spent_late", slog.String("request_id", a.requestID),
+			slog.String("amount", actual.String()), slog.String("confirmed_as", a.outcome.text()))
+		return fmt.Errorf("%w: purchase %s", ErrSettled, a.requestID)
+	}
+	if actual.Sign() <= 0 {
+		if a.spending == nil {
+			a.spending = &ConfirmParams{Success: true}
+		}
+		return paramError("actual", actual.String(), "want an amount above zero; a function that paid nothing returns an error and does not call Spent")
+	}
+	rounded := maxAmount
+	if actual.Less(maxAmount) {
+		rounded = actual.RoundHalfUp()
+	}
+	if rounded.IsZero() {
+		rounded = leastAmount
+	}
+	spending := &ConfirmParams{Success: true, ActualAmount: rounded}
+	receiptErr := checkText("receiptURL", receiptURL, 2000)
+	switch {
+	case receiptErr == nil:
+		spending.ReceiptURL = receiptURL
+	case a.spending != nil:
+		spending.ReceiptURL = a.spending.ReceiptURL
+	}
+	a.spending = spending
+	if a.amount.Less(rounded) {
+		return withCleanup(&OverspendError{RequestID: a.requestID, Approved: a.amount, Actual: actual}, receiptErr)
+	}
+	return receiptErr
+}
+
+// text says what was confirmed.
+func (o *outcome) text() string {
+	if o.inDoubt != nil {
+		return "nothing"
+	}
+	return string(o.params.status())
+}
+
+// Settle ends the approval and reports to the service how: with a nil err the purchase is completed, for the amount that
+// [Approval.Spent] recorded or else the one approved. With an error it failed and the money returns to the budget, unless
+// Spent was called: then it is completed for what was spent. An error that can hide a payment, see [MayHavePaid] and
+// [OnError], leaves the money booked and nothing confirmed, and the result is a [*ConfirmError] with MayHaveSpent: find
+// out, and confirm with [Client.Confirm].
+//
+// The confirmation does not depend on ctx being alive; it is tried for at most 10 seconds. When it does not get
+// through, the error is a [*ConfirmError], and Settle may be called again. What the first call decided stands, whatever
+// err later calls bring; after a success they return nil without doing anything. So Settle may be deferred.
+func (a *Approval) Settle(ctx context.Context, err error) (settleErr error) {
+	if a.claim == nil {
+		return paramError("Approval", "", "want one that Client.Authorize has given")
+	}
+	a.turn <- struct{}{}
+	defer func() { <-a.turn }()
+	outcome, first, settled := a.decide(err)
+	if settled {
+		return nil
+	}
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	defer a.claim.release()
+	ctx = context.WithoutCancel(ctx)
+	if outcome.inDoubt != nil {
+		settleErr = a.leaveBooked(ctx, outcome, first)
+	} else {
+		settleErr = a.confirm(ctx, outcome)
+	}
+	a.scoped.done(settleErr == nil && err == nil, settleErr == nil && !outcome.params.Success)
+	a.scoped = nil
+	a.report(outcome, errors.Join(err, settleErr))
+	return settleErr
+}
+
+// decide fixes how the purchase ended, the first time it is asked.
+func (a *Approval) decide(err error) (decided *outcome, first, settled bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.outcome == nil {
+		first = true
+		switch {
+		case a.spending != nil:
+			a.outcome = &outcome{params: *a.spending}
+		case err == nil:
+			a.outcome = &outcome{params: ConfirmParams{Success: true}}
+		case a.claim.config.inDoubt(err):
+			a.outcome = &outcome{params: ConfirmParams{Success: true}, inDoubt: err}
+		default:
+			a.outcome = &outcome{}
+		}
+	}
+	return a.outcome, first, a.settled
+}
+
+// leaveBooked is for a function whose error can hide a payment: nothing is confirmed.
+func (a *Approval) leaveBooked(ctx context.Context, o *outcome, first bool) error {
+	if first {
+		a.claim.record.entry.Error = textOfUsers(o.inDoubt)
+		if err := a.claim.record.put(ctx, JournalStarted); err != nil {
+			a.client.alert(ctx, "letagentpay.journal", slog.String("request_id", a.requestID), slog.String("error", err.Error()))
+		}
+	}
+	cause := o.inDoubt
+	if isTypedNil(cause) {
+		cause = errors.New(textOfUsers(cause)) // its own methods may panic
+	}
+	return withDuplicates(&ConfirmError{RequestID: a.requestID, Params: o.params, MayHaveSpent: true, Err: cause}, a.duplicates(ctx))
+}
+
+// confirm reports the outcome to the service, and to the journal before and after it.
+func (a *Approval) confirm(ctx context.Context, o *outcome) error {
+	journalErr := a.recordOutcome(ctx, o.params)
+	limited, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	_, confirmErr := a.client.confirm(limited, a.requestID, o.params, confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit})
+	duplicates := a.duplicates(ctx)
+	if confirmErr != nil {
+		if _, unknown := errors.AsType[*OutcomeUnknownError](confirmErr); unknown {
+			a.mu.Lock()
+			a.doubt = true
+			a.mu.Unlock()
+		}
+		return withDuplicates(withCleanup(&ConfirmError{RequestID: a.requestID, Params: o.params, Err: confirmErr}, journalErr), duplicates)
+	}
+	a.mu.Lock()
+	a.settled = true
+	a.mu.Unlock()
+	if duplicates != nil {
+		a.claim.record.entry.Duplicates = duplicates.Duplicates
+	}
+	if err := a.claim.record.put(ctx, JournalSettled); err != nil { // all is well but for the record
+		a.client.alert(ctx, "letagentpay.journal", slog.String("request_id", a.requestID), slog.String("error", err.Error()))
+	}
+	return withDuplicates(nil, duplicates)
+}
+
+func (a *Approval) inDoubt() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.doubt
+}
+
+// withDuplicates joins an error with what is to be said of duplicates.
+func withDuplicates(err error, duplicates *DuplicateError) error {
+	switch {
+	case duplicates == nil:
+		return err
+	case err == nil:
+		return duplicates
+	default:
+		return errors.Join(err, duplicates)
+	}
+}
+
+// duplicates looks once more, because an attempt at the purchase may have made its request late.
+func (a *Approval) duplicates(ctx context.Context) *DuplicateError {
+	purchase := a.claim.purchase
+	if purchase == nil || purchase.posting == nil {
+		return nil
+	}
+	late := purchase.posting.found(ctx, a.requestID)
+	for _, id := range late {
+		if !contains(purchase.Duplicates, id) {
+			a.client.alertDuplicate(ctx, id, a.requestID, a.idempotencyKey)
+			purchase.Duplicates = append(purchase.Duplicates, id)
+		}
+	}
+	if len(purchase.Duplicates) == 0 {
+		return nil
+	}
+	return &DuplicateError{RequestID: a.requestID, Duplicates: purchase.Duplicates, IdempotencyKey: a.idempotencyKey}
+}
+
+// report ends the observation, once, however many calls of Settle it takes.
+func (a *Approval) report(o *outcome, err error) {
+	if a.end == nil {
+		return
+	}
+	end := a.end
+	a.end = nil
+	observed := a.claim.observation(nil, err)
+	observed.Status, observed.Category = o.params.status(), a.category
+	if o.inDoubt != nil {
+		observed.Status = StatusApproved
+	}
+	if !o.params.ActualAmount.IsZero() {
+		observed.Amount = o.params.ActualAmount
+	}
+	end(observed)
+}
+
+// recordOutcome writes down how it ended before the service is told. The service is told in any case.
+func (a *Approval) recordOutcome(ctx context.Context, params ConfirmParams) error {
+	a.mu.Lock()
+	a.claim.record.entry.Confirm, a.claim.record.entry.Result, a.claim.record.entry.Error = params, a.result, a.failure
+	a.mu.Unlock()
+	return a.claim.record.put(ctx, JournalExecuted)
+}
+
+// keepResult holds what a guarded function returned, for the journal.
+func keepResult[Out any](a *Approval, g *guardConfig, result Out, err error) {
+	if g.journal == nil {
+		return
+	}
+	encoded, encodeErr := contained(hookLimit, func() ([]byte, error) { return encodeFaithfully(g.codec, result) })
+	if encodeErr == nil && len(encoded) <= maxJournalResult {
+		a.mu.Lock()
+		a.result = encoded
+		a.mu.Unlock()
+	}
+	if err != nil {
+		a.keepFailure(err)
+	}
+}
+
+var errUnfaithful = errors.New("it would come back changed")
+
+// encodeFaithfully encodes a result, unless it would come back as another one: JSON drops unexported fields, and what an
+// interface holds comes back as a map.
+func encodeFaithfully[Out any](codec ResultCodec, result Out) ([]byte, error) {
+	encoded, err := codec.Encode(result)
+	if err != nil {
+		return nil, err
+	}
+	var back Out
+	if err := codec.Decode(bytes.Clone(encoded), &back); err != nil {
+		return nil, err
+	}
+	if !sameValue(reflect.ValueOf(&result).Elem(), reflect.ValueOf(&back).Elem()) {
+		return nil, errUnfaithful
+	}
+	return encoded, nil
+}
+
+func (a *Approval) keepFailure(err error) {
+	if a.claim.config.journal == nil {
+		return
+	}
+	text := textOfUsers(err)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.failure = text
+}

@@ -1,0 +1,764 @@
+package letagentpay
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Authorize requests the approval of a purchase and returns once it is approved: the two-phase form of [Guard], for
+// code that is no single function, such as middleware and workflows. Every Approval must be ended with
+// [Approval.Settle]. The errors are Guard's; with any of them nothing may be bought.
+func (c *Client) Authorize(ctx context.Context, p PurchaseParams, opts ...GuardOption) (*Approval, error) {
+	g, err := newGuardConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	approval, earlier, err := c.authorize(ctx, p, g)
+	if earlier != nil {
+		return nil, earlier.handled()
+	}
+	return approval, err
+}
+
+// authorize is Authorize; earlier is the journal's entry of a call whose function has returned before.
+func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig) (approval *Approval, earlier *JournalEntry, err error) {
+	if ctx == nil {
+		return nil, nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
+	}
+	if err := p.validate(); err != nil {
+		return nil, nil, err
+	}
+	resumed, isResumed := ctx.Value(resumeKey{}).(string)
+	requestID := ""
+	if isResumed {
+		if requestID, err = requestIDOf(resumed); err != nil {
+			return nil, nil, err
+		}
+	}
+	ctx, end := c.begin(ctx, OpGuard)
+	claim := &claim{client: c, config: g, requestID: requestID, resumed: isResumed, params: p}
+	defer func() { // reports, when there is no approval whose end is to be reported
+		if approval == nil {
+			end(claim.observation(earlier, err))
+		}
+	}()
+	var scoped *scopedPurchase
+	if !isResumed {
+		if scoped, err = c.scoped(ctx, &p); err != nil {
+			return nil, nil, err
+		}
+	}
+	defer func() { // gives the key of the scope free, unless the approval does so when it is settled
+		if approval == nil {
+			scoped.done(earlier != nil && earlier.Confirm.Success, false)
+		}
+	}()
+	for {
+		*claim = newClaim(c, g, p, requestID, isResumed)
+		approval, earlier, err = claim.run(ctx, scoped)
+		reason := scoped.movesOn(err)
+		if reason == nil {
+			break
+		}
+		if err = scoped.next(ctx, &p, reason.ended); err != nil {
+			return nil, nil, err
+		}
+	}
+	if approval != nil {
+		approval.end, approval.scoped = end, scoped
+	}
+	return approval, earlier, plainly(err)
+}
+
+// claim is a call's claim to run under a purchase request.
+type claim struct {
+	client    *Client
+	params    PurchaseParams
+	config    *guardConfig
+	record    record
+	requestID string
+	purchase  *Purchase // the answer to this call's own purchase; nil when resumed
+	own       bool      // the key is the caller's or a scope's: the answer may be an earlier call's
+	resumed   bool
+
+	baseline baseline // what there was before the key was first asked under
+	asked    bool     // an earlier call has asked under the key, says the journal
+	recorded bool     // the record is the journal's entry of the resumed request
+
+	held [2]*heldLock[lockKey] // the key and the request
+}
+
+func newClaim(c *Client, g *guardConfig, p PurchaseParams, requestID string, resumed bool) claim {
+	own := p.IdempotencyKey != ""
+	if !own && !resumed {
+		p.IdempotencyKey = rand.Text()
+	}
+	return claim{client: c, config: g, params: p, own: own, requestID: requestID, resumed: resumed, record: record{journal: g.journal}}
+}
+
+// run brings the claim to an approval under which the function may run. Without one, all locks are free again.
+func (c *claim) run(ctx context.Context, scoped *scopedPurchase) (approval *Approval, earlier *JournalEntry, err error) {
+	defer func() {
+		if approval == nil {
+			c.release()
+		}
+	}()
+	if earlier, err = c.ask(ctx, scoped); err == nil && earlier != nil {
+		return c.passOver(ctx, scoped, earlier)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	category, err := c.approved(ctx)
+	if err = c.forget(ctx, err); err != nil {
+		return nil, nil, err
+	}
+	if err := c.start(ctx, category); err != nil {
+		return nil, nil, err
+	}
+	return &Approval{
+		client: c.client, requestID: c.requestID, amount: c.params.Amount, category: category, idempotencyKey: c.params.IdempotencyKey,
+		claim: c, turn: make(chan struct{}, 1), callContext: ctx,
+	}, nil, nil
+}
+
+// passOver makes way for the next purchase of a scope where the journal knows that this one failed and was refunded.
+func (c *claim) passOver(ctx context.Context, scoped *scopedPurchase, earlier *JournalEntry) (*Approval, *JournalEntry, error) {
+	if scoped == nil || earlier.Confirm.Success {
+		return nil, earlier, nil
+	}
+	if earlier.State == JournalExecuted {
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
+		defer cancel()
+		if err := c.client.confirmRecorded(limited, &record{journal: c.config.journal, entry: *earlier}); err != nil {
+			return nil, nil, errors.Join(earlier.handled(), err)
+		}
+	}
+	return nil, nil, &errMovesOn{ended: true, err: earlier.handled()}
+}
+
+// start is the last step before the function runs. What can no longer run is given back.
+func (c *claim) start(ctx context.Context, category string) error {
+	if err := ctx.Err(); err != nil {
+		return c.giveBack(ctx, &APIError{Op: OpGuard, IdempotencyKey: c.params.IdempotencyKey, Err: err, withdrawn: !c.resumed, waiting: c.resumed})
+	}
+	c.record.entry.RequestID, c.record.entry.Category = c.requestID, category
+	if c.purchase != nil {
+		c.record.entry.Currency, c.record.entry.Duplicates, c.record.entry.Unclear = c.purchase.Currency, c.purchase.Duplicates, c.purchase.posting != nil
+	}
+	if err := c.record.put(ctx, JournalStarted); err != nil {
+		return c.giveBack(ctx, err)
+	}
+	c.client.process.start(c.client.requestKey(c.requestID))
+	return nil
+}
+
+// giveBack confirms as failed what was approved and will not run, so that its money returns. A resumed request stays:
+// its id is in the caller's hands.
+func (c *claim) giveBack(ctx context.Context, reason error) error {
+	if c.resumed {
+		return reason
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
+	defer cancel()
+	if _, err := c.client.confirm(ctx, c.requestID, ConfirmParams{}, confirmOptions{attempt: attemptLimit}); err != nil {
+		putErr := c.record.put(ctx, JournalAsked) // so that Recover finds it
+		return errors.Join(reason, &ConfirmError{RequestID: c.requestID, Err: err}, putErr)
+	}
+	return withCleanup(reason, c.record.drop(ctx))
+}
+
+// observation says how a call ended that did not come to an approval.
+func (c *claim) observation(earlier *JournalEntry, err error) Observation {
+	o := Observation{RequestID: c.requestID, Amount: c.params.Amount, Currency: strings.ToUpper(c.params.Currency), Category: c.params.Category, Err: err}
+	if c.purchase != nil {
+		o.Currency, o.Category = c.purchase.Currency, c.purchase.Category
+	}
+	if earlier != nil {
+		o.RequestID, o.Status = earlier.RequestID, earlier.Confirm.status()
+	}
+	if _, ok := errors.AsType[*RejectedError](err); ok {
+		o.Status = StatusRejected
+	}
+	if _, ok := errors.AsType[*ExpiredError](err); ok {
+		o.Status = StatusExpired
+	}
+	if _, ok := errors.AsType[*PendingError](err); ok {
+		o.Status = StatusPending
+	}
+	if handled, ok := errors.AsType[*AlreadyHandledError](err); ok {
+		o.Status = handled.Request.Status
+	}
+	return o
+}
+
+// settled reports whether an error is the last word on a purchase, so that the journal need not know of it.
+func settled(err error) bool {
+	_, rejected := errors.AsType[*RejectedError](err)
+	_, expired := errors.AsType[*ExpiredError](err)
+	_, handled := errors.AsType[*AlreadyHandledError](err)
+	return rejected || expired || handled
+}
+
+// baseline is when the newest request was created, at a moment, and all requests of that instant; zero if there was none.
+type baseline struct {
+	taken     bool
+	createdAt time.Time
+	ids       []string
+}
+
+// hold takes a lock that is kept until the approval is settled.
+func (c *claim) hold(ctx context.Context, key lockKey) error {
+	held, err := c.client.lock(ctx, OpGuard, key, c.config.lockWait())
+	if err != nil {
+		return err
+	}
+	c.held[slices.Index(c.held[:], nil)] = held
+	return nil
+}
+
+// holdRequest takes hold of the request, once its id is known. What this process has started is not started again, nor
+// what it knows to have ended.
+func (c *claim) holdRequest(ctx context.Context) error {
+	if err := c.notNested(ctx); err != nil {
+		return err
+	}
+	return c.hold(ctx, lockKey{c.client.service, "run", c.requestID})
+}
+
+// startedHere refuses what this process has started and the service does not know to have ended.
+func (c *claim) startedHere() error {
+	if standing, _ := c.client.process.of(c.client.requestKey(c.requestID)); standing != startedHere {
+		return nil
+	}
+	known := &Request{RequestID: c.requestID, Status: StatusApproved, Amount: c.params.Amount, Category: c.params.Category}
+	return &AlreadyHandledError{
+		Request: known, IdempotencyKey: c.params.IdempotencyKey, MayHaveRun: true,
+		Err: errors.New("it has run, and is still to be confirmed"),
+	}
+}
+
+// notFinishedHere refuses what this process has confirmed, should a read be so old that it does not show it.
+func (c *claim) notFinishedHere(state *Request) error {
+	if standing, _ := c.client.process.of(c.client.requestKey(c.requestID)); standing != finishedHere || state.Status.Final() {
+		return nil
+	}
+	return &AlreadyHandledError{
+		Request: state, IdempotencyKey: c.params.IdempotencyKey, MayHaveRun: true,
+		Err: errors.New("this process has confirmed it"),
+	}
+}
+
+func (c *claim) release() {
+	for i, held := range slices.Backward(c.held[:]) {
+		if held != nil {
+			held.release()
+			c.held[i] = nil
+		}
+	}
+}
+
+// notNested refuses a claim to what the calling function itself runs under: it would wait for itself.
+func (c *claim) notNested(ctx context.Context) error {
+	for {
+		outer, ok := ApprovalFromContext(ctx)
+		if !ok {
+			return nil
+		}
+		if outer.requestID == c.requestID || c.own && outer.idempotencyKey == c.params.IdempotencyKey && outer.client.identity == c.client.identity {
+			running := &Request{RequestID: outer.requestID, Status: StatusApproved, Amount: outer.amount, Category: outer.category}
+			return &AlreadyHandledError{Request: running, IdempotencyKey: outer.idempotencyKey, MayHaveRun: true, Err: errors.New("it is running now")}
+		}
+		ctx = outer.callContext
+	}
+}
+
+// ask makes the purchase, unless a request is resumed, and takes hold of the request.
+func (c *claim) ask(ctx context.Context, scoped *scopedPurchase) (earlier *JournalEntry, err error) {
+	if err := c.notNested(ctx); err != nil {
+		return nil, err
+	}
+	if c.resumed {
+		if err := c.holdRequest(ctx); err != nil {
+			return nil, err
+		}
+		return c.consultAboutResumed(ctx)
+	}
+	c.record.describe(c.client, "key", c.params.IdempotencyKey, &c.params, c.config.function)
+	if c.own {
+		if err := c.hold(ctx, lockKey{c.client.identity, "authorize", c.params.IdempotencyKey}); err != nil {
+			return nil, err
+		}
+		if earlier, err := c.consult(ctx); err != nil || earlier != nil {
+			if earlier != nil {
+				scoped.answered(earlier.Category, earlier.Purchase.Category)
+			}
+			return earlier, err
+		}
+	} // else nobody can have asked under the key before, as if there were no requests
+	c.record.entry.NewestAt, c.record.entry.NewestIDs = c.baseline.createdAt, c.baseline.ids
+	if err := c.record.put(ctx, JournalAsked); err != nil {
+		return nil, err
+	}
+	c.purchase, err = c.client.post(ctx, &c.params, c.baseline, func(*Purchase) {})
+	if err != nil {
+		return nil, c.refused(ctx, err)
+	}
+	scoped.answered(c.purchase.Category, c.purchase.OriginalCategory)
+	c.requestID = c.purchase.RequestID
+	if err := c.holdRequest(ctx); err != nil {
+		return nil, c.forget(ctx, err)
+	}
+	return c.consultAboutOthers(ctx)
+}
+
+// consultAboutOthers finds out whether a request that an earlier call had asked for was resumed by its id meanwhile,
+// before the journal knew which request the key had led to.
+func (c *claim) consultAboutOthers(ctx context.Context) (earlier *JournalEntry, err error) {
+	if !c.asked {
+		return nil, nil
+	}
+	entry, err := c.client.ofRequest(ctx, c.config.journal, c.requestID, c.record.entry.Key)
+	if err != nil || entry == nil {
+		return nil, err
+	}
+	if earlier, err = c.past(ctx, entry); err != nil || earlier != nil {
+		if dropErr := c.record.drop(ctx); dropErr != nil { // the other entry is the one that counts
+			return nil, dropErr
+		}
+	}
+	return earlier, err
+}
+
+// refused forgets the journal's entry of a purchase that certainly was not accepted.
+func (c *claim) refused(ctx context.Context, err error) error {
+	if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || c.asked {
+		if ok && len(unknown.Found) > 0 {
+			c.record.entry.Duplicates, c.record.entry.Unclear = unknown.Found, true
+			return withCleanup(err, c.record.put(context.WithoutCancel(ctx), JournalAsked))
+		}
+		return err
+	}
+	return withCleanup(err, c.record.drop(context.WithoutCancel(ctx)))
+}
+
+// withCleanup returns err, joined with the error of what was to be tidied up after it.
+func withCleanup(err, cleanupErr error) error {
+	if cleanupErr == nil {
+		return err
+	}
+	return errors.Join(err, cleanupErr)
+}
+
+// consult finds out what is known of an own key before anything is asked under it.
+func (c *claim) consult(ctx context.Context) (earlier *JournalEntry, err error) {
+	entry, err := c.record.find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if entry != nil {
+		if err := c.compareEntry(ctx, entry); err != nil {
+			return nil, err
+		}
+		c.baseline, c.asked = baseline{!entry.NewestAt.IsZero(), entry.NewestAt, entry.NewestIDs}, entry.State == JournalAsked
+		return c.past(ctx, entry)
+	}
+	c.baseline, err = c.client.newest(ctx)
+	return nil, err
+}
+
+// compareEntry holds what the journal says was asked for against what the call describes.
+func (c *claim) compareEntry(ctx context.Context, entry *JournalEntry) error {
+	described, requested := contentOf(&c.params), contentOf(&entry.Purchase)
+	if requested.currency == "" {
+		requested.currency = entry.Currency
+	}
+	if err := described.mismatch(entry.RequestID, requested); err != nil {
+		return err
+	}
+	if described.category == requested.category {
+		return nil
+	}
+	category := entry.Category
+	if category == "" {
+		category = entry.Purchase.Category
+	}
+	return c.sameCategory(ctx, category, entry.Purchase.Category)
+}
+
+// sameCategory refuses a category that is not shown to be the one described.
+func (c *claim) sameCategory(ctx context.Context, category string, askedUnder ...string) error {
+	relation, err := c.client.relate(ctx, c.params.Category, category, askedUnder...)
+	if err != nil || relation == sameCategory {
+		return err
+	}
+	mismatch := &MismatchError{RequestID: c.requestID, Field: "Category", Requested: category, Described: c.params.Category}
+	if relation == otherNames {
+		return &errMovesOn{err: mismatch}
+	}
+	return mismatch
+}
+
+// past refuses what was started, and may have run, and returns the entry of what has run.
+func (c *claim) past(ctx context.Context, entry *JournalEntry) (earlier *JournalEntry, err error) {
+	switch entry.State {
+	case JournalAsked:
+		return nil, nil
+	case JournalStarted:
+		request, err := c.client.Request(ctx, entry.RequestID)
+		if err != nil {
+			return nil, err
+		}
+		handled := &AlreadyHandledError{Request: request, IdempotencyKey: c.params.IdempotencyKey, MayHaveRun: true}
+		if entry.Error != "" {
+			handled.Err = errors.New(entry.Error)
+		}
+		if request.Status == StatusFailed {
+			return nil, &errMovesOn{ended: true, err: handled}
+		}
+		return nil, handled
+	default:
+		return entry, nil
+	}
+}
+
+// consultAboutResumed finds out what this process and the journal know of a resumed request.
+func (c *claim) consultAboutResumed(ctx context.Context) (earlier *JournalEntry, err error) {
+	c.record.describe(c.client, "request", c.requestID, &c.params, c.config.function)
+	if c.config.journal == nil {
+		return nil, c.startedHere()
+	}
+	entry, err := c.client.ofRequest(ctx, c.config.journal, c.requestID, "")
+	if err != nil {
+		return nil, err
+	}
+	if entry == nil {
+		return nil, c.startedHere()
+	}
+	if err := c.compareEntry(ctx, entry); err != nil {
+		return nil, err
+	}
+	if entry.State == JournalExecuted || entry.State == JournalSettled {
+		return entry, nil
+	}
+	if err := c.startedHere(); err != nil {
+		return nil, err
+	}
+	c.record.entry, c.recorded = *entry, true
+	return nil, nil
+}
+
+// forget drops the journal's entry of a purchase about which err is the last word.
+func (c *claim) forget(ctx context.Context, err error) error {
+	_, mismatch := errors.AsType[*MismatchError](err) // the entry is of this call, and the key another purchase's
+	if err == nil || c.resumed || !settled(err) && (!mismatch || c.asked) {
+		return err
+	}
+	return withCleanup(err, c.record.drop(context.WithoutCancel(ctx)))
+}
+
+// approved returns the category once the request is approved and this call may run under it.
+func (c *claim) approved(ctx context.Context) (category string, err error) {
+	switch {
+	case c.resumed:
+		return c.approvedResumed(ctx)
+	case c.own:
+		return c.approvedOwn(ctx)
+	default:
+		return c.approvedNew(ctx)
+	}
+}
+
+// approvedNew is for a random key: the request is this call's, and its answer is fresh, unless this process knows the
+// id already.
+func (c *claim) approvedNew(ctx context.Context) (category string, err error) {
+	state := &Request{RequestID: c.requestID, Status: c.purchase.Status, ExpiresAt: c.purchase.ExpiresAt}
+	if state.Status == StatusRejected {
+		return "", c.verdict(state)
+	}
+	if standing, _ := c.client.process.of(c.client.requestKey(c.requestID)); standing != unknownHere {
+		return "", c.knownBefore(ctx)
+	}
+	if err := c.answersQuestion(); err != nil {
+		return "", err
+	}
+	c.remember()
+	if !state.Status.Decided() {
+		if state, err = c.wait(ctx, state); err != nil {
+			return "", err
+		}
+		if err := c.matches(ctx, state); err != nil {
+			return "", err
+		}
+	}
+	return c.purchase.Category, c.verdict(state)
+}
+
+// knownBefore is the error of a new purchase that was answered with an old request.
+func (c *claim) knownBefore(ctx context.Context) error {
+	if err := c.startedHere(); err != nil {
+		return err
+	}
+	request, err := c.client.Request(ctx, c.requestID)
+	if err != nil {
+		return &OutcomeUnknownError{Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID, Err: err}
+	}
+	return &AlreadyHandledError{
+		Request: request, IdempotencyKey: c.params.IdempotencyKey,
+		Err: errors.New("the answer names a request that another call of this process has made"),
+	}
+}
+
+// answersQuestion compares the answer with what was asked.
+func (c *claim) answersQuestion() error {
+	asked, contradiction := contentOf(&c.params), ""
+	switch {
+	case asked.currency != "" && asked.currency != strings.ToUpper(c.purchase.Currency):
+		contradiction = "it is in another currency"
+	case asked.category != normalCategory(c.purchase.Category) && asked.category != normalCategory(c.purchase.OriginalCategory):
+		contradiction = "it is in another category"
+	default:
+		return nil
+	}
+	return &OutcomeUnknownError{
+		Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID,
+		Err: &APIError{Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, malformed: true, Err: errors.New("the answer contradicts the question: " + contradiction)},
+	}
+}
+
+// remember notes that this process has asked for the request, and has surely not started it.
+func (c *claim) remember() {
+	c.client.process.ask(c.client.requestKey(c.requestID), askedRequest{content: c.purchase.content(&c.params), name: c.params.Category})
+}
+
+// approvedOwn is for a key that may have been used before: the answer may be an old one repeated, so only a read shows
+// the state, and the request may be another call's.
+//
+//	the request                           is pending or approved      is final
+//	rejected, says the answer             *RejectedError, before anything else
+//	started or finished by this process   *AlreadyHandledError
+//	is another purchase                   *MismatchError
+//	came after the baseline               this call's                 says so
+//	asked for here, never started         this call's                 says so
+//	any other                             *AlreadyHandledError        says so
+func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
+	if c.purchase.Status == StatusRejected {
+		return "", c.verdict(&Request{RequestID: c.requestID, Status: StatusRejected})
+	}
+	if err := c.startedHere(); err != nil {
+		return "", err
+	}
+	if asked := strings.ToUpper(c.params.Currency); asked != "" && asked != strings.ToUpper(c.purchase.Currency) {
+		return "", &MismatchError{RequestID: c.requestID, Field: "Currency", Requested: c.purchase.Currency, Described: asked}
+	}
+	state, err := c.client.Request(ctx, c.requestID)
+	if err != nil {
+		c.rememberUnread()
+		return "", &OutcomeUnknownError{Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID, Err: err}
+	}
+	if err := c.notFinishedHere(state); err != nil {
+		return "", err
+	}
+	asked, mine := c.mine(state)
+	if err := c.sameContent(ctx, state, asked, mine); err != nil {
+		return "", err
+	}
+	if !mine && !state.Status.Final() {
+		return "", &AlreadyHandledError{Request: state, IdempotencyKey: c.params.IdempotencyKey, MayHaveRun: state.Status.Approved(), Err: errNotOurs}
+	}
+	if state.Status == StatusFailed || state.Status == StatusExpired {
+		return "", &errMovesOn{ended: true, err: c.verdict(state)}
+	}
+	if mine && !state.Status.Final() {
+		c.remember()
+	}
+	if !state.Status.Decided() {
+		if state, err = c.wait(ctx, state); err != nil {
+			return "", err
+		}
+		if err := c.matches(ctx, state); err != nil {
+			return "", err
+		}
+	}
+	return state.Category, c.verdict(state)
+}
+
+var errNotOurs = errors.New("neither this process nor its journal has asked for it; use ResumeApproval with its id if whoever has will not run it")
+
+// mine reports whether the request is this call's: it came after the baseline, or this process has asked for it by a
+// guarded call and never started it. asked is what this process has asked for then.
+func (c *claim) mine(state *Request) (asked *askedRequest, mine bool) {
+	_, asked = c.client.process.of(c.client.requestKey(c.requestID))
+	switch {
+	case asked == nil:
+		return nil, c.baseline.precedes(state)
+	case asked.byHand: // whoever has asked for it spends
+		return asked, false
+	case asked.since != nil: // it could not be read then
+		return asked, asked.since.precedes(state) || c.baseline.precedes(state)
+	default:
+		return asked, true
+	}
+}
+
+// rememberUnread notes a request that was answered with and could not be read. Nothing has run under it, and whether it
+// is this process's shows as soon as it is read.
+func (c *claim) rememberUnread() {
+	if standing, _ := c.client.process.of(c.client.requestKey(c.requestID)); standing == unknownHere && (c.baseline.taken || c.asked) {
+		since := c.baseline
+		c.client.process.ask(c.client.requestKey(c.requestID), askedRequest{content: c.purchase.content(&c.params), name: c.params.Category, since: &since})
+	}
+}
+
+// sameContent compares the request with what the call describes. What a read by id does not show is known from this
+// process's memory, or was compared with the journal, or is this call's own; else the list shows it.
+func (c *claim) sameContent(ctx context.Context, state *Request, asked *askedRequest, mine bool) error {
+	described := contentOf(&c.params)
+	if asked != nil && (mine || asked.byHand) {
+		if err := described.mismatch(c.requestID, asked.content); err != nil {
+			return err
+		}
+	} else if !mine && described.amount == state.Amount {
+		if row, err := c.client.row(ctx, c.requestID, ""); err == nil && row != nil {
+			if err := described.mismatch(c.requestID, contentOfRequest(row)); err != nil {
+				return err
+			}
+		}
+	}
+	return c.matches(ctx, state)
+}
+
+// approvedResumed is for a request that the caller has named.
+func (c *claim) approvedResumed(ctx context.Context) (category string, err error) {
+	state, err := c.client.Request(ctx, c.requestID)
+	if err != nil {
+		return "", err
+	}
+	if err := c.notFinishedHere(state); err != nil {
+		return "", err
+	}
+	if err := c.matches(ctx, state); err != nil {
+		return "", err
+	}
+	if !c.recorded && !state.Status.Final() {
+		if err := c.matchesRequested(ctx, state); err != nil {
+			return "", err
+		}
+	}
+	if !state.Status.Decided() {
+		if state, err = c.wait(ctx, state); err != nil {
+			return "", err
+		}
+		if err := c.matches(ctx, state); err != nil {
+			return "", err
+		}
+	}
+	return state.Category, c.verdict(state)
+}
+
+// matchesRequested compares what a read by id does not show: with this process's memory, or else with the list.
+func (c *claim) matchesRequested(ctx context.Context, state *Request) error {
+	described := contentOf(&c.params)
+	if _, asked := c.client.process.of(c.client.requestKey(c.requestID)); asked != nil && asked.since == nil {
+		return described.mismatch(c.requestID, asked.content)
+	}
+	row, err := c.client.row(ctx, c.requestID, state.Status)
+	if err == nil && row == nil {
+		row, err = c.client.row(ctx, c.requestID, "") // decided meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	if row == nil {
+		return &APIError{Op: "requests", malformed: true, Err: errors.New("the list does not show request " + c.requestID)}
+	}
+	return described.mismatch(c.requestID, contentOfRequest(row))
+}
+
+// wait waits for a decision as the options say.
+func (c *claim) wait(ctx context.Context, state *Request) (*Request, error) {
+	if !c.resumed && c.record.entry.RequestID == "" { // so that whoever resumes the request finds the entry
+		c.record.entry.RequestID = c.requestID
+		if err := c.record.put(ctx, JournalAsked); err != nil {
+			return nil, err
+		}
+	}
+	pending := &PendingError{RequestID: c.requestID, IdempotencyKey: c.params.IdempotencyKey, ExpiresAt: state.ExpiresAt}
+	if c.config.pendingWait == 0 {
+		return nil, pending
+	}
+	decided, err := c.client.WaitForDecision(ctx, c.requestID, WaitTimeout(c.config.pendingWait))
+	if err != nil {
+		pending.Err = err
+		return nil, pending
+	}
+	return decided, nil
+}
+
+// verdict turns every state but an approval into an error.
+func (c *claim) verdict(state *Request) error {
+	switch {
+	case state.Status.Approved():
+		return nil
+	case state.Status == StatusRejected:
+		rejected := &RejectedError{RequestID: c.requestID, IdempotencyKey: c.params.IdempotencyKey}
+		if c.purchase != nil {
+			rejected.Checks = c.purchase.PolicyCheck.Failed()
+		}
+		return rejected
+	case state.Status == StatusExpired:
+		return &ExpiredError{RequestID: c.requestID, IdempotencyKey: c.params.IdempotencyKey}
+	default:
+		return &AlreadyHandledError{Request: state, IdempotencyKey: c.params.IdempotencyKey}
+	}
+}
+
+// precedes reports whether a request surely came into being after the baseline. All that is compared are the service's
+// own stamps, so nobody's clock matters; any doubt counts as before.
+func (b baseline) precedes(state *Request) bool {
+	return state.CreatedAt.After(b.createdAt) || state.CreatedAt.Equal(b.createdAt) && !slices.Contains(b.ids, state.RequestID)
+}
+
+// matches checks that the request as it was read is for what this call describes.
+func (c *claim) matches(ctx context.Context, state *Request) error {
+	if state.Amount != c.params.Amount {
+		return &MismatchError{RequestID: c.requestID, Field: "Amount", Requested: state.Amount.String(), Described: c.params.Amount.String()}
+	}
+	if c.purchase != nil {
+		return c.sameCategory(ctx, state.Category, c.purchase.OriginalCategory)
+	}
+	if c.recorded { // the request came of what was described then
+		return c.sameCategory(ctx, state.Category, c.record.entry.Purchase.Category)
+	}
+	if _, asked := c.client.process.of(c.client.requestKey(c.requestID)); asked != nil && asked.content.category == normalCategory(state.Category) {
+		return c.sameCategory(ctx, state.Category, asked.name)
+	}
+	return c.sameCategory(ctx, state.Category)
+}
+
+// newest returns the baseline of this moment.
+func (c *Client) newest(ctx context.Context) (baseline, error) {
+	b := baseline{taken: true}
+	for _, limit := range []int{5, maxPageSize} { // several requests in one microsecond are rare, and more than five rarer
+		page, err := c.page(ctx, "", limit, 0, -1)
+		if err != nil || len(page) == 0 {
+			return b, err
+		}
+		b.createdAt, b.ids = page[0].CreatedAt, nil
+		for i := range page {
+			if !page[i].CreatedAt.Equal(b.createdAt) {
+				return b, nil
+			}
+			b.ids = append(b.ids, page[i].RequestID)
+		}
+		if len(page) < limit {
+			return b, nil
+		}
+	}
+	b.createdAt = b.createdAt.Add(1) // not all of that instant are known, so none counts as later
+	return b, nil
+}

@@ -1,0 +1,48 @@
+package letagentpay
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// journalLimit is how long one write of a journal may take before the call continues without it.
+	journalLimit = 5 * time.Second
+	// hookLimit is how long an observer, a codec, or the Error method of a function's error may take.
+	hookLimit = 5 * time.Second
+)
+
+var (
+	errExited  = errors.New("it ended its goroutine")
+	errTooSlow = errors.New("it took too long")
+)
+
+// contained runs code of the user's so that neither a panic, nor runtime.Goexit, nor a hang in it keeps the caller from
+// its next step. Code that is too slow is left to end by itself, and what it returns then is dropped.
+func contained[T any](limit time.Duration, do func() (T, error)) (T, error) {
+	type outcome struct {
+		value T
+		err   error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		o := outcome{err: errExited}
+		defer func() {
+			if r := recover(); r != nil {
+				o.err = fmt.Errorf("it panicked: %v", r)
+			}
+			done <- o
+		}()
+		o.value, o.err = do()
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case o := <-done:
+		return o.value, o.err
+	case <-timer.C:
+		var none T
+		return none, errTooSlow
+	}
+}

@@ -1,0 +1,57 @@
+package letagentpay_test
+
+import (
+	"context"
+	"net/http"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/letagentpay/letagentpay-go"
+)
+
+// atMost is a transport that ends a context when it has carried so many calls.
+func atMost(calls int64, end context.CancelFunc, next http.RoundTripper) exchange {
+	var n atomic.Int64
+	return func(r *http.Request) (*http.Response, error) {
+		if n.Add(1) > calls {
+			end()
+		}
+		return next.RoundTrip(r)
+	}
+}
+
+func TestRefOfAnotherCategoryIsAMismatch(t *testing.T) {
+	for name, buy := range map[string]func(context.Context, *letagentpay.Client, letagentpay.PurchaseParams) error{
+		"guarded": func(ctx context.Context, client *letagentpay.Client, p letagentpay.PurchaseParams) error {
+			_, err := guardGroceries(client, new(atomic.Int64), succeed, letagentpay.OnPendingFail())(ctx, p)
+			return err
+		},
+		"with a journal": func(ctx context.Context, client *letagentpay.Client, p letagentpay.PurchaseParams) error {
+			_, err := guardGroceries(client, new(atomic.Int64), succeed, letagentpay.OnPendingFail(),
+				letagentpay.WithJournal(new(memoryJournal)))(ctx, p)
+			return err
+		},
+		"by hand": func(ctx context.Context, client *letagentpay.Client, p letagentpay.PurchaseParams) error {
+			_, err := client.Purchase(ctx, p)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := serve(t)
+			ctx, cancel := context.WithCancel(letagentpay.WithPurchaseScope(t.Context(), "message 17"))
+			defer cancel()
+			client := server.Client(through(atMost(30, cancel, server.HTTPClient().Transport)))
+			p := whole("60")
+			p.Ref = "lunch"
+			_ = buy(ctx, client, p)
+			p.Category = "transport"
+			var mismatch *letagentpay.MismatchError
+			require.ErrorAs(t, buy(ctx, client, p), &mismatch)
+			assert.Equal(t, "Category", mismatch.Field)
+			assert.Len(t, server.Requests(), 1)
+		})
+	}
+}

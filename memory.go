@@ -1,0 +1,171 @@
+package letagentpay
+
+import (
+	"hash/maphash"
+	"sync"
+)
+
+// How much a process remembers. What is forgotten is treated as somebody else's, which is the safe side, but for runs
+// whose confirmation never got through: a request is only then in danger of a second run when it is resumed by its id
+// after as many later runs have stayed unconfirmed.
+const (
+	mostAsked    = 4 << 10
+	mostStarted  = 128 << 10
+	mostFinished = 16 << 10
+	mostAliases  = 1 << 10
+	mostRefunds  = 4 << 10
+)
+
+// thisProcess is what all clients of this process share, whichever way they were made.
+var thisProcess = newProcess()
+
+// process is what clients of one process share, so that they never do together what one of them would not do alone: what
+// they remember, which writes are under way, and which rest.
+type process struct {
+	*memory
+	inFlight keyedLock[lockKey]
+	resting  rests
+}
+
+func newProcess() *process { return &process{memory: newMemory()} }
+
+// requestKey names a request in this process.
+type requestKey struct{ service, id string }
+
+// standing is how far a request has come, as this process knows it.
+type standing int
+
+const (
+	unknownHere  standing = iota // neither asked for nor run here, or forgotten
+	askedByHand                  // the answer to a Client.Purchase, whose caller spends or does not
+	askedFor                     // asked for by a guarded call, and surely not started
+	startedHere                  // something runs or has run under it, and the service does not know how it ended
+	finishedHere                 // the service knows
+)
+
+// memory remembers requests, within bounds. A request's id names it at its service; agents need not be told apart,
+// because the service gives no id twice. It is safe for concurrent use.
+type memory struct {
+	mu       sync.Mutex
+	seed     maphash.Seed
+	asked    *recent[requestKey, askedRequest]
+	started  *recent[requestKey, struct{}]
+	finished *recent[uint64, struct{}] // by fingerprint: there are many
+	aliases  *recent[aliasKey, string]
+	refunds  *recent[requestKey, cooldown]
+}
+
+// askedRequest is what was asked for.
+type askedRequest struct {
+	content content
+	name    string    // of the category, as it was asked under
+	byHand  bool      // by Client.Purchase
+	since   *baseline // the request could not be read: it is this process's if it came after that; nil: it is
+}
+
+type aliasKey struct{ identity, name string }
+
+func newMemory() *memory {
+	return &memory{
+		seed:     maphash.MakeSeed(),
+		asked:    newRecent[requestKey, askedRequest](mostAsked),
+		started:  newRecent[requestKey, struct{}](mostStarted),
+		finished: newRecent[uint64, struct{}](mostFinished),
+		aliases:  newRecent[aliasKey, string](mostAliases),
+		refunds:  newRecent[requestKey, cooldown](mostRefunds),
+	}
+}
+
+func (c *Client) requestKey(requestID string) requestKey { return requestKey{c.service, requestID} }
+
+// of returns how far a request has come, and what was asked for where that is remembered.
+func (m *memory) of(key requestKey) (standing, *askedRequest) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.started.get(key); ok {
+		return startedHere, nil
+	}
+	if _, ok := m.finished.get(maphash.Comparable(m.seed, key)); ok {
+		return finishedHere, nil
+	}
+	asked, ok := m.asked.get(key)
+	switch {
+	case !ok:
+		return unknownHere, nil
+	case asked.byHand:
+		return askedByHand, &asked
+	default:
+		return askedFor, &asked
+	}
+}
+
+// ask remembers a request that was asked for, unless more is known of it. Who asked first, by hand or by a guarded call,
+// decides which it is.
+func (m *memory) ask(key requestKey, asked askedRequest) {
+	known, before := m.of(key)
+	if known >= startedHere || before != nil && before.since == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asked.put(key, asked)
+}
+
+// start remembers that something runs under a request.
+func (m *memory) start(key requestKey) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asked.drop(key)
+	m.started.put(key, struct{}{})
+}
+
+// finish remembers that the service knows how a request ended.
+func (m *memory) finish(key requestKey) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asked.drop(key)
+	m.started.drop(key)
+	m.refunds.drop(key)
+	m.finished.put(maphash.Comparable(m.seed, key), struct{}{})
+}
+
+func (m *memory) alias(key aliasKey) (category string, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.aliases.get(key)
+}
+
+func (m *memory) learnAlias(key aliasKey, category string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.aliases.put(key, category)
+}
+
+// recent is a map that keeps the latest entries: at least half of limit, at most limit.
+type recent[K comparable, V any] struct {
+	limit      int
+	young, old map[K]V
+}
+
+func newRecent[K comparable, V any](limit int) *recent[K, V] { return &recent[K, V]{limit: limit} }
+
+func (r *recent[K, V]) get(key K) (V, bool) {
+	value, ok := r.young[key]
+	if !ok {
+		value, ok = r.old[key]
+	}
+	return value, ok
+}
+
+func (r *recent[K, V]) put(key K, value V) {
+	if r.young == nil || len(r.young) >= r.limit/2 {
+		r.old, r.young = r.young, make(map[K]V)
+	}
+	delete(r.old, key)
+	r.young[key] = value
+}
+
+func (r *recent[K, V]) drop(key K) {
+	delete(r.young, key)
+	delete(r.old, key)
+}

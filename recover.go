@@ -1,0 +1,172 @@
+package letagentpay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// Interrupted is a guarded purchase that a crash has cut off before its function was known to have returned, or whose
+// function failed in a way that can hide a payment, or a duplicate of a purchase.
+type Interrupted struct {
+	Entry *JournalEntry
+	// Request is its state; nil when no answer to the purchase had arrived, so that it is not known whether there is one.
+	Request *Request
+	// MayHaveRun: the function had been started. Otherwise it has surely not run.
+	MayHaveRun bool
+	// Duplicate: Request is a further request of the entry's purchase, under which nothing runs; see [DuplicateError].
+	Duplicate bool
+}
+
+// Recover brings a journal and the service together after a crash. Call it once at start, before guarded calls.
+//
+// What was executed but not confirmed is confirmed. What was cut off before is returned, for the caller to decide:
+// without MayHaveRun, calling the guarded function again under Entry.Purchase.IdempotencyKey continues it; with it, look
+// into your own books, then run it with [ResumeApproval] or confirm it with [Client.Confirm]. An entry whose request
+// turns out rejected, expired, completed or failed needs no decision and is forgotten. A Duplicate that is approved has
+// money booked: give it back with [Client.Confirm] and a zero [ConfirmParams].
+//
+// Entries of another token of the same service are this agent's if the service shows their requests to it, as it does
+// after the token was rotated; then they are dealt with like the others. Entries of another address are left alone;
+// those that were executed and not confirmed are reported to the client's logger, or to [slog.Default].
+//
+// The error joins what could not be confirmed or read; the entries concerned stay, and another Recover tries again. One
+// entry that cannot be read does not keep the others from being dealt with.
+func (c *Client) Recover(ctx context.Context, journal Journal) ([]Interrupted, error) {
+	if ctx == nil {
+		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
+	}
+	if journal == nil {
+		return nil, paramError("journal", "", "want a journal, not nil")
+	}
+	r := &recovery{client: c, journal: journal}
+	var open []*JournalEntry
+	for entry, err := range entriesOf(ctx, journal) {
+		switch {
+		case err != nil:
+			r.fail(&JournalError{Op: "entries", Err: err})
+		case entry.State != JournalSettled || len(entry.Duplicates) > 0:
+			open = append(open, entry)
+		}
+	}
+	for _, entry := range open {
+		r.entry(ctx, entry)
+	}
+	return r.interrupted, errors.Join(r.errs...)
+}
+
+// recovery is one call of Recover.
+type recovery struct {
+	client      *Client
+	journal     Journal
+	interrupted []Interrupted
+	errs        []error
+}
+
+func (r *recovery) fail(err error) {
+	if err != nil {
+		r.errs = append(r.errs, err)
+	}
+}
+
+// entry deals with one entry.
+func (r *recovery) entry(ctx context.Context, entry *JournalEntry) {
+	var request *Request
+	if !r.client.owns(entry) {
+		if request = r.adopted(ctx, entry); request == nil {
+			return
+		}
+	}
+	record := &record{journal: r.journal, entry: *entry}
+	if len(entry.Duplicates) > 0 {
+		r.duplicates(ctx, record)
+	}
+	switch {
+	case entry.State == JournalExecuted:
+		r.fail(r.client.confirmRecorded(ctx, record))
+	case entry.State != JournalSettled:
+		r.undecided(ctx, record, request)
+	}
+}
+
+// adopted returns the state of the request of an entry that was written under another token, if the service shows it to
+// this one.
+func (r *recovery) adopted(ctx context.Context, entry *JournalEntry) *Request {
+	if !strings.HasPrefix(entry.Key, r.client.service+" ") {
+		if entry.State == JournalExecuted {
+			r.client.alert(ctx, "letagentpay.unconfirmed_elsewhere", slog.String("request_id", entry.RequestID),
+				slog.String("address", entry.Key[:max(0, strings.IndexByte(entry.Key, ' '))]))
+		}
+		return nil
+	}
+	if entry.RequestID == "" || entry.State == JournalSettled {
+		return nil
+	}
+	request, err := r.client.Request(ctx, entry.RequestID)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		r.fail(fmt.Errorf("%w (purchase %s of another token)", err, entry.RequestID))
+	}
+	return request
+}
+
+// undecided is about an entry whose function was not known to have returned.
+func (r *recovery) undecided(ctx context.Context, record *record, request *Request) {
+	entry := record.entry
+	found := Interrupted{Entry: &entry, MayHaveRun: entry.State == JournalStarted, Request: request}
+	if entry.RequestID != "" && request == nil {
+		var err error
+		if found.Request, err = r.client.Request(ctx, entry.RequestID); err != nil {
+			r.fail(fmt.Errorf("%w (interrupted purchase %s)", err, entry.RequestID))
+			return
+		}
+	}
+	if found.Request != nil && found.Request.Status.Final() {
+		r.fail(record.drop(ctx))
+		return
+	}
+	r.interrupted = append(r.interrupted, found)
+}
+
+// duplicates reports the further requests of a purchase whose money is still booked, and forgets the others.
+func (r *recovery) duplicates(ctx context.Context, record *record) {
+	var open []string
+	for _, id := range record.entry.Duplicates {
+		request, err := r.client.Request(ctx, id)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			continue
+		case err != nil:
+			r.fail(fmt.Errorf("%w (duplicate %s of purchase %s)", err, id, record.entry.RequestID))
+		case request.Status.Final():
+			continue
+		default:
+			entry := record.entry
+			r.interrupted = append(r.interrupted, Interrupted{Entry: &entry, Request: request, Duplicate: true})
+		}
+		open = append(open, id)
+	}
+	if len(open) < len(record.entry.Duplicates) {
+		record.entry.Duplicates = open
+		r.fail(record.put(ctx, record.entry.State))
+	}
+}
+
+// confirmRecorded reports to the service what an executed entry says; an earlier attempt may have got through.
+func (c *Client) confirmRecorded(ctx context.Context, r *record) error {
+	params := r.entry.Confirm
+	if !params.Success { // one that an earlier process has sent may still be handled
+		if err := sleep(ctx, min(time.Until(r.entry.UpdatedAt.Add(settlePause)), settlePause)); err != nil {
+			return &ConfirmError{RequestID: r.entry.RequestID, Params: params, Err: err}
+		}
+	}
+	if _, err := c.confirm(ctx, r.entry.RequestID, params, confirmOptions{doubt: true, attempt: attemptLimit}); err != nil {
+		return &ConfirmError{RequestID: r.entry.RequestID, Params: params, Err: err}
+	}
+	if err := r.put(ctx, JournalSettled); err != nil { // all is well but for the record
+		c.alert(ctx, "letagentpay.journal", slog.String("request_id", r.entry.RequestID), slog.String("error", err.Error()))
+	}
+	return nil
+}

@@ -1,0 +1,44 @@
+package letagentpay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// replay gives the result of an earlier run back, and reports it to the service if that is still to be done.
+func (c *Client) replay(ctx context.Context, g *guardConfig, earlier *JournalEntry, out any) error {
+	var err error
+	if earlier.State == JournalExecuted {
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
+		defer cancel()
+		err = c.confirmRecorded(limited, &record{journal: g.journal, entry: *earlier})
+	}
+	decodeErr := errors.New("its result could not be kept")
+	switch {
+	case earlier.Function != "" && earlier.Function != g.function:
+		decodeErr = fmt.Errorf("its result is of another function, %s", earlier.Function)
+	case earlier.Result != nil:
+		decodeErr = g.codec.Decode(earlier.Result, out)
+	}
+	if earlier.Error == "" && decodeErr == nil {
+		return err
+	}
+	handled := earlier.handled()
+	if handled.Err == nil {
+		handled.Err = decodeErr
+	}
+	return withCleanup(handled, err)
+}
+
+// handled is the error of a call that an earlier one has made needless.
+func (e *JournalEntry) handled() *AlreadyHandledError {
+	handled := &AlreadyHandledError{
+		Request:        &Request{RequestID: e.RequestID, Status: e.Confirm.status(), Amount: e.Purchase.Amount, Category: e.Category},
+		IdempotencyKey: e.Purchase.IdempotencyKey,
+	}
+	if e.Error != "" {
+		handled.Err = errors.New(e.Error)
+	}
+	return handled
+}

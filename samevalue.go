@@ -1,0 +1,81 @@
+package letagentpay
+
+import (
+	"reflect"
+	"time"
+)
+
+var timeType = reflect.TypeFor[time.Time]()
+
+// sameValue is [reflect.DeepEqual], but for times, which are the same when they are the same instant: what is written
+// down loses its monotonic clock reading.
+func sameValue(a, b reflect.Value) bool { return same(a, b, 0) }
+
+// deepest bounds the recursion: a codec of the user's may know cycles.
+const deepest = 1000
+
+func same(a, b reflect.Value, depth int) bool {
+	if depth > deepest {
+		return false
+	}
+	if !a.IsValid() || !b.IsValid() {
+		return a.IsValid() == b.IsValid()
+	}
+	if a.Type() != b.Type() {
+		return false
+	}
+	if a.Type() == timeType && a.CanInterface() && b.CanInterface() {
+		return a.Interface().(time.Time).Equal(b.Interface().(time.Time))
+	}
+	switch a.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if a.IsNil() || b.IsNil() {
+			return a.IsNil() == b.IsNil()
+		}
+		return same(a.Elem(), b.Elem(), depth+1)
+	case reflect.Struct:
+		for i := range a.NumField() {
+			if !same(a.Field(i), b.Field(i), depth+1) {
+				return false
+			}
+		}
+		return true
+	case reflect.Slice:
+		if a.IsNil() != b.IsNil() {
+			return false
+		}
+		return sameElements(a, b, depth)
+	case reflect.Array:
+		return sameElements(a, b, depth)
+	case reflect.Map:
+		return sameEntries(a, b, depth)
+	case reflect.Func, reflect.Chan, reflect.UnsafePointer:
+		return a.IsZero() && b.IsZero()
+	default:
+		return a.Equal(b)
+	}
+}
+
+func sameElements(a, b reflect.Value, depth int) bool {
+	if a.Len() != b.Len() {
+		return false
+	}
+	for i := range a.Len() {
+		if !same(a.Index(i), b.Index(i), depth+1) {
+			return false
+		}
+	}
+	return true
+}
+
+func sameEntries(a, b reflect.Value, depth int) bool {
+	if a.IsNil() != b.IsNil() || a.Len() != b.Len() {
+		return false
+	}
+	for entries := a.MapRange(); entries.Next(); {
+		if !same(entries.Value(), b.MapIndex(entries.Key()), depth+1) {
+			return false
+		}
+	}
+	return true
+}
