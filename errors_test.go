@@ -100,7 +100,7 @@ func TestErrorsPrintAtTheirZeroValue(t *testing.T) {
 	for _, err := range []error{
 		&letagentpay.ParamError{}, &letagentpay.APIError{}, &letagentpay.RejectedError{}, &letagentpay.PendingError{}, &letagentpay.ExpiredError{},
 		&letagentpay.WaitTimeoutError{}, &letagentpay.ConfirmError{}, &letagentpay.OutcomeUnknownError{}, &letagentpay.AlreadyHandledError{},
-		&letagentpay.MismatchError{}, &letagentpay.OverspendError{}, &letagentpay.JournalError{},
+		&letagentpay.MismatchError{}, &letagentpay.OverspendError{}, &letagentpay.JournalError{}, &letagentpay.DuplicateError{},
 		&letagentpay.ConfirmError{Err: typedNil}, &letagentpay.AlreadyHandledError{Err: typedNil}, &letagentpay.APIError{Err: typedNil},
 	} {
 		assert.NotPanics(t, func() {

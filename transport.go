@@ -187,7 +187,8 @@ func (c *call) receive(response *http.Response) error {
 	case err != nil:
 		failure.Err = c.transport.foreign(err)
 	case !isJSON(response.Header):
-		failure.Err = fmt.Errorf("want application/json, got content type %q", c.transport.cleaned(response.Header.Get("Content-Type"), shortText))
+		contentType := c.transport.cleaned(response.Header.Get("Content-Type"), shortText)
+		failure.Err = fmt.Errorf("want application/json, got content type %q", contentType)
 		failure.Detail = c.transport.sample(data)
 	default:
 		err := c.decode(data)
@@ -490,7 +491,9 @@ func (t *transport) emit(ctx context.Context, level slog.Level, message string, 
 }
 
 // emitTo is emit for any logger.
-func (t *transport) emitTo(ctx context.Context, logger *slog.Logger, level slog.Level, message string, attributes ...slog.Attr) {
+func (t *transport) emitTo(
+	ctx context.Context, logger *slog.Logger, level slog.Level, message string, attributes ...slog.Attr,
+) {
 	defer func() { _ = recover() }()
 	for i, attribute := range attributes {
 		if attribute.Value.Kind() == slog.KindString {
