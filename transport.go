@@ -495,12 +495,17 @@ func (t *transport) emitTo(
 	ctx context.Context, logger *slog.Logger, level slog.Level, message string, attributes ...slog.Attr,
 ) {
 	defer func() { _ = recover() }()
+	t.cleanAttributes(attributes)
+	logger.LogAttrs(ctx, level, message, attributes...)
+}
+
+// cleanAttributes cleans the texts of attributes in place.
+func (t *transport) cleanAttributes(attributes []slog.Attr) {
 	for i, attribute := range attributes {
 		if attribute.Value.Kind() == slog.KindString {
 			attributes[i].Value = slog.StringValue(t.cleaned(attribute.Value.String(), loggedText))
 		}
 	}
-	logger.LogAttrs(ctx, level, message, attributes...)
 }
 
 // redirectPolicy lets a read follow redirects within its host, and nothing else: a write would turn into a read, and
