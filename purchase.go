@@ -276,10 +276,7 @@ func decodePurchase(data []byte, key string) (*Purchase, error) {
 	purchase := &Purchase{
 		RequestID: canonicalID(body.RequestID), Status: Status(body.Status), Currency: body.Currency, Category: body.Category,
 		OriginalCategory: deref(body.OriginalCategory), AutoApproved: body.AutoApproved, IdempotencyKey: key,
-		PolicyCheck: PolicyCheck{Passed: body.PolicyCheck.Passed},
-	}
-	for _, check := range body.PolicyCheck.Checks {
-		purchase.PolicyCheck.Checks = append(purchase.PolicyCheck.Checks, Check{Rule: check.Rule, Result: policy.Result(check.Result), Detail: cleaned(check.Detail, longText)})
+		PolicyCheck: PolicyCheck{Passed: body.PolicyCheck.Passed, Checks: checksOf(body.PolicyCheck.Checks)},
 	}
 	if err := purchase.contradicts(); err != nil {
 		return nil, err
