@@ -237,10 +237,13 @@ func withDuplicates(err error, duplicates *DuplicateError) error {
 // duplicates looks once more, because an attempt at the purchase may have made its request late.
 func (a *Approval) duplicates(ctx context.Context) *DuplicateError {
 	purchase := a.claim.purchase
-	if purchase == nil || purchase.posting == nil {
+	if purchase == nil {
 		return nil
 	}
-	late := purchase.posting.found(ctx, a.requestID)
+	var late []string
+	if purchase.posting != nil {
+		late = purchase.posting.found(ctx, a.requestID)
+	}
 	for _, id := range late {
 		if !contains(purchase.Duplicates, id) {
 			a.client.alertDuplicate(ctx, id, a.requestID, a.idempotencyKey)

@@ -305,14 +305,26 @@ func (c *claim) ask(ctx context.Context, scoped *scopedPurchase) (earlier *Journ
 	if err != nil {
 		return nil, c.refused(ctx, err)
 	}
-	entry := &c.record.entry
-	entry.Currency, entry.Duplicates, entry.Unclear = c.purchase.Currency, c.purchase.Duplicates, c.purchase.posting != nil
+	c.noteDuplicates()
 	scoped.answered(c.purchase.Category, c.purchase.OriginalCategory)
 	c.requestID = c.purchase.RequestID
 	if err := c.holdRequest(ctx); err != nil {
 		return nil, c.forget(ctx, err)
 	}
 	return c.consultAboutOthers(ctx)
+}
+
+// noteDuplicates puts into the record what the answer says, and which of the requests that an earlier call found, without
+// knowing which was the purchase, are not.
+func (c *claim) noteDuplicates() {
+	entry := &c.record.entry
+	for _, id := range entry.Found {
+		if id != c.purchase.RequestID && !contains(c.purchase.Duplicates, id) {
+			c.purchase.Duplicates = append(c.purchase.Duplicates, id)
+		}
+	}
+	entry.Currency, entry.Duplicates, entry.Found = c.purchase.Currency, c.purchase.Duplicates, nil
+	entry.Unclear = entry.Unclear || c.purchase.posting != nil
 }
 
 // consultAboutOthers finds out whether a request that an earlier call had asked for was resumed by its id meanwhile,
@@ -337,7 +349,7 @@ func (c *claim) consultAboutOthers(ctx context.Context) (earlier *JournalEntry, 
 func (c *claim) refused(ctx context.Context, err error) error {
 	if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || c.asked {
 		if ok && len(unknown.Found) > 0 {
-			c.record.entry.Duplicates, c.record.entry.Unclear = unknown.Found, true
+			c.record.entry.Found, c.record.entry.Unclear = unknown.Found, true
 			return withCleanup(err, c.record.put(context.WithoutCancel(ctx), JournalAsked))
 		}
 		return err
@@ -363,6 +375,7 @@ func (c *claim) consult(ctx context.Context) (earlier *JournalEntry, err error) 
 		if err := c.compareEntry(ctx, entry); err != nil {
 			return nil, err
 		}
+		c.record.entry.Found, c.record.entry.Unclear = entry.Found, entry.Unclear
 		c.baseline, c.asked = baseline{!entry.NewestAt.IsZero(), entry.NewestAt, entry.NewestIDs}, entry.State == JournalAsked
 		return c.past(ctx, entry)
 	}

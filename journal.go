@@ -58,9 +58,11 @@ type JournalEntry struct {
 
 	Currency string `json:",omitempty"` // as the service resolved it, once it is known
 	Function string `json:",omitempty"` // the name of the guarded function and the type of its results
-	// Unclear: an attempt at the purchase may have made a request without an answer. Duplicates are the ids of further
-	// requests that were found since; see [DuplicateError].
+	// Unclear: an attempt at the purchase may have made a request without an answer. Found are the ids of requests that
+	// may be the purchase, as long as RequestID is not known; see [OutcomeUnknownError]. Duplicates are those of further
+	// requests of the purchase; see [DuplicateError].
 	Unclear    bool     `json:",omitempty"`
+	Found      []string `json:",omitempty"`
 	Duplicates []string `json:",omitempty"`
 }
 
@@ -172,7 +174,7 @@ func (r *record) put(ctx context.Context, state JournalState) error {
 	}
 	r.entry.State, r.entry.UpdatedAt = state, time.Now().UTC()
 	entry := r.entry
-	entry.NewestIDs, entry.Duplicates = slices.Clone(entry.NewestIDs), slices.Clone(entry.Duplicates)
+	entry.NewestIDs, entry.Found, entry.Duplicates = slices.Clone(entry.NewestIDs), slices.Clone(entry.Found), slices.Clone(entry.Duplicates)
 	if err := r.write(func() error { return r.journal.Put(ctx, &entry) }); err != nil {
 		return &JournalError{Op: "put", State: state, RequestID: entry.RequestID, IdempotencyKey: entry.Purchase.IdempotencyKey, Err: err}
 	}
