@@ -524,7 +524,7 @@ func (c *claim) knownBefore(ctx context.Context) error {
 
 // remember notes that this process has asked for the request, and has surely not started it.
 func (c *claim) remember() {
-	c.client.process.ask(c.client.requestKey(c.requestID), askedRequest{content: c.purchase.content(&c.params), name: c.params.Category})
+	c.client.process.ask(c.client.requestKey(c.requestID), &askedRequest{content: c.purchase.content(&c.params), name: c.params.Category})
 }
 
 // approvedOwn is for a key that may have been used before: the answer may be an old one repeated, so only a read shows
@@ -584,12 +584,12 @@ var errNotOurs = errors.New("neither this process nor its journal has asked for 
 // mine reports whether the request is this call's: it came after the baseline, or this process has asked for it by a
 // guarded call and never started it. asked is what this process has asked for then.
 func (c *claim) mine(state *Request) (asked *askedRequest, mine bool) {
-	_, asked = c.client.process.of(c.client.requestKey(c.requestID))
+	standing, asked := c.client.process.of(c.client.requestKey(c.requestID))
 	switch {
+	case standing == askedByHand: // whoever has asked for it spends
+		return nil, false
 	case asked == nil:
 		return nil, c.baseline.precedes(state)
-	case asked.byHand: // whoever has asked for it spends
-		return asked, false
 	case asked.since != nil: // it could not be read then
 		return asked, asked.since.precedes(state) || c.baseline.precedes(state)
 	default:
@@ -602,7 +602,7 @@ func (c *claim) mine(state *Request) (asked *askedRequest, mine bool) {
 func (c *claim) rememberUnread() {
 	if standing, _ := c.client.process.of(c.client.requestKey(c.requestID)); standing == unknownHere && (c.baseline.taken || c.asked) {
 		since := c.baseline
-		c.client.process.ask(c.client.requestKey(c.requestID), askedRequest{content: c.purchase.content(&c.params), name: c.params.Category, since: &since})
+		c.client.process.ask(c.client.requestKey(c.requestID), &askedRequest{content: c.purchase.content(&c.params), name: c.params.Category, since: &since})
 	}
 }
 
@@ -610,7 +610,7 @@ func (c *claim) rememberUnread() {
 // process's memory, or was compared with the journal, or is this call's own; else the list shows it.
 func (c *claim) sameContent(ctx context.Context, state *Request, asked *askedRequest, mine bool) error {
 	described := contentOf(&c.params)
-	if asked != nil && (mine || asked.byHand) {
+	if asked != nil && mine {
 		if err := described.mismatch(c.requestID, asked.content); err != nil {
 			return err
 		}

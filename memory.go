@@ -48,18 +48,18 @@ const (
 type memory struct {
 	mu       sync.Mutex
 	seed     maphash.Seed
-	asked    *recent[requestKey, askedRequest]
+	asked    *recent[requestKey, *askedRequest]
+	byHand   *recent[uint64, struct{}]
 	started  *recent[requestKey, struct{}]
-	finished *recent[uint64, struct{}] // by fingerprint: there are many
+	finished *recent[uint64, struct{}] // by fingerprint, as byHand: there are many
 	aliases  *recent[aliasKey, string]
 	refunds  *recent[requestKey, cooldown]
 }
 
-// askedRequest is what was asked for.
+// askedRequest is what a guarded call has asked for. It is not changed.
 type askedRequest struct {
 	content content
 	name    string    // of the category, as it was asked under
-	byHand  bool      // by Client.Purchase
 	since   *baseline // the request could not be read: it is this process's if it came after that; nil: it is
 }
 
@@ -68,7 +68,8 @@ type aliasKey struct{ identity, name string }
 func newMemory() *memory {
 	return &memory{
 		seed:     maphash.MakeSeed(),
-		asked:    newRecent[requestKey, askedRequest](mostAsked),
+		asked:    newRecent[requestKey, *askedRequest](mostAsked),
+		byHand:   newRecent[uint64, struct{}](mostFinished),
 		started:  newRecent[requestKey, struct{}](mostStarted),
 		finished: newRecent[uint64, struct{}](mostFinished),
 		aliases:  newRecent[aliasKey, string](mostAliases),
@@ -88,27 +89,34 @@ func (m *memory) of(key requestKey) (standing, *askedRequest) {
 	if _, ok := m.finished.get(m.fingerprint(key)); ok {
 		return finishedHere, nil
 	}
-	found, ok := m.asked.get(key)
-	if !ok {
-		return unknownHere, nil
+	if asked, ok := m.asked.get(key); ok {
+		return askedFor, asked
 	}
-	asked := found
-	if asked.byHand {
-		return askedByHand, &asked
+	if _, ok := m.byHand.get(m.fingerprint(key)); ok {
+		return askedByHand, nil
 	}
-	return askedFor, &asked
+	return unknownHere, nil
 }
 
-// ask remembers a request that was asked for, unless more is known of it. Who asked first, by hand or by a guarded call,
-// decides which it is.
-func (m *memory) ask(key requestKey, asked askedRequest) {
+// ask remembers a request that a guarded call has asked for, unless more is known of it. Who asked first, by hand or by
+// a guarded call, decides which it is.
+func (m *memory) ask(key requestKey, asked *askedRequest) {
 	known, before := m.of(key)
-	if known >= startedHere || before != nil && before.since == nil {
+	if known >= startedHere || known == askedByHand || before != nil && before.since == nil {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.asked.put(key, asked)
+}
+
+// askByHand remembers the answer to a Client.Purchase, unless a guarded call has asked first.
+func (m *memory) askByHand(key requestKey) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.asked.get(key); !ok {
+		m.byHand.put(m.fingerprint(key), struct{}{})
+	}
 }
 
 // start remembers that something runs under a request.

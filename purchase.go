@@ -198,7 +198,7 @@ func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purc
 // says that the key may have been used before.
 func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, repeated bool) (*Purchase, error) {
 	purchase, err := c.post(ctx, p, baseline{}, !repeated, func(purchase *Purchase) {
-		c.process.ask(c.requestKey(purchase.RequestID), askedRequest{content: purchase.content(p), byHand: true})
+		c.process.askByHand(c.requestKey(purchase.RequestID))
 	})
 	if err == nil && repeated && purchase.Status != StatusRejected {
 		err = c.refresh(ctx, p, purchase)
