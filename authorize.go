@@ -495,8 +495,8 @@ func (c *claim) approvedNew(ctx context.Context) (category string, err error) {
 	if standing, _ := c.client.process.of(c.client.requestKey(c.requestID)); standing != unknownHere {
 		return "", c.knownBefore(ctx)
 	}
-	c.remember()
 	if !state.Status.Decided() {
+		c.remember()
 		if state, err = c.wait(ctx, state); err != nil {
 			return "", err
 		}

@@ -57,11 +57,17 @@ func (c *Client) confirm(ctx context.Context, id string, p ConfirmParams, o conf
 	defer func() { c.unlock(held, key, began, err) }()
 	confirming := &confirming{client: c, requestID: requestID, params: &p, confirmOptions: o, began: began}
 	confirmation, err = confirming.run(ctx)
-	standing, _ := c.process.of(c.requestKey(requestID))
-	if err == nil || errors.Is(err, ErrConflict) && standing == startedHere { // its status says from now on that it has run
+	if err == nil || errors.Is(err, ErrConflict) && c.hasStarted(requestID) { // its status says from now on that it has run
 		c.process.finish(c.requestKey(requestID))
 	}
 	return confirmation, err
+}
+
+// hasStarted reports whether something runs or has run under a request in this process, and the service does not know how
+// it ended.
+func (c *Client) hasStarted(requestID string) bool {
+	standing, _ := c.process.of(c.requestKey(requestID))
+	return standing == startedHere
 }
 
 // confirming is one confirmation on its way.

@@ -95,7 +95,8 @@ func (jsonCodec) Decode(data []byte, result any) error { return json.Unmarshal(d
 // back, and the error is a [*JournalError]. A write of the journal has 5 seconds; after the function has run, the service
 // is told whatever becomes of the journal.
 //
-// Several processes may share an agent's token, but each needs a journal of its own.
+// Several processes may share an agent's token, but each needs a journal of its own, and keys and scopes of its own: a
+// call that was cut off while it asked takes the request that was made under its key since then for its own.
 func WithJournal(journal Journal) GuardOption {
 	return func(g *guardConfig) error {
 		if journal == nil {

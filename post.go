@@ -79,7 +79,7 @@ func (p *posting) run(ctx context.Context) (*Purchase, error) {
 		p.attempts = attempt.attempts
 		p.unclear = p.unclear || attempt.unclear
 		switch {
-		case !p.unclear || certain(attempt.last):
+		case !p.unclear || certain(attempt.last) && len(p.found(ctx, "")) == 0:
 			return nil, err
 		case !attempt.unclear || attempt.attempts > attempt.maxRetries || !attempt.last.worthRepeating():
 			return nil, p.unknown(ctx, err)

@@ -403,7 +403,7 @@ func (c *Client) row(ctx context.Context, requestID string, status Status) (*Req
 }
 
 func (c *Client) page(ctx context.Context, status Status, limit, offset, maxRetries int) ([]Request, error) {
-	return c.datedPage(ctx, status, limit, offset, maxRetries, new(time.Time))
+	return c.datedPage(ctx, status, limit, offset, maxRetries, nil)
 }
 
 // datedPage reads one page of the list, and what the service's clock showed. The answer's total counts that page alone,
@@ -418,7 +418,7 @@ func (c *Client) datedPage(ctx context.Context, status Status, limit, offset, ma
 		return nil, err
 	}
 	var body api.RequestList
-	list := call{op: "requests", maxRetries: maxRetries, decode: func(data []byte) error {
+	list := call{op: "requests", maxRetries: maxRetries, dated: date != nil, decode: func(data []byte) error {
 		body = api.RequestList{}
 		if err := decodeObject(data, &body, listShape); err != nil {
 			return err
@@ -436,7 +436,9 @@ func (c *Client) datedPage(ctx context.Context, status Status, limit, offset, ma
 	if err := c.transport.do(ctx, request, &list); err != nil {
 		return nil, err
 	}
-	*date = list.date
+	if date != nil {
+		*date = list.date
+	}
 	page := make([]Request, len(body.Requests))
 	for i := range body.Requests {
 		item := &body.Requests[i]
@@ -535,6 +537,8 @@ func checkRequestID(id string) error {
 	const longest = 255
 	reason := ""
 	switch {
+	case isCanonical(id):
+		return nil
 	case id == "":
 		reason = "want the id of a request"
 	case len(id) > longest:

@@ -96,6 +96,7 @@ type call struct {
 	onlyOnce       bool                    // a write without an idempotency key: an unclear attempt is not repeated here
 	maxRetries     int                     // -1: the client's
 	decode         func(data []byte) error // reads the body of a 2xx answer
+	dated          bool                    // the date of the answer is wanted
 
 	transport *transport
 	request   *http.Request
@@ -175,7 +176,9 @@ func (c *call) begin(retryablehttp.Logger, *http.Request, int) {
 // receive reads an answer; what it returns goes to shouldRetry.
 func (c *call) receive(response *http.Response) error {
 	defer response.Body.Close()
-	c.date, _ = http.ParseTime(response.Header.Get("Date"))
+	if c.dated {
+		c.date, _ = http.ParseTime(response.Header.Get("Date"))
+	}
 	data, err := readAll(response)
 	c.lasted = time.Since(c.started)
 	failure := &APIError{StatusCode: response.StatusCode, retryAfter: retryAfter(response.Header, time.Now())}
