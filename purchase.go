@@ -158,7 +158,8 @@ var leastAmount, maxAmount = MustAmount("0.01"), MustAmount("9999999")
 // An attempt whose answer is lost is repeated under the same idempotency key, as described at [WithMaxRetries], and what
 // stays unclear is an [*OutcomeUnknownError] with the key to repeat the purchase with. Under a key of the caller's or of
 // a scope, the service repeats the first answer; the request is then read, so that Status is what it is now, and another
-// purchase than the first is a [*MismatchError]. Other errors: [*ParamError] when nothing was sent, [*APIError] when the
+// purchase than the first is a [*MismatchError]. One that a guarded call of this process has asked for is an
+// [*AlreadyHandledError]. Other errors: [*ParamError] when nothing was sent, [*APIError] when the
 // service refused.
 func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purchase, err error) {
 	if ctx == nil {
@@ -201,12 +202,27 @@ func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, repeated
 		c.process.askByHand(c.requestKey(purchase.RequestID))
 	})
 	if err == nil && repeated && purchase.Status != StatusRejected {
-		err = c.refresh(ctx, p, purchase)
+		if err = c.refresh(ctx, p, purchase); err == nil {
+			err = c.guardedHere(p, purchase)
+		}
 	}
 	if _, moved := errors.AsType[*errMovesOn](err); err != nil && !moved {
 		return nil, err
 	}
 	return purchase, err
+}
+
+// guardedHere refuses a request that a guarded call of this process has asked for: that one spends.
+func (c *Client) guardedHere(p *PurchaseParams, purchase *Purchase) error {
+	standing, _ := c.process.of(c.requestKey(purchase.RequestID))
+	if standing != askedFor && standing != startedHere {
+		return nil
+	}
+	request := &Request{RequestID: purchase.RequestID, Status: purchase.Status, Amount: p.Amount, Currency: purchase.Currency, Category: purchase.Category}
+	return &AlreadyHandledError{
+		Request: request, IdempotencyKey: p.IdempotencyKey, MayHaveRun: standing == startedHere,
+		Err: errors.New("a guarded call of this process has asked for it"),
+	}
 }
 
 // refresh brings an answer that may be an old one repeated up to date, and compares it with what was asked.
@@ -519,6 +535,9 @@ func checkText(field, value string, longest int) error {
 
 func checkIdempotencyKey(field, key string) error {
 	const longest = 255
+	if holdsToken(key) {
+		return paramError(field, "", "want a key without an agent's token in it")
+	}
 	if len(key) > longest || !printableASCII(key) || strings.TrimSpace(key) != key {
 		return paramError(field, key, "want at most 255 printable ASCII characters without spaces around, or nothing for a random key")
 	}
