@@ -91,7 +91,8 @@ func TestGuardTransport(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t)
 			next.Store(0)
-			transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: c.next, Charged: c.charged}
+			client := server.Client(letagentpay.WithLogger(slog.New(slog.DiscardHandler)))
+			transport := &letagentpay.GuardTransport{Client: client, Price: priceHeader, Next: c.next, Charged: c.charged}
 			body := &closing{Reader: strings.NewReader("request body")}
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://api.example/v1", body)
 			require.NoError(t, err)
