@@ -38,11 +38,11 @@ import (
 //
 // # What is sent twice
 //
-// Nothing that Price puts a price on. [http.Transport] repeats some requests when a kept-alive connection fails; for
-// those it does so here only while nothing was sent. After that the error is returned, and matches
-// [io.ErrUnexpectedEOF], even where an HTTP/2 server says that it has not looked at the request. The same holds for a
-// Next on top of [http.Transport] that repeats requests without an answer. A Next that sends again after an answer,
-// such as a 503, may pay more than once.
+// Nothing that Price puts a price on. [http.Transport] repeats some requests when a kept-alive connection fails or an
+// HTTP/2 stream is reset; priced ones it repeats only while nothing was sent. After that the error is returned, even
+// where an HTTP/2 server says that it has not looked at the request. The same holds for a Next on top of
+// [http.Transport] that repeats requests which got no answer. A Next that sends again after an answer, such as a 503,
+// may pay more than once.
 type GuardTransport struct {
 	// Client asks. Required.
 	Client *Client
