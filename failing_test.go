@@ -2,7 +2,6 @@ package letagentpay_test
 
 import (
 	"context"
-	"net/http"
 	"sync/atomic"
 	"testing"
 
@@ -11,17 +10,6 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 )
-
-// atMost is a transport that ends a context when it has carried so many calls.
-func atMost(calls int64, end context.CancelFunc, next http.RoundTripper) exchange {
-	var n atomic.Int64
-	return func(r *http.Request) (*http.Response, error) {
-		if n.Add(1) > calls {
-			end()
-		}
-		return next.RoundTrip(r)
-	}
-}
 
 func TestRefOfAnotherCategoryIsAMismatch(t *testing.T) {
 	for name, buy := range map[string]func(context.Context, *letagentpay.Client, letagentpay.PurchaseParams) error{
@@ -54,5 +42,12 @@ func TestRefOfAnotherCategoryIsAMismatch(t *testing.T) {
 			assert.Less(t, len(server.Calls()), 20, "it is not asked for again and again")
 			assert.Len(t, server.Requests(), 1)
 		})
+	}
+}
+
+// The ordinal that the purchase has is the only one that it can have.
+func TestScopedPurchaseThatChangesWhileItIsWaitedForDoesNotRun(t *testing.T) {
+	for what, replaced := range changedMeanwhile {
+		t.Run(what, func(t *testing.T) { changesWhileWaitedFor(t, replaced, "", waysToAsk["scope"]) })
 	}
 }
