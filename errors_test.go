@@ -95,6 +95,25 @@ func TestErrorsOfLeakyTransportsAreRedacted(t *testing.T) {
 	assert.False(t, network.Timeout())
 }
 
+func TestErrorsPrintAtTheirZeroValue(t *testing.T) {
+	var typedNil *net.ParseError // whose Error method panics
+	for _, err := range []error{
+		&letagentpay.ParamError{}, &letagentpay.APIError{}, &letagentpay.RejectedError{}, &letagentpay.PendingError{}, &letagentpay.ExpiredError{},
+		&letagentpay.WaitTimeoutError{}, &letagentpay.ConfirmError{}, &letagentpay.OutcomeUnknownError{}, &letagentpay.AlreadyHandledError{},
+		&letagentpay.MismatchError{}, &letagentpay.OverspendError{}, &letagentpay.JournalError{}, &letagentpay.DuplicateError{},
+		&letagentpay.ConfirmError{Err: typedNil}, &letagentpay.AlreadyHandledError{Err: typedNil}, &letagentpay.APIError{Err: typedNil},
+	} {
+		assert.NotPanics(t, func() {
+			assert.Contains(t, err.Error(), "letagentpay: ")
+			assert.NotContains(t, err.Error(), "%!")
+			assert.NotErrorIs(t, err, io.EOF)
+		}, "%T", err)
+	}
+	assert.EqualError(t, &letagentpay.ConfirmError{}, "letagentpay: a purchase failed but could not be confirmed")
+	assert.EqualError(t, &letagentpay.AlreadyHandledError{}, "letagentpay: a purchase belongs to another call")
+	assert.Empty(t, letagentpay.FieldError{}.String())
+}
+
 func TestUnconfirmedPanicIsLogged(t *testing.T) {
 	var logged bytes.Buffer
 	s := newService(t).on("POST", "/requests", answer(201, autoApproved)).on("POST", "/requests/r1/confirm", answer(403, `{"detail":"Agent is paused"}`))

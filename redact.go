@@ -6,6 +6,7 @@ import (
 	"html"
 	"net"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -94,6 +95,9 @@ func visible(text string) string {
 // redact replaces every token in text, the one given and any other, however it is spelled and wherever it is cut: from
 // the prefix, in any case and escaped or not, to the next white space or closing quotation mark.
 func redact(token, text string) string {
+	if !mayHoldToken(text) {
+		return text
+	}
 	var b strings.Builder
 	from := 0
 	for at := 0; at < len(text); {
@@ -115,6 +119,9 @@ func redact(token, text string) string {
 
 // holdsToken reports whether redact finds a token in text.
 func holdsToken(text string) bool {
+	if !mayHoldToken(text) {
+		return false
+	}
 	for at := range len(text) {
 		if tokenAt(text[at:]) > 0 {
 			return true
@@ -122,6 +129,9 @@ func holdsToken(text string) bool {
 	}
 	return false
 }
+
+// mayHoldToken is a quick look: the underscore of the prefix is one of these, or begins with one where it is escaped.
+func mayHoldToken(text string) bool { return strings.ContainsAny(text, `_\%&`) }
 
 // tokenAt returns the length of the token's prefix as text spells it, or 0 when text begins with something else.
 func tokenAt(text string) int {
@@ -257,24 +267,43 @@ func becauseOf(err error) string {
 	return ": " + errorText(err)
 }
 
+// sound returns err, or where it or what it wraps cannot be asked without a panic, an error with its text alone.
+func sound(err error) (whole error) {
+	defer func() {
+		if recover() != nil {
+			whole = errors.New(errorText(err))
+		}
+	}()
+	ask(err)
+	return err
+}
+
+// ask calls the methods of err and of all that it wraps.
+func ask(err error) {
+	_ = err.Error()
+	for _, cause := range causes(err) {
+		ask(cause)
+	}
+}
+
 // foreign returns err, the error of somebody else, with a text that may be shown, and without what would tell a token.
 func (t *transport) foreign(err error) error {
-	return shownAs(err, t.cleaned(errorText(err), causeText))
+	err = sound(err)
+	return shownAs(err, t.cleaned(err.Error(), causeText))
 }
 
 // withoutToken is foreign for an error whose text is all right unless it tells a token.
 func withoutToken(err error) error {
-	return shownAs(err, redact("", errorText(err)))
+	return shownAs(err, redact("", err.Error()))
 }
 
 // shownAs returns err as it is if it may be shown so, and with another text otherwise.
 func shownAs(err error, shown string) error {
-	text := errorText(err)
-	if shown == text && !tells(err) {
+	if shown == err.Error() && !tells(err) {
 		return err
 	}
 	hidden := redactedError{text: shown, cause: func() error { return err }}
-	if network, ok := errors.AsType[net.Error](err); ok && !isNil(network) {
+	if network, ok := errors.AsType[net.Error](err); ok {
 		return &redactedNetError{hidden, network.Timeout()}
 	}
 	return &hidden
@@ -320,7 +349,7 @@ func handOut(err error, target reflect.Value) bool {
 
 // tells reports whether the text of err, or of an error that it wraps, holds a token.
 func tells(err error) bool {
-	if holdsToken(errorText(err)) {
+	if holdsToken(err.Error()) {
 		return true
 	}
 	for _, cause := range causes(err) {
@@ -334,7 +363,7 @@ func tells(err error) bool {
 // tellsValue reports whether target, as an As method has set it, is an error that tells a token. It is emptied then.
 func tellsValue(target reflect.Value) bool {
 	err, ok := target.Interface().(error)
-	if !ok || isNil(err) || !tells(err) {
+	if !ok || !tells(err) {
 		return false
 	}
 	target.SetZero()
@@ -349,13 +378,7 @@ func causes(err error) []error {
 			return []error{cause}
 		}
 	case interface{ Unwrap() []error }:
-		return wrapper.Unwrap()
+		return slices.DeleteFunc(slices.Clone(wrapper.Unwrap()), func(cause error) bool { return cause == nil })
 	}
 	return nil
-}
-
-// isNil reports whether err is a nil pointer in an interface.
-func isNil(err error) bool {
-	value := reflect.ValueOf(err)
-	return value.Kind() == reflect.Pointer && value.IsNil()
 }

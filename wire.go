@@ -1,6 +1,7 @@
 package letagentpay
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -123,8 +124,7 @@ func decodeShaped(data []byte, target any, want *shape) error {
 
 // checkShape checks valid JSON; see decodeObject.
 func checkShape(data []byte, want *shape) error {
-	var room [32]key
-	s := scanner{data: data, keys: room[:0]}
+	s := scanner{data: data}
 	_, err := s.value(want, 0)
 	return err
 }
@@ -148,13 +148,32 @@ const (
 type scanner struct {
 	data []byte
 	at   int
-	keys []key // the members so far of all objects that are open
+	// The members so far of all objects that are open: as many as an ordinary answer has, and what is beyond them.
+	keys [32]key
+	more []key
+	open int
 }
 
 // key is where the name of a member stands, without its quotes.
 type key struct {
 	hash       uint32 // of the folded name
 	start, end uint32
+}
+
+func (s *scanner) key(i int) key {
+	if i < len(s.keys) {
+		return s.keys[i]
+	}
+	return s.more[i-len(s.keys)]
+}
+
+func (s *scanner) push(k key) {
+	if s.open < len(s.keys) {
+		s.keys[s.open] = k
+	} else {
+		s.more = append(s.more[:s.open-len(s.keys)], k)
+	}
+	s.open++
 }
 
 // value reads the value that comes next and reports whether it is null.
@@ -168,7 +187,7 @@ func (s *scanner) value(want *shape, depth int) (null bool, err error) {
 	case '[':
 		return false, s.array(want, depth)
 	case '"':
-		s.text()
+		s.skipText()
 		return false, nil
 	case 'n':
 		s.at += len("null")
@@ -205,8 +224,12 @@ func (s *scanner) array(want *shape, depth int) error {
 			s.at++
 			return nil
 		}
-		if _, err := s.value(want, depth+1); err != nil {
+		null, err := s.value(want, depth+1)
+		if err != nil {
 			return err
+		}
+		if null && want != nil {
+			return fmt.Errorf("%w: an object in a list is null", errIncomplete)
 		}
 		if s.peek() != ',' {
 			s.at++
@@ -216,7 +239,7 @@ func (s *scanner) array(want *shape, depth int) error {
 }
 
 func (s *scanner) object(want *shape, depth int) error {
-	first := len(s.keys)
+	first := s.open
 	present := uint64(0) // bits of the shape's members
 	for s.at++; s.peek() == '"'; s.at++ {
 		k, plain := s.text()
@@ -242,7 +265,7 @@ func (s *scanner) object(want *shape, depth int) error {
 		}
 	}
 	s.at++
-	s.keys = s.keys[:first]
+	s.open = first
 	return want.complete(present)
 }
 
@@ -264,15 +287,15 @@ func (s *scanner) member(want *shape, first int, k key, plain bool) (int, error)
 	if !plain {
 		k.hash = foldedHash([]byte(folded(s.name(k, false))))
 	}
-	if len(s.keys)-first >= maxMembers {
+	if s.open-first >= maxMembers {
 		return 0, errTooMany
 	}
-	for _, other := range s.keys[first:] {
-		if other.hash == k.hash && folded(s.name(other, false)) == folded(s.name(k, plain)) {
+	for i := first; i < s.open; i++ {
+		if other := s.key(i); other.hash == k.hash && folded(s.name(other, false)) == folded(s.name(k, plain)) {
 			return 0, fmt.Errorf("a JSON object has the member %s twice", quoted(s.name(k, plain), shortText))
 		}
 	}
-	s.keys = append(s.keys, k)
+	s.push(k)
 	if want == nil {
 		return -1, nil
 	}
@@ -299,14 +322,26 @@ func (s *scanner) name(k key, plain bool) string {
 	if plain {
 		return string(s.data[k.start:k.end])
 	}
+	// The copy keeps the scanner on the stack.
+	text := bytes.Clone(s.data[k.start-1 : min(int(k.end)+1, len(s.data))])
 	var name string
-	if json.Unmarshal(s.data[k.start-1:min(int(k.end)+1, len(s.data))], &name) != nil {
+	if json.Unmarshal(text, &name) != nil {
 		return string(s.data[k.start:k.end])
 	}
 	return name
 }
 
-// text reads the string that comes next. Plain: it has no escapes and is ASCII; the hash is that of a plain one.
+// skipText skips a string.
+func (s *scanner) skipText() {
+	for s.at++; s.at < len(s.data) && s.data[s.at] != '"'; s.at++ {
+		if s.data[s.at] == '\\' {
+			s.at++
+		}
+	}
+	s.at++
+}
+
+// text reads the name that comes next. Plain: it has no escapes and is ASCII; the hash is that of a plain one.
 func (s *scanner) text() (k key, plain bool) {
 	s.at++
 	k.start, plain = uint32(s.at), true
@@ -369,6 +404,15 @@ func checkAnsweredID(id string) error {
 		return errors.New("the request id " + quoted(id, shortText) + " is none that a request can have")
 	}
 	return nil
+}
+
+// checksOf returns the checks as callers see them: the detail, which is for people, is cleaned.
+func checksOf(answered []api.Check) []Check {
+	checks := slices.Grow([]Check(nil), len(answered))
+	for _, check := range answered {
+		checks = append(checks, Check{Rule: check.Rule, Result: policy.Result(check.Result), Detail: cleaned(check.Detail, longText)})
+	}
+	return checks
 }
 
 // contradicts reports where the answer contradicts itself. States that the service may learn, and those in which nothing
