@@ -70,8 +70,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/asked-before-the-journal-knows", file: "authorize.go",
-		old: "if err := c.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}\n\tc.purchase, err = c.client.post(ctx, &c.params, c.baseline, func(*Purchase) {})\n\tif err != nil {\n\t\treturn nil, c.refused(ctx, err)\n\t}",
-		new: "c.purchase, err = c.client.post(ctx, &c.params, c.baseline, func(*Purchase) {})\n\tif err != nil {\n\t\treturn nil, c.refused(ctx, err)\n\t}\n\tif err := c.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}",
+		old: "if err := c.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}\n\tc.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, func(*Purchase) {})\n\tif err != nil {\n\t\treturn nil, c.refused(ctx, err)\n\t}",
+		new: "c.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, func(*Purchase) {})\n\tif err != nil {\n\t\treturn nil, c.refused(ctx, err)\n\t}\n\tif err := c.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}",
 		why: "a crash after the purchase leaves no entry, and a journal that fails leaves the money booked",
 	},
 	{
@@ -152,7 +152,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/key-of-another-purchase-accepted-from-the-journal", file: "authorize.go",
-		old: "if err := c.compareEntry(ctx, entry); err != nil {\n\t\t\treturn nil, err\n\t\t}\n\t\tc.baseline", new: "c.baseline",
+		old: "if err := c.compareEntry(ctx, entry); err != nil {\n\t\t\treturn nil, err\n\t\t}\n\t\tc.record", new: "c.record",
 		why: "a call gets the result of another purchase under the same key",
 	},
 	{
@@ -221,14 +221,24 @@ var guardMutants = []mutant{
 		why: "a new purchase that is answered with an old request's id runs under that request",
 	},
 	{
-		name: "authorize/answer-in-another-currency", file: "authorize.go",
-		old: "case asked.currency != \"\" && asked.currency != strings.ToUpper(c.purchase.Currency):\n\t\tcontradiction", new: "case false:\n\t\tcontradiction",
-		why: "an approval in another currency than asked for is spent",
+		name: "authorize/found-requests-that-are-duplicates-forgotten", file: "authorize.go",
+		old: "if id != c.purchase.RequestID && !contains(c.purchase.Duplicates, id) {", new: "if false {",
+		why: "of the requests that an earlier call has found nobody learns that all but one are duplicates",
 	},
 	{
-		name: "authorize/answer-in-another-category", file: "authorize.go",
-		old: "case asked.category != normalCategory(c.purchase.Category) &&", new: "case false && asked.category != normalCategory(c.purchase.Category) &&",
-		why: "an approval that names another category than asked for is spent",
+		name: "authorize/found-requests-that-are-the-purchase-are-duplicates", file: "authorize.go",
+		old: "if id != c.purchase.RequestID && !contains(c.purchase.Duplicates, id) {", new: "if !contains(c.purchase.Duplicates, id) {",
+		why: "the caller is told to give its own purchase's money back",
+	},
+	{
+		name: "authorize/found-requests-stay-found", file: "authorize.go",
+		old: "entry.Currency, entry.Duplicates, entry.Found = c.purchase.Currency, c.purchase.Duplicates, nil", new: "entry.Currency, entry.Duplicates = c.purchase.Currency, c.purchase.Duplicates",
+		why: "the journal still holds requests as possible purchases when it is known which one is",
+	},
+	{
+		name: "authorize/found-requests-not-carried-over", file: "authorize.go",
+		old: "c.record.entry.Found, c.record.entry.Unclear = entry.Found, entry.Unclear\n", new: "",
+		why: "a repetition forgets the requests that an earlier call has found",
 	},
 	{
 		name: "authorize/asked-is-not-remembered", file: "authorize.go",
@@ -272,7 +282,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/guard-takes-what-was-bought-by-hand", file: "authorize.go",
-		old: "return asked, false\n", new: "return asked, true\n",
+		old: "return nil, false\n\tcase asked == nil:", new: "return nil, true\n\tcase asked == nil:",
 		why: "a guarded call runs under a request whose caller of Client.Purchase spends by itself",
 	},
 	{
@@ -297,7 +307,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/remembered-content-not-compared", file: "authorize.go",
-		old: "if asked != nil && (mine || asked.byHand) {", new: "if asked != nil && (mine || asked.byHand) && false {",
+		old: "if asked != nil && mine {", new: "if asked != nil && mine && false {",
 		why: "a call for another merchant runs under a request of this process's memory",
 	},
 	{
@@ -566,8 +576,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/confirmed-before-the-journal-knows", file: "approval.go",
-		old: "journalErr := a.recordOutcome(ctx, o.params)\n\tlimited, cancel := context.WithTimeout(ctx, settleLimit)\n\tdefer cancel()\n\t_, confirmErr := a.client.confirm(limited, a.requestID, o.params, confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit})",
-		new: "limited, cancel := context.WithTimeout(ctx, settleLimit)\n\tdefer cancel()\n\t_, confirmErr := a.client.confirm(limited, a.requestID, o.params, confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit})\n\tjournalErr := a.recordOutcome(ctx, o.params)",
+		old: "journalErr := a.recordOutcome(ctx, o.params)\n\t_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit, limit: settleLimit})",
+		new: "_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit, limit: settleLimit})\n\tjournalErr := a.recordOutcome(ctx, o.params)",
 		why: "a crash during the confirmation loses the function's result",
 	},
 	{
@@ -577,17 +587,17 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/doubtful-confirmation-sent-blindly", file: "approval.go",
-		old: "confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit}", new: "confirmOptions{attempt: attemptLimit}",
+		old: "confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit, limit", new: "confirmOptions{attempt: attemptLimit, limit",
 		why: "a confirmation that may have got through is sent again without a look",
 	},
 	{
 		name: "approval/hanging-confirmation-takes-all-the-time", file: "approval.go",
-		old: "confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit}", new: "confirmOptions{doubt: a.inDoubt()}",
+		old: "confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit, limit", new: "confirmOptions{doubt: a.inDoubt(), limit",
 		why: "an attempt that hangs leaves no time for another one",
 	},
 	{
 		name: "approval/confirmation-without-a-limit", file: "approval.go",
-		old: "limited, cancel := context.WithTimeout(ctx, settleLimit)\n\tdefer cancel()\n\t_, confirmErr", new: "limited, cancel := context.WithCancel(ctx)\n\tdefer cancel()\n\t_, confirmErr",
+		old: "attempt: attemptLimit, limit: settleLimit})\n\tduplicates", new: "attempt: attemptLimit})\n\tduplicates",
 		why: "a call whose confirmation does not get through returns only after minutes",
 	},
 	{
@@ -612,7 +622,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/late-duplicates-not-sought", file: "approval.go",
-		old: "late := purchase.posting.found(ctx, a.requestID)", new: "late := []string(nil)",
+		old: "late = purchase.posting.found(ctx, a.requestID)", new: "late = nil",
 		why: "a request that a lost attempt makes while the function runs is never found",
 	},
 	{

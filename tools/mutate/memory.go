@@ -20,7 +20,7 @@ var memoryMutants = []mutant{
 	},
 	{
 		name: "memory/finished-is-forgotten", file: "memory.go",
-		old: "m.finished.put(maphash.Comparable(m.seed, key), struct{}{})", new: "_ = key",
+		old: "m.finished.put(m.fingerprint(key), struct{}{})", new: "_ = key",
 		why: "an old read makes what was confirmed run again",
 	},
 	{
@@ -35,13 +35,28 @@ var memoryMutants = []mutant{
 	},
 	{
 		name: "memory/asked-again-overrules", file: "memory.go",
-		old: "if known >= startedHere || before != nil && before.since == nil {", new: "_ = before\n\tif known >= startedHere {",
+		old: "|| known == askedByHand || before != nil", new: "|| before != nil",
 		why: "a guarded call under the key of a purchase by hand makes it one that guards may run",
 	},
 	{
-		name: "memory/started-is-asked-for-again", file: "memory.go",
-		old: "if known >= startedHere || before != nil && before.since == nil {", new: "if known >= finishedHere || before != nil && before.since == nil {",
-		why: "what is known of a run that has started is confused with a purchase that has not",
+		name: "memory/read-is-unread-again", file: "memory.go",
+		old: "|| before != nil && before.since == nil {", new: "{",
+		why: "a request that this process has asked for counts as another's once it could not be read",
+	},
+	{
+		name: "memory/by-hand-again-overrules", file: "memory.go",
+		old: "if _, ok := m.asked.get(key); !ok {\n\t\tm.byHand", new: "if _, ok := m.asked.get(key); ok || !ok {\n\t\tm.byHand",
+		why: "a purchase by hand under the key of a guarded call that is over counts as one that guards never run",
+	},
+	{
+		name: "memory/by-hand-is-forgotten", file: "memory.go",
+		old: "m.byHand.put(m.fingerprint(key), struct{}{})", new: "_ = m.byHand",
+		why: "a guarded call takes what a caller of Client.Purchase spends by itself",
+	},
+	{
+		name: "memory/services-share-fingerprints", file: "memory.go",
+		old: "_, _ = h.WriteString(key.service)\n", new: "",
+		why: "a request of one service counts as finished because another's with the same id is",
 	},
 	{
 		name: "memory/forgets-at-once", file: "memory.go",
@@ -139,8 +154,13 @@ var memoryMutants = []mutant{
 	},
 	{
 		name: "keyedlock/not-taken", file: "keyedlock.go",
-		old: "l.held[name] = nil\n\t\tl.mu.Unlock()", new: "l.mu.Unlock()",
+		old: "l.held[name] = nil\n\treturn &heldLock", new: "return &heldLock",
 		why: "nobody ever waits",
+	},
+	{
+		name: "keyedlock/taken-twice", file: "keyedlock.go",
+		old: "if _, taken := l.held[name]; taken {\n\t\treturn nil", new: "if _, taken := l.held[name]; taken && false {\n\t\treturn nil",
+		why: "a lock that is taken is given to everyone who asks",
 	},
 	{
 		name: "keyedlock/last-comes-first", file: "keyedlock.go",
@@ -188,6 +208,16 @@ var memoryMutants = []mutant{
 		name: "requestid/urns-matter", file: "requestid.go",
 		old: "strings.TrimPrefix(lower, \"urn:uuid:\")", new: "lower",
 		why: "a request that is spelled as a URN runs at the same time as itself",
+	},
+	{
+		name: "requestid/capitals-are-canonical", file: "requestid.go",
+		old: "(c < 'a' || c > 'f'):", new: "(c < 'a' || c > 'f') && (c < 'A' || c > 'F'):",
+		why: "a request that is spelled in capitals runs at the same time as itself",
+	},
+	{
+		name: "requestid/canonical-without-hyphens", file: "requestid.go",
+		old: "if c != '-' {\n\t\t\t\treturn false", new: "if c == 0 {\n\t\t\t\treturn false",
+		why: "an id of any characters where the hyphens belong is sent unchecked",
 	},
 	{
 		name: "requestid/any-32-characters", file: "requestid.go",

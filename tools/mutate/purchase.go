@@ -45,13 +45,33 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/by-hand-is-not-noted", file: "purchase.go",
-		old: "content: purchase.content(p), byHand: true}", new: "content: purchase.content(p)}",
+		old: "c.process.askByHand(c.requestKey(purchase.RequestID))", new: "c.process.ask(c.requestKey(purchase.RequestID), &askedRequest{content: purchase.content(p), name: p.Category})",
 		why: "a guarded call takes what a caller of Client.Purchase spends by itself",
 	},
 	{
 		name: "purchase/repeated-answer-taken-as-news", file: "purchase.go",
 		old: "if err == nil && repeated && purchase.Status != StatusRejected {", new: "if false {",
 		why: "a repeated purchase that has completed since is reported as approved",
+	},
+	{
+		name: "purchase/by-hand-takes-what-is-guarded", file: "purchase.go",
+		old: "err = c.guardedHere(p, purchase)", new: "_ = c.guardedHere",
+		why: "a caller of Client.Purchase spends what a guarded call of the same process runs under",
+	},
+	{
+		name: "purchase/by-hand-takes-what-runs", file: "purchase.go",
+		old: "if standing != askedFor && standing != startedHere {", new: "if standing != askedFor {",
+		why: "a caller of Client.Purchase spends what a guarded call of the same process is spending",
+	},
+	{
+		name: "purchase/guarded-has-surely-not-run", file: "purchase.go",
+		old: "MayHaveRun: standing == startedHere,", new: "MayHaveRun: standing == askedFor,",
+		why: "the caller is told that nothing has run where a guarded call has",
+	},
+	{
+		name: "purchase/keys-with-tokens-accepted", file: "purchase.go",
+		old: "if holdsToken(key) {", new: "if false {",
+		why: "a token that is used as a key reaches errors and journals",
 	},
 	{
 		name: "purchase/repetition-not-compared", file: "purchase.go",
@@ -211,6 +231,31 @@ var purchaseMutants = []mutant{
 		why: "a purchase repeated under its key overlaps the lost attempt, and is made twice",
 	},
 	{
+		name: "post/answers-to-other-questions-accepted", file: "post.go",
+		old: "if err := purchase.answers(p); fresh && err != nil {", new: "if err := purchase.answers(p); false && err != nil {",
+		why: "an answer about another purchase is taken for the approval",
+	},
+	{
+		name: "post/answer-in-another-currency", file: "post.go",
+		old: "case question.currency != \"\" && question.currency != strings.ToUpper(p.Currency):\n\t\tcontradiction", new: "case false:\n\t\tcontradiction",
+		why: "an approval in another currency than asked for is spent",
+	},
+	{
+		name: "post/answer-in-another-category", file: "post.go",
+		old: "case question.category != normalCategory(p.Category) &&", new: "case false && question.category != normalCategory(p.Category) &&",
+		why: "an approval that names another category than asked for is spent",
+	},
+	{
+		name: "post/rejections-must-agree", file: "post.go",
+		old: "case p.Status == StatusRejected:\n\t\treturn nil\n", new: "",
+		why: "a rejection of a runaway loop, which repeats an earlier answer, is reported as an unknown outcome",
+	},
+	{
+		name: "post/refusals-certain-although-found", file: "post.go",
+		old: "certain(attempt.last) && len(p.found(ctx, \"\")) == 0:", new: "certain(attempt.last):",
+		why: "a purchase that was made is reported as refused, because a later attempt was",
+	},
+	{
 		name: "post/aliases-not-learnt", file: "post.go",
 		old: "c.process.learnAlias(aliasKey{c.identity, original}, purchase.Category)", new: "_ = aliasKey{c.identity, original}",
 		why: "a purchase described by an alias is not recognised when it is resumed",
@@ -351,6 +396,11 @@ var purchaseMutants = []mutant{
 		name: "content/invisible-characters-kept", file: "content.go",
 		old: "return unicode.IsSpace(r) || unicode.In(r, unicode.Cc, unicode.Cf)", new: "return unicode.IsSpace(r)",
 		why: "a category that differs in an invisible character is another one",
+	},
+	{
+		name: "content/trimmed-at-neither-end", file: "content.go",
+		old: "plain(text[0]) && plain(text[len(text)-1])", new: "(plain(text[0]) || plain(text[len(text)-1]))",
+		why: "a text with a space at one end only is another one",
 	},
 	{
 		name: "content/case-of-categories-matters", file: "content.go",
@@ -565,6 +615,16 @@ var purchaseMutants = []mutant{
 		why: "a repetition under a name whose category is not known here buys another one",
 	},
 	{
+		name: "scope/moves-without-end", file: "scope.go",
+		old: "|| s.moves == mostOrdinals {", new: "{",
+		why: "a service that answers each key with a failed request is asked without end",
+	},
+	{
+		name: "scope/ref-moves-on-to-another-category", file: "scope.go",
+		old: "|| s.named && !reason.ended ||", new: "||",
+		why: "one Ref in two categories is two purchases instead of a mismatch",
+	},
+	{
 		name: "scope/own-key-overruled", file: "scope.go",
 		old: "if !ok || p.IdempotencyKey != \"\" {", new: "if !ok {",
 		why: "a caller's own key is replaced by the scope's",
@@ -593,7 +653,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/any-conflict-is-an-end", file: "confirm.go",
-		old: "if err == nil || errors.Is(err, ErrConflict) && standing == startedHere {", new: "_ = standing\n\tif err == nil || errors.Is(err, ErrConflict) {",
+		old: "errors.Is(err, ErrConflict) && c.hasStarted(requestID) {", new: "errors.Is(err, ErrConflict) {",
 		why: "a confirmation of a request that is still pending makes it one that is never run",
 	},
 	{
@@ -685,6 +745,16 @@ var purchaseMutants = []mutant{
 		name: "confirm/unclear-counts-as-done", file: "confirm.go",
 		old: "case readErr != nil:\n\t\treturn nil, false, c.unknown(", new: "case readErr != nil && false:\n\t\treturn nil, false, c.unknown(",
 		why: "a read that failed is taken for the state of the request",
+	},
+	{
+		name: "confirm/all-attempts-without-a-limit", file: "confirm.go",
+		old: "if n == 0 && c.limit > 0 {", new: "if n == 0 && c.limit < 0 {",
+		why: "a guarded call whose confirmation does not get through returns only after minutes",
+	},
+	{
+		name: "confirm/waits-for-others-without-a-limit", file: "confirm.go",
+		old: "held, err := c.lock(ctx, \"confirm\", key, o.limit)", new: "held, err := c.lock(ctx, \"confirm\", key, 0)",
+		why: "a guarded call waits without end for another confirmation that hangs",
 	},
 	{
 		name: "confirm/attempts-without-a-limit", file: "confirm.go",

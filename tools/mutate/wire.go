@@ -373,13 +373,18 @@ var wireMutants = []mutant{
 		why: "the rest of a token behind white space is shown",
 	},
 	{
+		name: "redact/quick-look-misses-escapes", file: "redact.go",
+		old: "strings.ContainsAny(text, `_\\%&`)", new: "strings.ContainsAny(text, `_`)",
+		why: "a token whose underscore is escaped is shown",
+	},
+	{
 		name: "redact/errors-without-a-text-panic", file: "redact.go",
 		old: "if recover() != nil {\n\t\t\ttext = fmt", new: "if any(nil) != nil {\n\t\t\ttext = fmt",
 		why: "an error whose text panics takes the call with it",
 	},
 	{
 		name: "redact/causes-tell-the-token", file: "redact.go",
-		old: "if shown == text && !tells(err) {", new: "if shown == text {",
+		old: "if shown == err.Error() && !tells(err) {", new: "if shown == err.Error() {",
 		why: "an error whose text is harmless hands out a cause that tells the token",
 	},
 	{
@@ -394,7 +399,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "redact/timeouts-are-none", file: "redact.go",
-		old: "if network, ok := errors.AsType[net.Error](err); ok && !isNil(network) {", new: "if network, ok := errors.AsType[net.Error](err); false && ok && !isNil(network) {",
+		old: "if network, ok := errors.AsType[net.Error](err); ok {", new: "if network, ok := errors.AsType[net.Error](err); false && ok {",
 		why: "a timeout whose text was redacted is no timeout any more",
 	},
 
@@ -410,8 +415,18 @@ var wireMutants = []mutant{
 		why: "a null in place of what was asked for counts as zero",
 	},
 	{
+		name: "wire/null-in-lists-accepted", file: "wire.go",
+		old: "if null && want != nil {", new: "if null && want == nil && depth < 0 {",
+		why: "a list with a null in it counts as one with an empty request",
+	},
+	{
+		name: "wire/members-beyond-the-first-forgotten", file: "wire.go",
+		old: "s.more = append(s.more[:s.open-len(s.keys)], k)", new: "s.more = append(s.more[:s.open-len(s.keys)], key{})",
+		why: "of many members, one that is given twice is not noticed",
+	},
+	{
 		name: "wire/members-given-twice-accepted", file: "wire.go",
-		old: "if other.hash == k.hash && folded(s.name(other, false)) == folded(s.name(k, plain)) {", new: "if false && other.hash == k.hash && folded(s.name(other, false)) == folded(s.name(k, plain)) {",
+		old: "if other := s.key(i); other.hash == k.hash && folded", new: "if other := s.key(i); false && other.hash == k.hash && folded",
 		why: "an answer that gives a member twice is read in one of two ways",
 	},
 	{
@@ -426,7 +441,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "wire/any-number-of-members-accepted", file: "wire.go",
-		old: "if len(s.keys)-first >= maxMembers {", new: "if len(s.keys)-first >= 1000*maxMembers {",
+		old: "if s.open-first >= maxMembers {", new: "if s.open-first >= 1000*maxMembers {",
 		why: "an answer of a hundred thousand members takes minutes to check",
 	},
 	{
@@ -582,5 +597,266 @@ var wireMutants = []mutant{
 		name: "wait/intervals-not-checked", file: "wait.go",
 		old: "if shortest <= 0 || longest < shortest {", new: "if shortest <= 0 {",
 		why: "an interval whose longest pause is below the shortest is accepted",
+	},
+
+	// guardtransport.go
+	{
+		name: "guardtransport/priced-requests-sent-unasked", file: "guardtransport.go",
+		old: "if params == nil {\n\t\thandedOn = true", new: "if params == nil || params.IdempotencyKey == \"\" {\n\t\thandedOn = true",
+		why: "a request that costs money is sent without an approval",
+	},
+	{
+		name: "guardtransport/sent-for-nobody", file: "guardtransport.go",
+		old: "if err := request.Context().Err(); err != nil {", new: "if err := request.Context().Err(); false {",
+		why: "a paid request is sent although its caller has gone",
+	},
+	{
+		name: "guardtransport/never-confirmed", file: "guardtransport.go",
+		old: "defer p.settle()\n", new: "",
+		why: "a paid request keeps its money booked and is never confirmed",
+	},
+	{
+		name: "guardtransport/refused-bodies-stay-open", file: "guardtransport.go",
+		old: "if !handedOn && request.Body != nil {", new: "if false {",
+		why: "the body of a request that is not sent is never closed",
+	},
+	{
+		name: "guardtransport/redirects-resume-again", file: "guardtransport.go",
+		old: "if request.Response != nil { // a redirect", new: "if false { // a redirect",
+		why: "a redirect of a resumed request claims the request that was just used up",
+	},
+	{
+		name: "guardtransport/header-overrules-the-key", file: "guardtransport.go",
+		old: "if resumed || p.IdempotencyKey != \"\" || header == \"\" {", new: "if resumed || header == \"\" {",
+		why: "the key that Price sets has no effect",
+	},
+	{
+		name: "guardtransport/headers-ignored", file: "guardtransport.go",
+		old: "if resumed || p.IdempotencyKey != \"\" || header == \"\" {", new: "if true || p.IdempotencyKey != \"\" || header == \"\" {",
+		why: "an SDK that retries under its idempotency header pays twice",
+	},
+	{
+		name: "guardtransport/uncharged-requests-block-their-header", file: "guardtransport.go",
+		old: "if !makesWay(err) || failed == maxRepeatedRequests {", new: "if true || failed == maxRepeatedRequests {",
+		why: "a request that was not charged cannot be repeated under its header",
+	},
+	{
+		name: "guardtransport/charged-requests-make-way", file: "guardtransport.go",
+		old: "return handled.Request.Status == StatusFailed || handled.Request.Status == StatusExpired", new: "return handled.Request.Status.Final()",
+		why: "a request that was paid for is sent and paid again under its header",
+	},
+	{
+		name: "guardtransport/repeated-without-end", file: "guardtransport.go",
+		old: "failed == maxRepeatedRequests {", new: "failed == 100*maxRepeatedRequests {",
+		why: "a header whose requests always fail is asked for without end",
+	},
+	{
+		name: "guardtransport/panics-are-not-charged", file: "guardtransport.go",
+		old: "p.charged, p.outcome = true, errNeverReturned\n", new: "p.outcome = errNeverReturned\n",
+		why: "a request that was sent before the transport panicked is refunded",
+	},
+	{
+		name: "guardtransport/repeated-by-nethttp", file: "guardtransport.go",
+		old: "request.GetBody = nil // a body that is rewound would be sent again\n", new: "",
+		why: "net/http sends a paid request again on another connection",
+	},
+	{
+		name: "guardtransport/response-beside-an-error-leaks", file: "guardtransport.go",
+		old: "closeBody(response)\n\t\tresponse = nil", new: "response = nil",
+		why: "a transport that returns a response and an error leaks a connection",
+	},
+	{
+		name: "guardtransport/charged-is-not-asked", file: "guardtransport.go",
+		old: "case charged != nil:\n\t\tp.actual, p.charged = charged(response, err)\n", new: "case charged != nil && false:\n\t\tp.actual, p.charged = charged(response, err)\n",
+		why: "what the user's function knows of the payment has no effect",
+	},
+	{
+		name: "guardtransport/lost-answers-are-not-charged", file: "guardtransport.go",
+		old: "p.charged = !unsent\n", new: "p.charged = false\n",
+		why: "a request whose answer was lost is refunded although it may have been paid for",
+	},
+	{
+		name: "guardtransport/unsent-is-charged", file: "guardtransport.go",
+		old: "p.charged = !unsent\n", new: "p.charged = true\n",
+		why: "a request that never left is taken as paid",
+	},
+	{
+		name: "guardtransport/charged-failures-are-successes", file: "guardtransport.go",
+		old: "case p.charged && err == nil && response.StatusCode >= 400:", new: "case p.charged && err == nil && response.StatusCode >= 1000:",
+		why: "in a run of a scope, the retry of a request that failed and may have been paid pays again",
+	},
+	{
+		name: "guardtransport/redirects-are-charged", file: "guardtransport.go",
+		old: "return status < 300 ||", new: "return status < 400 ||",
+		why: "each hop of a redirect counts as paid",
+	},
+	{
+		name: "guardtransport/gateway-errors-are-not-charged", file: "guardtransport.go",
+		old: "status >= 500 || status == http.StatusRequestTimeout", new: "status == http.StatusRequestTimeout",
+		why: "a request that a gateway has given up on is refunded although the service behind it has charged",
+	},
+	{
+		name: "guardtransport/timeouts-are-not-charged", file: "guardtransport.go",
+		old: "|| status == http.StatusRequestTimeout ||", new: "||",
+		why: "a request that was answered with a 408 is refunded although it may have been paid for",
+	},
+	{
+		name: "guardtransport/gone-clients-are-not-charged", file: "guardtransport.go",
+		old: "|| status == clientClosedRequest", new: "|| status == clientClosedRequest && status < 300",
+		why: "a request that a gateway has given up on is refunded although the service behind it has charged",
+	},
+	{
+		name: "guardtransport/spent-is-overwritten", file: "guardtransport.go",
+		old: "if p.approval.hasSpent() {\n\t\t\treturn\n\t\t}\n", new: "",
+		why: "the price takes the place of what the transport beneath has recorded as spent",
+	},
+	{
+		name: "guardtransport/overspending-is-silent", file: "guardtransport.go",
+		old: "c.alert(p.request.Context(), \"letagentpay.spent\",", new: "_ = append([]any{c}, \"letagentpay.spent\",",
+		why: "nobody learns that a request has cost more than approved",
+	},
+
+	// guardhttp.go, guardhandler.go, statuswriter.go, httpkey.go
+	{
+		name: "guardhttp/unconfirmed-is-silent", file: "guardhttp.go",
+		old: "if told {\n\t\t\treturn\n\t\t}\n", new: "if true {\n\t\t\treturn\n\t\t}\n",
+		why: "nobody learns that a paid request could not be confirmed",
+	},
+	{
+		name: "guardhttp/told-and-logged", file: "guardhttp.go",
+		old: "told = true\n", new: "",
+		why: "what the user's function was told is alarmed about once more",
+	},
+	{
+		name: "guardhandler/serves-for-nobody", file: "guardhandler.go",
+		old: "if err := r.Context().Err(); err != nil { // nobody", new: "if err := r.Context().Err(); false { // nobody",
+		why: "a request whose client has gone while it was approved is served and paid",
+	},
+	{
+		name: "guardhandler/refuses-and-keeps-the-money", file: "guardhandler.go",
+		old: "h.settle(r, approval, errNotServed)\n", new: "",
+		why: "what was approved for a client that has gone stays booked",
+	},
+	{
+		name: "guardhandler/approval-is-not-found", file: "guardhandler.go",
+		old: "r.WithContext(approval.context())", new: "r",
+		why: "a handler cannot say what it has spent",
+	},
+	{
+		name: "guardhandler/returned-is-not-noted", file: "guardhandler.go",
+		old: "returned = true\n", new: "",
+		why: "a handler that returns without a word is refunded although it was served",
+	},
+	{
+		name: "guardhandler/not-approved-is-unavailable", file: "guardhandler.go",
+		old: "if errors.Is(err, ErrNotApproved) {", new: "if false {",
+		why: "a client cannot tell a refusal from an outage",
+	},
+	{
+		name: "statuswriter/failures-are-successes", file: "statuswriter.go",
+		old: "case w.status >= 400:", new: "case w.status >= 500:",
+		why: "a request that was answered with a refusal is confirmed as paid",
+	},
+	{
+		name: "statuswriter/panics-are-successes", file: "statuswriter.go",
+		old: "case w.status == 0 && !returned:", new: "case false:",
+		why: "a handler that panics before it has answered is confirmed as paid",
+	},
+	{
+		name: "statuswriter/last-status-counts", file: "statuswriter.go",
+		old: "if w.status == 0 && !informational {", new: "if !informational {",
+		why: "a status that comes too late decides about the money",
+	},
+	{
+		name: "statuswriter/informational-status-counts", file: "statuswriter.go",
+		old: "if w.status == 0 && !informational {", new: "_ = informational\n\tif w.status == 0 {",
+		why: "early hints decide about the money",
+	},
+	{
+		name: "statuswriter/body-without-status-is-none", file: "statuswriter.go",
+		old: "func (w *statusWriter) Write(p []byte) (int, error) {\n\tw.sent(http.StatusOK)\n", new: "func (w *statusWriter) Write(p []byte) (int, error) {\n",
+		why: "a handler that panics after it has answered is refunded",
+	},
+	{
+		name: "httpkey/ignores-the-method", file: "httpkey.go",
+		old: "\"letagentpay http request 1\", method,", new: "\"letagentpay http request 1\" + method[:0],",
+		why: "two requests under one header that differ in their method are one purchase",
+	},
+	{
+		name: "httpkey/ignores-the-host", file: "httpkey.go",
+		old: "strings.ToLower(request.URL.Host),", new: "",
+		why: "two requests under one header to two hosts are one purchase",
+	},
+	{
+		name: "httpkey/ignores-the-path", file: "httpkey.go",
+		old: "request.URL.EscapedPath(), header,", new: "header,",
+		why: "two requests under one header to two paths are one purchase",
+	},
+	{
+		name: "httpkey/ignores-the-failures", file: "httpkey.go",
+		old: "strconv.Itoa(failed),", new: "strconv.Itoa(0 * failed),",
+		why: "a request that was not charged cannot be repeated under its header",
+	},
+	{
+		name: "httpkey/other-header-ignored", file: "httpkey.go",
+		old: "[]string{\"Idempotency-Key\", \"X-Idempotency-Key\"}", new: "[]string{\"Idempotency-Key\"}",
+		why: "an SDK that retries under the other header pays twice",
+	},
+
+	// singlesend.go
+	{
+		name: "singlesend/repeated-after-it-was-sent", file: "singlesend.go",
+		old: "if !s.over && (!s.wrote || s.answered) {", new: "if !s.over {",
+		why: "net/http sends a paid request again when its connection fails",
+	},
+	{
+		name: "singlesend/sent-after-the-end", file: "singlesend.go",
+		old: "if !s.over && (!s.wrote || s.answered) {", new: "if !s.wrote || s.answered {",
+		why: "an attempt that lingers sends a request whose caller has an error already",
+	},
+	{
+		name: "singlesend/not-repeated-after-an-answer", file: "singlesend.go",
+		old: "if !s.over && (!s.wrote || s.answered) {", new: "if !s.over && !s.wrote {",
+		why: "a transport that pays after a 402 cannot send the request again",
+	},
+	{
+		name: "singlesend/shared-connections-closed", file: "singlesend.go",
+		old: "if !s.shared(conn) {\n\t\t\tcloseAtOnce", new: "if true {\n\t\t\tcloseAtOnce",
+		why: "one request's failure ends all others on an HTTP/2 connection",
+	},
+	{
+		name: "singlesend/own-connection-left-open", file: "singlesend.go",
+		old: "if !s.shared(conn) {\n\t\t\tcloseAtOnce(conn)\n\t\t}\n", new: "",
+		why: "HTTP/1 writes a paid request again without looking at the context",
+	},
+	{
+		name: "singlesend/sent-is-not-noted", file: "singlesend.go",
+		old: "s.sent, s.wrote = true, true", new: "s.wrote = true",
+		why: "a request that was sent counts as not sent, and is refunded",
+	},
+	{
+		name: "singlesend/early-answers-are-answers", file: "singlesend.go",
+		old: "s.answered = false\n\tfor name", new: "for name",
+		why: "after early hints a paid request may be sent again",
+	},
+	{
+		name: "singlesend/other-heads-count", file: "singlesend.go",
+		old: "if s.got { // else", new: "if s.got || !s.got { // else",
+		why: "a proxy's handshake counts as the request, so that one that never left counts as paid",
+	},
+	{
+		name: "singlesend/refusal-shown-as-cancellation", file: "singlesend.go",
+		old: "if s.refused {\n\t\treturn errNotRepeated, false", new: "if false {\n\t\treturn errNotRepeated, false",
+		why: "nobody learns that a request may have been paid for and was not sent again",
+	},
+	{
+		name: "singlesend/interrupted-is-unsent", file: "singlesend.go",
+		old: "return !interrupted(request, err)", new: "return true || interrupted(request, err)",
+		why: "a request that is given up as it is written is refunded although it may be sent a moment later",
+	},
+	{
+		name: "singlesend/context-outlives-the-body", file: "singlesend.go",
+		old: "if err != nil {\n\t\tb.send.cancel(nil)\n\t}\n\treturn n, err", new: "return n, err",
+		why: "a body that was read to its end holds the request's context until it is closed",
 	},
 }
