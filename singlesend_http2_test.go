@@ -167,7 +167,7 @@ func TestGuardTransportSendsTheFramesOfAPlainTransport(t *testing.T) {
 				if guarded {
 					transport = &letagentpay.GuardTransport{Client: server.Client(), Price: pathPrice, Next: base}
 				}
-				status, err := exchange(transport, request)
+				status, err := sendAndRead(transport, request)
 				require.NoError(t, err)
 				require.Equal(t, 200, status)
 				sent = append(sent, far.received()...)
@@ -216,7 +216,7 @@ func TestGuardTransportIsChargedOnceWhenAStreamFails(t *testing.T) {
 							if kind.header != "" {
 								request.Header.Set(kind.header, "order 17")
 							}
-							if _, err = exchange(transport, request); path == "/paid" {
+							if _, err = sendAndRead(transport, request); path == "/paid" {
 								return len(far.received()) - 1, err
 							}
 							require.NoError(t, err)
@@ -260,7 +260,7 @@ func TestGuardTransportLeavesOtherStreamsOfTheConnectionAlone(t *testing.T) {
 		get := func(path string) error {
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, far.url(path), nil)
 			require.NoError(t, err)
-			_, err = exchange(guard, request)
+			_, err = sendAndRead(guard, request)
 			return err
 		}
 		other := make(chan error, 1)

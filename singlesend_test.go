@@ -140,8 +140,8 @@ func requestKinds(do func(name string, build func(t *testing.T, address string) 
 	}
 }
 
-// exchange sends a request and reads the answer to its end.
-func exchange(client http.RoundTripper, request *http.Request) (status int, err error) {
+// sendAndRead sends a request and reads the answer to its end.
+func sendAndRead(client http.RoundTripper, request *http.Request) (status int, err error) {
 	response, err := client.RoundTrip(request)
 	if err != nil {
 		return 0, err
@@ -160,7 +160,7 @@ func TestGuardTransportSendsTheBytesOfAPlainTransport(t *testing.T) {
 			defer base.CloseIdleConnections()
 			guard := &letagentpay.GuardTransport{Client: server.Client(), Price: pathPrice, Next: base}
 			for _, transport := range []http.RoundTripper{base, guard} {
-				status, err := exchange(transport, build(t, far.url("/paid")))
+				status, err := sendAndRead(transport, build(t, far.url("/paid")))
 				require.NoError(t, err)
 				require.Equal(t, 200, status)
 			}
@@ -189,9 +189,9 @@ func TestGuardTransportIsChargedOnceWhenAKeptAliveConnectionDies(t *testing.T) {
 				t.Cleanup(base.CloseIdleConnections)
 				warm, err := http.NewRequestWithContext(t.Context(), http.MethodGet, far.url("/free"), nil)
 				require.NoError(t, err)
-				_, err = exchange(wrap(base), warm)
+				_, err = sendAndRead(wrap(base), warm)
 				require.NoError(t, err)
-				_, err = exchange(wrap(base), build(t, far.url("/paid")))
+				_, err = sendAndRead(wrap(base), build(t, far.url("/paid")))
 				return far, err
 			}
 			plain, err := send(func(base http.RoundTripper) http.RoundTripper { return base })
@@ -256,7 +256,7 @@ func freeThenPaid(t *testing.T, guard *letagentpay.GuardTransport, far *rawServe
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, far.url(path), nil)
 		require.NoError(t, err)
 		request.Header.Set("X-Long", header)
-		if status, err = exchange(guard, request); path == "/paid" {
+		if status, err = sendAndRead(guard, request); path == "/paid" {
 			return status, err
 		}
 		require.NoError(t, err)
@@ -364,7 +364,7 @@ func TestGuardTransportLetsNextSendAgainOnlyAfterAnAnswer(t *testing.T) {
 			guard := &letagentpay.GuardTransport{Client: server.Client(), Price: pathPrice, Next: repeating{base}}
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, far.url("/paid"), nil)
 			require.NoError(t, err)
-			_, err = exchange(guard, request)
+			_, err = sendAndRead(guard, request)
 			if c.sends == len(c.answers) {
 				require.NoError(t, err)
 			} else {
@@ -396,7 +396,7 @@ func TestGuardTransportIsChargedOnceWithOtherConnectionsAtHand(t *testing.T) {
 		get := func(path string) error {
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, far.url(path), nil)
 			require.NoError(t, err)
-			_, err = exchange(guard, request)
+			_, err = sendAndRead(guard, request)
 			return err
 		}
 		var warming sync.WaitGroup
@@ -422,7 +422,7 @@ func TestGuardTransportBoundsInformationalResponses(t *testing.T) {
 	send := func(ctx context.Context) error {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, far.url("/paid"), nil)
 		require.NoError(t, err)
-		_, err = exchange(&letagentpay.GuardTransport{Client: serve(t).Client(), Price: pathPrice, Next: base}, request)
+		_, err = sendAndRead(&letagentpay.GuardTransport{Client: serve(t).Client(), Price: pathPrice, Next: base}, request)
 		return err
 	}
 	require.ErrorContains(t, send(t.Context()), "too many informational responses")
