@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -74,16 +75,16 @@ func TestGuardHandlerJudgesByWhatTheClientWasSent(t *testing.T) {
 		"no bytes, then an error":  {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(nil); w.WriteHeader(500) }, 200, "", "30.00"},
 		"a string, then an error":  {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, content); w.WriteHeader(500) }, 200, content, "30.00"},
 		"a copy, then an error": {func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.Copy(w, io.MultiReader(strings.NewReader(content)))
+			_, _ = io.Copy(w, source(strings.NewReader(content)))
 			w.WriteHeader(500)
 		}, 200, content, "30.00"},
 		"a copy of nothing, then an error": {func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.Copy(w, io.MultiReader())
+			_, _ = io.Copy(w, source())
 			w.WriteHeader(500)
 		}, 500, "", "0.00"},
 		"an error with a copy": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(500)
-			_, _ = io.Copy(w, io.MultiReader(strings.NewReader(content)))
+			_, _ = io.Copy(w, source(strings.NewReader(content)))
 		}, 500, content, "0.00"},
 		"a flush, then an error": {func(w http.ResponseWriter, _ *http.Request) { flush(w); w.WriteHeader(500) }, 200, "", "30.00"},
 		"a controlled flush": {func(w http.ResponseWriter, _ *http.Request) {
@@ -100,8 +101,13 @@ func TestGuardHandlerJudgesByWhatTheClientWasSent(t *testing.T) {
 			panic("after")
 		}, 0, "", "0.00"},
 		"a panic amid a copy": {func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.Copy(w, io.MultiReader(strings.NewReader(strings.Repeat("x", 1000)), panicking{}))
+			_, _ = io.Copy(w, source(strings.NewReader(strings.Repeat("x", 1000)), panicking{}))
 		}, 0, "", "30.00"},
+		"a broken copy": {func(w http.ResponseWriter, _ *http.Request) {
+			_, err := io.Copy(w, source(iotest.ErrReader(errShop)))
+			assert.ErrorIs(t, err, errShop)
+			w.WriteHeader(500)
+		}, 500, "", "0.00"},
 		"a panic before a copy": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, panicking{}) }, 0, "", "0.00"},
 		"a panic after spending": {func(_ http.ResponseWriter, r *http.Request) {
 			approval, _ := letagentpay.ApprovalFromContext(r.Context())
@@ -126,6 +132,9 @@ func TestGuardHandlerJudgesByWhatTheClientWasSent(t *testing.T) {
 		}
 	}
 }
+
+// source is the readers' content, and can do nothing else, so that a writer has to read it.
+func source(readers ...io.Reader) io.Reader { return struct{ io.Reader }{io.MultiReader(readers...)} }
 
 // panicking panics as it is read.
 type panicking struct{}
@@ -212,11 +221,11 @@ func TestGuardHandlerSaysWhatTheWriterBeneathCannot(t *testing.T) {
 		assert.ErrorIs(t, http.NewResponseController(w).Flush(), http.ErrNotSupported)
 		_, _, err := http.NewResponseController(w).Hijack()
 		assert.ErrorIs(t, err, http.ErrNotSupported)
-		n, err := io.Copy(w, io.MultiReader())
+		n, err := io.Copy(w, source())
 		assert.NoError(t, err)
 		assert.Zero(t, n)
 		w.WriteHeader(500)
-		n, err = io.Copy(w, io.MultiReader(strings.NewReader("sorry")))
+		n, err = io.Copy(w, source(strings.NewReader("sorry")))
 		assert.NoError(t, err)
 		assert.EqualValues(t, 5, n)
 	})}

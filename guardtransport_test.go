@@ -524,6 +524,10 @@ func TestGuardTransportTakesTheKeyOfTheRequest(t *testing.T) {
 	} {
 		assert.Equal(t, plain, key("", same), name)
 	}
+	get := build(t.Context(), "GET", address, "Idempotency-Key", "order-17")
+	unnamed := get.Clone(t.Context())
+	unnamed.Method = ""
+	assert.Equal(t, key("", get), key("", unnamed), "no method is GET")
 	seen := map[string]string{plain: "the first"}
 	for name, other := range map[string]*http.Request{
 		"another value":  build(t.Context(), "POST", address, "Idempotency-Key", "order-18"),

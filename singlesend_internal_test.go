@@ -1,6 +1,7 @@
 package letagentpay
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -52,6 +53,17 @@ func TestConnectionForARefusedAttemptIsClosedBeforeItIsUsed(t *testing.T) {
 			s.cancel(nil)
 		})
 	}
+}
+
+func TestConnectionWithTLSIsClosedWithoutAWordToTheFarEnd(t *testing.T) {
+	s := newSingleSend(t.Context())
+	trace := httptrace.ContextClientTrace(s.ctx)
+	first, far := net.Pipe() // whose far end does not read: a farewell would wait for it
+	defer far.Close()
+	trace.GotConn(httptrace.GotConnInfo{Conn: tls.Client(first, &tls.Config{ServerName: "far.example"})})
+	trace.WroteHeaders()
+	trace.GotConn(httptrace.GotConnInfo{Conn: tls.Client(first, &tls.Config{ServerName: "far.example"})})
+	assert.True(t, closed(first))
 }
 
 func TestTraceKeyIsTheOneOfHTTPTrace(t *testing.T) {
