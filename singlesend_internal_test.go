@@ -24,9 +24,15 @@ func TestConnectionForARefusedAttemptIsClosedBeforeItIsUsed(t *testing.T) {
 		happens func(s *singleSend, trace *httptrace.ClientTrace)
 		refused bool
 	}{
-		"nothing was sent":      {func(*singleSend, *httptrace.ClientTrace) {}, false},
-		"sent and answered":     {func(_ *singleSend, trace *httptrace.ClientTrace) { trace.WroteHeaders(); trace.GotFirstResponseByte() }, false},
-		"answered early":        {func(_ *singleSend, trace *httptrace.ClientTrace) { trace.GotFirstResponseByte(); trace.WroteHeaders() }, false},
+		"nothing was sent": {func(*singleSend, *httptrace.ClientTrace) {}, false},
+		"sent and answered": {func(_ *singleSend, trace *httptrace.ClientTrace) {
+			trace.WroteHeaders()
+			trace.GotFirstResponseByte()
+		}, false},
+		"answered early": {func(_ *singleSend, trace *httptrace.ClientTrace) {
+			trace.GotFirstResponseByte()
+			trace.WroteHeaders()
+		}, false},
 		"sent and not answered": {func(_ *singleSend, trace *httptrace.ClientTrace) { trace.WroteHeaders() }, true},
 		"given up": {func(s *singleSend, _ *httptrace.ClientTrace) {
 			err, unsent := s.failed(httptest.NewRequest(http.MethodGet, "/", nil), io.EOF)

@@ -18,7 +18,7 @@ func askOpenAI(ctx context.Context, address string, guard http.RoundTripper) err
 		option.WithHTTPClient(&http.Client{Transport: guard}),
 	)
 	_, err := client.Chat.Completions.New(ctx, openai.ChatCompletionNewParams{
-		Model:    openai.ChatModelGPT4o,
+		Model:    openai.ChatModelGPT5_4Mini,
 		Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage("Which oats are cheapest?")},
 	})
 	return err
