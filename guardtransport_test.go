@@ -707,9 +707,9 @@ func TestResumedRequestIsTheOneNamed(t *testing.T) {
 func ExampleGuardTransport_retry() {
 	server := embedded()
 	defer server.Close()
-	charged := 0
+	var charged atomic.Int64
 	paidAPI := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		charged++
+		charged.Add(1)
 		panic(http.ErrAbortHandler) // the connection ends without an answer
 	}))
 	defer paidAPI.Close()
@@ -732,7 +732,7 @@ func ExampleGuardTransport_retry() {
 		var handled *letagentpay.AlreadyHandledError
 		fmt.Println(errors.Is(err, io.EOF), errors.As(err, &handled))
 	}
-	fmt.Println("charged", charged, "spent", server.Budget().Spent)
+	fmt.Println("charged", charged.Load(), "spent", server.Budget().Spent)
 	// Output:
 	// true false
 	// false true
