@@ -2,6 +2,7 @@ package letagentpay_test
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 
@@ -49,5 +50,13 @@ func TestRefOfAnotherCategoryIsAMismatch(t *testing.T) {
 func TestScopedPurchaseThatChangesWhileItIsWaitedForDoesNotRun(t *testing.T) {
 	for what, replaced := range changedMeanwhile {
 		t.Run(what, func(t *testing.T) { changesWhileWaitedFor(t, replaced, "", waysToAsk["scope"]) })
+	}
+}
+
+func TestErrorMethodsDoNotHoldALoggedCall(t *testing.T) {
+	for name, do := range mischief {
+		t.Run(name, func(t *testing.T) {
+			misbehavingError(t, do, true, letagentpay.WithLogger(slog.New(slog.NewTextHandler(new(lockedBuffer), nil))))
+		})
 	}
 }
