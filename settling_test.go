@@ -1035,20 +1035,6 @@ func TestGuardedCallIsReportedOnceHoweverItEnds(t *testing.T) {
 	}
 }
 
-// endingAt ends a context when an operation ends.
-type endingAt struct {
-	op  string
-	end context.CancelFunc
-}
-
-func (e endingAt) Begin(ctx context.Context, op string) (context.Context, func(letagentpay.Observation)) {
-	return ctx, func(letagentpay.Observation) {
-		if op == e.op {
-			e.end()
-		}
-	}
-}
-
 // ctxJournal does nothing under a context that has ended.
 type ctxJournal struct{ memoryJournal }
 
@@ -1073,7 +1059,11 @@ func TestRefusedPurchaseIsForgottenAlthoughTheContextHasEnded(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		journal := new(ctxJournal)
 		var runs atomic.Int64
-		client := server.Client(letagentpay.WithObserver(endingAt{letagentpay.OpPurchase, cancel}))
+		client := server.Client(letagentpay.WithObserver(endings(func(op string) {
+			if op == letagentpay.OpPurchase {
+				cancel()
+			}
+		})))
 		_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(ctx, price("5"))
 		require.ErrorIs(t, err, letagentpay.ErrForbidden)
 		assert.Empty(t, journal.states())
