@@ -59,7 +59,7 @@ func TestScopedPurchaseThatChangesWhileItIsWaitedForDoesNotRun(t *testing.T) {
 func TestErrorMethodsDoNotHoldALoggedCall(t *testing.T) {
 	for name, do := range mischief {
 		t.Run(name, func(t *testing.T) {
-			misbehavingError(t, do, true, letagentpay.WithLogger(slog.New(slog.NewTextHandler(new(lockedBuffer), nil))))
+			misbehavingError(t, do, true, letagentpay.WithLogger(logTo(new(lockedBuffer))))
 		})
 	}
 }
