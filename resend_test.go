@@ -56,7 +56,7 @@ func (o *overlapping) RoundTrip(r *http.Request) (*http.Response, error) {
 		if n < len(o.lasts) && !known {
 			time.Sleep(o.lasts[n])
 		}
-		answered <- o.commit(r, key, body, known)
+		answered <- o.commit(r, key, fmt.Sprint(key, " of post ", n), body, known)
 	}()
 	select {
 	case response := <-answered:
@@ -67,13 +67,13 @@ func (o *overlapping) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // commit makes the request, a second one if another post has stored the key since this one looked.
-func (o *overlapping) commit(r *http.Request, key string, body []byte, known bool) *http.Response {
+func (o *overlapping) commit(r *http.Request, key, second string, body []byte, known bool) *http.Response {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	again := r.Clone(context.WithoutCancel(r.Context()))
 	again.Body = io.NopCloser(bytes.NewReader(body))
 	if o.stored[key] && !known {
-		again.Header.Set("Idempotency-Key", key[:min(len(key), 200)]+" of an overlapping post")
+		again.Header.Set("Idempotency-Key", second)
 	}
 	response, err := o.next.RoundTrip(again)
 	if err != nil {
