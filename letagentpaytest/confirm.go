@@ -2,6 +2,7 @@ package letagentpaytest
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/money"
@@ -29,7 +30,8 @@ func parseConfirm(body payload) (confirmBody, *answer) {
 	return b, f.refusal()
 }
 
-// confirm records the outcome of an approved purchase. The account is locked.
+// confirm records the outcome of an approved purchase, and returns nil when Close has ended the call. The account is
+// locked.
 func (s *Server) confirm(c *call, id string, b confirmBody) *answer {
 	a := c.agent
 	r := a.requests[id]
@@ -38,6 +40,9 @@ func (s *Server) confirm(c *call, id string, b confirmBody) *answer {
 		return errorAnswer(http.StatusNotFound, "Request not found")
 	case !r.status.Approved():
 		return errorAnswer(http.StatusBadRequest, "Cannot confirm request with status '"+string(r.status)+"'")
+	}
+	if !c.work(func(r *Races) time.Duration { return r.Confirm }) {
+		return nil
 	}
 	if b.receipt != nil {
 		r.receipt = b.receipt

@@ -22,6 +22,9 @@ func TestConformance(t *testing.T) {
 	for mode, options := range map[string][]letagentpaytest.Option{
 		"in memory": {letagentpaytest.InMemory()},
 		"over HTTP": nil,
+		"in memory under races, one call after the other": {
+			letagentpaytest.InMemory(), letagentpaytest.WithServiceRaces(letagentpaytest.Races{}),
+		},
 	} {
 		t.Run(mode, func(t *testing.T) {
 			server := letagentpaytest.NewServer(t, options...)

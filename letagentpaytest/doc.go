@@ -51,6 +51,30 @@
 // and [Server.SetBudget] too. Running out of budget, being too fast and having too much pending need no order: they
 // happen as they do at the service.
 //
+// # Calls that overlap
+//
+// By default each call is carried out at one instant: of two purchases at once under one Idempotency-Key one buys, and
+// of two confirmations one counts. The running service makes its checks first, commits later without checking again,
+// and continues when its client or a gateway has given up. [WithServiceRaces] makes the server do the same:
+//
+//	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+//		letagentpaytest.WithServiceRaces(letagentpaytest.Races{
+//			Purchase: 6 * time.Second,       // from the check of the key to the commit
+//			Confirm:  50 * time.Millisecond, // from the check of the status to the commit
+//		}))
+//
+// Then a client that gives up on a purchase after three seconds and repeats it at once has bought twice, and the key
+// replays the answer that was stored last. Four failure confirmations at once give the money back four times. A correct
+// client does not depend on the default: if it has time-outs, retries or several processes, test it under races too.
+// [Races] sets the times, and can choose one for each call or hold a call between its check and its commit.
+//
+// A [Fault] with a GatewayTimeout is a gateway that gives up, with or without races: it answers 504, or cuts the
+// connection, and the call is carried out later.
+//
+//	srv.Fail(letagentpaytest.Fault{
+//		Op: letagentpaytest.OpPurchase, Delay: 6 * time.Second, GatewayTimeout: 3 * time.Second,
+//	})
+//
 // # Sockets or none
 //
 // By default the server listens on a loopback port, and anything that speaks HTTP can call it at [Server.URL] with
@@ -59,7 +83,15 @@
 //
 // # Where it differs from the service
 //
-// Where the service fails with a 500, this server answers with a 422: a negative page offset, a payment in an asset
-// without a rate. Two purchases at once under one idempotency key are one purchase here; at the service they may be
-// two. An approval tops up a budget with auto-replenish in every case.
+// Where the service fails with a 500, this server answers with a 422: a negative page offset, NUL in a text, a payment
+// in an asset without a rate. Where the service fails outright, this server does what was meant: an approval tops up a
+// budget with auto-replenish, and an x402 report takes the hash of a Solana transaction. A category that the account
+// does not know is "other" here; the service asks a language model, which takes seconds and may choose any category of
+// the account. The service sets the counters of the day, week and month anew each hour, from the requests; here they
+// keep the cents by which rounding moves them. The texts of the checks' details differ.
+//
+// Without [WithServiceRaces], calls that overlap are carried out one after the other. With it, purchases and
+// confirmations race; an x402 authorization or report is still carried out at one instant. How long a call takes, and
+// so whether two overlap, is for the test to say; at the service it depends on the load, and on whether the account
+// knows the category.
 package letagentpaytest

@@ -2,6 +2,7 @@ package letagentpaytest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,9 +42,16 @@ type Fault struct {
 
 	// Drop cuts the connection instead of answering.
 	Drop Drop
-	// Delay holds the call up before it is carried out. It passes on the real clock (or that of a synctest bubble), and
-	// ends with the call's context.
+	// Delay holds the call up before it is carried out; with AfterCommit or DropAfter, it passes after that. It passes on
+	// the real clock (or that of a synctest bubble), and ends with the call's context. With a GatewayTimeout, or under
+	// [WithServiceRaces], it does not: the call continues without its client.
 	Delay time.Duration
+	// GatewayTimeout, above zero, is how long a gateway waits for the service. When a call takes longer, the client gets
+	// the Status (0: 504) with Body, NonJSON and Header at that time, or, where Drop is DropBefore or DropAfter, the
+	// connection is cut; the service continues, and carries the call out at its own time. A call takes the Delay, and
+	// what [WithServiceRaces] and [Server.OnPending] add to it. Status, Body, NonJSON, Header and Drop do not touch an
+	// answer that comes in time.
+	GatewayTimeout time.Duration
 	// Truncate, above zero, cuts the connection after so many bytes of the answer's body.
 	Truncate int
 	// SlowBytes, above zero, is the pause before each byte of the answer's body.
@@ -52,7 +60,7 @@ type Fault struct {
 
 // Validate reports what makes no sense about f.
 func (f Fault) Validate() error {
-	answers := f.Status != 0 || f.Body != "" || f.NonJSON || f.Header != nil || f.Truncate > 0 || f.SlowBytes > 0
+	answers := f.altersAnswer() || f.Truncate > 0 || f.SlowBytes > 0
 	problem := ""
 	switch {
 	case f.Op != "" && !slices.Contains(operations, f.Op):
@@ -63,13 +71,13 @@ func (f Fault) Validate() error {
 		problem = fmt.Sprintf("the status %d is not between 200 and 599", f.Status)
 	case f.Drop != DropNone && f.Drop != DropBefore && f.Drop != DropAfter:
 		problem = fmt.Sprintf("Drop is %q", f.Drop)
-	case f.Delay < 0 || f.SlowBytes < 0 || f.Truncate < 0:
-		problem = "Delay, SlowBytes or Truncate is negative"
+	case f.Delay < 0 || f.SlowBytes < 0 || f.Truncate < 0 || f.GatewayTimeout < 0:
+		problem = "Delay, GatewayTimeout, SlowBytes or Truncate is negative"
 	case f.Drop != DropNone && answers:
 		problem = "a dropped connection carries no answer"
 	case f.Body != "" && f.NonJSON:
 		problem = "Body and NonJSON both give the body"
-	case f.Drop == DropNone && f.Delay == 0 && !answers:
+	case f.Drop == DropNone && f.Delay == 0 && f.GatewayTimeout == 0 && !answers:
 		problem = "it does nothing"
 	default:
 		return nil
@@ -77,8 +85,8 @@ func (f Fault) Validate() error {
 	return errors.New("letagentpaytest: fault: " + problem)
 }
 
-// UnmarshalJSON reads a fault with the names of its fields in snake_case, delay and slow_bytes as Go durations ("1.5s").
-// Another name is an error.
+// UnmarshalJSON reads a fault with the names of its fields in snake_case, delay, gateway_timeout and slow_bytes as Go
+// durations ("1.5s"). Another name is an error.
 func (f *Fault) UnmarshalJSON(data []byte) error {
 	read := struct {
 		Op          Op          `json:"op"`
@@ -90,6 +98,7 @@ func (f *Fault) UnmarshalJSON(data []byte) error {
 		Header      http.Header `json:"header"`
 		Drop        Drop        `json:"drop"`
 		Delay       duration    `json:"delay"`
+		Gateway     duration    `json:"gateway_timeout"`
 		Truncate    int         `json:"truncate"`
 		SlowBytes   duration    `json:"slow_bytes"`
 	}{}
@@ -101,7 +110,7 @@ func (f *Fault) UnmarshalJSON(data []byte) error {
 	*f = Fault{
 		Op: read.Op, Times: read.Times, Status: read.Status, AfterCommit: read.AfterCommit, Body: read.Body,
 		NonJSON: read.NonJSON, Header: read.Header, Drop: read.Drop, Delay: time.Duration(read.Delay),
-		Truncate: read.Truncate, SlowBytes: time.Duration(read.SlowBytes),
+		GatewayTimeout: time.Duration(read.Gateway), Truncate: read.Truncate, SlowBytes: time.Duration(read.SlowBytes),
 	}
 	return nil
 }
@@ -161,6 +170,33 @@ func (l *faultList) take(op Op) Fault {
 		return f
 	}
 	return Fault{}
+}
+
+// service is the part of f that befalls the call behind the gateway: all of it where none gives up.
+func (f Fault) service() Fault {
+	if f.GatewayTimeout == 0 {
+		return f
+	}
+	return Fault{Delay: f.Delay, AfterCommit: f.AfterCommit}
+}
+
+// delaysHandling reports whether the call is carried out, and the Delay passes before its commit.
+func (f Fault) delaysHandling() bool {
+	return f.Delay > 0 && f.Drop == DropNone && f.Status == 0 && !f.AfterCommit
+}
+
+// giveUp is what the client gets when the gateway waits no longer.
+func (f Fault) giveUp() (*answer, error) {
+	if f.Drop != DropNone {
+		return nil, errDropped
+	}
+	f.Status = cmp.Or(f.Status, http.StatusGatewayTimeout)
+	return f.alter(nil), nil
+}
+
+// altersAnswer reports whether the client gets another answer than the service gave.
+func (f Fault) altersAnswer() bool {
+	return f.Status != 0 || f.Body != "" || f.NonJSON || f.Header != nil
 }
 
 const proxyPage = "<html>\r\n<head><title>Bad Gateway</title></head>\r\n<body><center><h1>Bad Gateway</h1></center></body>\r\n</html>\r\n"

@@ -129,6 +129,7 @@ func TestDelaysEndWithTheCall(t *testing.T) {
 	for name, fault := range map[string]letagentpaytest.Fault{
 		"before":     {Delay: time.Hour},
 		"after":      {Delay: time.Hour, AfterCommit: true},
+		"drop after": {Delay: time.Hour, Drop: letagentpaytest.DropAfter},
 		"slow bytes": {SlowBytes: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -187,6 +188,8 @@ func TestFaultsThatMakeNoSense(t *testing.T) {
 		"drop":              {Drop: "during"},
 		"drop and status":   {Drop: letagentpaytest.DropAfter, Status: 500},
 		"negative delay":    {Delay: -1},
+		"negative patience": {GatewayTimeout: -1},
+		"gateway's drop":    {GatewayTimeout: 1, Drop: letagentpaytest.DropAfter, Status: 502},
 		"two bodies":        {Body: "x", NonJSON: true},
 		"only after commit": {AfterCommit: true},
 	} {
@@ -201,10 +204,12 @@ func TestFaultsThatMakeNoSense(t *testing.T) {
 func TestFaultFromJSON(t *testing.T) {
 	var f letagentpaytest.Fault
 	require.NoError(t, json.Unmarshal([]byte(`{"op": "purchase", "times": 3, "status": 502, "after_commit": true, "body": "x",
-		"header": {"Retry-After": ["1"]}, "delay": "1.5s", "truncate": 4, "slow_bytes": "10ms"}`), &f))
+		"header": {"Retry-After": ["1"]}, "delay": "1.5s", "truncate": 4, "slow_bytes": "10ms",
+		"gateway_timeout": "3s"}`), &f))
 	assert.Equal(t, letagentpaytest.Fault{
 		Op: letagentpaytest.OpPurchase, Times: 3, Status: 502, AfterCommit: true, Body: "x",
 		Header: http.Header{"Retry-After": {"1"}}, Delay: 1500 * time.Millisecond, Truncate: 4, SlowBytes: 10 * time.Millisecond,
+		GatewayTimeout: 3 * time.Second,
 	}, f)
 	require.NoError(t, json.Unmarshal([]byte(`{"drop": "after", "non_json": false}`), &f))
 	assert.Equal(t, letagentpaytest.Fault{Drop: letagentpaytest.DropAfter}, f)

@@ -35,10 +35,14 @@ type verdictDue struct {
 }
 
 // OnPending lets human decide every purchase that becomes pending from now on; nil ends that. It is called once for
-// each, before the agent has its answer, in the goroutine of the call and without any lock, so it may use the server;
-// calls at the same time make it run at the same time. The answer still says pending: the agent learns of a decision
-// when it asks again, as it would from a real owner. A verdict with a delay comes due on the server's clock, without a
-// goroutine waiting for it.
+// each, before the agent has its answer, without any lock, so it may use the server, but not close it; calls at the
+// same time make it run at the same time. The answer still says pending: the agent learns of a decision when it asks
+// again, as it would from a real owner. A verdict with a delay comes due on the server's clock, without a goroutine
+// waiting for it.
+//
+// In memory it runs in the goroutine of the call. Over sockets, and where a call may outlive its client, it runs in a
+// goroutine of the server: a panic or t.FailNow there fails the test with the place where it happened, or ends the
+// program where there is no test, and the call ends without an answer.
 func (s *Server) OnPending(human func(Request) Verdict) {
 	if human == nil {
 		s.human.Store(nil)
@@ -50,7 +54,7 @@ func (s *Server) OnPending(human func(Request) Verdict) {
 // askHuman gets the verdict on a request that has just become pending.
 func (s *Server) askHuman(c *call) {
 	human := s.human.Load()
-	if human == nil {
+	if human == nil || c.world != s.world.Load() { // a call that outlives its scenario is not the new one's
 		return
 	}
 	r, acc := c.pending, c.agent.account

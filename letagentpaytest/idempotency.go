@@ -5,8 +5,9 @@ import "time"
 // replayLifetime is how long the first answer under an Idempotency-Key is repeated.
 const replayLifetime = 24 * time.Hour
 
-// replayCache holds the answers to an agent's purchases by Idempotency-Key. It is read and written under the account's
-// lock together with the purchase itself, so of two calls with one key at the same time exactly one buys.
+// replayCache holds the answers to an agent's purchases by Idempotency-Key, for each the one stored last. It is read
+// and written under the account's lock together with the purchase itself, so of two calls with one key at the same time
+// exactly one buys, unless the lock is released in between as under service races.
 type replayCache struct {
 	answers map[string]*answer
 	order   []storedKey // by expiry
@@ -14,6 +15,7 @@ type replayCache struct {
 
 type storedKey struct {
 	key     string
+	answer  *answer
 	expires time.Time
 }
 
@@ -28,14 +30,16 @@ func (c *replayCache) store(key string, a *answer, now time.Time, most int) {
 		c.answers = make(map[string]*answer)
 	}
 	c.answers[key] = a
-	c.order = append(c.order, storedKey{key, now.Add(replayLifetime)})
+	c.order = append(c.order, storedKey{key, a, now.Add(replayLifetime)})
 	c.forget(now, most)
 }
 
 func (c *replayCache) forget(now time.Time, most int) {
 	n := 0
 	for n < len(c.order) && (!now.Before(c.order[n].expires) || most > 0 && len(c.order)-n > most) {
-		delete(c.answers, c.order[n].key)
+		if oldest := c.order[n]; c.answers[oldest.key] == oldest.answer { // else another was stored since
+			delete(c.answers, oldest.key)
+		}
 		n++
 	}
 	if n == len(c.order) {

@@ -25,6 +25,7 @@ type config struct {
 	token    string
 	memory   bool
 	history  int
+	races    *Races
 
 	account     *AccountConfig // what options about an account apply to; nil inside WithAgent
 	accountName string
@@ -290,8 +291,8 @@ func WithToken(token string) Option {
 	})
 }
 
-// InMemory runs the server without sockets: the clients of the server call it directly, in their own goroutine. Use it
-// inside a [testing/synctest] bubble, where sockets do not work, and for speed.
+// InMemory runs the server without sockets: the clients of the server call it directly, in their own goroutine unless a
+// call may outlive its client. Use it inside a [testing/synctest] bubble, where sockets do not work, and for speed.
 func InMemory() Option {
 	return onServer("InMemory", func(c *config) error {
 		c.memory = true

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/money"
@@ -52,7 +53,7 @@ func parsePurchase(body payload) (purchaseBody, *answer) {
 	return b, f.refusal()
 }
 
-// purchase decides a purchase request. The account is locked.
+// purchase decides a purchase request, and returns nil when Close has ended the call. The account is locked.
 func (s *Server) purchase(c *call, b purchaseBody) *answer {
 	a, acc := c.agent, c.agent.account
 	if !a.purchases.allow(c.now) {
@@ -63,6 +64,9 @@ func (s *Server) purchase(c *call, b purchaseBody) *answer {
 		if first := a.replays.find(key, c.now); first != nil {
 			return first
 		}
+	}
+	if !c.work(func(r *Races) time.Duration { return r.Purchase }) {
+		return nil
 	}
 	category, original := acc.resolve(b.category)
 	if a.pending >= pendingCap {
@@ -105,6 +109,9 @@ func (s *Server) purchase(c *call, b purchaseBody) *answer {
 	}
 	reply := jsonAnswer(http.StatusCreated, r.purchaseResult())
 	if key != "" {
+		if !c.store() {
+			return nil
+		}
 		a.replays.store(key, reply, c.now, acc.history)
 	}
 	return reply

@@ -10,6 +10,8 @@ import (
 
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 	"github.com/letagentpay/letagentpay-go/money"
+	"github.com/letagentpay/letagentpay-go/policy"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -73,4 +75,18 @@ func roundedToCents(r *big.Rat, toEven bool) *big.Rat {
 		}
 	}
 	return new(big.Rat).SetFrac(whole, big.NewInt(100))
+}
+
+// A total rule with both ends counts for itself, each purchase rounded half to even: half up, the second would not fit.
+func TestATotalRuleWithBothEndsRoundsHalfToEven(t *testing.T) {
+	at := time.Date(2026, 3, 11, 12, 0, 0, 0, time.UTC)
+	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithStart(at),
+		letagentpaytest.WithPolicyJSON(autoApprove), letagentpaytest.WithBudgetRules(letagentpaytest.BudgetRule{
+			Name: "march", Type: policy.Total, Limit: money.Must("1.12"), Start: at.Add(-time.Hour), End: at.Add(time.Hour),
+		}))
+	for _, amount := range []string{"0.125", "1"} {
+		_, got, err := send(t, srv, http.MethodPost, "/requests", `{"amount": `+amount+`, "category": "taxi"}`)
+		require.NoError(t, err)
+		assert.Contains(t, got, `"auto_approved":true`, amount)
+	}
 }

@@ -57,6 +57,7 @@ type Server struct {
 	faults   faultList
 	calls    callLog
 	human    atomic.Pointer[func(Request) Verdict]
+	races    atomic.Pointer[Races] // nil: each call is carried out at one instant
 
 	life       context.Context // ends with the server
 	end        context.CancelFunc
@@ -175,6 +176,7 @@ func start(t TB, options []Option) (*Server, error) {
 	}
 	s := &Server{tb: t, options: c, ids: &idSource{seed: c.seed}, memory: c.memory}
 	s.calls.limit = c.history
+	s.races.Store(c.races)
 	s.life, s.end = context.WithCancel(context.Background())
 	if err := s.reset(c.scenario, true); err != nil {
 		s.end()
@@ -194,7 +196,7 @@ func start(t TB, options []Option) (*Server, error) {
 	s.URL = "http://" + listener.Addr().String() + agentPrefix
 	s.transport = &http.Transport{MaxIdleConnsPerHost: 64}
 	s.listener = &http.Server{
-		Handler:     s.gated(s.Handler()),
+		Handler:     s.gated(s.serve(s.watchedExchange)),
 		BaseContext: func(net.Listener) context.Context { return s.life },
 		ErrorLog:    log.New(io.Discard, "", 0), // dropped connections are what a test asked for
 	}
@@ -206,63 +208,20 @@ func start(t TB, options []Option) (*Server, error) {
 	return s, nil
 }
 
-// Close stops the server and cuts off the calls in flight; a server with sockets waits until they have ended. Closing
-// again does nothing.
+// Close stops the server and ends the calls in flight, also those that continue without their clients; a purchase or
+// confirmation that is still waiting for its commit is not carried out. Close waits for the calls that run in
+// goroutines of the server: over sockets all of them, in memory those under [WithServiceRaces] or a [Fault] with a
+// GatewayTimeout. So a function that the server calls, such as that of [Server.OnPending], must return, and must not
+// call Close. Closing again does nothing.
 func (s *Server) Close() {
 	s.closing.Do(func() {
 		s.end()
-		if s.memory {
-			return
+		if !s.memory {
+			s.transport.(*http.Transport).CloseIdleConnections()
+			_ = s.listener.Close()
+			<-s.served
 		}
-		s.transport.(*http.Transport).CloseIdleConnections()
-		_ = s.listener.Close()
-		<-s.served
 		s.handlers.close()
-	})
-}
-
-// gate counts handlers, so that none outlives the server.
-type gate struct {
-	mu     sync.Mutex
-	inside int
-	closed chan struct{} // set when closing; closed when the last has left
-}
-
-func (g *gate) enter() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed != nil {
-		return false
-	}
-	g.inside++
-	return true
-}
-
-func (g *gate) leave() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.inside--; g.inside == 0 && g.closed != nil {
-		close(g.closed)
-	}
-}
-
-func (g *gate) close() {
-	g.mu.Lock()
-	g.closed = make(chan struct{})
-	if g.inside == 0 {
-		close(g.closed)
-	}
-	g.mu.Unlock()
-	<-g.closed
-}
-
-func (s *Server) gated(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !s.handlers.enter() {
-			panic(http.ErrAbortHandler)
-		}
-		defer s.handlers.leave()
-		next.ServeHTTP(w, r)
 	})
 }
 
@@ -311,6 +270,7 @@ type call struct {
 	query  url.Values
 	body   payload
 
+	race    *race    // nil: the call is carried out at one instant
 	pending *request // set when a purchase became pending
 }
 
@@ -335,22 +295,25 @@ func errorAnswer(status int, detail string) *answer {
 	return jsonAnswer(status, api.Error{Detail: detail})
 }
 
-// handle carries out one request and returns its answer.
-func (s *Server) handle(op Op, id string, r *http.Request, body []byte) *answer {
-	c := &call{world: s.world.Load(), header: r.Header}
+// handle carries out one call and returns its answer, or nil when Close has ended it.
+func (s *Server) handle(r *http.Request, a arrival, race *race) *answer {
+	if a.refusal != nil {
+		return a.refusal
+	}
+	c := &call{world: s.world.Load(), header: r.Header, race: race}
 	if r.URL.RawQuery != "" {
 		c.query, _ = url.ParseQuery(r.URL.RawQuery) // what cannot be read is left out
 	}
 	if r.Method == http.MethodPost {
 		var refusal *answer
-		if c.body, refusal = parsePayload(r.Header, body); refusal != nil {
+		if c.body, refusal = parsePayload(r.Header, a.body); refusal != nil {
 			return refusal // even before authentication
 		}
 	}
 	// What a body says is checked without the lock, and reported after authentication.
-	work, refusal := s.prepare(op, id, c)
+	work, refusal := s.prepare(a.op, a.id, c)
 	reply := s.locked(c, work, refusal)
-	if c.pending != nil {
+	if c.pending != nil && reply != nil {
 		s.askHuman(c)
 	}
 	return reply

@@ -313,6 +313,21 @@ func TestX402(t *testing.T) {
 	assert.Equal(t, "other", r.Category)
 }
 
+func TestAnX402PaymentOfExactlyTheLimitPasses(t *testing.T) {
+	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+		letagentpaytest.WithPolicyJSON(`{"x402": {"max_per_request": 5}}`))
+	for amount, want := range map[string]bool{"5": true, "5.000001": false} {
+		authorization, err := srv.Client().X402.Authorize(t.Context(), letagentpay.X402AuthorizeParams{
+			MaxAmountUSD: money.Must(amount),
+			Requirements: letagentpay.PaymentRequirements{
+				Scheme: "exact", Network: "base", Amount: "1", Asset: "USDC", PayTo: "0xbb",
+			},
+		})
+		require.NoError(t, err)
+		assert.Equal(t, want, authorization.Authorized, amount)
+	}
+}
+
 func authorizationOf(t *testing.T, srv *letagentpaytest.Server) string {
 	t.Helper()
 	all := srv.Requests()

@@ -41,7 +41,6 @@ var errDropped = fmt.Errorf("letagentpaytest: connection dropped: %w", io.ErrUne
 // exchange carries out one call with whatever faults strike it. It is the same for sockets and in memory. Without a
 // delivery, the connection ends without an answer.
 func (s *Server) exchange(r *http.Request) (delivery, error) {
-	ctx := r.Context()
 	var body []byte
 	if r.Body != nil && r.Body != http.NoBody {
 		var err error
@@ -49,47 +48,85 @@ func (s *Server) exchange(r *http.Request) (delivery, error) {
 			return delivery{}, err
 		}
 	}
-	op, id, refusal := route(r)
-	fault := s.faults.take(op)
-	record := s.calls.begin(s.world.Load(), r, op, body)
-
-	reply := refusal
-	carryOut := func() {
-		if reply == nil {
-			reply = s.handle(op, id, r, body)
-		}
-	}
-	err := error(nil)
-	switch {
-	case fault.Drop == DropBefore:
-		err = s.wait(ctx, fault.Delay)
-	case fault.AfterCommit || fault.Drop == DropAfter:
-		carryOut()
-		err = s.wait(ctx, fault.Delay)
-	default:
-		if err = s.wait(ctx, fault.Delay); err == nil && fault.Status == 0 {
-			carryOut()
-		}
-	}
-	if err == nil && fault.Drop != DropNone {
-		err = errDropped
-	}
+	a := arrival{body: body}
+	a.op, a.id, a.refusal = route(r)
+	fault := s.faults.take(a.op)
+	a.record = s.calls.begin(s.world.Load(), r, a.op, body)
+	reply, err := s.reply(r, a, &fault)
 	if err != nil {
-		s.calls.end(record, nil)
 		return delivery{}, err
 	}
-	if fault.Status != 0 || fault.Body != "" || fault.NonJSON || fault.Header != nil {
-		reply = fault.alter(reply)
-	}
-	s.calls.end(record, reply)
-	d := delivery{answer: reply, date: record.Time, cut: len(reply.body), pause: fault.SlowBytes}
+	s.calls.end(a.record, reply)
+	d := delivery{answer: reply, date: a.record.Time, cut: len(reply.body), pause: fault.SlowBytes}
 	if fault.Truncate > 0 {
 		d.cut = min(d.cut, fault.Truncate)
 	}
 	return d, nil
 }
 
-// wait lets d pass unless the call or the server ends first.
+// arrival is a call that has reached the server.
+type arrival struct {
+	op      Op
+	id      string // in the path
+	body    []byte
+	refusal *answer // where there is no such operation
+	record  *Call
+}
+
+// reply returns the answer to a call, or why the connection ends without one.
+func (s *Server) reply(r *http.Request, a arrival, fault *Fault) (*answer, error) {
+	races := s.races.Load()
+	if races == nil && fault.GatewayTimeout == 0 {
+		return s.carryOut(r.Context(), fault, func() *answer { return s.handle(r, a, nil) })
+	}
+	service, run := fault.service(), (*race)(nil)
+	if races != nil {
+		run = &race{Races: *races, server: s, call: *a.record}
+		if service.delaysHandling() && hasChecks(a.op) {
+			run.delay, service.Delay = service.Delay, 0
+		}
+	}
+	return s.outlive(r, *fault, func(r *http.Request) (*answer, error) {
+		return s.carryOut(context.Background(), &service, func() *answer { return s.handle(r, a, run) })
+	})
+}
+
+// carryOut handles a call as a fault wants it. Its waits end with ctx. Without an answer, the error says why.
+func (s *Server) carryOut(ctx context.Context, fault *Fault, handle func() *answer) (*answer, error) {
+	var reply *answer
+	var err error
+	switch {
+	case fault.Drop == DropBefore:
+		err = s.wait(ctx, fault.Delay)
+	case fault.AfterCommit || fault.Drop == DropAfter:
+		reply = handle()
+		err = s.wait(ctx, fault.Delay)
+	default:
+		if err = s.wait(ctx, fault.Delay); err == nil && fault.Status == 0 {
+			reply = handle()
+		}
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case fault.Drop != DropNone:
+		return nil, errDropped
+	case reply == nil && fault.Status == 0:
+		return nil, errClosed
+	case fault.altersAnswer():
+		return fault.alter(reply), nil
+	}
+	return reply, nil
+}
+
+// watchedExchange is exchange in a goroutine of the server.
+func (s *Server) watchedExchange(r *http.Request) (d delivery, err error) {
+	err = errDropped // unless exchange returns
+	s.watched(r.Method+" "+r.URL.Path, func() { d, err = s.exchange(r) })
+	return d, err
+}
+
+// wait lets d pass unless ctx or the server ends first.
 func (s *Server) wait(ctx context.Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -110,9 +147,11 @@ func (s *Server) wait(ctx context.Context, d time.Duration) error {
 }
 
 // Handler returns the service as a handler, for a server of one's own. It serves the paths below /api/v1.
-func (s *Server) Handler() http.Handler {
+func (s *Server) Handler() http.Handler { return s.serve(s.exchange) }
+
+func (s *Server) serve(exchange func(*http.Request) (delivery, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		d, err := s.exchange(r)
+		d, err := exchange(r)
 		if err != nil {
 			abort(w)
 		}
@@ -147,7 +186,8 @@ func abort(w http.ResponseWriter) {
 	panic(http.ErrAbortHandler)
 }
 
-// memoryTransport is the way to an in-memory server. It carries a call out in the caller's goroutine.
+// memoryTransport is the way to an in-memory server. It carries a call out in the caller's goroutine, unless the call
+// may outlive the caller.
 type memoryTransport struct{ server *Server }
 
 // RoundTrip implements [http.RoundTripper].

@@ -24,7 +24,7 @@ const (
 	agentAPI      = "/api/v1/agent-api"
 
 	maxControlBody = 4 << 20
-	maxDelay       = 5 * time.Minute            // of a fault, so that its answer fits into exchangeTimeout
+	maxDelay       = 5 * time.Minute            // of a fault or a race, so that the answer fits into exchangeTimeout
 	maxAdvance     = 100 * 365 * 24 * time.Hour // which a Duration holds without loss
 )
 
@@ -82,6 +82,7 @@ func (c *control) actions() map[string]map[string]action {
 		"/accounts/{name}":       {http.MethodPatch: c.patchAccount},
 		"/rates":                 {http.MethodPost: c.setRate},
 		"/faults":                {http.MethodPost: c.addFault, http.MethodDelete: c.clearFaults},
+		"/races":                 {http.MethodPut: c.setRaces, http.MethodDelete: c.endRaces},
 		"/state":                 {http.MethodGet: c.state},
 	}
 }
@@ -370,8 +371,8 @@ func (c *control) addFault(_ *http.Request, body []byte) (any, error) {
 	if err == nil {
 		err = fault.Validate()
 	}
-	if err == nil && max(fault.Delay, fault.SlowBytes) > maxDelay {
-		err = fmt.Errorf("fault: delay and slow_bytes are at most %v", maxDelay)
+	if err == nil && max(fault.Delay, fault.SlowBytes, fault.GatewayTimeout) > maxDelay {
+		err = fmt.Errorf("fault: delay, gateway_timeout and slow_bytes are at most %v", maxDelay)
 	}
 	if err != nil {
 		return nil, err
@@ -383,6 +384,35 @@ func (c *control) addFault(_ *http.Request, body []byte) (any, error) {
 func (c *control) clearFaults(*http.Request, []byte) (any, error) {
 	c.service.ClearFaults()
 	return done{}, nil
+}
+
+func (c *control) setRaces(_ *http.Request, body []byte) (any, error) {
+	var races letagentpaytest.Races
+	err := decode(body, &races)
+	if err == nil {
+		err = checkRaces(races)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.service.SetServiceRaces(&races)
+	return done{}, nil
+}
+
+func (c *control) endRaces(*http.Request, []byte) (any, error) {
+	c.service.SetServiceRaces(nil)
+	return done{}, nil
+}
+
+// checkRaces reports times below zero, or so long that an answer would not fit into exchangeTimeout.
+func checkRaces(r letagentpaytest.Races) error {
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	if max(r.Purchase, r.Confirm, r.Store) > maxDelay || r.Purchase+r.Store > maxDelay {
+		return fmt.Errorf("races: a call takes at most %v", maxDelay)
+	}
+	return nil
 }
 
 // state is everything there is to see.

@@ -393,6 +393,7 @@ func TestFaults(t *testing.T) {
 		`{"delay": 1}`:                       "delay",
 		`{"delay": "6m"}`:                    "at most 5m0s",
 		`{"slow_bytes": "6m"}`:               "at most 5m0s",
+		`{"gateway_timeout": "6m"}`:          "at most 5m0s",
 		`{"status": 500, "drop": "before"}`:  "a dropped connection carries no answer",
 		`{"status": 99}`:                     "99",
 		`{"status": 500`:                     "unexpected EOF",
@@ -406,6 +407,39 @@ func TestFaults(t *testing.T) {
 	}
 	_, err = client.Budget(t.Context())
 	assert.NoError(t, err, "none of them was taken")
+}
+
+func TestRaces(t *testing.T) {
+	mock := launch(t, "-token", "agt_mine")
+	send(t, "PUT", mock.ControlURL+"/scenario", approvingScenario)
+	purchase, err := mock.client(t).Purchase(t.Context(), letagentpay.PurchaseParams{
+		Amount: letagentpay.MustAmount("10"), Category: "other", IdempotencyKey: "k",
+	})
+	require.NoError(t, err)
+	confirm := "/requests/" + purchase.RequestID + "/confirm"
+
+	response, answer := send(t, "PUT", mock.ControlURL+"/races", `{"confirm": "5m"}`)
+	assert.Equal(t, 200, response.StatusCode)
+	assert.Equal(t, map[string]any{}, answer)
+	assert.Equal(t, 504, behindAGateway(t, mock, "1ms", confirm, `{"success": true}`), "it takes longer")
+	assert.Equal(t, 201, behindAGateway(t, mock, "1m", "/requests", tenDollars), "a purchase does not")
+
+	response, _ = send(t, "DELETE", mock.ControlURL+"/races", "")
+	assert.Equal(t, 200, response.StatusCode)
+	assert.Equal(t, 200, behindAGateway(t, mock, "1m", confirm, `{"success": true}`), "the other has not committed yet")
+
+	for body, want := range map[string]string{
+		`{"purchase": "-1s"}`:               "Purchase is -1s",
+		`{"purchase": "6m"}`:                "at most 5m0s",
+		`{"purchase": "4m", "store": "2m"}`: "at most 5m0s",
+		`{"purchase": 6}`:                   "want a JSON object as documented",
+		`{"refund": "1s"}`:                  `unknown field "refund"`,
+		`[]`:                                "want a JSON object",
+	} {
+		response, answer := send(t, "PUT", mock.ControlURL+"/races", body)
+		assert.Equal(t, 400, response.StatusCode, body)
+		assert.Contains(t, answer["error"], want, body)
+	}
 }
 
 func TestWhatTheControlAPIRefuses(t *testing.T) {

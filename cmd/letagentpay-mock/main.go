@@ -34,6 +34,9 @@ Usage:  letagentpay-mock [flags]
                     budget of 1000.00 USD and no policy, so that every purchase waits for approval.
   -token agt_...    the token of the agent "main". The default is a random one for each scenario.
                     Away from loopback the control API asks for it as well, as a bearer token.
+  -races DURATION   let overlapping calls race as they do at the real service, each purchase and confirmation taking
+                    so long from its check to its commit ("6s"; "0s" leaves it to chance). By default each call is
+                    carried out at one instant.
   -help             this text
 
 When ready it prints one line: {"base_url":...,"token":...,"control_url":...}. Point a client there:
@@ -62,9 +65,18 @@ Control API: JSON in and out; errors are {"error": "..."}.
   POST   /_control/rates                  {"pair": "EURC/USD", "rate": "1.08"}
   POST   /_control/faults                 an outage: {"op"?, "times"?, "status"?, "after_commit"?, "body"?, "non_json"?,
                                           "header"?, "drop"?: "before" | "after", "delay"?: "1.5s", "truncate"?,
-                                          "slow_bytes"?: "10ms"}; op is purchase, confirm, request, requests,
-                                          budget, policy, categories or x402_*; times -1 is until cleared
+                                          "slow_bytes"?: "10ms", "gateway_timeout"?: "3s"}; op is purchase, confirm,
+                                          request, requests, budget, policy, categories or x402_*; times -1 is until
+                                          cleared. When a call takes longer than gateway_timeout, by its delay or by
+                                          races, the client gets the status (504) or the drop then, and the call is
+                                          carried out later
   DELETE /_control/faults                 end all outages
+  PUT    /_control/races                  {"purchase"?: "6s", "confirm"?: "50ms", "store"?: "10ms"}: as with -races. A
+                                          purchase checks its Idempotency-Key, waits, commits, waits for "store" and
+                                          stores its answer, so overlapping ones under one key each buy; a confirmation
+                                          checks the status, waits and commits, so overlapping failures each refund;
+                                          calls continue without their clients. A new scenario keeps this setting
+  DELETE /_control/races                  carry out each call at one instant
   GET    /_control/state                  now, agents, budgets, requests, calls
 
 An example, with TOKEN and ID from the answers before:
@@ -142,6 +154,7 @@ type settings struct {
 	loopback bool
 	scenario string // the name of a file, or empty
 	token    string
+	races    *letagentpaytest.Races // nil: none
 }
 
 func parseArgs(args []string) (*settings, error) {
@@ -151,6 +164,17 @@ func parseArgs(args []string) (*settings, error) {
 	addr := flags.String("addr", "127.0.0.1:8787", "")
 	flags.StringVar(&s.scenario, "scenario", "", "")
 	flags.StringVar(&s.token, "token", "", "")
+	flags.Func("races", "", func(text string) error {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return err
+		}
+		if d < 0 || d > maxDelay {
+			return fmt.Errorf("want a time from 0s to %v", maxDelay)
+		}
+		s.races = &letagentpaytest.Races{Purchase: d, Confirm: d}
+		return nil
+	})
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -173,6 +197,9 @@ func (s *settings) start() (*letagentpaytest.Server, error) {
 	options := []letagentpaytest.Option{letagentpaytest.InMemory()} // it is served from here
 	if s.token != "" {
 		options = append(options, letagentpaytest.WithToken(s.token))
+	}
+	if s.races != nil {
+		options = append(options, letagentpaytest.WithServiceRaces(*s.races))
 	}
 	var scenario *letagentpaytest.Scenario
 	if s.scenario != "" {

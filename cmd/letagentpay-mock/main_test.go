@@ -131,6 +131,28 @@ func TestScenarioAndTokenFromTheCommandLine(t *testing.T) {
 	assert.Contains(t, state["now"], "2026-03-11T12:0")
 }
 
+func TestRacesFromTheCommandLine(t *testing.T) {
+	assert.Equal(t, 201, behindAGateway(t, launch(t), "1m", "/requests", tenDollars), "no time passes by default")
+	mock := launch(t, "-races", "5m", "-token", "agt_mine")
+	send(t, "PUT", mock.ControlURL+"/scenario", approvingScenario) // which the races outlast
+	assert.Equal(t, 504, behindAGateway(t, mock, "1ms", "/requests", tenDollars), "the purchase takes longer")
+}
+
+const (
+	approvingScenario = `{"agent": {"budget": 100, "policy": {"auto_approve": {"enabled": true}}}}`
+	tenDollars        = `{"amount": 10, "category": "other"}`
+)
+
+// behindAGateway makes a call through a gateway, and returns the status of the answer: 504 where the call takes longer
+// than the gateway waits.
+func behindAGateway(t *testing.T, mock ready, patience, path, body string) int {
+	t.Helper()
+	send(t, "POST", mock.ControlURL+"/faults", `{"gateway_timeout": "`+patience+`"}`)
+	response, _ := send(t, "POST", mock.BaseURL+path, body,
+		"Authorization", "Bearer "+mock.Token, "Content-Type", "application/json")
+	return response.StatusCode
+}
+
 func TestAwayFromLoopbackTheControlAPIAsksForTheToken(t *testing.T) {
 	mock := launch(t, "-addr", "0.0.0.0:0", "-token", "agt_mine")
 	assert.Regexp(t, `^http://localhost:\d+/`, mock.BaseURL)
@@ -178,6 +200,9 @@ func TestWrongArgumentsAndFailuresToServe(t *testing.T) {
 		{[]string{"-addr", "[::]:0"}, 2, "give a -token"},
 		{[]string{"-addr", "192.0.2.1:8787"}, 2, "give a -token"},
 		{[]string{"-token", "secret"}, 2, `a token begins with "agt_"`},
+		{[]string{"-races", "soon"}, 2, `invalid value "soon" for flag -races: time: invalid duration "soon"`},
+		{[]string{"-races", "-1s"}, 2, "want a time from 0s to 5m0s"},
+		{[]string{"-races", "6m"}, 2, "want a time from 0s to 5m0s"},
 		{[]string{"-scenario", "no/such/file.json"}, 2, "-scenario: open no/such/file.json"},
 		{[]string{"-scenario", file(`{"agent": {"status": "asleep"}}`)}, 2, `status "asleep" is not one of`},
 		{[]string{"-scenario", file(`{"agnet": {}}`)}, 2, `unknown field "agnet"`},
@@ -205,7 +230,9 @@ func TestHelp(t *testing.T) {
 		assert.Empty(t, complaints.String())
 		assert.Equal(t, usage, out.String())
 	}
-	for _, word := range []string{"-addr", "-scenario", "-token", "curl", "/openapi.yaml", "/llms.txt"} {
+	for _, word := range []string{
+		"-addr", "-scenario", "-token", "-races", "gateway_timeout", "curl", "/openapi.yaml", "/llms.txt",
+	} {
 		assert.Contains(t, usage, word)
 	}
 	for path, actions := range (&control{service: newService(t)}).actions() {
