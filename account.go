@@ -26,7 +26,7 @@ func (c *Client) Budget(ctx context.Context) (*Budget, error) {
 	var body api.Budget
 	err = c.transport.do(ctx, request, &call{op: "budget", maxRetries: -1, decode: func(data []byte) error {
 		body = api.Budget{}
-		if err := decodeObject(data, &body); err != nil {
+		if err := decodeObject(data, &body, budgetShape); err != nil {
 			return err
 		}
 		if body.Currency == "" {
@@ -50,7 +50,7 @@ func (c *Client) Policy(ctx context.Context) (*policy.Policy, error) {
 	var rules *policy.Policy
 	err = c.transport.do(ctx, request, &call{op: "policy", maxRetries: -1, decode: func(data []byte) error {
 		var body api.PolicyDocument
-		if err := decodeObject(data, &body); err != nil {
+		if err := decodeObject(data, &body, policyShape); err != nil {
 			return err
 		}
 		var err error
@@ -74,11 +74,8 @@ func (c *Client) Categories(ctx context.Context) ([]string, error) {
 	var body api.CategoryList
 	err = c.transport.do(ctx, request, &call{op: "categories", maxRetries: -1, decode: func(data []byte) error {
 		body = api.CategoryList{}
-		if err := decodeObject(data, &body); err != nil {
+		if err := decodeObject(data, &body, categoriesShape); err != nil {
 			return err
-		}
-		if body.Categories == nil {
-			return errIncomplete
 		}
 		return nil
 	}})

@@ -12,7 +12,7 @@ func (c *Client) alert(ctx context.Context, message string, attributes ...slog.A
 		logger = slog.Default()
 	}
 	_, _ = contained(hookLimit, func() (struct{}, error) {
-		logger.LogAttrs(ctx, slog.LevelWarn, message, attributes...)
+		c.transport.emitTo(ctx, logger, slog.LevelWarn, message, attributes...)
 		return struct{}{}, nil
 	})
 }

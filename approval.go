@@ -143,13 +143,13 @@ func (a *Approval) Settle(ctx context.Context, err error) (settleErr error) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
+	defer a.claim.release()
 	ctx = context.WithoutCancel(ctx)
 	if outcome.inDoubt != nil {
 		settleErr = a.leaveBooked(ctx, outcome, first)
 	} else {
 		settleErr = a.confirm(ctx, outcome)
 	}
-	a.claim.release()
 	a.scoped.done(settleErr == nil && err == nil, settleErr == nil && !outcome.params.Success)
 	a.scoped = nil
 	a.report(outcome, errors.Join(err, settleErr))
@@ -179,14 +179,14 @@ func (a *Approval) decide(err error) (decided *outcome, first, settled bool) {
 // leaveBooked is for a function whose error can hide a payment: nothing is confirmed.
 func (a *Approval) leaveBooked(ctx context.Context, o *outcome, first bool) error {
 	if first {
-		a.claim.record.entry.Error = errorText(o.inDoubt)
+		a.claim.record.entry.Error = textOfUsers(o.inDoubt)
 		if err := a.claim.record.put(ctx, JournalStarted); err != nil {
 			a.client.alert(ctx, "letagentpay.journal", slog.String("request_id", a.requestID), slog.String("error", err.Error()))
 		}
 	}
 	cause := o.inDoubt
 	if isTypedNil(cause) {
-		cause = errors.New(errorText(cause)) // its own methods may panic
+		cause = errors.New(textOfUsers(cause)) // its own methods may panic
 	}
 	return withDuplicates(&ConfirmError{RequestID: a.requestID, Params: o.params, MayHaveSpent: true, Err: cause}, a.duplicates(ctx))
 }
@@ -320,7 +320,7 @@ func (a *Approval) keepFailure(err error) {
 	if a.claim.config.journal == nil {
 		return
 	}
-	text := errorText(err)
+	text := textOfUsers(err)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.failure = text

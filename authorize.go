@@ -552,6 +552,9 @@ func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
 	if err := c.startedHere(); err != nil {
 		return "", err
 	}
+	if asked := strings.ToUpper(c.params.Currency); asked != "" && asked != strings.ToUpper(c.purchase.Currency) {
+		return "", &MismatchError{RequestID: c.requestID, Field: "Currency", Requested: c.purchase.Currency, Described: asked}
+	}
 	state, err := c.client.Request(ctx, c.requestID)
 	if err != nil {
 		c.rememberUnread()

@@ -140,8 +140,15 @@ func WithHTTPClient(client *http.Client) Option {
 }
 
 // WithMaxRetries sets how often a call is repeated after rate limits, server errors and broken connections; the
-// default is 4, and 0 turns repeating off. Purchases are repeated under one idempotency key, strictly one after
-// another. Confirmations are never repeated blindly, but only when the request shows that they did not take effect.
+// default is 4, and 0 turns repeating off. Confirmations are never repeated blindly, but only when the request shows that
+// they did not take effect.
+//
+// Purchases are repeated under one idempotency key, strictly one after another. The service may still be at work on an
+// attempt that got no answer of its own: it carries on after a client or a gateway has given up, and two attempts that
+// overlap there are two requests. So after an attempt that lasted for d, the client pauses for d, at least 2 seconds, and
+// looks at the list of requests. If the purchase is not there, it pauses for as long again before it posts. A service
+// that takes more than three times as long as the attempt was given can still make a second request: that one is found
+// and named, in [Purchase.Duplicates] and a [*DuplicateError], and nothing runs under it.
 func WithMaxRetries(n int) Option {
 	return func(c *config) error {
 		const most = 100

@@ -170,11 +170,12 @@ func (c *confirming) send(ctx context.Context) (confirmation *Confirmation, atte
 	params, requestID := c.params, c.requestID
 	attempt = &call{op: "confirm", onlyOnce: true, maxRetries: -1, decode: func(data []byte) error {
 		var body api.Confirmation
-		if err := decodeObject(data, &body); err != nil {
+		if err := decodeObject(data, &body, confirmationShape); err != nil {
 			return err
 		}
 		if canonicalID(body.RequestID) != requestID || Status(body.Status) != params.status() {
-			return fmt.Errorf("want a confirmation of request %s as %s, got one of %q as %q", requestID, params.status(), body.RequestID, body.Status)
+			return fmt.Errorf("want a confirmation of request %s as %s, got one of %s as %s", requestID, params.status(),
+				quoted(body.RequestID, shortText), quoted(body.Status, shortText))
 		}
 		confirmation = &Confirmation{RequestID: requestID, Status: Status(body.Status)}
 		if body.ActualAmount != nil {

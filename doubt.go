@@ -154,8 +154,8 @@ func isTypedNil(err error) bool {
 
 const maxErrorText = 64 << 10 // how much of an error's text is kept
 
-// errorText returns the text of an error of the user's, whose Error method may panic, and cut to a bearable length.
-func errorText(err error) string {
+// textOfUsers returns the text of an error of the user's, whose Error method may panic, and cut to a bearable length.
+func textOfUsers(err error) string {
 	text, failure := contained(hookLimit, func() (string, error) { return err.Error(), nil })
 	if failure != nil {
 		return "an error whose text cannot be had: " + failure.Error()

@@ -72,7 +72,7 @@ func (e *ParamError) Unwrap() error { return e.Err }
 
 func paramError(field, value, reason string) *ParamError {
 	const longest = 80
-	if strings.Contains(value, tokenPrefix) {
+	if holdsToken(value) {
 		value = "" // a token in the wrong place
 	}
 	if runes := []rune(value); len(runes) > longest {
@@ -81,9 +81,20 @@ func paramError(field, value, reason string) *ParamError {
 	return &ParamError{Field: field, Value: value, Reason: reason}
 }
 
+// purchaseOf names a purchase in an error's text.
+func purchaseOf(requestID string) string {
+	if requestID == "" {
+		return "a purchase"
+	}
+	return "purchase " + cleaned(requestID, idText)
+}
+
+// text is the state as an error shows it.
+func (s Status) text() string { return cleaned(string(s), shortText) }
+
 func amountError(field, value string, err error) *ParamError {
 	e := paramError(field, value, err.Error())
-	e.Err = err
+	e.Err = withoutToken(err)
 	if parse, ok := errors.AsType[*money.ParseError](err); ok {
 		e.Reason = parse.Reason
 	}
@@ -128,6 +139,7 @@ type APIError struct {
 	unsent     bool // the request is known not to have reached the service
 	explained  bool // the service itself has said why
 	answered   bool // a whole JSON object arrived, and for a 2xx one that the service itself must have written
+	untrusted  bool // the server could not prove who it is
 	waiting    bool // nothing was sent, because another call that it must not overlap was not over
 	withdrawn  bool // the purchase was approved, nothing was run, and its money was given back
 }
@@ -151,9 +163,7 @@ func (e *APIError) Error() string {
 	if e.malformed {
 		b.WriteString(": malformed response")
 	}
-	if e.Err != nil {
-		b.WriteString(": " + e.Err.Error())
-	}
+	b.WriteString(becauseOf(e.Err))
 	if e.Detail != "" {
 		b.WriteString(": " + e.Detail)
 	}
@@ -210,15 +220,18 @@ type RejectedError struct {
 }
 
 func (e *RejectedError) Error() string {
-	text := "letagentpay: purchase " + e.RequestID + " was rejected"
+	text := "letagentpay: " + purchaseOf(e.RequestID) + " was rejected"
 	if len(e.Checks) == 0 {
 		return text + " on review"
 	}
-	for i, check := range e.Checks {
-		text += []string{": ", "; "}[min(i, 1)] + check.Rule
+	for i, check := range e.Checks[:min(len(e.Checks), maxFields)] {
+		text += []string{": ", "; "}[min(i, 1)] + cleaned(check.Rule, shortText)
 		if check.Detail != "" {
-			text += " (" + check.Detail + ")"
+			text += " (" + cleaned(check.Detail, sampleText) + ")"
 		}
+	}
+	if more := len(e.Checks) - maxFields; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
 	}
 	return text
 }
@@ -236,11 +249,7 @@ type PendingError struct {
 }
 
 func (e *PendingError) Error() string {
-	text := "letagentpay: purchase " + e.RequestID + " awaits approval"
-	if e.Err != nil {
-		text += ": " + e.Err.Error()
-	}
-	return text
+	return "letagentpay: " + purchaseOf(e.RequestID) + " awaits approval" + becauseOf(e.Err)
 }
 
 // Is reports whether target is [ErrNotApproved].
@@ -256,7 +265,7 @@ type ExpiredError struct {
 }
 
 func (e *ExpiredError) Error() string {
-	return "letagentpay: purchase " + e.RequestID + " expired before it was approved"
+	return "letagentpay: " + purchaseOf(e.RequestID) + " expired before it was approved"
 }
 
 // Is reports whether target is [ErrNotApproved].
@@ -270,12 +279,12 @@ type WaitTimeoutError struct {
 }
 
 func (e *WaitTimeoutError) Error() string {
-	text := "letagentpay: request " + e.RequestID + " was not decided in time"
+	text := "letagentpay: request " + cleaned(e.RequestID, idText) + " was not decided in time"
 	if e.Last != nil {
-		text += ", last seen " + string(e.Last.Status)
+		text += ", last seen " + e.Last.Status.text()
 	}
 	if e.Err != nil {
-		text += "; last poll: " + e.Err.Error()
+		text += "; last poll" + becauseOf(e.Err)
 	}
 	return text
 }
@@ -299,13 +308,13 @@ type ConfirmError struct {
 
 func (e *ConfirmError) Error() string {
 	if e.MayHaveSpent {
-		return "letagentpay: purchase " + e.RequestID + " may have been paid, and stays booked until it is confirmed: " + textOf(e.Err)
+		return "letagentpay: " + purchaseOf(e.RequestID) + " may have been paid, and stays booked until it is confirmed" + becauseOf(e.Err)
 	}
 	outcome := "failed"
 	if e.Params.Success {
 		outcome = "completed"
 	}
-	return "letagentpay: purchase " + e.RequestID + " " + outcome + " but could not be confirmed: " + textOf(e.Err)
+	return "letagentpay: " + purchaseOf(e.RequestID) + " " + outcome + " but could not be confirmed" + becauseOf(e.Err)
 }
 
 // Unwrap returns why the confirmation did not get through, or the function's error.
@@ -325,7 +334,7 @@ type DuplicateError struct {
 }
 
 func (e *DuplicateError) Error() string {
-	return "letagentpay: purchase " + e.RequestID + " was also made as " + strings.Join(e.Duplicates, ", ") + ", which will not be used"
+	return "letagentpay: " + purchaseOf(e.RequestID) + " was also made as " + strings.Join(e.Duplicates, ", ") + ", which will not be used"
 }
 
 // OutcomeUnknownError reports that the call may or may not have taken effect, and all attempts to find out failed.
@@ -351,12 +360,12 @@ func (e *OutcomeUnknownError) Error() string {
 		text += ", repeat with idempotency key " + strconv.Quote(e.IdempotencyKey)
 	}
 	if e.RequestID != "" {
-		text += ", request " + e.RequestID
+		text += ", request " + cleaned(e.RequestID, idText)
 	}
 	if len(e.Found) > 0 {
 		text += ", found in the list: " + strings.Join(e.Found, ", ")
 	}
-	return text + ": " + textOf(e.Err)
+	return text + becauseOf(e.Err)
 }
 
 // Unwrap returns the last failure.
@@ -377,29 +386,22 @@ type AlreadyHandledError struct {
 }
 
 func (e *AlreadyHandledError) Error() string {
-	if e.Request == nil {
-		return "letagentpay: the purchase was handled by an earlier call"
+	var request Request
+	if e.Request != nil {
+		request = *e.Request
 	}
-	text := "letagentpay: purchase " + e.Request.RequestID + " belongs to another call (status " + strconv.Quote(string(e.Request.Status)) + ")"
+	text := "letagentpay: " + purchaseOf(request.RequestID) + " belongs to another call"
+	if request.Status != "" {
+		text += " (status " + request.Status.text() + ")"
+	}
 	if e.MayHaveRun {
 		text += ", which may have run"
 	}
-	if e.Err != nil {
-		text += ": " + textOf(e.Err)
-	}
-	return text
+	return text + becauseOf(e.Err)
 }
 
 // Unwrap returns Err, or nil.
 func (e *AlreadyHandledError) Unwrap() error { return e.Err }
-
-// textOf returns the text of an error that may be missing in an error that somebody has made by hand.
-func textOf(err error) string {
-	if err == nil {
-		return "no reason known"
-	}
-	return err.Error()
-}
 
 // MismatchError reports that the purchase request found under a key or an id is for something else than the call describes, so
 // nothing was run. It matches [ErrNotApproved].
@@ -411,8 +413,8 @@ type MismatchError struct {
 }
 
 func (e *MismatchError) Error() string {
-	return "letagentpay: purchase " + e.RequestID + " is for another " + strings.ToLower(e.Field) + ": requested " +
-		strconv.Quote(e.Requested) + ", described " + strconv.Quote(e.Described)
+	return "letagentpay: " + purchaseOf(e.RequestID) + " is for another " + strings.ToLower(e.Field) + ": requested " +
+		quoted(e.Requested, sampleText) + ", described " + quoted(e.Described, sampleText)
 }
 
 // Is reports whether target is [ErrNotApproved].
@@ -426,7 +428,7 @@ type OverspendError struct {
 }
 
 func (e *OverspendError) Error() string {
-	return "letagentpay: purchase " + e.RequestID + ": spent " + e.Actual.String() + ", approved " + e.Approved.String()
+	return "letagentpay: " + purchaseOf(e.RequestID) + ": spent " + e.Actual.String() + ", approved " + e.Approved.String()
 }
 
 // Is reports whether target is [ErrOverspend].

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -38,7 +40,7 @@ func TestErrorTextsAndCategories(t *testing.T) {
 		{&letagentpay.PendingError{RequestID: "r1", Err: context.Canceled}, "letagentpay: purchase r1 awaits approval: context canceled", []error{letagentpay.ErrNotApproved, context.Canceled}},
 		{&letagentpay.ExpiredError{RequestID: "r1"}, "letagentpay: purchase r1 expired before it was approved", []error{letagentpay.ErrNotApproved}},
 		{&letagentpay.MismatchError{RequestID: "r1", Field: "Amount", Requested: "4.00", Described: "5.00"}, `letagentpay: purchase r1 is for another amount: requested "4.00", described "5.00"`, []error{letagentpay.ErrNotApproved}},
-		{&letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: "r1", Status: "completed"}}, "letagentpay: purchase r1 was handled by an earlier call (status completed)", nil},
+		{&letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: "r1", Status: "completed"}}, "letagentpay: purchase r1 belongs to another call (status completed)", nil},
 		{&letagentpay.WaitTimeoutError{RequestID: "r1", Last: &letagentpay.Request{Status: "pending"}, Err: cause}, "letagentpay: request r1 was not decided in time, last seen pending; last poll: " + cause.Error(), []error{context.DeadlineExceeded, letagentpay.ErrServer}},
 		{&letagentpay.ConfirmError{RequestID: "r1", Params: letagentpay.ConfirmParams{Success: true}, Err: cause}, "letagentpay: purchase r1 completed but could not be confirmed: " + cause.Error(), []error{letagentpay.ErrServer}},
 		{&letagentpay.ConfirmError{RequestID: "r1", Err: cause}, "letagentpay: purchase r1 failed but could not be confirmed: " + cause.Error(), []error{letagentpay.ErrServer}},
@@ -65,8 +67,11 @@ func TestErrorTextsAndCategories(t *testing.T) {
 // leaky is a transport whose errors tell the request's headers.
 type leaky struct{}
 
+var errNoSpace = errors.New("disk full")
+
 func (leaky) RoundTrip(r *http.Request) (*http.Response, error) {
-	return nil, &net.OpError{Op: "write", Net: "tcp", Err: errors.New("cannot write " + r.Header.Get("Authorization"))}
+	cannot := fmt.Errorf("cannot write %s: %w", r.Header.Get("Authorization"), &os.PathError{Op: "write", Path: "/log", Err: errNoSpace})
+	return nil, &net.OpError{Op: "write", Net: "tcp", Err: cannot}
 }
 
 func TestErrorsOfLeakyTransportsAreRedacted(t *testing.T) {
@@ -75,8 +80,38 @@ func TestErrorsOfLeakyTransportsAreRedacted(t *testing.T) {
 	require.ErrorIs(t, err, letagentpay.ErrNoResponse)
 	assert.NotContains(t, err.Error(), "secret-of")
 	assert.Contains(t, err.Error(), "cannot write Bearer [token]")
-	var network *net.OpError
-	require.ErrorAs(t, err, &network, "the cause stays reachable")
+	for cause := err; cause != nil; cause = errors.Unwrap(cause) {
+		assert.NotContains(t, fmt.Sprintf("%v %+v %#v", cause, cause, cause), "secret-of")
+	}
+	var leak *net.OpError
+	assert.NotErrorAs(t, err, &leak, "a cause that tells the token is not handed out")
+	var path *os.PathError
+	require.ErrorAs(t, err, &path, "one below it that does not is")
+	assert.Equal(t, "/log", path.Path)
+	require.ErrorIs(t, err, errNoSpace)
+	var network net.Error
+	require.ErrorAs(t, err, &network, "what kind of failure it is stays known")
+	assert.NotContains(t, network.Error(), "secret-of")
+	assert.False(t, network.Timeout())
+}
+
+func TestErrorsPrintAtTheirZeroValue(t *testing.T) {
+	var typedNil *net.ParseError // whose Error method panics
+	for _, err := range []error{
+		&letagentpay.ParamError{}, &letagentpay.APIError{}, &letagentpay.RejectedError{}, &letagentpay.PendingError{}, &letagentpay.ExpiredError{},
+		&letagentpay.WaitTimeoutError{}, &letagentpay.ConfirmError{}, &letagentpay.OutcomeUnknownError{}, &letagentpay.AlreadyHandledError{},
+		&letagentpay.MismatchError{}, &letagentpay.OverspendError{}, &letagentpay.JournalError{},
+		&letagentpay.ConfirmError{Err: typedNil}, &letagentpay.AlreadyHandledError{Err: typedNil}, &letagentpay.APIError{Err: typedNil},
+	} {
+		assert.NotPanics(t, func() {
+			assert.Contains(t, err.Error(), "letagentpay: ")
+			assert.NotContains(t, err.Error(), "%!")
+			assert.NotErrorIs(t, err, io.EOF)
+		}, "%T", err)
+	}
+	assert.EqualError(t, &letagentpay.ConfirmError{}, "letagentpay: a purchase failed but could not be confirmed")
+	assert.EqualError(t, &letagentpay.AlreadyHandledError{}, "letagentpay: a purchase was handled by an earlier call")
+	assert.Empty(t, letagentpay.FieldError{}.String())
 }
 
 func TestUnconfirmedPanicIsLogged(t *testing.T) {

@@ -3,7 +3,10 @@ package letagentpay_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -82,7 +85,7 @@ func spending(amount string, err error) func(context.Context) (string, error) {
 }
 
 func TestGuardNeverRunsUnapproved(t *testing.T) {
-	pending, unknown := answer(201, pendingAnswer), answer(201, `{"request_id":"r1","status":"escalated"}`)
+	pending, unknown := answer(201, pendingAnswer), answer(201, undecided("escalated"))
 	rateLimited := answer(429, `{"detail":"Too many pending requests. Wait for existing requests to be resolved."}`)
 	as := func(target any) func(error) bool { return func(err error) bool { return errors.As(err, target) } }
 	is := func(targets ...error) func(error) bool {
@@ -115,7 +118,7 @@ func TestGuardNeverRunsUnapproved(t *testing.T) {
 		"too many pending":            {rateLimited, nil, is(letagentpay.ErrTooManyPending), nil},
 		"unknown outcome":             {answer(500, ``), nil, as(new(*letagentpay.OutcomeUnknownError)), nil},
 		"malformed answer":            {answer(201, `{"status":"approved"}`), nil, as(new(*letagentpay.OutcomeUnknownError)), nil},
-		"status in another case":      {answer(201, `{"request_id":"r1","status":"AUTO_APPROVED"}`), nil, is(letagentpay.ErrNotApproved), []letagentpay.GuardOption{letagentpay.OnPendingFail()}},
+		"status in another case":      {answer(201, undecided("AUTO_APPROVED")), nil, is(letagentpay.ErrNotApproved), []letagentpay.GuardOption{letagentpay.OnPendingFail()}},
 		"no wait at all":              {answer(201, autoApproved), nil, is(letagentpay.ErrInvalid), []letagentpay.GuardOption{letagentpay.OnPendingWait(0)}},
 		"nil option":                  {answer(201, autoApproved), nil, is(letagentpay.ErrInvalid), []letagentpay.GuardOption{nil}},
 	} {
@@ -180,7 +183,18 @@ func TestGuardCancelledWhileWaiting(t *testing.T) {
 
 func TestGuardRefundsOnPanicAndGoexit(t *testing.T) {
 	for name, spent := range map[string]bool{`{"success":false}`: false, `{"success":true,"actual_amount":47.50,"receipt_url":"https://shop.example/r"}`: true} {
-		s := approving(t)
+		status := "completed"
+		if !spent {
+			status = "failed"
+		}
+		posted := 0
+		s := newService(t).on("POST", "/requests", func(r *http.Request) (*http.Response, error) {
+			posted++
+			return answer(201, strings.ReplaceAll(autoApproved, `"r1"`, fmt.Sprintf(`"r%d"`, posted)))(r)
+		})
+		for _, id := range []string{"r1", "r2"} {
+			s.on("POST", "/requests/"+id+"/confirm", answer(200, `{"request_id":"`+id+`","status":"`+status+`","actual_amount":null}`))
+		}
 		var runs atomic.Int64
 		end := func(how func()) func(context.Context) (string, error) {
 			return func(ctx context.Context) (string, error) {
@@ -207,14 +221,14 @@ func TestGuardRefundsOnPanicAndGoexit(t *testing.T) {
 }
 
 func TestGuardConfirmsAfterTheContextEnded(t *testing.T) {
-	s := approving(t)
+	s := newService(t).on("POST", "/requests", answer(201, autoApproved)).on("POST", "/requests/r1/confirm", answer(200, failedAnswer))
 	ctx, cancel := context.WithCancel(t.Context())
 	var runs atomic.Int64
-	_, err := guardGroceries(s.client(), &runs, func(ctx context.Context) (string, error) {
+	_, err := guardGroceries(s.client(), &runs, func(context.Context) (string, error) {
 		cancel()
-		return "", ctx.Err()
+		return "", errShop
 	})(ctx, groceries())
-	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, err, errShop)
 	require.Equal(t, []string{postPurchase, postConfirm}, s.paths())
 	assert.JSONEq(t, `{"success":false}`, s.recorded()[1].Body)
 }
@@ -303,14 +317,14 @@ func TestSettle(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newService(t).on("POST", "/requests", answer(201, autoApproved)).
 				on("POST", "/requests/r1/confirm", hangs).
-				on("GET", "/requests/r1", answer(200, detail("completed")))
+				on("GET", "/requests/r1", answer(403, `{"detail":"Agent is paused"}`), answer(200, detail("completed")))
 			approval, err := s.client().Authorize(t.Context(), groceries())
 			require.NoError(t, err)
 			var confirm *letagentpay.ConfirmError
 			require.ErrorAs(t, approval.Settle(t.Context(), nil), &confirm)
 			require.NoError(t, approval.Settle(t.Context(), errShop), "the first confirmation turns out to have got through")
 			require.NoError(t, approval.Settle(t.Context(), nil))
-			assert.Equal(t, []string{postPurchase, postConfirm, getRequest}, s.paths(), "a look first")
+			assert.Equal(t, []string{postPurchase, postConfirm, getRequest, getRequest}, s.paths(), "read first")
 		})
 	})
 	t.Run("with a nil context", func(t *testing.T) {

@@ -128,7 +128,14 @@ const (
 		"policy_check":{"passed":false,"checks":[{"rule":"status","result":"pass","detail":"active"},{"rule":"budget","result":"fail","detail":"500.00 left"}]},
 		"auto_approved":false,"budget_remaining":null,"expires_at":null}`
 	confirmed = `{"request_id":"r1","status":"completed","actual_amount":"47.50"}`
+
+	failedAnswer = `{"request_id":"r1","status":"failed","actual_amount":null}`
 )
+
+// undecided is the answer to a purchase in a state that is none of the constants.
+func undecided(status string) string {
+	return strings.Replace(pendingAnswer, `"pending"`, `"`+status+`"`, 1)
+}
 
 func detail(status string) string {
 	return `{"request_id":"r1","status":"` + status + `","amount":49.99,"category":"groceries","created_at":"2026-03-11T12:00:00.123456+00:00","reviewed_at":null}`

@@ -131,9 +131,9 @@ func (e *JournalError) Error() string {
 		text += " " + string(e.State)
 	}
 	if e.RequestID != "" {
-		text += ", purchase " + e.RequestID
+		text += ", " + purchaseOf(e.RequestID)
 	}
-	return text + ": " + textOf(e.Err)
+	return text + becauseOf(e.Err)
 }
 
 // Unwrap returns the journal's own error.

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
+	"log/slog"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -162,21 +164,27 @@ func TestJournalOfFailuresAndOfResultsThatCannotBeKept(t *testing.T) {
 	}
 }
 
-// upperCodec is a codec of a user's own.
-type upperCodec struct{}
+// reversing is a codec of a user's own.
+type reversing struct{}
 
-func (upperCodec) Encode(result any) ([]byte, error) {
+func (reversing) Encode(result any) ([]byte, error) {
 	if result == "unspeakable" {
 		return nil, errors.New("cannot encode")
 	}
-	return []byte(strings.ToUpper(result.(string))), nil
+	data := []byte(result.(string))
+	slices.Reverse(data)
+	return data, nil
 }
 
-func (upperCodec) Decode(data []byte, result any) error {
-	if string(data) == "GARBLED" {
+func (reversing) Decode(data []byte, result any) error {
+	text := slices.Clone(data)
+	slices.Reverse(text)
+	switch *result.(*string) = string(text); {
+	case string(text) == "garbled":
 		return errors.New("cannot decode")
+	case string(text) == "changed":
+		*result.(*string) = "another"
 	}
-	*result.(*string) = string(data)
 	return nil
 }
 
@@ -184,9 +192,9 @@ func TestResultCodec(t *testing.T) {
 	server := serve(t)
 	journal := new(memoryJournal)
 	var runs atomic.Int64
-	for result, want := range map[string]string{"receipt": "RECEIPT", "unspeakable": "", "garbled": ""} {
+	for result, want := range map[string]string{"receipt": "receipt", "unspeakable": "", "garbled": "", "changed": ""} {
 		guarded := guardGroceries(server.Client(), &runs, func(context.Context) (string, error) { return result, nil },
-			letagentpay.WithJournal(journal), letagentpay.WithResultCodec(upperCodec{}))
+			letagentpay.WithJournal(journal), letagentpay.WithResultCodec(reversing{}))
 		p := price("5")
 		p.IdempotencyKey = result
 		_, err := guarded(t.Context(), p)
@@ -211,7 +219,7 @@ func TestJournalThatFailsRunsNothing(t *testing.T) {
 	}{
 		{"get", "", 0, "0.00"},
 		{"put", letagentpay.JournalAsked, 0, "0.00"},
-		{"put", letagentpay.JournalStarted, 0, "30.00"}, // approved, and not run: the key continues it
+		{"put", letagentpay.JournalStarted, 0, "0.00"}, // approved, not run and given back
 		{"put", letagentpay.JournalExecuted, 1, "25.00"},
 		{"put", letagentpay.JournalSettled, 1, "25.00"},
 	} {
@@ -225,69 +233,63 @@ func TestJournalThatFailsRunsNothing(t *testing.T) {
 			}}
 			var runs atomic.Int64
 			guarded := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))
-			p := price("30")
-			p.IdempotencyKey = "turn-7"
-			_, err := guarded(t.Context(), p)
+			ctx := letagentpay.WithPurchaseScope(t.Context(), "turn 7")
+			_, err := guarded(ctx, price("30"))
 			assert.Equal(t, c.runs, runs.Load())
 			books(t, server, c.spent, "0.00")
-			if c.state != letagentpay.JournalExecuted { // the service was told, so all is well again
+			if c.runs > 0 {
+				require.NoError(t, err, "the service knows, so all is well")
+			} else {
 				require.ErrorIs(t, err, errDisk)
 				var journalError *letagentpay.JournalError
 				require.ErrorAs(t, err, &journalError)
-				assert.Equal(t, "turn-7", journalError.IdempotencyKey)
+				assert.NotEmpty(t, journalError.IdempotencyKey)
 				assert.Contains(t, err.Error(), "letagentpay: journal: "+c.op)
 			}
 			journal.fail = nil
-			_, err = guarded(t.Context(), p)
-			assert.LessOrEqual(t, runs.Load(), int64(1))
-			if c.runs == 0 {
-				require.NoError(t, err, "nothing had run, so it is continued")
-				assert.EqualValues(t, 1, runs.Load())
-			}
+			_, err = guarded(ctx, price("30"))
+			require.NoError(t, err, "what had not run runs now, and what had run is given back")
+			assert.EqualValues(t, 1, runs.Load())
+			books(t, server, "25.00", "0.00")
 		})
 	}
 }
 
-// crash is what a journal panics with where a process would be killed.
-type crash struct{}
+var errDead = errors.New("the process is dead")
 
-// crashing runs a guarded purchase in a "process" that dies at one point of the journal's writing.
+// crashing runs a guarded purchase in a process that dies at one point of the journal's writing: from then on nothing that
+// it does has an effect.
 func crashing(t *testing.T, server *letagentpaytest.Server, journal *memoryJournal, state letagentpay.JournalState, after bool, runs *atomic.Int64, p letagentpay.PurchaseParams) {
 	t.Helper()
+	var dead atomic.Bool
 	dying := &memoryJournal{entries: journal.entries}
 	dying.fail = func(op string, entry *letagentpay.JournalEntry) error {
-		if op == "put" && entry.State == state {
-			if after {
-				data, err := json.Marshal(entry)
-				require.NoError(t, err)
-				dying.entries[entry.Key] = data
-			}
-			panic(crash{})
+		if op == "put" && entry.State == state && !dead.Swap(true) && after {
+			data, err := json.Marshal(entry)
+			require.NoError(t, err)
+			dying.entries[entry.Key] = data
+		}
+		if dead.Load() {
+			return errDead
 		}
 		return nil
 	}
-	// A dead process confirms nothing: its client is cut off when it "dies".
-	client := server.Client(letagentpay.WithMaxRetries(0))
-	defer func() {
-		if r := recover(); r != (crash{}) {
-			t.Fatalf("did not crash: %v", r)
-		}
-		dying.mu.Lock()
-		journal.entries = dying.entries
-		dying.mu.Unlock()
-	}()
+	inner := server.HTTPClient().Transport
+	client := server.Client(letagentpay.InProcess(letagentpay.NewProcess()), letagentpay.WithMaxRetries(0), letagentpay.WithLogger(slog.New(slog.DiscardHandler)),
+		letagentpay.WithHTTPClient(&http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			if dead.Load() {
+				return nil, errDead
+			}
+			return inner.RoundTrip(r)
+		})}))
 	_, _ = guardGroceries(client, runs, spending("25", nil), letagentpay.WithJournal(dying))(t.Context(), p)
+	require.True(t, dead.Load(), "it did not come to the point")
+	journal.entries = dying.entries
 }
 
 func TestCrashAtEveryStepOfTheJournal(t *testing.T) {
 	for _, own := range []bool{true, false} {
-		for _, c := range []struct {
-			state  letagentpay.JournalState
-			after  bool
-			runs   int64 // before the crash
-			rerun  bool  // the call again runs it
-			replay bool  // the call again gives the result back
-		}{
+		for _, c := range []crashPoint{
 			{letagentpay.JournalAsked, false, 0, true, false},
 			{letagentpay.JournalAsked, true, 0, true, false},
 			{letagentpay.JournalStarted, false, 0, true, false},
@@ -299,62 +301,75 @@ func TestCrashAtEveryStepOfTheJournal(t *testing.T) {
 		} {
 			when := map[bool]string{false: " before ", true: " after "}[c.after]
 			t.Run(map[bool]string{true: "own key,", false: "random key,"}[own]+when+string(c.state), func(t *testing.T) {
-				server := serve(t)
-				journal := &memoryJournal{entries: map[string][]byte{}}
-				var runs atomic.Int64
-				p := price("30")
-				if own {
-					p.IdempotencyKey = "turn-7"
-				}
-				crashing(t, server, journal, c.state, c.after, &runs, p)
-				assert.Equal(t, c.runs, runs.Load())
-
-				client := server.Client()
-				interrupted, err := client.Recover(t.Context(), journal)
-				require.NoError(t, err)
-				again := p
-				switch {
-				case c.replay:
-					assert.Empty(t, interrupted)
-					books(t, server, "25.00", "0.00")
-				case len(interrupted) == 0:
-					assert.Equal(t, letagentpay.JournalAsked, c.state)
-					assert.False(t, c.after, "only what was never written is not found")
-				default:
-					require.Len(t, interrupted, 1)
-					assert.Equal(t, !c.rerun, interrupted[0].MayHaveRun)
-					assert.Equal(t, !c.rerun, interrupted[0].Request != nil)
-					again = interrupted[0].Entry.Purchase
-				}
-				if !own && len(interrupted) == 0 {
-					return // a random key that nobody knows any more cannot be asked under again
-				}
-				result, err := guardGroceries(client, &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), again)
-				var handled *letagentpay.AlreadyHandledError
-				switch {
-				case c.rerun:
-					require.NoError(t, err)
-					assert.EqualValues(t, 1, runs.Load())
-				case c.replay:
-					require.NoError(t, err)
-					assert.Equal(t, "receipt", result)
-					assert.EqualValues(t, 1, runs.Load())
-				default:
-					require.ErrorAs(t, err, &handled)
-					assert.Equal(t, c.runs, runs.Load())
-					// The explicit way, after a look into one's own books:
-					ctx := letagentpay.ResumeApproval(t.Context(), handled.Request.RequestID)
-					_, err = guardGroceries(client, &runs, spending("25", nil), letagentpay.WithJournal(journal))(ctx, again)
-					require.NoError(t, err)
-				}
-				books(t, server, "25.00", "0.00")
-				require.Len(t, server.Requests(), 1)
-				interrupted, err = client.Recover(t.Context(), journal)
-				require.NoError(t, err)
-				assert.Empty(t, interrupted)
+				synctest.Test(t, func(t *testing.T) { c.crashAndContinue(t, own) })
 			})
 		}
 	}
+}
+
+// crashPoint is a write of the journal before or after which a process dies.
+type crashPoint struct {
+	state  letagentpay.JournalState
+	after  bool
+	runs   int64 // before the crash
+	rerun  bool  // the call again runs it
+	replay bool  // the call again gives the result back
+}
+
+func (c crashPoint) crashAndContinue(t *testing.T, own bool) {
+	server := serve(t)
+	journal := &memoryJournal{entries: map[string][]byte{}}
+	var runs atomic.Int64
+	p := price("30")
+	if own {
+		p.IdempotencyKey = "turn-7"
+	}
+	crashing(t, server, journal, c.state, c.after, &runs, p)
+	assert.Equal(t, c.runs, runs.Load())
+
+	client := server.Client()
+	interrupted, err := client.Recover(t.Context(), journal)
+	require.NoError(t, err)
+	again := p
+	switch {
+	case c.replay:
+		assert.Empty(t, interrupted)
+		books(t, server, "25.00", "0.00")
+	case len(interrupted) == 0:
+		assert.Equal(t, letagentpay.JournalAsked, c.state)
+		assert.False(t, c.after, "only what was never written is not found")
+	default:
+		require.Len(t, interrupted, 1)
+		assert.Equal(t, !c.rerun, interrupted[0].MayHaveRun)
+		assert.Equal(t, !c.rerun, interrupted[0].Request != nil)
+		again = interrupted[0].Entry.Purchase
+	}
+	if !own && len(interrupted) == 0 {
+		return // a random key that nobody knows any more cannot be asked under again
+	}
+	result, err := guardGroceries(client, &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), again)
+	var handled *letagentpay.AlreadyHandledError
+	switch {
+	case c.rerun:
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, runs.Load())
+	case c.replay:
+		require.NoError(t, err)
+		assert.Equal(t, "receipt", result)
+		assert.EqualValues(t, 1, runs.Load())
+	default:
+		require.ErrorAs(t, err, &handled)
+		assert.Equal(t, c.runs, runs.Load())
+		// The explicit way, after a look into one's own books:
+		ctx := letagentpay.ResumeApproval(t.Context(), handled.Request.RequestID)
+		_, err = guardGroceries(client, &runs, spending("25", nil), letagentpay.WithJournal(journal))(ctx, again)
+		require.NoError(t, err)
+	}
+	books(t, server, "25.00", "0.00")
+	require.Len(t, server.Requests(), 1)
+	interrupted, err = client.Recover(t.Context(), journal)
+	require.NoError(t, err)
+	assert.Empty(t, interrupted)
 }
 
 func TestRecover(t *testing.T) {

@@ -124,7 +124,8 @@ func TestGuardSurvivesFaults(t *testing.T) {
 						fault.Op, fault.Times = op, max(fault.Times, times)
 						server.Fail(fault)
 						var runs atomic.Int64
-						_, err := guardGroceries(server.Client(), &runs, func(ctx context.Context) (string, error) {
+						client := server.Client()
+						_, err := guardGroceries(client, &runs, func(ctx context.Context) (string, error) {
 							if result != nil {
 								return "", result
 							}
@@ -133,6 +134,16 @@ func TestGuardSurvivesFaults(t *testing.T) {
 						require.ErrorIs(t, err, result)
 						assert.EqualValues(t, 1, runs.Load())
 						require.Len(t, server.Requests(), 1, "bought once")
+						if op == letagentpaytest.OpConfirm && result != nil && fault.Drop == letagentpaytest.DropBefore {
+							// It may still be on its way, so another is not sent beside it, until it surely is not any more.
+							var unconfirmed *letagentpay.ConfirmError
+							require.ErrorAs(t, err, &unconfirmed)
+							_, err = client.Confirm(t.Context(), unconfirmed.RequestID, unconfirmed.Params)
+							require.Error(t, err)
+							time.Sleep(time.Minute)
+							_, err = client.Confirm(t.Context(), unconfirmed.RequestID, unconfirmed.Params)
+							require.NoError(t, err)
+						}
 						if result == nil {
 							require.NoError(t, err)
 							assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[0].Status)
@@ -194,7 +205,7 @@ func TestCrashBeforeConfirmationIsNotRunAgain(t *testing.T) {
 	})
 }
 
-func TestCrashWhileWaitingIsContinued(t *testing.T) {
+func TestCrashWhileWaitingIsResumed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := serve(t)
 		p := price("80")
@@ -203,8 +214,14 @@ func TestCrashWhileWaitingIsContinued(t *testing.T) {
 		require.NoError(t, err)
 		time.AfterFunc(5*time.Minute, func() { assert.NoError(t, server.Approve(pending.RequestID)) })
 		var runs atomic.Int64
-		_, err = guardGroceries(server.Client(), &runs, succeed, letagentpay.OnPendingWait(time.Hour))(t.Context(), p)
-		require.NoError(t, err, "what was seen pending cannot have run")
+		guarded := guardGroceries(server.Client(), &runs, succeed, letagentpay.OnPendingWait(time.Hour))
+		_, err = guarded(t.Context(), p)
+		var handled *letagentpay.AlreadyHandledError
+		require.ErrorAs(t, err, &handled, "who has asked for it may still wait for it")
+		assert.Equal(t, letagentpay.StatusPending, handled.Request.Status)
+		assert.False(t, handled.MayHaveRun)
+		_, err = guarded(letagentpay.ResumeApproval(t.Context(), handled.Request.RequestID), p)
+		require.NoError(t, err)
 		assert.EqualValues(t, 1, runs.Load())
 		books(t, server, "80.00", "0.00")
 	})

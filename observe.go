@@ -93,8 +93,7 @@ func (c *Client) logOperation(ctx context.Context, o *Observation) {
 	if o.Err != nil {
 		level = slog.LevelWarn
 	}
-	logger := c.transport.logger
-	if logger == nil || !logger.Enabled(ctx, level) {
+	if !c.transport.logs(ctx, level) {
 		return
 	}
 	attributes := []slog.Attr{slog.Duration("duration", o.Duration)}
@@ -111,8 +110,5 @@ func (c *Client) logOperation(ctx context.Context, o *Observation) {
 	if o.Err != nil {
 		attributes = append(attributes, slog.String("error", errorText(o.Err)))
 	}
-	_, _ = contained(hookLimit, func() (struct{}, error) {
-		logger.LogAttrs(ctx, level, "letagentpay."+o.Op, attributes...)
-		return struct{}{}, nil
-	})
+	c.transport.emit(ctx, level, "letagentpay."+o.Op, attributes...)
 }

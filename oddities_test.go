@@ -159,9 +159,10 @@ func TestResumeUnderAnAlias(t *testing.T) {
 	p.Category = "Uber"
 	purchase, err := client.Purchase(t.Context(), p)
 	require.NoError(t, err)
-	_, err = server.Client().Authorize(letagentpay.ResumeApproval(t.Context(), purchase.RequestID), p)
+	elsewhere := server.Client(letagentpay.InProcess(letagentpay.NewProcess()))
+	_, err = elsewhere.Authorize(letagentpay.ResumeApproval(t.Context(), purchase.RequestID), p)
 	var mismatch *letagentpay.MismatchError
-	require.ErrorAs(t, err, &mismatch, "another client cannot know where the alias leads")
+	require.ErrorAs(t, err, &mismatch, "another process cannot know where the alias leads")
 	approval, err := client.Authorize(letagentpay.ResumeApproval(t.Context(), purchase.RequestID), p)
 	require.NoError(t, err)
 	require.NoError(t, approval.Settle(t.Context(), nil))
@@ -269,6 +270,9 @@ func TestOneServiceHoweverItIsSpelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var under, most atomic.Int64
 		transport := roundTrip(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodGet {
+				return list(item("r1", "2026-03-11T12:00:00Z"))(r)
+			}
 			most.Store(max(most.Load(), under.Add(1)))
 			time.Sleep(time.Second)
 			under.Add(-1)

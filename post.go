@@ -16,8 +16,9 @@ import (
 // service carries on after a client or a gateway has given up, and it looks for the idempotency key before it begins and
 // stores it at the end, so a post that overlaps an earlier one makes a second request. An attempt that lasted for d is
 // followed by a pause of d, but at least settlePause, and a look at the list of requests. When the request is there, the
-// attempt is over, and the next post is answered with it. When it is not, the pause and the look are repeated once.
-const looksBeforePost = 2
+// attempt is over, and the next post is answered with it. When it is not, there is a second pause of the same length.
+// So a service that needs no more than three times as long as the attempt was given makes one request; what a slower one
+// makes beside it is found and named; see [DuplicateError].
 
 // posting is one purchase on its way: its attempts, and what they may have left behind.
 type posting struct {
@@ -121,23 +122,25 @@ func (e *APIError) worthRepeating() bool {
 // pause waits until the next attempt may be made. It fails when there is no time left for another.
 func (p *posting) pause(ctx context.Context, n int, attempt *call) error {
 	wait := max(settlePause, backoff(n, retryBase, retryCap), attempt.last.retryAfter)
-	looks := 0
 	if attempt.last.fate() == mayStillRun {
-		wait, looks = max(wait, attempt.lasted), looksBeforePost
+		wait = max(wait, attempt.lasted)
 	}
 	p.client.transport.log(ctx, slog.LevelWarn, "letagentpay.retry", attempt, attempt.last.StatusCode, attempt.last, slog.Duration("wait", wait))
-	for look := 0; ; look++ {
-		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
-			return fmt.Errorf("no time left for another attempt: %w", context.DeadlineExceeded)
-		}
-		if err := sleep(ctx, wait); err != nil {
-			return err
-		}
-		if look >= looks || len(p.found(ctx, "")) > 0 || look+1 >= looks {
-			return nil
-		}
-		wait = max(settlePause, attempt.lasted)
+	if err := sleepWithin(ctx, wait); err != nil {
+		return err
 	}
+	if attempt.last.fate() != mayStillRun || len(p.found(ctx, "")) > 0 {
+		return nil
+	}
+	return sleepWithin(ctx, max(settlePause, attempt.lasted))
+}
+
+// sleepWithin waits for d, or fails at once where ctx ends before.
+func sleepWithin(ctx context.Context, d time.Duration) error {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
+		return fmt.Errorf("no time left for another attempt: %w", context.DeadlineExceeded)
+	}
+	return sleep(ctx, d)
 }
 
 // unknown is the outcome of a purchase of which nobody knows whether it was made.

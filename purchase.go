@@ -3,7 +3,6 @@ package letagentpay
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"iter"
 	"net/http"
@@ -156,7 +155,7 @@ var leastAmount, maxAmount = MustAmount("0.01"), MustAmount("9999999")
 // PolicyCheck.Failed for the reasons. The money is not moved by this call; spend it once Status.Approved, then call
 // [Client.Confirm]. [Guard] does all of it.
 //
-// An attempt whose answer is lost is repeated under the same idempotency key, as described at [Client.New], and what
+// An attempt whose answer is lost is repeated under the same idempotency key, as described at [WithMaxRetries], and what
 // stays unclear is an [*OutcomeUnknownError] with the key to repeat the purchase with. Under a key of the caller's or of
 // a scope, the service repeats the first answer; the request is then read, so that Status is what it is now, and another
 // purchase than the first is a [*MismatchError]. Other errors: [*ParamError] when nothing was sent, [*APIError] when the
@@ -265,26 +264,25 @@ func (p *Purchase) content(asked *PurchaseParams) content {
 
 func decodePurchase(data []byte, key string) (*Purchase, error) {
 	var body api.PurchaseResult
-	if err := decodeObject(data, &body); err != nil {
+	if err := decodeObject(data, &body, purchaseShape); err != nil {
 		return nil, err
 	}
-	if body.RequestID == "" || body.Status == "" {
+	if body.RequestID == "" || body.Status == "" || body.Currency == "" || body.Category == "" {
 		return nil, errIncomplete
 	}
-	requestID, err := requestIDOf(body.RequestID)
-	if err != nil {
+	if err := checkAnsweredID(body.RequestID); err != nil {
 		return nil, err
 	}
 	purchase := &Purchase{
-		RequestID: requestID, Status: Status(body.Status), Currency: body.Currency, Category: body.Category,
+		RequestID: canonicalID(body.RequestID), Status: Status(body.Status), Currency: body.Currency, Category: body.Category,
 		OriginalCategory: deref(body.OriginalCategory), AutoApproved: body.AutoApproved, IdempotencyKey: key,
 		PolicyCheck: PolicyCheck{Passed: body.PolicyCheck.Passed},
 	}
 	for _, check := range body.PolicyCheck.Checks {
-		purchase.PolicyCheck.Checks = append(purchase.PolicyCheck.Checks, Check{Rule: check.Rule, Result: policy.Result(check.Result), Detail: check.Detail})
+		purchase.PolicyCheck.Checks = append(purchase.PolicyCheck.Checks, Check{Rule: check.Rule, Result: policy.Result(check.Result), Detail: cleaned(check.Detail, longText)})
 	}
-	if purchase.Status.Approved() && len(purchase.PolicyCheck.Failed()) > 0 {
-		return nil, errors.New("approved, although a check failed")
+	if err := purchase.contradicts(); err != nil {
+		return nil, err
 	}
 	if body.BudgetRemaining != nil {
 		purchase.BudgetRemaining = body.BudgetRemaining.Amount
@@ -313,7 +311,7 @@ func (c *Client) request(ctx context.Context, id string, maxRetries int) (*Reque
 	var body api.RequestDetail
 	err = c.transport.do(ctx, request, &call{op: "request", maxRetries: maxRetries, decode: func(data []byte) error {
 		body = api.RequestDetail{}
-		if err := decodeObject(data, &body); err != nil {
+		if err := decodeObject(data, &body, requestShape); err != nil {
 			return err
 		}
 		if body.RequestID == "" || body.Status == "" {
@@ -425,14 +423,14 @@ func (c *Client) datedPage(ctx context.Context, status Status, limit, offset, ma
 	var body api.RequestList
 	list := call{op: "requests", maxRetries: maxRetries, decode: func(data []byte) error {
 		body = api.RequestList{}
-		if err := decodeObject(data, &body); err != nil {
+		if err := decodeObject(data, &body, listShape); err != nil {
 			return err
 		}
-		if body.Requests == nil {
-			return errIncomplete
-		}
 		for i := range body.Requests {
-			if body.Requests[i].RequestID == "" || body.Requests[i].Status == "" {
+			if err := checkAnsweredID(body.Requests[i].RequestID); err != nil {
+				return err
+			}
+			if body.Requests[i].Status == "" {
 				return errIncomplete
 			}
 		}
@@ -457,41 +455,6 @@ func (c *Client) datedPage(ctx context.Context, status Status, limit, offset, ma
 		}
 	}
 	return page, nil
-}
-
-var (
-	errNoObject   = errors.New("want a JSON object")
-	errIncomplete = errors.New("a required field is missing")
-)
-
-// decodeObject decodes a JSON object and nothing else; a null would leave the target as it is and look like success.
-func decodeObject(data []byte, target any) error {
-	for _, c := range data {
-		switch c {
-		case ' ', '\t', '\r', '\n':
-			continue
-		case '{':
-			return json.Unmarshal(data, target)
-		default:
-			return errNoObject
-		}
-	}
-	return errNoObject
-}
-
-// optional returns nil for an empty string, which the wire form leaves out.
-func optional(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-func deref(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
 }
 
 func (p *PurchaseParams) validate() error {

@@ -59,7 +59,8 @@ func TestPurchase(t *testing.T) {
 
 func TestPurchaseAnswers(t *testing.T) {
 	client := newService(t).on("POST", "/requests", answer(201, autoApproved), answer(201, pendingAnswer),
-		answer(201, `{"request_id":"r1","status":"escalated","new":{},"policy_check":null,"budget_remaining":-12.5,"expires_at":"2026-03-11 12:30:00.5"}`)).client()
+		answer(201, `{"request_id":"r1","status":"escalated","currency":"USD","category":"groceries","auto_approved":false,
+			"policy_check":{"passed":false,"checks":[{"rule":"new","result":"ask","new":1}]},"new":{},"budget_remaining":-12.5,"expires_at":"2026-03-11 12:30:00.5"}`)).client()
 	purchase, err := client.Purchase(t.Context(), groceries())
 	require.NoError(t, err)
 	assert.True(t, purchase.AutoApproved)
@@ -126,7 +127,10 @@ func TestBadPurchasesAreNotSent(t *testing.T) {
 		{Amount: letagentpay.MustAmount("9999999"), Category: strings.Repeat("ü", 50)},
 		{Amount: letagentpay.MustAmount("0.01"), Category: "x", MerchantName: strings.Repeat("ü", 255), Description: strings.Repeat("ü", 2000), IdempotencyKey: strings.Repeat("~", 255)},
 	} {
-		_, err := newService(t).on("POST", "/requests", answer(201, autoApproved)).client().Purchase(t.Context(), p)
+		row := fmt.Sprintf(`{"request_id":"r1","status":"auto_approved","amount":%v,"currency":"USD","category":%q,"merchant":%q,"description":%q,"created_at":"2026-03-11T12:00:00Z"}`,
+			p.Amount, p.Category, p.MerchantName, p.Description)
+		_, err := newService(t).on("POST", "/requests", answer(201, strings.ReplaceAll(autoApproved, "groceries", p.Category))).
+			on("GET", "/requests", list(row)).client().Purchase(t.Context(), p)
 		require.NoError(t, err, "the limits are inclusive and count characters")
 	}
 }
@@ -225,7 +229,7 @@ func TestPurchasesUnderOneKeyNeverOverlap(t *testing.T) {
 			under[key]--
 			mu.Unlock()
 			return answer(201, autoApproved)(r)
-		})
+		}).on("GET", "/requests", list(item("r1", "2026-03-11T12:00:00Z")))
 		clients := []*letagentpay.Client{s.client(), s.client()} // two clients of one agent count as one
 		begun := time.Now()
 		var group sync.WaitGroup
@@ -412,7 +416,7 @@ func TestRepeatedPurchaseWaitsForTheCancelledOne(t *testing.T) {
 	for name, key := range map[string]string{"random key": "", "own key": "turn-7"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newService(t).on("POST", "/requests", hangs, answer(201, autoApproved))
+				s := newService(t).on("POST", "/requests", hangs, answer(201, autoApproved)).on("GET", "/requests", list(item("r1", "2026-03-11T12:00:00Z")))
 				client := s.client()
 				p := groceries()
 				p.IdempotencyKey = key
@@ -424,7 +428,14 @@ func TestRepeatedPurchaseWaitsForTheCancelledOne(t *testing.T) {
 				p.IdempotencyKey = unknown.IdempotencyKey
 				_, err = client.Purchase(t.Context(), p)
 				require.NoError(t, err)
-				assert.Equal(t, 3*time.Second, s.recorded()[1].At.Sub(s.recorded()[0].At), "two seconds after the first was given up")
+				var posts []time.Time
+				for _, call := range s.recorded() {
+					if call.Method == http.MethodPost {
+						posts = append(posts, call.At)
+					}
+				}
+				require.Len(t, posts, 2)
+				assert.Equal(t, 3*time.Second, posts[1].Sub(posts[0]), "two seconds after the first was given up")
 			})
 		})
 	}

@@ -19,7 +19,7 @@ import (
 
 // item is an entry of the request list.
 func item(id, createdAt string) string {
-	return `{"request_id":"` + id + `","status":"completed","amount":1.0,"currency":"USD","category":"other","merchant":null,"description":null,"created_at":"` +
+	return `{"request_id":"` + id + `","status":"completed","amount":49.99,"currency":"USD","category":"groceries","merchant":null,"description":null,"created_at":"` +
 		createdAt + `","reviewed_at":null,"expires_at":null}`
 }
 
@@ -56,8 +56,8 @@ func TestGuardDoesNotRunAgainUnderAnOwnKey(t *testing.T) {
 		"failed":                            {item("r1", before), []httpmock.Responder{answer(200, detail("failed"))}, false, new(*letagentpay.AlreadyHandledError)},
 		"rejected":                          {item("r1", before), []httpmock.Responder{answer(200, detail("rejected"))}, false, new(*letagentpay.RejectedError)},
 		"expired":                           {item("r1", before), []httpmock.Responder{answer(200, detail("expired"))}, false, new(*letagentpay.ExpiredError)},
-		"pending of old, then approved":     {item("r1", before), []httpmock.Responder{answer(200, detail("pending")), answer(200, detail("approved"))}, true, nil},
-		"pending of old, then completed":    {item("r1", before), []httpmock.Responder{answer(200, detail("pending")), answer(200, detail("completed"))}, false, new(*letagentpay.AlreadyHandledError)},
+		"pending of old, then approved":     {item("r1", "2026-03-11T12:00:00.123456+00:00"), []httpmock.Responder{answer(200, detail("pending")), answer(200, detail("approved"))}, false, new(*letagentpay.AlreadyHandledError)},
+		"pending, then completed":           {item("r0", before), []httpmock.Responder{answer(200, detail("pending")), answer(200, detail("completed"))}, false, new(*letagentpay.AlreadyHandledError)},
 		"unheard of, then approved, old":    {item("r9", after), []httpmock.Responder{answer(200, detail("escalated")), answer(200, detail("approved"))}, false, new(*letagentpay.AlreadyHandledError)},
 		"cannot be read":                    {item("r0", before), []httpmock.Responder{answer(404, `{"detail":"Request not found"}`)}, false, new(*letagentpay.APIError)},
 		"for another amount":                {item("r0", before), []httpmock.Responder{answer(200, `{"request_id":"r1","status":"approved","amount":4.99,"category":"groceries","created_at":"2026-03-11T12:00:00.123456+00:00"}`)}, false, new(*letagentpay.MismatchError)},
@@ -159,7 +159,7 @@ func TestResumeApproval(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newService(t).on("GET", "/requests/r1", c.reads...).on("POST", "/requests/r1/confirm", answer(200, confirmed)).
-					on("GET", "/categories", answer(200, `{"categories":["groceries","other","taxi"]}`)).on("GET", "/budget", answer(200, someBudget))
+					on("GET", "/requests", list(item("r1", "2026-03-11T12:00:00+00:00"))).on("GET", "/categories", answer(200, `{"categories":["groceries","other","taxi"]}`)).on("GET", "/budget", answer(200, someBudget))
 				var runs atomic.Int64
 				p := groceries()
 				p.Category, p.Currency = c.category, c.currency
@@ -185,7 +185,7 @@ func TestOneRequestRunsOnceAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		status := atomic.Value{}
 		status.Store("approved")
-		s := newService(t).on("GET", "/requests/r1", func(r *http.Request) (*http.Response, error) { return answer(200, detail(status.Load().(string)))(r) }).
+		s := newService(t).on("GET", "/requests", list(item("r1", "2026-03-11T12:00:00+00:00"))).on("GET", "/requests/r1", func(r *http.Request) (*http.Response, error) { return answer(200, detail(status.Load().(string)))(r) }).
 			on("POST", "/requests/r1/confirm", answer(200, confirmed))
 		var runs atomic.Int64
 		guarded := guardGroceries(s.client(), &runs, func(context.Context) (string, error) {

@@ -20,9 +20,9 @@ func TestRetriedTurnBuysNothingAgain(t *testing.T) {
 		server := serve(t)
 		var runs atomic.Int64
 		turn := func() (handled int) {
-			ctx := letagentpay.WithPurchaseScope(t.Context(), "message 17")
-			guarded := guardGroceries(server.Client(), &runs, succeed) // a new client, as in a new process
-			for _, amount := range []string{"10", "20", "10"} {        // two of them are the same, and meant
+			ctx := letagentpay.WithScopeRun(letagentpay.WithPurchaseScope(t.Context(), "message 17"))
+			guarded := guardGroceries(server.Client(letagentpay.InProcess(letagentpay.NewProcess())), &runs, succeed)
+			for _, amount := range []string{"10", "20", "10"} { // two of them are the same, and meant
 				_, err := guarded(ctx, price(amount))
 				var already *letagentpay.AlreadyHandledError
 				if assert.True(t, err == nil || assert.ErrorAs(discard{}, err, &already), "%v", err) && err != nil {
@@ -55,7 +55,9 @@ func TestScopeTellsPurchasesApart(t *testing.T) {
 		return purchase.IdempotencyKey
 	}
 	same := func(*letagentpay.PurchaseParams) {}
-	fresh := func(name string) context.Context { return letagentpay.WithPurchaseScope(t.Context(), name) }
+	fresh := func(name string) context.Context {
+		return letagentpay.WithScopeRun(letagentpay.WithPurchaseScope(t.Context(), name))
+	}
 	first := keyOf(fresh("a"), same)
 	assert.Regexp(t, `^scope-[a-z2-7]{52}$`, first)
 	for name, change := range map[string]func(*letagentpay.PurchaseParams){
@@ -63,6 +65,8 @@ func TestScopeTellsPurchasesApart(t *testing.T) {
 		"comment":          func(p *letagentpay.PurchaseParams) { p.AgentComment = "a model's words" },
 		"case":             func(p *letagentpay.PurchaseParams) { p.Currency, p.Category = "usd", " Groceries" },
 		"decimals written": func(p *letagentpay.PurchaseParams) { p.Amount = letagentpay.MustAmount("1.00") },
+		"no currency":      func(p *letagentpay.PurchaseParams) { p.Currency = "" },
+		"spaces around":    func(p *letagentpay.PurchaseParams) { p.MerchantName, p.Description = " m\n", "\u200bd " },
 	} {
 		assert.Equal(t, first, keyOf(fresh("a"), change), name)
 	}
@@ -70,7 +74,6 @@ func TestScopeTellsPurchasesApart(t *testing.T) {
 	for name, change := range map[string]func(*letagentpay.PurchaseParams){
 		"amount":       func(p *letagentpay.PurchaseParams) { p.Amount = letagentpay.MustAmount("2") },
 		"category":     func(p *letagentpay.PurchaseParams) { p.Category = "other" },
-		"no currency":  func(p *letagentpay.PurchaseParams) { p.Currency = "" },
 		"merchant":     func(p *letagentpay.PurchaseParams) { p.MerchantName = "md" },
 		"shifted text": func(p *letagentpay.PurchaseParams) { p.MerchantName, p.Description = "", "md" },
 		"description":  func(p *letagentpay.PurchaseParams) { p.Description = "" },
@@ -100,8 +103,8 @@ func TestConcurrentScopeAsksUnderTheSameKeys(t *testing.T) {
 		server := serve(t)
 		var runs atomic.Int64
 		for range 3 {
-			ctx := letagentpay.WithPurchaseScope(t.Context(), "task")
-			guarded := guardGroceries(server.Client(), &runs, func(context.Context) (string, error) { time.Sleep(time.Second); return "", nil })
+			ctx := letagentpay.WithScopeRun(letagentpay.WithPurchaseScope(t.Context(), "task"))
+			guarded := guardGroceries(server.Client(letagentpay.InProcess(letagentpay.NewProcess())), &runs, func(context.Context) (string, error) { time.Sleep(time.Second); return "", nil })
 			var group sync.WaitGroup
 			for range 8 {
 				group.Go(func() { _, _ = guarded(ctx, price("5")) })

@@ -19,14 +19,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
+	"unicode/utf8"
 
 	"github.com/hashicorp/go-retryablehttp"
 )
 
 const (
 	maxResponseBytes = 1 << 20
-	sampleRunes      = 200 // how much of an answer that is no JSON an error shows
+	maxFields        = 20 // refused fields that an error lists
 
 	retryBase, retryCap         = 500 * time.Millisecond, 8 * time.Second
 	rateLimitBase, rateLimitCap = 2 * time.Second, 30 * time.Second // the service's window is a minute long
@@ -148,7 +148,7 @@ func (t *transport) do(ctx context.Context, request *http.Request, c *call) erro
 	}
 	if c.last == nil || ctx.Err() != nil && !errors.Is(c.last, ctx.Err()) {
 		// Cancelled while waiting for the next attempt.
-		c.last = c.failure(c.last.because(cmp.Or(ctx.Err(), err)))
+		c.last = c.failure(c.last.because(t.foreign(cmp.Or(ctx.Err(), err))))
 	}
 	return c.last
 }
@@ -185,9 +185,9 @@ func (c *call) receive(response *http.Response) error {
 		c.readRefusal(failure, response, data)
 		return failure
 	case err != nil:
-		failure.Err = err
+		failure.Err = c.transport.foreign(err)
 	case !isJSON(response.Header):
-		failure.Err = fmt.Errorf("want application/json, got content type %q", c.transport.sample([]byte(response.Header.Get("Content-Type"))))
+		failure.Err = fmt.Errorf("want application/json, got content type %q", c.transport.cleaned(response.Header.Get("Content-Type"), shortText))
 		failure.Detail = c.transport.sample(data)
 	default:
 		err := c.decode(data)
@@ -195,7 +195,7 @@ func (c *call) receive(response *http.Response) error {
 			c.transport.log(c.request.Context(), slog.LevelDebug, "letagentpay.attempt", c, response.StatusCode, nil)
 			return nil
 		}
-		failure.Err, failure.Detail = c.transport.redactError(err), c.transport.sample(data)
+		failure.Err, failure.Detail = c.transport.foreign(err), c.transport.sample(data)
 		failure.answered = speaksForService(data)
 	}
 	failure.malformed = true
@@ -243,34 +243,46 @@ func (c *call) readRefusal(failure *APIError, response *http.Response, data []by
 	if response.StatusCode/100 == 3 {
 		failure.Detail = "redirect refused"
 		if location, err := response.Location(); err == nil {
-			failure.Detail = c.transport.redact("redirect to " + location.Host + " refused")
+			failure.Detail = "redirect to " + c.transport.cleaned(location.Host, idText) + " refused"
 		}
 		return
 	}
 	var body struct {
 		Detail json.RawMessage `json:"detail"`
 	}
-	if json.Unmarshal(data, &body) == nil && len(body.Detail) > 0 {
-		var items []struct {
-			Type string            `json:"type"`
-			Loc  []json.RawMessage `json:"loc"`
-			Msg  string            `json:"msg"`
-		}
-		if json.Unmarshal(body.Detail, &failure.Detail) == nil {
-			failure.Detail, failure.explained = c.transport.redact(failure.Detail), failure.Detail != ""
-			return
-		}
-		if json.Unmarshal(body.Detail, &items) == nil {
-			for _, item := range items {
-				failure.Fields = append(failure.Fields, FieldError{
-					Field: c.transport.redact(fieldPath(item.Loc)), Type: c.transport.redact(item.Type), Message: c.transport.redact(item.Msg),
-				})
-			}
-			failure.explained = len(items) > 0
-			return
-		}
+	var items []refusedField
+	switch {
+	case decodeObject(data, &body, refusalShape) != nil:
+	case json.Unmarshal(body.Detail, &failure.Detail) == nil:
+		failure.Detail, failure.explained = c.transport.cleaned(failure.Detail, longText), failure.Detail != ""
+		return
+	case json.Unmarshal(body.Detail, &items) == nil:
+		c.readFields(failure, items)
+		failure.explained = len(items) > 0
+		return
 	}
 	failure.Detail = c.transport.sample(data)
+}
+
+// refusedField is one entry of a 422.
+type refusedField struct {
+	Type string            `json:"type"`
+	Loc  []json.RawMessage `json:"loc"`
+	Msg  string            `json:"msg"`
+}
+
+func (c *call) readFields(failure *APIError, items []refusedField) {
+	if len(items) > maxFields {
+		failure.Detail = fmt.Sprintf("%d fields, the first %d of them", len(items), maxFields)
+		items = items[:maxFields]
+	}
+	for _, item := range items {
+		failure.Fields = append(failure.Fields, FieldError{
+			Field:   c.transport.cleaned(fieldPath(item.Loc), shortText),
+			Type:    c.transport.cleaned(item.Type, shortText),
+			Message: c.transport.cleaned(item.Msg, sampleText),
+		})
+	}
 }
 
 // fieldPath joins a validation error's location, less the leading "body", with points.
@@ -289,14 +301,12 @@ func fieldPath(loc []json.RawMessage) string {
 	return strings.Join(parts, ".")
 }
 
-// sample returns the beginning of data on one line, without control characters and the token.
+// sample returns the beginning of data, whose white space is of no importance, on one line.
 func (t *transport) sample(data []byte) string {
-	text := strings.ToValidUTF8(t.redact(string(data)), "")
-	const enough = 8 * sampleRunes
-	text = strings.ToValidUTF8(text[:min(len(text), enough)], "")
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
-	if runes := []rune(text); len(runes) > sampleRunes {
-		text = string(runes[:sampleRunes]) + "…"
+	text := string(data[:min(len(data), 2*utf8.UTFMax*sampleText)])
+	text = t.cleaned(strings.Join(strings.Fields(text), " "), sampleText)
+	if len(data) > 2*utf8.UTFMax*sampleText && !strings.HasSuffix(text, "…") {
+		text += "…"
 	}
 	return text
 }
@@ -348,14 +358,14 @@ func (c *call) networkFailure(err error) *APIError {
 	if wrapped, ok := err.(*url.Error); ok { // http.Client's own wrapping, which repeats the method and the URL
 		err = wrapped.Err
 	}
-	failure := &APIError{Err: err}
+	err = sound(err)
+	failure := &APIError{Err: c.transport.foreign(err)}
 	if dial, ok := errors.AsType[*net.OpError](err); ok && (dial.Op == "dial" || dial.Op == "proxyconnect") {
 		failure.unsent = true
 	}
 	if untrusted(err) {
-		failure.unsent = true
+		failure.unsent, failure.untrusted = true, true
 	}
-	failure.Err = c.transport.redactError(err)
 	return failure
 }
 
@@ -365,28 +375,16 @@ func untrusted(err error) bool {
 	return certificate
 }
 
-func (t *transport) redactError(err error) error {
-	if text := err.Error(); t.redact(text) != text {
-		return &redactedError{text: t.redact(text), err: err}
-	}
-	return err
-}
-
-// redactedError keeps a cause reachable for errors.Is and errors.As, but not its text, which tells the token.
-type redactedError struct {
-	text string
-	err  error
-}
-
-func (e *redactedError) Error() string        { return e.text }
-func (e *redactedError) Is(target error) bool { return errors.Is(e.err, target) }
-func (e *redactedError) As(target any) bool   { return errors.As(e.err, target) }
-
 // failure completes e with what the call knows.
 func (c *call) failure(e *APIError) *APIError {
-	e.Op, e.Method, e.Path = c.op, c.request.Method, c.request.URL.Path
+	e.Op, e.Method, e.Path = c.op, c.request.Method, c.path()
 	e.Attempts, e.IdempotencyKey = c.attempts, c.idempotencyKey
 	return e
+}
+
+// path is the path called, as an error and a log line may show it: an id in it may be a token in the wrong place.
+func (c *call) path() string {
+	return redact(c.transport.token.reveal(), c.request.URL.Path)
 }
 
 // because returns a copy of e, which may be nil, with one more cause.
@@ -402,10 +400,14 @@ func (e *APIError) because(cause error) *APIError {
 	return &again
 }
 
-// mayHaveTakenEffect reports whether the service may have done what was asked although it did not say so.
+// mayHaveTakenEffect reports whether the service may have done what was asked although it did not say so. A redirect is
+// how a form is answered that was taken.
 func (e *APIError) mayHaveTakenEffect() bool {
 	if e.unsent {
 		return false
+	}
+	if e.StatusCode/100 == 3 {
+		return e.Method != http.MethodGet
 	}
 	return e.StatusCode == 0 || e.StatusCode >= 500 || e.StatusCode == http.StatusRequestTimeout || e.malformed
 }
@@ -413,7 +415,9 @@ func (e *APIError) mayHaveTakenEffect() bool {
 func (c *call) repeatable() bool {
 	switch {
 	case c.last.unsent:
-		return !untrusted(c.last)
+		return !c.last.untrusted
+	case c.last.StatusCode/100 == 3:
+		return false // the next attempt would be sent elsewhere as well
 	case c.last.mayHaveTakenEffect():
 		return !c.onlyOnce && c.last.StatusCode != http.StatusNotImplemented && !errors.Is(c.last, errTooLarge)
 	default:
@@ -448,41 +452,59 @@ func (c *call) backoff(time.Duration, time.Duration, int, *http.Response) time.D
 }
 
 func (t *transport) log(ctx context.Context, level slog.Level, message string, c *call, status int, err error, more ...slog.Attr) {
-	if t.logger == nil || !t.logger.Enabled(ctx, level) {
+	if !t.logs(ctx, level) {
 		return
 	}
 	attributes := append([]slog.Attr{
-		slog.String("operation", c.op), slog.String("method", c.request.Method), slog.String("path", c.request.URL.Path),
+		slog.String("operation", c.op), slog.String("method", c.request.Method), slog.String("path", c.path()),
 		slog.Int("attempt", c.attempts), slog.Int("status", status), slog.Duration("duration", time.Since(c.started)),
 	}, more...)
 	if err != nil {
-		attributes = append(attributes, slog.String("error", err.Error()))
+		attributes = append(attributes, slog.String("error", errorText(err)))
 	}
-	t.logger.LogAttrs(ctx, level, message, attributes...)
+	t.emit(ctx, level, message, attributes...)
 }
 
 func (t *transport) warn(ctx context.Context, message string, attributes ...slog.Attr) {
 	if t.logger != nil {
-		t.logger.LogAttrs(ctx, slog.LevelWarn, message, attributes...)
+		t.emit(ctx, slog.LevelWarn, message, attributes...)
 	}
 }
 
-func (t *transport) redact(text string) string {
-	return strings.ReplaceAll(text, t.token.reveal(), "[token]")
+// logs reports whether the logger wants records of a level. A handler that panics wants none.
+func (t *transport) logs(ctx context.Context, level slog.Level) (enabled bool) {
+	if t.logger == nil {
+		return false
+	}
+	defer func() {
+		if recover() != nil {
+			enabled = false
+		}
+	}()
+	return t.logger.Enabled(ctx, level)
 }
 
-// secret holds a string where neither fmt, nor a JSON encoder, nor a logger can reach it, not even through a struct's
-// unexported field: all they find is a function.
-type secret struct {
-	reveal func() string
+// emit logs to the client's logger, which must be there. Texts are cleaned; a handler that panics breaks no call.
+func (t *transport) emit(ctx context.Context, level slog.Level, message string, attributes ...slog.Attr) {
+	t.emitTo(ctx, t.logger, level, message, attributes...)
 }
 
-func newSecret(s string) secret { return secret{func() string { return s }} }
+// emitTo is emit for any logger.
+func (t *transport) emitTo(ctx context.Context, logger *slog.Logger, level slog.Level, message string, attributes ...slog.Attr) {
+	defer func() { _ = recover() }()
+	for i, attribute := range attributes {
+		if attribute.Value.Kind() == slog.KindString {
+			attributes[i].Value = slog.StringValue(t.cleaned(attribute.Value.String(), loggedText))
+		}
+	}
+	logger.LogAttrs(ctx, level, message, attributes...)
+}
 
 // redirectPolicy lets a read follow redirects within its host, and nothing else: a write would turn into a read, and
 // another host has no business with the token. What is not followed is reported with its 3xx status.
 func redirectPolicy(users func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
-	return func(request *http.Request, via []*http.Request) error {
+	return func(request *http.Request, via []*http.Request) (err error) {
+		defer panicAsError("the redirect policy", &err)
 		const most = 3
 		first := via[0]
 		if first.Method != http.MethodGet || request.URL.Host != first.URL.Host || request.URL.Scheme != first.URL.Scheme || len(via) > most {
@@ -503,36 +525,71 @@ type attemptTransport struct {
 
 func (a *attemptTransport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if deadline, ok := request.Context().Deadline(); ok && time.Until(deadline) <= a.timeout {
-		return a.next.RoundTrip(request)
+		return a.roundTrip(request, func() {})
 	}
 	ctx, cancel := context.WithTimeout(request.Context(), a.timeout)
-	response, err := a.next.RoundTrip(request.WithContext(ctx))
-	if err == nil && response == nil {
-		err = errors.New("the transport returned neither a response nor an error")
-	}
+	response, err := a.roundTrip(request.WithContext(ctx), cancel)
 	if err != nil {
 		if ctx.Err() != nil && request.Context().Err() == nil {
 			err = &attemptTimeoutError{a.timeout}
 		}
 		cancel()
-		return nil, err
 	}
-	if response.Body == nil {
+	return response, err
+}
+
+// roundTrip makes errors of what the caller's transport may do wrong. end is called with the end of the body.
+func (a *attemptTransport) roundTrip(request *http.Request, end func()) (response *http.Response, err error) {
+	defer panicAsError("the transport", &err)
+	response, err = a.next.RoundTrip(request)
+	switch {
+	case err != nil:
+		return nil, err
+	case response == nil:
+		return nil, errors.New("the transport returned neither a response nor an error")
+	case response.Body == nil:
 		response.Body = http.NoBody
 	}
-	response.Body = &attemptBody{response.Body, cancel}
+	response.Body = &attemptBody{response.Body, end}
 	return response, nil
+}
+
+// panicAsError makes an error of a panic in code of the caller's. It is to be deferred.
+func panicAsError(who string, err *error) {
+	if value := recover(); value != nil {
+		*err = &panicError{who: who, value: value}
+	}
+}
+
+// panicError is a panic of the transport that [WithHTTPClient] has set.
+type panicError struct {
+	who   string
+	value any
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("%s panicked: %v", e.who, e.value) }
+
+// Unwrap returns the value that was panicked with, if it is an error.
+func (e *panicError) Unwrap() error {
+	err, _ := e.value.(error)
+	return err
 }
 
 // attemptBody ends the attempt's time limit with the body.
 type attemptBody struct {
-	io.ReadCloser
-	cancel context.CancelFunc
+	body io.ReadCloser
+	end  func()
 }
 
-func (b *attemptBody) Close() error {
-	defer b.cancel()
-	return b.ReadCloser.Close()
+func (b *attemptBody) Read(p []byte) (n int, err error) {
+	defer panicAsError("the body of the response", &err)
+	return b.body.Read(p)
+}
+
+func (b *attemptBody) Close() (err error) {
+	defer b.end()
+	defer panicAsError("the body of the response", &err)
+	return b.body.Close()
 }
 
 // attemptTimeoutError says that one attempt took too long, as opposed to the caller's context ending.

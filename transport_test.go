@@ -373,19 +373,20 @@ func TestLogsSayWhatHappened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var logged bytes.Buffer
 		logger := slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		s := newService(t).on("POST", "/requests", answer(503, `{"detail":"down"}`), answer(201, autoApproved))
+		s := newService(t).on("POST", "/requests", answer(503, `{"detail":"down"}`), answer(201, autoApproved)).on("GET", "/requests", list(""))
 		p := groceries()
 		p.Description = "private"
 		_, err := s.client(letagentpay.WithLogger(logger)).Purchase(t.Context(), p)
 		require.NoError(t, err)
 		lines := strings.Split(strings.TrimSpace(logged.String()), "\n")
-		require.Len(t, lines, 4)
+		require.Len(t, lines, 5)
 		assert.Contains(t, lines[0], "msg=letagentpay.attempt operation=purchase method=POST path=/api/v1/agent-api/requests attempt=1 status=503")
 		assert.Contains(t, lines[1], "level=WARN msg=letagentpay.retry operation=purchase")
 		assert.Contains(t, lines[1], "wait=2s")
 		assert.Contains(t, lines[2], "attempt=2 status=201")
-		assert.Contains(t, lines[3], "level=INFO msg=letagentpay.purchase duration=2")
-		assert.Contains(t, lines[3], "request_id=r1 status=auto_approved currency=USD category=groceries amount=49.99")
+		assert.Contains(t, lines[3], "operation=requests", "a look for duplicates")
+		assert.Contains(t, lines[4], "level=INFO msg=letagentpay.purchase duration=2")
+		assert.Contains(t, lines[4], "request_id=r1 status=auto_approved currency=USD category=groceries amount=49.99")
 		assert.NotContains(t, logged.String(), "private", "bodies are not logged")
 	})
 }

@@ -2,7 +2,6 @@ package letagentpay
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -102,25 +101,35 @@ func (x *X402Client) Authorize(ctx context.Context, p X402AuthorizeParams) (*X40
 	}
 	var body api.X402Authorization
 	attempt := call{op: "x402 authorize", onlyOnce: true, maxRetries: -1, decode: func(data []byte) error {
-		if err := decodeObject(data, &body); err != nil {
+		if err := decodeObject(data, &body, authorizationShape); err != nil {
 			return err
 		}
-		if body.Authorized == (deref(body.AuthorizationID) == "") {
-			return errIncomplete
-		}
-		return nil
+		return checkAuthorization(&body)
 	}}
 	if err := x.client.transport.do(ctx, request, &attempt); err != nil {
 		return nil, attempt.outcome(err)
 	}
 	authorization := &X402Authorization{
-		Authorized: body.Authorized, AuthorizationID: deref(body.AuthorizationID), Reason: deref(body.Reason),
+		Authorized: body.Authorized, AuthorizationID: deref(body.AuthorizationID), Reason: x.client.transport.cleaned(deref(body.Reason), sampleText),
 		RemainingDailyBudget: amountOf(body.RemainingDailyBudget), RemainingMonthlyBudget: amountOf(body.RemainingMonthlyBudget),
 	}
 	if body.ExpiresAt != nil {
 		authorization.ExpiresAt = body.ExpiresAt.Time
 	}
 	return authorization, nil
+}
+
+// checkAuthorization wants an id with an authorisation, and none with a decline.
+func checkAuthorization(body *api.X402Authorization) error {
+	switch id := deref(body.AuthorizationID); {
+	case body.Authorized && id == "":
+		return fmt.Errorf("%w: %q", errIncomplete, "authorization_id")
+	case body.Authorized && deref(body.Reason) != "":
+		return errors.New("authorised, although there is a reason for a decline")
+	case !body.Authorized && id != "":
+		return errors.New("declined, although there is an id of an authorisation")
+	}
+	return nil
 }
 
 // Report tells the service which transaction has settled an authorisation, once. Another report of the same
@@ -178,7 +187,7 @@ func (x *X402Client) sendReport(ctx context.Context, p X402ReportParams) (report
 	}
 	attempt := call{op: "x402 report", onlyOnce: true, maxRetries: -1, decode: func(data []byte) error {
 		var body api.X402Report
-		if err := decodeObject(data, &body); err != nil {
+		if err := decodeObject(data, &body, reportShape); err != nil {
 			return err
 		}
 		if !body.Recorded || body.TransactionID == "" {
@@ -202,7 +211,7 @@ func (x *X402Client) Budget(ctx context.Context) (*X402Budget, error) {
 	var body api.X402Budget
 	err = x.client.transport.do(ctx, request, &call{op: "x402 budget", maxRetries: -1, decode: func(data []byte) error {
 		body = api.X402Budget{}
-		if err := decodeObject(data, &body); err != nil {
+		if err := decodeObject(data, &body, x402BudgetShape); err != nil {
 			return err
 		}
 		if body.AgentID == "" {
@@ -246,11 +255,11 @@ func (x *X402Client) RegisterWallet(ctx context.Context, wallet X402Wallet) (*X4
 	var registered *X402Wallet
 	attempt := call{op: "x402 wallet", onlyOnce: true, maxRetries: -1, decode: func(data []byte) error {
 		var body api.X402Wallet
-		if err := decodeObject(data, &body); err != nil {
+		if err := decodeObject(data, &body, walletShape); err != nil {
 			return err
 		}
-		if body.WalletAddress == "" {
-			return errIncomplete
+		if !strings.EqualFold(body.Chain, strings.TrimSpace(wallet.Chain)) || !strings.EqualFold(body.WalletAddress, strings.TrimSpace(wallet.Address)) {
+			return fmt.Errorf("it is about another wallet, %s on %s", quoted(body.WalletAddress, shortText), quoted(body.Chain, shortText))
 		}
 		registered = walletOf(&body)
 		return nil
@@ -287,11 +296,8 @@ func (x *X402Client) Wallets(ctx context.Context) ([]X402Wallet, error) {
 	var body []api.X402Wallet
 	err = x.client.transport.do(ctx, request, &call{op: "x402 wallets", maxRetries: -1, decode: func(data []byte) error {
 		body = nil
-		if err := json.Unmarshal(data, &body); err != nil {
+		if err := decodeArray(data, &body, walletShape); err != nil {
 			return err
-		}
-		if body == nil {
-			return errIncomplete
 		}
 		return nil
 	}})

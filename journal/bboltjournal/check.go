@@ -144,6 +144,9 @@ func (c *checker) leaf(page []byte, id uint64, low, high []byte, top bool) error
 		if err != nil {
 			return fmt.Errorf("page %d: %w", id, err)
 		}
+		if len(key) == 0 {
+			return fmt.Errorf("page %d has an element without a key", id)
+		}
 		value, err := span(page, at+int(keySize), pos, valueSize)
 		if err != nil {
 			return fmt.Errorf("page %d: %w", id, err)

@@ -1,6 +1,7 @@
 package bboltjournal_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -156,13 +157,93 @@ func TestOneDamagedEntry(t *testing.T) {
 		}
 		seen = append(seen, e.Key)
 	}
-	assert.Equal(t, []string{"a"}, seen)
+	assert.Equal(t, []string{"a"}, seen, "whoever stops at the error sees what is before it")
+	seen = nil
+	for e, err := range journal.Entries(t.Context()) {
+		if err != nil {
+			require.Nil(t, e)
+			require.ErrorAs(t, err, &corrupt)
+			assert.Equal(t, path, corrupt.Path)
+			seen = append(seen, "damaged "+corrupt.Key)
+			continue
+		}
+		seen = append(seen, e.Key)
+	}
+	assert.Equal(t, []string{"a", "damaged b", "c", "old"}, seen)
 	pruned, err := journal.Prune(t.Context(), time.Now().Add(-25*time.Hour))
 	require.ErrorAs(t, err, &corrupt)
 	assert.Equal(t, 1, pruned, "the others are dealt with all the same")
 
 	require.NoError(t, journal.Delete(t.Context(), "b"))
 	assert.Equal(t, []string{"a", "c"}, keys(t, journal.Entries(t.Context())))
+}
+
+// Wherever in the batches they are, also when all of one are damaged, and when they are mended on the way.
+func TestEntriesGoOnPastDamagedOnes(t *testing.T) {
+	const n = 200
+	for name, damaged := range map[string]func(i int) bool{
+		"none":            func(int) bool { return false },
+		"all":             func(int) bool { return true },
+		"first":           func(i int) bool { return i == 0 },
+		"last":            func(i int) bool { return i == n-1 },
+		"about a border":  func(i int) bool { return i == 63 || i == 64 },
+		"a whole batch":   func(i int) bool { return i >= 64 && i < 128 },
+		"every third one": func(i int) bool { return i%3 == 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := journalPath(t)
+			require.NoError(t, open(t, path).Close())
+			edit(t, path, func(tx *bbolt.Tx) error {
+				for i := range n {
+					const form = `{"Key":%q,"State":"started","Purchase":{"Amount":1},"Confirm":{"Success":false}}`
+					key := fmt.Sprintf("%03d", i)
+					value := stored(key, fmt.Appendf(nil, form, key))
+					if damaged(i) {
+						value[len(value)-1] = '?'
+					}
+					if err := tx.Bucket([]byte("entries")).Put([]byte(key), value); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			journal := open(t, path)
+			i := 0
+			for e, err := range journal.Entries(t.Context()) {
+				key := fmt.Sprintf("%03d", i)
+				if damaged(i) {
+					var corrupt *bboltjournal.CorruptError
+					require.ErrorAs(t, err, &corrupt)
+					require.Equal(t, key, corrupt.Key)
+					require.Nil(t, e)
+					require.NoError(t, journal.Delete(t.Context(), key))
+				} else {
+					require.NoError(t, err)
+					require.Equal(t, key, e.Key)
+				}
+				i++
+			}
+			assert.Equal(t, n, i)
+			for _, err := range journal.Entries(t.Context()) {
+				require.NoError(t, err, "the damaged ones were deleted")
+			}
+		})
+	}
+}
+
+func TestAnEntryWithoutAKeyIsDamage(t *testing.T) {
+	file, _ := filled(t)
+	path := journalPath(t)
+	at := bytes.LastIndex(file, []byte("entries")) // in the root page: an element, whose header says 7 bytes of key
+	for i := 0; i < at; i += 4 {
+		if binary.NativeEndian.Uint32(file[i:]) == 7 && binary.NativeEndian.Uint32(file[i+4:]) == 16 {
+			binary.NativeEndian.PutUint32(file[i:], 0)
+		}
+	}
+	require.NoError(t, os.WriteFile(path, file, 0o600))
+	_, err := bboltjournal.Open(path)
+	require.ErrorContains(t, err, "an element without a key")
+	assertCorrupt(t, path)
 }
 
 func TestOtherVersionsAndOtherDatabasesAreRefused(t *testing.T) {

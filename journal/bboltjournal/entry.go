@@ -54,7 +54,8 @@ func decodeEntry(key string, value []byte) (*letagentpay.JournalEntry, error) {
 		return nil, errors.New("the checksum does not match")
 	}
 	entry := new(letagentpay.JournalEntry)
-	if err := json.Unmarshal(data, entry); err != nil {
+	stored := storedEntry{JournalEntry: entry}
+	if err := json.Unmarshal(data, &stored); err != nil {
 		return nil, err
 	}
 	if entry.Key != key {
@@ -63,7 +64,29 @@ func decodeEntry(key string, value []byte) (*letagentpay.JournalEntry, error) {
 	if !known(entry.State) {
 		return nil, fmt.Errorf("its state %q is unknown", entry.State)
 	}
+	if stored.Purchase.Amount == nil {
+		return nil, errors.New("it has no amount")
+	}
+	if stored.Confirm.Success == nil {
+		return nil, errors.New("it does not say how the purchase ended")
+	}
+	entry.Purchase, entry.Purchase.Amount = stored.Purchase.PurchaseParams, *stored.Purchase.Amount
+	entry.Confirm, entry.Confirm.Success = stored.Confirm.ConfirmParams, *stored.Confirm.Success
 	return entry, nil
+}
+
+// storedEntry is an entry in which what money depends on must be given. Every entry has it, and one that another
+// program has written in another form must not pass for a purchase of nothing, or for one that failed.
+type storedEntry struct {
+	*letagentpay.JournalEntry
+	Purchase struct {
+		letagentpay.PurchaseParams
+		Amount *letagentpay.Amount
+	}
+	Confirm struct {
+		letagentpay.ConfirmParams
+		Success *bool
+	}
 }
 
 func known(state letagentpay.JournalState) bool {

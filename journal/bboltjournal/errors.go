@@ -2,6 +2,7 @@ package bboltjournal
 
 import (
 	"errors"
+	"io/fs"
 	"strconv"
 )
 
@@ -13,6 +14,10 @@ var (
 	ErrCorrupt = errors.New("bboltjournal: corrupt")
 	// ErrVersion: a later version of this package has written the file; matched by [*VersionError].
 	ErrVersion = errors.New("bboltjournal: unknown version")
+	// ErrUnsafe: others than its owner could read or change the file; matched by [*UnsafeError].
+	ErrUnsafe = errors.New("bboltjournal: unsafe file")
+	// ErrReplaced: the open file is no longer at its path; matched by [*ReplacedError].
+	ErrReplaced = errors.New("bboltjournal: replaced")
 	// ErrClosed: the journal was closed.
 	ErrClosed = errors.New("bboltjournal: closed")
 )
@@ -23,7 +28,7 @@ type LockedError struct {
 }
 
 func (e *LockedError) Error() string {
-	return "bboltjournal: " + e.Path + " is open elsewhere, in this process or another; each process needs a journal of its own"
+	return "bboltjournal: " + named(e.Path) + " is open elsewhere, in this process or another; each process needs a journal of its own"
 }
 
 // Is reports whether target is [ErrLocked].
@@ -37,11 +42,11 @@ type CorruptError struct {
 }
 
 func (e *CorruptError) Error() string {
-	text := "bboltjournal: " + e.Path + " is damaged"
+	text := "bboltjournal: " + named(e.Path) + " is damaged"
 	if e.Key != "" {
-		text = "bboltjournal: " + e.Path + ": the entry " + strconv.Quote(e.Key) + " is damaged"
+		text = "bboltjournal: " + named(e.Path) + ": the entry " + strconv.Quote(e.Key) + " is damaged"
 	}
-	return text + ": " + e.Err.Error()
+	return because(text, e.Err)
 }
 
 // Is reports whether target is [ErrCorrupt].
@@ -58,9 +63,61 @@ type VersionError struct {
 }
 
 func (e *VersionError) Error() string {
-	return "bboltjournal: " + e.Path + " has version " + strconv.FormatUint(e.Version, 10) + ", and this program reads up to version " +
+	return "bboltjournal: " + named(e.Path) + " has version " + strconv.FormatUint(e.Version, 10) + ", and this program reads up to version " +
 		strconv.FormatUint(e.Supported, 10) + "; use a later one"
 }
 
 // Is reports whether target is [ErrVersion].
 func (e *VersionError) Is(target error) bool { return target == ErrVersion }
+
+// UnsafeError reports that a journal's file cannot be kept from others: it belongs to another user than the process
+// runs as, or it is open to others and its mode cannot be changed. It matches [ErrUnsafe].
+type UnsafeError struct {
+	Path string
+	Mode fs.FileMode // of the file, as it was found
+	Err  error       // why it stays unsafe
+}
+
+func (e *UnsafeError) Error() string {
+	return because("bboltjournal: "+named(e.Path)+" (mode "+e.Mode.String()+") cannot be kept from other users", e.Err)
+}
+
+// Is reports whether target is [ErrUnsafe].
+func (e *UnsafeError) Is(target error) bool { return target == ErrUnsafe }
+
+// Unwrap returns why the file stays unsafe.
+func (e *UnsafeError) Unwrap() error { return e.Err }
+
+// ReplacedError reports that the file of an open journal was removed, moved or replaced. Nobody would find what is
+// written into it, so nothing is read or written until it is back. Close the journal, look for the file, and open the
+// one that holds the entries. It matches [ErrReplaced], and [fs.ErrNotExist] when no file is at the path.
+type ReplacedError struct {
+	Path string
+	Err  error // why nothing is found at the path; nil when another file is there
+}
+
+func (e *ReplacedError) Error() string {
+	text := "bboltjournal: " + named(e.Path) + " was removed or replaced while it was open"
+	return because(text, e.Err)
+}
+
+// Is reports whether target is [ErrReplaced].
+func (e *ReplacedError) Is(target error) bool { return target == ErrReplaced }
+
+// Unwrap returns why nothing is found at the path, or nil.
+func (e *ReplacedError) Unwrap() error { return e.Err }
+
+// named returns a path for a text, which it may be missing in an error that a test has made.
+func named(path string) string {
+	if path == "" {
+		return "the file"
+	}
+	return path
+}
+
+func because(text string, err error) string {
+	if err == nil {
+		return text
+	}
+	return text + ": " + err.Error()
+}

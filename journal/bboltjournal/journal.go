@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"iter"
 	"os"
-	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"syscall"
@@ -35,14 +33,22 @@ const batchSize = 64
 // Journal is a [letagentpay.Journal] in a file. Make one with [Open]. It is safe for concurrent use.
 //
 // Its methods return the error of a context that has ended, without doing anything; an error that matches [ErrClosed]
-// after Close; a [*CorruptError] for damage; a [*letagentpay.ParamError] for a value that makes no sense; and else the
-// error of the file system.
+// after Close; a [*ReplacedError] when the file is no longer at its path; a [*CorruptError] for damage; a
+// [*letagentpay.ParamError] for a value that makes no sense; and else the error of the file system.
+//
+// Writes come one after another. A context that ends while a write waits for others ends the wait, and nothing is
+// written; a write that has begun is finished.
 type Journal struct {
-	path   string
-	db     *bbolt.DB
-	file   *os.File // the database's
-	closed atomic.Bool
-	broken atomic.Pointer[CorruptError] // found on the way; nothing is done any more
+	path     string // as given to Open
+	location string // the same, from the root
+	db       *bbolt.DB
+	file     *os.File    // the database's
+	info     fs.FileInfo // which one it is
+	closed   atomic.Bool
+	broken   atomic.Pointer[CorruptError] // found on the way; nothing is done any more
+
+	// writing holds a value while there is a write. Unlike bbolt's lock, it can be waited for with a context.
+	writing chan struct{}
 }
 
 var _ letagentpay.Journal = (*Journal)(nil)
@@ -50,8 +56,14 @@ var _ letagentpay.Journal = (*Journal)(nil)
 // Open opens the journal in the file at path, which is created if there is none; its folder must exist. It checks the
 // whole file and removes the settled entries that are past their retention.
 //
+// A file that others may read or write is made its owner's alone (mode 0600), but not on Windows, which has no such
+// modes. Symbolic links are followed, and the file they lead to is treated the same; one that leads nowhere makes the
+// new file where it leads.
+//
 // The errors are those of the file system; a [*LockedError] when the file is open elsewhere; a [*CorruptError] or
-// [*VersionError] for a file that cannot be used, which is left as it is; and a [*letagentpay.ParamError].
+// [*VersionError] for a file that cannot be used, and an [*UnsafeError] for one that belongs to another user or cannot
+// be made its owner's alone, all of which leave what it holds as it is; a [*ReplacedError] when it is removed or
+// replaced meanwhile; and a [*letagentpay.ParamError], also for what is no regular file.
 func Open(path string, opts ...Option) (*Journal, error) {
 	if path == "" {
 		return nil, paramError("Open path", "", "want the path of a file")
@@ -60,7 +72,11 @@ func Open(path string, opts ...Option) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{path: path}
+	location, err := locate(path)
+	if err != nil {
+		return nil, fmt.Errorf("bboltjournal: %w", err)
+	}
+	j := &Journal{path: path, location: location, writing: make(chan struct{}, 1)}
 	if err := j.open(c.lockTimeout); err != nil {
 		return nil, err
 	}
@@ -79,14 +95,11 @@ func (j *Journal) open(lockTimeout time.Duration) (err error) {
 		}
 	}()
 	defer j.recoverDamage()()
-	j.db, err = bbolt.Open(j.path, 0o600, &bbolt.Options{
-		Timeout: max(lockTimeout, 1), // to bbolt, 0 is to wait forever
-		OpenFile: func(path string, flag int, mode os.FileMode) (*os.File, error) {
-			file, err := os.OpenFile(path, flag, mode)
-			j.file = file
-			return file, err
-		},
+	j.db, err = bbolt.Open(j.location, fileMode, &bbolt.Options{
+		Timeout:  max(lockTimeout, 1), // to bbolt, 0 is to wait forever
+		OpenFile: j.openFile,
 	})
+	var refused *UnsafeError
 	var pathError *fs.PathError
 	var errno syscall.Errno
 	switch {
@@ -94,6 +107,8 @@ func (j *Journal) open(lockTimeout time.Duration) (err error) {
 		return nil
 	case errors.Is(err, bbolterrors.ErrTimeout):
 		return &LockedError{Path: j.path}
+	case errors.As(err, &refused) || errors.Is(err, letagentpay.ErrInvalid):
+		return err
 	case errors.As(err, &pathError) || errors.As(err, &errno):
 		return fmt.Errorf("bboltjournal: %w", err)
 	default:
@@ -110,11 +125,14 @@ func (j *Journal) prepare(retention time.Duration) error {
 	}); err != nil {
 		return err
 	}
+	if err := tighten(j.path, j.file); err != nil {
+		return err
+	}
 	if isNew {
-		if err := j.transact(j.db.Update, initialize); err != nil {
+		if err := syncFolder(j.location); err != nil { // before it is a journal, so that it is made up for after a crash
 			return err
 		}
-		if err := syncFolder(j.path); err != nil {
+		if err := j.transact(j.db.Update, initialize); err != nil {
 			return err
 		}
 	}
@@ -128,13 +146,6 @@ func (j *Journal) prepare(retention time.Duration) error {
 
 // check reads all of the file, so that damage comes out now and not in the midst of a purchase.
 func (j *Journal) check(tx *bbolt.Tx) (isNew bool, err error) {
-	info, err := j.file.Stat()
-	if err != nil {
-		return false, fmt.Errorf("bboltjournal: %w", err)
-	}
-	if info.Size() < tx.Size() {
-		return false, &CorruptError{Path: j.path, Err: fmt.Errorf("it has %d bytes of %d", info.Size(), tx.Size())}
-	}
 	if err := checkPages(j.file, tx); err != nil {
 		return false, &CorruptError{Path: j.path, Err: err}
 	}
@@ -172,25 +183,6 @@ func initialize(tx *bbolt.Tx) error {
 	return err
 }
 
-// syncFolder makes a new file's name survive a loss of power, as its content does.
-func syncFolder(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil // folders cannot be synced there, and need not be
-	}
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("bboltjournal: %w", err)
-	}
-	err = folder.Sync()
-	if closeErr := folder.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return fmt.Errorf("bboltjournal: %w", err)
-	}
-	return nil
-}
-
 // Close closes the file, after the calls under way. Closing again does nothing.
 func (j *Journal) Close() error {
 	if !j.closed.CompareAndSwap(false, true) {
@@ -226,7 +218,7 @@ func (j *Journal) recoverDamage() func() {
 	}
 }
 
-// transact runs fn in a transaction. An error of fn's own is returned as it is.
+// transact runs fn in a transaction, if the file is still at its path. An error of fn's own is returned as it is.
 func (j *Journal) transact(begin func(func(*bbolt.Tx) error) error, fn func(*bbolt.Tx) error) (err error) {
 	if j.closed.Load() {
 		return fmt.Errorf("%w: %s", ErrClosed, j.path)
@@ -242,7 +234,9 @@ func (j *Journal) transact(begin func(func(*bbolt.Tx) error) error, fn func(*bbo
 	defer j.recoverDamage()()
 	var own error
 	err = begin(func(tx *bbolt.Tx) error {
-		own = fn(tx)
+		if own = j.present(tx.Size()); own == nil {
+			own = fn(tx)
+		}
 		return own
 	})
 	switch {
@@ -266,7 +260,18 @@ func (j *Journal) update(ctx context.Context, fn func(entries *bbolt.Bucket) err
 	if err := checkContext(ctx); err != nil {
 		return err
 	}
-	return j.transact(j.db.Update, func(tx *bbolt.Tx) error { return fn(tx.Bucket(entriesBucket)) })
+	select {
+	case j.writing <- struct{}{}:
+		defer func() { <-j.writing }()
+	case <-ctx.Done():
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := j.transact(j.db.Update, func(tx *bbolt.Tx) error { return fn(tx.Bucket(entriesBucket)) }); err != nil {
+		return err
+	}
+	return j.present(0) // it may have been removed during the write
 }
 
 func checkContext(ctx context.Context) error {
@@ -299,7 +304,8 @@ func (j *Journal) Get(ctx context.Context, key string) (entry *letagentpay.Journ
 }
 
 // Put stores an entry in place of an earlier one with the same key. When it returns without an error, the entry is on
-// the disk.
+// the disk, in the file at the path. One that encodes to more than 16 MiB is a [*letagentpay.ParamError], and the
+// earlier one stays.
 func (j *Journal) Put(ctx context.Context, entry *letagentpay.JournalEntry) error {
 	if entry == nil {
 		return paramError("Put entry", "", "want an entry, not nil")
@@ -318,31 +324,35 @@ func (j *Journal) Delete(ctx context.Context, key string) error {
 }
 
 // Entries goes through all entries in the order of their keys. Entries may be put and deleted meanwhile: what was there
-// all the time comes once, what came or went meanwhile once or not at all. Entries are read in batches, a few ahead. A
-// damaged entry or another error ends it.
+// all the time comes once, what came or went meanwhile once or not at all. Entries are read in batches, a few ahead.
+//
+// In the place of a damaged entry comes a [*CorruptError] with its key, and the next entry after it. Any other error,
+// such as a [*CorruptError] without a key, concerns the whole and is the last that comes.
 func (j *Journal) Entries(ctx context.Context) iter.Seq2[*letagentpay.JournalEntry, error] {
+	type found struct {
+		key   string
+		entry *letagentpay.JournalEntry
+		err   error
+	}
 	return func(yield func(*letagentpay.JournalEntry, error) bool) {
 		for after, more := "", true; more; {
-			var batch []*letagentpay.JournalEntry
-			damaged := j.batch(ctx, after, func(key string, value []byte) error {
+			var batch []found
+			failed := j.batch(ctx, after, func(key string, value []byte) {
 				entry, err := j.decode(key, value)
-				if err == nil {
-					batch = append(batch, entry)
-				}
-				return err
+				batch = append(batch, found{key, entry, err})
 			})
-			for _, entry := range batch { // those before a damaged one come, too
+			for _, next := range batch {
 				if err := checkContext(ctx); err != nil {
 					yield(nil, err)
 					return
 				}
-				if !yield(entry, nil) {
+				if !yield(next.entry, next.err) {
 					return
 				}
-				after = entry.Key
+				after = next.key
 			}
-			if damaged != nil {
-				yield(nil, damaged)
+			if failed != nil {
+				yield(nil, failed)
 				return
 			}
 			more = len(batch) == batchSize
@@ -350,8 +360,8 @@ func (j *Journal) Entries(ctx context.Context) iter.Seq2[*letagentpay.JournalEnt
 	}
 }
 
-// batch calls fn for the next entries after a key, batchSize of them if there are so many. An error of fn ends it.
-func (j *Journal) batch(ctx context.Context, after string, fn func(key string, value []byte) error) error {
+// batch calls fn for the next entries after a key, batchSize of them if there are so many.
+func (j *Journal) batch(ctx context.Context, after string, fn func(key string, value []byte)) error {
 	return j.view(ctx, func(entries *bbolt.Bucket) error {
 		cursor := entries.Cursor()
 		key, value := cursor.Seek([]byte(after))
@@ -359,9 +369,11 @@ func (j *Journal) batch(ctx context.Context, after string, fn func(key string, v
 			key, value = cursor.Next()
 		}
 		for n := 0; key != nil && n < batchSize; n++ {
-			if err := fn(string(key), value); err != nil {
-				return err
+			if string(key) <= after { // or damage that came since Open could lead in a circle
+				return &CorruptError{Path: j.path, Err: fmt.Errorf("the key %q is out of order", key)}
 			}
+			after = string(key)
+			fn(after, value)
 			key, value = cursor.Next()
 		}
 		return nil
@@ -388,13 +400,12 @@ func (j *Journal) Prune(ctx context.Context, before time.Time) (pruned int, err 
 	for after, more := "", true; more; {
 		var keys []string
 		seen := 0
-		if err := j.batch(ctx, after, func(key string, value []byte) error {
+		if err := j.batch(ctx, after, func(key string, value []byte) {
 			seen++
 			after = key
 			if old(key, value) {
 				keys = append(keys, key)
 			}
-			return nil
 		}); err != nil {
 			return pruned, err
 		}

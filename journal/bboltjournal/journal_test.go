@@ -1,6 +1,7 @@
 package bboltjournal_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -211,8 +212,9 @@ func TestConcurrentUse(t *testing.T) {
 }
 
 func TestCloseWhileInUse(t *testing.T) {
+	path := journalPath(t)
 	for range 10 {
-		journal := open(t, journalPath(t))
+		journal := open(t, path)
 		begun := make(chan struct{})
 		var group sync.WaitGroup
 		for worker := range 4 {
@@ -225,6 +227,9 @@ func TestCloseWhileInUse(t *testing.T) {
 					err := journal.Put(t.Context(), entry(key, letagentpay.JournalAsked, time.Now()))
 					if err == nil {
 						_, err = journal.Get(t.Context(), key)
+					}
+					for _, each := range journal.Entries(t.Context()) {
+						err = cmp.Or(err, each)
 					}
 					if err != nil {
 						assert.ErrorIs(t, err, bboltjournal.ErrClosed)
@@ -313,6 +318,12 @@ func TestBadValuesAreRefused(t *testing.T) {
 	_, err := journal.Prune(t.Context(), now.Add(-23*time.Hour))
 	require.ErrorIs(t, err, letagentpay.ErrInvalid)
 	assert.Empty(t, keys(t, journal.Entries(t.Context())))
+	require.NoError(t, journal.Put(t.Context(), entry("key", asked, now)))
+	require.ErrorIs(t, journal.Put(t.Context(), large), letagentpay.ErrInvalid)
+	got, err := journal.Get(t.Context(), "key")
+	require.NoError(t, err)
+	assert.Equal(t, entry("key", asked, now), got, "the earlier one stays")
+	require.NoError(t, journal.Delete(t.Context(), "key"))
 	longest := strings.Repeat("k", 32<<10)
 	require.NoError(t, journal.Put(t.Context(), entry(longest, asked, now)))
 	assert.Equal(t, []string{longest}, keys(t, journal.Entries(t.Context())))

@@ -1,0 +1,20 @@
+//go:build unix
+
+package bboltjournal
+
+import (
+	"io/fs"
+	"syscall"
+)
+
+// hasModes: files have an owner and modes.
+const hasModes = true
+
+// ownerOf returns the id of the user whom a file belongs to.
+func ownerOf(info fs.FileInfo) (user int, known bool) {
+	stat, known := info.Sys().(*syscall.Stat_t)
+	if !known {
+		return 0, false
+	}
+	return int(stat.Uid), true
+}
