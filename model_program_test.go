@@ -13,8 +13,19 @@ import (
 
 // program is what happens in one test of the model: a few steps, one after another.
 type program struct {
-	journal bool // all guarded calls keep a journal, the same one
+	journal bool                   // guarded calls keep a journal, each place of a process its own
+	races   *letagentpaytest.Races // nil: the service carries each call out at one instant
 	steps   []step
+}
+
+// isMortal reports whether processes end in the program.
+func (p *program) isMortal() bool {
+	for _, s := range p.steps {
+		if text := s.String(); strings.Contains(text, dies) || strings.Contains(text, "another process") {
+			return true
+		}
+	}
+	return false
 }
 
 // GoString is how a failing program is printed.
@@ -24,6 +35,9 @@ func (p program) GoString() string {
 	if p.journal {
 		b.Reset()
 		b.WriteString("agent with a journal:")
+	}
+	if r := p.races; r != nil {
+		fmt.Fprintf(&b, " calls overlap, purchases take %v and then %v, confirmations %v", r.Purchase, r.Store, r.Confirm)
 	}
 	for i, s := range p.steps {
 		fmt.Fprintf(&b, "\n%2d. %v", i+1, s)
@@ -50,6 +64,14 @@ const (
 	panics           behaviour = "panics"
 	spendsAndPanics  behaviour = "spends 15.00 and panics"
 	endsItsGoroutine behaviour = "ends its goroutine"
+
+	timesOut         behaviour = "times out, having paid nothing"
+	paysAndTimesOut  behaviour = "pays and times out"
+	surelyNotPaid    behaviour = "times out and says that it surely has not paid"
+	returnsTypedNil  behaviour = "pays and returns a nil *shopError"
+	errorPanics      behaviour = "fails with an error whose text panics"
+	spendsErrorExits behaviour = "spends 15.00 and fails with an error whose text ends the goroutine"
+	errorIsSlow      behaviour = "fails with an error whose text takes 11s"
 )
 
 var behaviours = []behaviour{succeeds, fails, spendsLess, spendsMore, spendsNothing, spendsAndFails, panics, spendsAndPanics, endsItsGoroutine}
@@ -110,7 +132,17 @@ const (
 type guardedCall struct {
 	twoPhase    bool // Authorize and Settle in place of Guard
 	twice       bool
-	other       bool // by the process before
+	other       bool // by the process of the other place
+	redelivered bool // and again by the process of the other place, 20 s later, if it awaits the owner
+	repeated    bool // up to 3 times, until there is no error
+	client      int  // which of the process's clients
+	unjournaled bool // without the journal
+	inRun       bool // in a run of the scope
+	ref         string
+	merchant    string
+	description string
+	spelling    int // of the request's id
+	codec       string
 	unconfirmed bool // the service refuses its confirmation
 	key         key
 	scope       int // which of the scopes
@@ -136,6 +168,12 @@ func (c *guardedCall) String() string {
 	if c.other {
 		b.WriteString(" by the other process")
 	}
+	if c.client > 0 {
+		b.WriteString(" through another client")
+	}
+	if c.unjournaled {
+		b.WriteString(" without the journal")
+	}
 	switch c.key {
 	case knownKey:
 		fmt.Fprintf(&b, " again under known key %d", c.pick)
@@ -146,10 +184,20 @@ func (c *guardedCall) String() string {
 		}
 	case scopedKey:
 		fmt.Fprintf(&b, " for %s %s in scope turn-%d", c.amount, c.category, c.scope)
+		if c.inRun {
+			b.WriteString(", in this run of it")
+		}
 	case randomKey:
 		fmt.Fprintf(&b, " for %s %s", c.amount, c.category)
 	default:
 		fmt.Fprintf(&b, " for %s %s under %s", c.amount, c.category, c.key)
+	}
+	for _, text := range []struct{ name, value string }{
+		{"ref", c.ref}, {"merchant", c.merchant}, {"description", c.description}, {"codec that", c.codec},
+	} {
+		if text.value != "" {
+			fmt.Fprintf(&b, ", %s %s", text.name, text.value)
+		}
 	}
 	if c.wait > 0 {
 		fmt.Fprintf(&b, ", waiting %v", c.wait)
@@ -162,6 +210,12 @@ func (c *guardedCall) String() string {
 		b.WriteString(", and the next confirmation is refused")
 	}
 	b.WriteString(c.interrupted.String())
+	if c.redelivered {
+		b.WriteString("; the other process gets the same task 20s later")
+	}
+	if c.repeated {
+		b.WriteString("; up to 3 times until there is no error")
+	}
 	return b.String()
 }
 
@@ -255,6 +309,9 @@ func (p *palette) outage(t *rapid.T) step {
 		f.Status, f.AfterCommit = rapid.SampledFrom([]int{500, 502, 408}).Draw(t, "status"), true
 	case refusal:
 		f.Status = rapid.SampledFrom([]int{403, 500, 503, 429, 404, 409, 422}).Draw(t, "status")
+		if f.Status == 422 && f.Op != letagentpaytest.OpConfirm {
+			f.Status = 403 // what is sound is not refused so, least of all when it was carried out before
+		}
 	case webPage:
 		f.NonJSON = true
 	case brokenOff:
@@ -359,10 +416,6 @@ func approvingUpTo(limit string) *event {
 	}}
 }
 
-func diskFails(n int) *event {
-	return &event{fmt.Sprintf("the journal's disk fails, %d times", n), func(w *world) { w.diskFails, w.diskFailed, w.calm = n, true, false }}
-}
-
 var reconnect = &event{"connectivity returns", (*world).reconnect}
 
 func (*palette) time(t *rapid.T) step {
@@ -381,16 +434,16 @@ func (*palette) change(t *rapid.T) step {
 		}},
 		&event{"the sweep expires what is overdue", func(w *world) { w.server.Sweep() }},
 		approvingUpTo("10"), approvingUpTo("100"),
-		diskFails(1), diskFails(2),
+		&journalFault{kind: diskFails, times: 1}, &journalFault{kind: diskFails, times: 2},
 	}).Draw(t, "change")
 }
 
 func (p *palette) process(t *rapid.T) step {
 	interrupted := p.interruption(t)
 	return rapid.SampledFrom([]step{
-		&event{"another process begins", func(w *world) { w.start() }},
-		&event{"the turns are retried", func(w *world) { clear(w.process.scopes) }},
-		&event{"Recover" + interrupted.String(), func(w *world) { w.recover(interrupted) }},
+		&event{"another process begins", func(w *world) { w.start(w.slots[0]) }},
+		&event{"the turns are retried", func(w *world) { clear(w.slots[0].process.turns) }},
+		&event{"Recover" + interrupted.String(), func(w *world) { w.recover(w.slots[0], interrupted) }},
 		&event{"the last unconfirmed purchase is confirmed again" + interrupted.String(), func(w *world) { w.confirmAgain(interrupted) }},
 	}).Draw(t, "process")
 }
@@ -444,5 +497,5 @@ var anyProgram = rapid.Custom(func(t *rapid.T) program {
 	p := anyPalette.Draw(t, "palette")
 	anyStep := rapid.Custom(func(t *rapid.T) step { return rapid.SampledFrom(p.kinds).Draw(t, "kind")(t) })
 	least := rapid.SampledFrom([]int{4, 1, 6, 8}).Draw(t, "least") // left alone, rapid draws one or two
-	return program{rapid.Bool().Draw(t, "journal"), rapid.SliceOfN(anyStep, least, 12).Draw(t, "steps")}
+	return program{rapid.Bool().Draw(t, "journal"), nil, rapid.SliceOfN(anyStep, least, 12).Draw(t, "steps")}
 })
