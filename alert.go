@@ -5,14 +5,26 @@ import (
 	"log/slog"
 )
 
-// alert reports what somebody must learn of even where no logger was given: then it goes to [slog.Default].
+// alert reports what must not stay unknown, and what no caller can be given as an error. It goes to the client's
+// logger, or to [slog.Default] when there is none, at warn level. A handler that panics or hangs does not stop the
+// caller; when it is the client's, the record goes to slog.Default as well.
 func (c *Client) alert(ctx context.Context, message string, attributes ...slog.Attr) {
-	logger := c.transport.logger
-	if logger == nil {
-		logger = slog.Default()
+	if ctx == nil {
+		ctx = context.Background()
 	}
-	_, _ = contained(hookLimit, func() (struct{}, error) {
-		c.transport.emitTo(ctx, logger, slog.LevelWarn, message, attributes...)
+	if logger := c.transport.logger; logger != nil && c.alertTo(ctx, logger, message, attributes) {
+		return
+	}
+	c.alertTo(ctx, slog.Default(), message, attributes)
+}
+
+func (c *Client) alertTo(ctx context.Context, logger *slog.Logger, message string, attributes []slog.Attr) (logged bool) {
+	_, err := contained(hookLimit, func() (struct{}, error) {
+		cleaned := make([]slog.Attr, len(attributes))
+		copy(cleaned, attributes)
+		c.transport.cleanAttributes(cleaned)
+		logger.LogAttrs(ctx, slog.LevelWarn, message, cleaned...)
 		return struct{}{}, nil
 	})
+	return err == nil
 }

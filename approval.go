@@ -194,9 +194,7 @@ func (a *Approval) leaveBooked(ctx context.Context, o *outcome, first bool) erro
 // confirm reports the outcome to the service, and to the journal before and after it.
 func (a *Approval) confirm(ctx context.Context, o *outcome) error {
 	journalErr := a.recordOutcome(ctx, o.params)
-	limited, cancel := context.WithTimeout(ctx, settleLimit)
-	defer cancel()
-	_, confirmErr := a.client.confirm(limited, a.requestID, o.params, confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit})
+	_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit, limit: settleLimit})
 	duplicates := a.duplicates(ctx)
 	if confirmErr != nil {
 		if _, unknown := errors.AsType[*OutcomeUnknownError](confirmErr); unknown {
@@ -239,10 +237,13 @@ func withDuplicates(err error, duplicates *DuplicateError) error {
 // duplicates looks once more, because an attempt at the purchase may have made its request late.
 func (a *Approval) duplicates(ctx context.Context) *DuplicateError {
 	purchase := a.claim.purchase
-	if purchase == nil || purchase.posting == nil {
+	if purchase == nil {
 		return nil
 	}
-	late := purchase.posting.found(ctx, a.requestID)
+	var late []string
+	if purchase.posting != nil {
+		late = purchase.posting.found(ctx, a.requestID)
+	}
 	for _, id := range late {
 		if !contains(purchase.Duplicates, id) {
 			a.client.alertDuplicate(ctx, id, a.requestID, a.idempotencyKey)

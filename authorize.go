@@ -147,9 +147,6 @@ func (c *claim) start(ctx context.Context, category string) error {
 		return c.giveBack(ctx, &APIError{Op: OpGuard, IdempotencyKey: c.params.IdempotencyKey, Err: err, withdrawn: !c.resumed, waiting: c.resumed})
 	}
 	c.record.entry.RequestID, c.record.entry.Category = c.requestID, category
-	if c.purchase != nil {
-		c.record.entry.Currency, c.record.entry.Duplicates, c.record.entry.Unclear = c.purchase.Currency, c.purchase.Duplicates, c.purchase.posting != nil
-	}
 	if err := c.record.put(ctx, JournalStarted); err != nil {
 		return c.giveBack(ctx, err)
 	}
@@ -304,16 +301,30 @@ func (c *claim) ask(ctx context.Context, scoped *scopedPurchase) (earlier *Journ
 	if err := c.record.put(ctx, JournalAsked); err != nil {
 		return nil, err
 	}
-	c.purchase, err = c.client.post(ctx, &c.params, c.baseline, func(*Purchase) {})
+	c.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, func(*Purchase) {})
 	if err != nil {
 		return nil, c.refused(ctx, err)
 	}
+	c.noteDuplicates()
 	scoped.answered(c.purchase.Category, c.purchase.OriginalCategory)
 	c.requestID = c.purchase.RequestID
 	if err := c.holdRequest(ctx); err != nil {
 		return nil, c.forget(ctx, err)
 	}
 	return c.consultAboutOthers(ctx)
+}
+
+// noteDuplicates puts into the record what the answer says, and which of the requests that an earlier call found, without
+// knowing which was the purchase, are not.
+func (c *claim) noteDuplicates() {
+	entry := &c.record.entry
+	for _, id := range entry.Found {
+		if id != c.purchase.RequestID && !contains(c.purchase.Duplicates, id) {
+			c.purchase.Duplicates = append(c.purchase.Duplicates, id)
+		}
+	}
+	entry.Currency, entry.Duplicates, entry.Found = c.purchase.Currency, c.purchase.Duplicates, nil
+	entry.Unclear = entry.Unclear || c.purchase.posting != nil
 }
 
 // consultAboutOthers finds out whether a request that an earlier call had asked for was resumed by its id meanwhile,
@@ -338,7 +349,7 @@ func (c *claim) consultAboutOthers(ctx context.Context) (earlier *JournalEntry, 
 func (c *claim) refused(ctx context.Context, err error) error {
 	if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || c.asked {
 		if ok && len(unknown.Found) > 0 {
-			c.record.entry.Duplicates, c.record.entry.Unclear = unknown.Found, true
+			c.record.entry.Found, c.record.entry.Unclear = unknown.Found, true
 			return withCleanup(err, c.record.put(context.WithoutCancel(ctx), JournalAsked))
 		}
 		return err
@@ -364,6 +375,7 @@ func (c *claim) consult(ctx context.Context) (earlier *JournalEntry, err error) 
 		if err := c.compareEntry(ctx, entry); err != nil {
 			return nil, err
 		}
+		c.record.entry.Found, c.record.entry.Unclear = entry.Found, entry.Unclear
 		c.baseline, c.asked = baseline{!entry.NewestAt.IsZero(), entry.NewestAt, entry.NewestIDs}, entry.State == JournalAsked
 		return c.past(ctx, entry)
 	}
@@ -483,11 +495,8 @@ func (c *claim) approvedNew(ctx context.Context) (category string, err error) {
 	if standing, _ := c.client.process.of(c.client.requestKey(c.requestID)); standing != unknownHere {
 		return "", c.knownBefore(ctx)
 	}
-	if err := c.answersQuestion(); err != nil {
-		return "", err
-	}
-	c.remember()
 	if !state.Status.Decided() {
+		c.remember()
 		if state, err = c.wait(ctx, state); err != nil {
 			return "", err
 		}
@@ -513,26 +522,9 @@ func (c *claim) knownBefore(ctx context.Context) error {
 	}
 }
 
-// answersQuestion compares the answer with what was asked.
-func (c *claim) answersQuestion() error {
-	asked, contradiction := contentOf(&c.params), ""
-	switch {
-	case asked.currency != "" && asked.currency != strings.ToUpper(c.purchase.Currency):
-		contradiction = "it is in another currency"
-	case asked.category != normalCategory(c.purchase.Category) && asked.category != normalCategory(c.purchase.OriginalCategory):
-		contradiction = "it is in another category"
-	default:
-		return nil
-	}
-	return &OutcomeUnknownError{
-		Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID,
-		Err: &APIError{Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, malformed: true, Err: errors.New("the answer contradicts the question: " + contradiction)},
-	}
-}
-
 // remember notes that this process has asked for the request, and has surely not started it.
 func (c *claim) remember() {
-	c.client.process.ask(c.client.requestKey(c.requestID), askedRequest{content: c.purchase.content(&c.params), name: c.params.Category})
+	c.client.process.ask(c.client.requestKey(c.requestID), &askedRequest{content: c.purchase.content(&c.params), name: c.params.Category})
 }
 
 // approvedOwn is for a key that may have been used before: the answer may be an old one repeated, so only a read shows
@@ -592,12 +584,12 @@ var errNotOurs = errors.New("neither this process nor its journal has asked for 
 // mine reports whether the request is this call's: it came after the baseline, or this process has asked for it by a
 // guarded call and never started it. asked is what this process has asked for then.
 func (c *claim) mine(state *Request) (asked *askedRequest, mine bool) {
-	_, asked = c.client.process.of(c.client.requestKey(c.requestID))
+	standing, asked := c.client.process.of(c.client.requestKey(c.requestID))
 	switch {
+	case standing == askedByHand: // whoever has asked for it spends
+		return nil, false
 	case asked == nil:
 		return nil, c.baseline.precedes(state)
-	case asked.byHand: // whoever has asked for it spends
-		return asked, false
 	case asked.since != nil: // it could not be read then
 		return asked, asked.since.precedes(state) || c.baseline.precedes(state)
 	default:
@@ -610,7 +602,7 @@ func (c *claim) mine(state *Request) (asked *askedRequest, mine bool) {
 func (c *claim) rememberUnread() {
 	if standing, _ := c.client.process.of(c.client.requestKey(c.requestID)); standing == unknownHere && (c.baseline.taken || c.asked) {
 		since := c.baseline
-		c.client.process.ask(c.client.requestKey(c.requestID), askedRequest{content: c.purchase.content(&c.params), name: c.params.Category, since: &since})
+		c.client.process.ask(c.client.requestKey(c.requestID), &askedRequest{content: c.purchase.content(&c.params), name: c.params.Category, since: &since})
 	}
 }
 
@@ -618,7 +610,7 @@ func (c *claim) rememberUnread() {
 // process's memory, or was compared with the journal, or is this call's own; else the list shows it.
 func (c *claim) sameContent(ctx context.Context, state *Request, asked *askedRequest, mine bool) error {
 	described := contentOf(&c.params)
-	if asked != nil && (mine || asked.byHand) {
+	if asked != nil && mine {
 		if err := described.mismatch(c.requestID, asked.content); err != nil {
 			return err
 		}

@@ -27,6 +27,7 @@ func (c *Client) Confirm(ctx context.Context, requestID string, p ConfirmParams)
 type confirmOptions struct {
 	doubt   bool          // an earlier confirmation may have taken effect, so the request is read first
 	attempt time.Duration // how long one attempt may take; 0: as long as the client's
+	limit   time.Duration // how long all may take together; 0: as long as ctx allows
 }
 
 func (c *Client) confirm(ctx context.Context, id string, p ConfirmParams, o confirmOptions) (confirmation *Confirmation, err error) {
@@ -49,18 +50,24 @@ func (c *Client) confirm(ctx context.Context, id string, p ConfirmParams, o conf
 		end(o)
 	}()
 	key, began := lockKey{c.service, "confirm", requestID}, time.Now()
-	held, err := c.lock(ctx, "confirm", key, 0)
+	held, err := c.lock(ctx, "confirm", key, o.limit)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { c.unlock(held, key, began, err) }()
-	confirming := &confirming{client: c, requestID: requestID, params: &p, confirmOptions: o}
+	confirming := &confirming{client: c, requestID: requestID, params: &p, confirmOptions: o, began: began}
 	confirmation, err = confirming.run(ctx)
-	standing, _ := c.process.of(c.requestKey(requestID))
-	if err == nil || errors.Is(err, ErrConflict) && standing == startedHere { // its status says from now on that it has run
+	if err == nil || errors.Is(err, ErrConflict) && c.hasStarted(requestID) { // its status says from now on that it has run
 		c.process.finish(c.requestKey(requestID))
 	}
 	return confirmation, err
+}
+
+// hasStarted reports whether something runs or has run under a request in this process, and the service does not know how
+// it ended.
+func (c *Client) hasStarted(requestID string) bool {
+	standing, _ := c.process.of(c.requestKey(requestID))
+	return standing == startedHere
 }
 
 // confirming is one confirmation on its way.
@@ -68,6 +75,7 @@ type confirming struct {
 	client    *Client
 	requestID string
 	params    *ConfirmParams
+	began     time.Time
 	confirmOptions
 }
 
@@ -92,6 +100,11 @@ func (c *confirming) run(ctx context.Context) (*Confirmation, error) {
 		confirmation, attempt, err := c.send(ctx)
 		if err == nil {
 			return confirmation, nil
+		}
+		if n == 0 && c.limit > 0 { // not before: mostly there is but one attempt
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithDeadline(ctx, c.began.Add(c.limit))
+			defer cancel()
 		}
 		if !attempt.unclear && !(c.doubt && errors.Is(err, ErrConflict)) {
 			return nil, err

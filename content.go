@@ -23,14 +23,21 @@ func contentOf(p *PurchaseParams) content {
 
 // trimText removes white space and invisible characters around a text.
 func trimText(text string) string {
+	if text == "" || plain(text[0]) && plain(text[len(text)-1]) {
+		return text
+	}
 	return strings.TrimFunc(text, func(r rune) bool {
 		return unicode.IsSpace(r) || unicode.In(r, unicode.Cc, unicode.Cf)
 	})
 }
 
+func plain(c byte) bool { return c > ' ' && c < 0x7f }
+
+var separators = strings.NewReplacer(" ", "_", "-", "_")
+
 // normalCategory brings the name of a category into the form in which the service compares names.
 func normalCategory(name string) string {
-	return strings.NewReplacer(" ", "_", "-", "_").Replace(strings.ToLower(trimText(name)))
+	return separators.Replace(strings.ToLower(trimText(name)))
 }
 
 // mismatch compares all but the category, and what is not known on either side.

@@ -34,10 +34,13 @@
 //
 // # What cannot happen
 //
-// A purchase is sent under an idempotency key, the same on all its retries, and retries follow one another only after
-// the earlier attempt is over: one call buys at most once. A confirmation whose answer is lost is settled by reading
-// the request. A turn that is retried asks under the same keys ([WithPurchaseScope]), a crash is settled from a journal
-// ([WithJournal]), and nothing runs again. What stays unknown is never reported as a success or a failure, but as an [*OutcomeUnknownError].
+// A purchase is sent under an idempotency key, the same on all its retries, and retries follow one another within the
+// bounds described at [WithMaxRetries]: one call runs at most one purchase. Should a slow service make a second request
+// of it, that is found and named, and not run. A confirmation whose answer is lost is settled by reading the request. A
+// turn that is retried asks under the same keys ([WithPurchaseScope]), a crash is settled from a journal ([WithJournal]),
+// and nothing runs again. What was approved is what runs: another merchant or amount is a [*MismatchError]. An error
+// that can hide a payment ([MayHavePaid]) refunds nothing. What stays unknown is never reported as a success or a
+// failure, but as an [*OutcomeUnknownError] or a [*ConfirmError].
 //
 // # Errors
 //

@@ -34,8 +34,8 @@ var (
 	ErrServer = errors.New("letagentpay: server error")
 	// ErrNoResponse: no answer arrived: the connection could not be made, or broke, or timed out.
 	ErrNoResponse = errors.New("letagentpay: no response")
-	// ErrMalformedResponse: an answer arrived that is not what the API promises: no JSON, truncated, too large, or
-	// without its required fields.
+	// ErrMalformedResponse: an answer arrived that is not what the API promises: no JSON, truncated, too large, without
+	// its required fields, with one of them twice, or in contradiction with itself or with the question.
 	ErrMalformedResponse = errors.New("letagentpay: malformed response")
 	// ErrNotApproved: the purchase is not approved, so nothing was run. Matched by [*RejectedError],
 	// [*PendingError], [*ExpiredError] and [*MismatchError].
@@ -89,6 +89,18 @@ func purchaseOf(requestID string) string {
 	return "purchase " + cleaned(requestID, idText)
 }
 
+// listOf names requests in an error's text.
+func listOf(requestIDs []string) string {
+	var texts []string
+	for _, id := range requestIDs[:min(len(requestIDs), maxFields)] {
+		texts = append(texts, cleaned(id, idText))
+	}
+	if more := len(requestIDs) - maxFields; more > 0 {
+		texts = append(texts, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(texts, ", ")
+}
+
 // text is the state as an error shows it.
 func (s Status) text() string { return cleaned(string(s), shortText) }
 
@@ -128,11 +140,11 @@ type APIError struct {
 	Method         string       // the HTTP method
 	Path           string       // the path called, without host and query
 	StatusCode     int          // the HTTP status; 0 when no answer arrived, or nothing was sent
-	Detail         string       // the service's explanation; for an answer that is no JSON, a sample of it
-	Fields         []FieldError // the fields refused, for a 422
+	Detail         string       // the service's explanation, at most 500 characters; for an answer that is no JSON, a sample of it
+	Fields         []FieldError // the fields refused, for a 422; at most 20
 	Attempts       int          // how often the request was sent
 	IdempotencyKey string       // the key the purchase was sent under, if it was one
-	Err            error        // the cause when there is one: a network error, context.Canceled, a JSON error
+	Err            error        // the cause when there is one: a network error, context.Canceled, a JSON error; tells no token
 
 	retryAfter time.Duration
 	malformed  bool
@@ -334,7 +346,7 @@ type DuplicateError struct {
 }
 
 func (e *DuplicateError) Error() string {
-	return "letagentpay: " + purchaseOf(e.RequestID) + " was also made as " + strings.Join(e.Duplicates, ", ") + ", which will not be used"
+	return "letagentpay: " + purchaseOf(e.RequestID) + " was also made as " + listOf(e.Duplicates) + ", which will not be used"
 }
 
 // OutcomeUnknownError reports that the call may or may not have taken effect, and all attempts to find out failed.
@@ -357,13 +369,13 @@ type OutcomeUnknownError struct {
 func (e *OutcomeUnknownError) Error() string {
 	text := "letagentpay: " + e.Op + ": outcome unknown"
 	if e.IdempotencyKey != "" {
-		text += ", repeat with idempotency key " + strconv.Quote(e.IdempotencyKey)
+		text += ", repeat with idempotency key " + quoted(e.IdempotencyKey, idText)
 	}
 	if e.RequestID != "" {
 		text += ", request " + cleaned(e.RequestID, idText)
 	}
 	if len(e.Found) > 0 {
-		text += ", found in the list: " + strings.Join(e.Found, ", ")
+		text += ", found in the list: " + listOf(e.Found)
 	}
 	return text + becauseOf(e.Err)
 }

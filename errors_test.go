@@ -100,7 +100,7 @@ func TestErrorsPrintAtTheirZeroValue(t *testing.T) {
 	for _, err := range []error{
 		&letagentpay.ParamError{}, &letagentpay.APIError{}, &letagentpay.RejectedError{}, &letagentpay.PendingError{}, &letagentpay.ExpiredError{},
 		&letagentpay.WaitTimeoutError{}, &letagentpay.ConfirmError{}, &letagentpay.OutcomeUnknownError{}, &letagentpay.AlreadyHandledError{},
-		&letagentpay.MismatchError{}, &letagentpay.OverspendError{}, &letagentpay.JournalError{},
+		&letagentpay.MismatchError{}, &letagentpay.OverspendError{}, &letagentpay.JournalError{}, &letagentpay.DuplicateError{},
 		&letagentpay.ConfirmError{Err: typedNil}, &letagentpay.AlreadyHandledError{Err: typedNil}, &letagentpay.APIError{Err: typedNil},
 	} {
 		assert.NotPanics(t, func() {
@@ -110,7 +110,7 @@ func TestErrorsPrintAtTheirZeroValue(t *testing.T) {
 		}, "%T", err)
 	}
 	assert.EqualError(t, &letagentpay.ConfirmError{}, "letagentpay: a purchase failed but could not be confirmed")
-	assert.EqualError(t, &letagentpay.AlreadyHandledError{}, "letagentpay: a purchase was handled by an earlier call")
+	assert.EqualError(t, &letagentpay.AlreadyHandledError{}, "letagentpay: a purchase belongs to another call")
 	assert.Empty(t, letagentpay.FieldError{}.String())
 }
 

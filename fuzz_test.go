@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/letagentpay/letagentpay-go"
 )
@@ -23,11 +24,15 @@ func (f fixed) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: f.status, Header: header, Body: io.NopCloser(strings.NewReader(f.body)), ContentLength: -1, Request: r}, nil
 }
 
+const tokenPrefix = "agt_"
+
 // FuzzAnswers feeds answers of every kind to every call: each ends in a result that makes sense or a typed error.
 func FuzzAnswers(f *testing.F) {
 	for _, body := range []string{
 		autoApproved, pendingAnswer, rejectedAnswer, confirmed, detail("approved"), someBudget, `{"policy":{"daily_limit":"1e2","schedule":{"default":{"allow":"09:00-18:00"}}}}`,
 		`{"categories":["a"]}`, `{"requests":[` + item("r1", "2026-03-11T12:00:00") + `],"total":1}`, `{"detail":"Agent is paused"}`, `{"detail":[{"type":"missing","loc":["body",0],"msg":"m"}]}`,
+		`{"authorized":true,"authorization_id":"a"}`, `{"authorized":false,"reason":"BUDGET_EXCEEDED"}`, `[{"wallet_address":"0x","chain":"base","created_at":"2026-03-11T12:00:00Z"}]`,
+		`{"detail":"agt_secret-of-this-test\n\u202e"}`, `{"request_id":"r1","Request_ID":"r2"}`, `{"authorized":false,"AUTHORIZED":true,"authorization_id":"a"}`,
 		`null`, `[]`, ``, `<html>`, `{"request_id":null}`,
 	} {
 		for _, status := range []int{200, 201, 204, 302, 400, 422, 429, 500} {
@@ -55,14 +60,21 @@ func FuzzAnswers(f *testing.F) {
 			if !errors.As(err, &failure) || failure.StatusCode != status || failure.Op == "" {
 				t.Fatalf("%s: status %d became %#v", op, status, err)
 			}
-			if strings.Contains(err.Error(), testToken) {
-				t.Fatalf("%s: the error tells the token", op)
+			if strings.Contains(strings.ToLower(err.Error()), tokenPrefix) {
+				t.Fatalf("%s: the error tells a token", op)
+			}
+			if strings.ContainsFunc(err.Error(), func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }) || len(err.Error()) > 40_000 {
+				t.Fatalf("%s: the error is not one short line: %q", op, err)
 			}
 		}
 		purchase, err := client.Purchase(t.Context(), groceries())
 		check("purchase", err)
-		if err == nil && (purchase.RequestID == "" || purchase.Status == "") {
+		if err == nil && (purchase.RequestID == "" || purchase.Status == "" || purchase.Currency == "" || purchase.Category == "") {
 			t.Fatalf("an incomplete purchase: %+v", purchase)
+		}
+		if err == nil && purchase.Status.Approved() &&
+			(!purchase.PolicyCheck.Passed || len(purchase.PolicyCheck.Failed()) > 0 || purchase.AutoApproved != (purchase.Status == letagentpay.StatusAutoApproved)) {
+			t.Fatalf("an approval that contradicts itself: %+v", purchase)
 		}
 		request, err := client.Request(t.Context(), "r1")
 		check("request", err)
@@ -75,6 +87,15 @@ func FuzzAnswers(f *testing.F) {
 		check("policy", err)
 		_, err = client.Categories(t.Context())
 		check("categories", err)
+		authorization, err := client.X402.Authorize(t.Context(), weather("5"))
+		check("x402 authorize", err)
+		if err == nil && authorization.Authorized != (authorization.AuthorizationID != "") {
+			t.Fatalf("an authorisation without an id: %+v", authorization)
+		}
+		_, err = client.X402.Budget(t.Context())
+		check("x402 budget", err)
+		_, err = client.X402.Wallets(t.Context())
+		check("x402 wallets", err)
 		for _, err := range client.Requests(t.Context(), letagentpay.ListParams{PageSize: 100}) {
 			check("requests", err)
 		}

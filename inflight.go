@@ -28,12 +28,7 @@ func (k lockKey) idempotencyKey() string {
 // lock keeps writes that the service could not tell apart from overlapping: with each other, and with one that is not
 // waited for any more but may still be under way. With a limit above 0 it fails with ErrInProgress after that time.
 func (c *Client) lock(ctx context.Context, op string, key lockKey, limit time.Duration) (*heldLock[lockKey], error) {
-	waiting, cancel := ctx, context.CancelFunc(func() {})
-	if limit > 0 {
-		waiting, cancel = context.WithTimeout(ctx, limit)
-	}
-	defer cancel()
-	held, err := c.process.inFlight.lock(waiting, key)
+	held, err := c.waitForLock(ctx, key, limit)
 	if err == nil {
 		if err = c.process.resting.wait(ctx, key); err == nil {
 			return held, nil
@@ -44,6 +39,18 @@ func (c *Client) lock(ctx context.Context, op string, key lockKey, limit time.Du
 		err = ErrInProgress
 	}
 	return nil, &APIError{Op: op, Err: err, IdempotencyKey: key.idempotencyKey(), waiting: true}
+}
+
+func (c *Client) waitForLock(ctx context.Context, key lockKey, limit time.Duration) (*heldLock[lockKey], error) {
+	if held := c.process.inFlight.tryLock(key); held != nil {
+		return held, nil
+	}
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	return c.process.inFlight.lock(ctx, key)
 }
 
 // unlock releases a lock after a write that began at a time and whose outcome is err.

@@ -51,17 +51,19 @@ type JournalEntry struct {
 	Error     string         // from JournalExecuted on: the text of the function's error; empty: it succeeded. In JournalStarted: it can hide a payment
 	UpdatedAt time.Time      //
 
-	Currency string `json:",omitempty"` // as the service resolved it, once it is known
-	Function string `json:",omitempty"` // the name of the guarded function and the type of its results
-	// Unclear: an attempt at the purchase may have made a request without an answer. Duplicates are the ids of further
-	// requests that were found since; see [DuplicateError].
-	Unclear    bool     `json:",omitempty"`
-	Duplicates []string `json:",omitempty"`
-
 	// NewestAt is when the agent's newest request was created, and NewestIDs are all of that instant, before the key was
 	// first asked under; zero if there was none. What came into being since is this purchase's, what is older is not.
 	NewestAt  time.Time
 	NewestIDs []string
+
+	Currency string `json:",omitempty"` // as the service resolved it, once it is known
+	Function string `json:",omitempty"` // the name of the guarded function and the type of its results
+	// Unclear: an attempt at the purchase may have made a request without an answer. Found are the ids of requests that
+	// may be the purchase, as long as RequestID is not known; see [OutcomeUnknownError]. Duplicates are those of further
+	// requests of the purchase; see [DuplicateError].
+	Unclear    bool     `json:",omitempty"`
+	Found      []string `json:",omitempty"`
+	Duplicates []string `json:",omitempty"`
 }
 
 // maxJournalResult is how much of a function's result a journal keeps.
@@ -93,7 +95,8 @@ func (jsonCodec) Decode(data []byte, result any) error { return json.Unmarshal(d
 // back, and the error is a [*JournalError]. A write of the journal has 5 seconds; after the function has run, the service
 // is told whatever becomes of the journal.
 //
-// Several processes may share an agent's token, but each needs a journal of its own.
+// Several processes may share an agent's token, but each needs a journal of its own, and keys and scopes of its own: a
+// call that was cut off while it asked takes the request that was made under its key since then for its own.
 func WithJournal(journal Journal) GuardOption {
 	return func(g *guardConfig) error {
 		if journal == nil {
@@ -172,7 +175,7 @@ func (r *record) put(ctx context.Context, state JournalState) error {
 	}
 	r.entry.State, r.entry.UpdatedAt = state, time.Now().UTC()
 	entry := r.entry
-	entry.NewestIDs, entry.Duplicates = slices.Clone(entry.NewestIDs), slices.Clone(entry.Duplicates)
+	entry.NewestIDs, entry.Found, entry.Duplicates = slices.Clone(entry.NewestIDs), slices.Clone(entry.Found), slices.Clone(entry.Duplicates)
 	if err := r.write(func() error { return r.journal.Put(ctx, &entry) }); err != nil {
 		return &JournalError{Op: "put", State: state, RequestID: entry.RequestID, IdempotencyKey: entry.Purchase.IdempotencyKey, Err: err}
 	}

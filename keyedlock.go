@@ -28,14 +28,28 @@ func (h *heldLock[K]) release() {
 	}
 }
 
+// tryLock takes name if it is free, and returns nil if not.
+func (l *keyedLock[K]) tryLock(name K) *heldLock[K] {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, taken := l.held[name]; taken {
+		return nil
+	}
+	if l.held == nil {
+		l.held = make(map[K][]chan struct{})
+	}
+	l.held[name] = nil
+	return &heldLock[K]{locks: l, name: name}
+}
+
 // lock waits until name is free and takes it. It fails with ctx's error.
 func (l *keyedLock[K]) lock(ctx context.Context, name K) (*heldLock[K], error) {
+	if held := l.tryLock(name); held != nil {
+		return held, nil
+	}
 	l.mu.Lock()
 	queue, taken := l.held[name]
-	if !taken {
-		if l.held == nil {
-			l.held = make(map[K][]chan struct{})
-		}
+	if !taken { // since then
 		l.held[name] = nil
 		l.mu.Unlock()
 		return &heldLock[K]{locks: l, name: name}, nil

@@ -48,18 +48,18 @@ const (
 type memory struct {
 	mu       sync.Mutex
 	seed     maphash.Seed
-	asked    *recent[requestKey, askedRequest]
+	asked    *recent[requestKey, *askedRequest]
+	byHand   *recent[uint64, struct{}]
 	started  *recent[requestKey, struct{}]
-	finished *recent[uint64, struct{}] // by fingerprint: there are many
+	finished *recent[uint64, struct{}] // by fingerprint, as byHand: there are many
 	aliases  *recent[aliasKey, string]
 	refunds  *recent[requestKey, cooldown]
 }
 
-// askedRequest is what was asked for.
+// askedRequest is what a guarded call has asked for. It is not changed.
 type askedRequest struct {
 	content content
 	name    string    // of the category, as it was asked under
-	byHand  bool      // by Client.Purchase
 	since   *baseline // the request could not be read: it is this process's if it came after that; nil: it is
 }
 
@@ -68,7 +68,8 @@ type aliasKey struct{ identity, name string }
 func newMemory() *memory {
 	return &memory{
 		seed:     maphash.MakeSeed(),
-		asked:    newRecent[requestKey, askedRequest](mostAsked),
+		asked:    newRecent[requestKey, *askedRequest](mostAsked),
+		byHand:   newRecent[uint64, struct{}](mostFinished),
 		started:  newRecent[requestKey, struct{}](mostStarted),
 		finished: newRecent[uint64, struct{}](mostFinished),
 		aliases:  newRecent[aliasKey, string](mostAliases),
@@ -85,30 +86,37 @@ func (m *memory) of(key requestKey) (standing, *askedRequest) {
 	if _, ok := m.started.get(key); ok {
 		return startedHere, nil
 	}
-	if _, ok := m.finished.get(maphash.Comparable(m.seed, key)); ok {
+	if _, ok := m.finished.get(m.fingerprint(key)); ok {
 		return finishedHere, nil
 	}
-	asked, ok := m.asked.get(key)
-	switch {
-	case !ok:
-		return unknownHere, nil
-	case asked.byHand:
-		return askedByHand, &asked
-	default:
-		return askedFor, &asked
+	if asked, ok := m.asked.get(key); ok {
+		return askedFor, asked
 	}
+	if _, ok := m.byHand.get(m.fingerprint(key)); ok {
+		return askedByHand, nil
+	}
+	return unknownHere, nil
 }
 
-// ask remembers a request that was asked for, unless more is known of it. Who asked first, by hand or by a guarded call,
-// decides which it is.
-func (m *memory) ask(key requestKey, asked askedRequest) {
+// ask remembers a request that a guarded call has asked for, unless more is known of it. Who asked first, by hand or by
+// a guarded call, decides which it is.
+func (m *memory) ask(key requestKey, asked *askedRequest) {
 	known, before := m.of(key)
-	if known >= startedHere || before != nil && before.since == nil {
+	if known >= startedHere || known == askedByHand || before != nil && before.since == nil {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.asked.put(key, asked)
+}
+
+// askByHand remembers the answer to a Client.Purchase, unless a guarded call has asked first.
+func (m *memory) askByHand(key requestKey) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.asked.get(key); !ok {
+		m.byHand.put(m.fingerprint(key), struct{}{})
+	}
 }
 
 // start remembers that something runs under a request.
@@ -126,7 +134,16 @@ func (m *memory) finish(key requestKey) {
 	m.asked.drop(key)
 	m.started.drop(key)
 	m.refunds.drop(key)
-	m.finished.put(maphash.Comparable(m.seed, key), struct{}{})
+	m.finished.put(m.fingerprint(key), struct{}{})
+}
+
+func (m *memory) fingerprint(key requestKey) uint64 {
+	var h maphash.Hash
+	h.SetSeed(m.seed)
+	_, _ = h.WriteString(key.service)
+	_ = h.WriteByte(0)
+	_, _ = h.WriteString(key.id)
+	return h.Sum64()
 }
 
 func (m *memory) alias(key aliasKey) (category string, ok bool) {

@@ -31,9 +31,10 @@ type posting struct {
 	unclear  bool // an attempt may have made a request without an answer
 }
 
-// post makes a purchase under the key of p. While it lasts, no other client of the process posts under the key. answered
-// is called with the answer before that ends.
-func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, answered func(*Purchase)) (purchase *Purchase, err error) {
+// post makes a purchase under the key of p. While it lasts, no other client of the process posts under the key. fresh says
+// that the key is a random one, so that the answer must be about this purchase. answered is called with the answer before
+// the next post can begin.
+func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fresh bool, answered func(*Purchase)) (purchase *Purchase, err error) {
 	key := lockKey{c.identity, "key", p.IdempotencyKey}
 	held, err := c.lock(ctx, "purchase", key, 0)
 	if err != nil {
@@ -51,6 +52,9 @@ func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, an
 	}()
 	if purchase, err = posting.run(ctx); err != nil {
 		return nil, err
+	}
+	if err := purchase.answers(p); fresh && err != nil {
+		return nil, &OutcomeUnknownError{Op: "purchase", IdempotencyKey: p.IdempotencyKey, RequestID: purchase.RequestID, Err: err}
 	}
 	if original := normalCategory(purchase.OriginalCategory); original != "" {
 		c.process.learnAlias(aliasKey{c.identity, original}, purchase.Category)
@@ -75,7 +79,7 @@ func (p *posting) run(ctx context.Context) (*Purchase, error) {
 		p.attempts = attempt.attempts
 		p.unclear = p.unclear || attempt.unclear
 		switch {
-		case !p.unclear || certain(attempt.last):
+		case !p.unclear || certain(attempt.last) && len(p.found(ctx, "")) == 0:
 			return nil, err
 		case !attempt.unclear || attempt.attempts > attempt.maxRetries || !attempt.last.worthRepeating():
 			return nil, p.unknown(ctx, err)
@@ -197,4 +201,24 @@ func (p *posting) came(row *Request, date time.Time) bool {
 		return p.since.precedes(row)
 	}
 	return !date.IsZero() && row.CreatedAt.After(date.Add(-time.Since(p.first)-clockSlack))
+}
+
+// answers compares an answer with the question. A rejection need not agree: nothing runs, and beyond a velocity limit the
+// service repeats the first one of the minute.
+func (p *Purchase) answers(asked *PurchaseParams) error {
+	question, contradiction := contentOf(asked), ""
+	switch {
+	case p.Status == StatusRejected:
+		return nil
+	case question.currency != "" && question.currency != strings.ToUpper(p.Currency):
+		contradiction = "it is in another currency"
+	case question.category != normalCategory(p.Category) && question.category != normalCategory(p.OriginalCategory):
+		contradiction = "it is in another category"
+	default:
+		return nil
+	}
+	return &APIError{
+		Op: "purchase", IdempotencyKey: p.IdempotencyKey, StatusCode: http.StatusCreated, malformed: true,
+		Err: errors.New("the answer contradicts the question: " + contradiction),
+	}
 }

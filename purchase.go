@@ -86,7 +86,7 @@ type PurchaseParams struct {
 	// Ref names this purchase within the scope of the context, in place of its content: a repetition under the same Ref is
 	// the same purchase, and two Refs are two purchases even if they are identical. At most 255 characters. It is not
 	// sent. Without a scope, or with an IdempotencyKey, it is a [*ParamError].
-	Ref string
+	Ref string `json:",omitempty"`
 }
 
 // Purchase is the service's answer to a purchase request.
@@ -158,7 +158,8 @@ var leastAmount, maxAmount = MustAmount("0.01"), MustAmount("9999999")
 // An attempt whose answer is lost is repeated under the same idempotency key, as described at [WithMaxRetries], and what
 // stays unclear is an [*OutcomeUnknownError] with the key to repeat the purchase with. Under a key of the caller's or of
 // a scope, the service repeats the first answer; the request is then read, so that Status is what it is now, and another
-// purchase than the first is a [*MismatchError]. Other errors: [*ParamError] when nothing was sent, [*APIError] when the
+// purchase than the first is a [*MismatchError]. One that a guarded call of this process has asked for is an
+// [*AlreadyHandledError]. Other errors: [*ParamError] when nothing was sent, [*APIError] when the
 // service refused.
 func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purchase, err error) {
 	if ctx == nil {
@@ -197,16 +198,31 @@ func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purc
 // purchaseByHand makes a purchase whose caller spends by itself, so that no guarded call takes its approval. repeated
 // says that the key may have been used before.
 func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, repeated bool) (*Purchase, error) {
-	purchase, err := c.post(ctx, p, baseline{}, func(purchase *Purchase) {
-		c.process.ask(c.requestKey(purchase.RequestID), askedRequest{content: purchase.content(p), byHand: true})
+	purchase, err := c.post(ctx, p, baseline{}, !repeated, func(purchase *Purchase) {
+		c.process.askByHand(c.requestKey(purchase.RequestID))
 	})
 	if err == nil && repeated && purchase.Status != StatusRejected {
-		err = c.refresh(ctx, p, purchase)
+		if err = c.refresh(ctx, p, purchase); err == nil {
+			err = c.guardedHere(p, purchase)
+		}
 	}
 	if _, moved := errors.AsType[*errMovesOn](err); err != nil && !moved {
 		return nil, err
 	}
 	return purchase, err
+}
+
+// guardedHere refuses a request that a guarded call of this process has asked for: that one spends.
+func (c *Client) guardedHere(p *PurchaseParams, purchase *Purchase) error {
+	standing, _ := c.process.of(c.requestKey(purchase.RequestID))
+	if standing != askedFor && standing != startedHere {
+		return nil
+	}
+	request := &Request{RequestID: purchase.RequestID, Status: purchase.Status, Amount: p.Amount, Currency: purchase.Currency, Category: purchase.Category}
+	return &AlreadyHandledError{
+		Request: request, IdempotencyKey: p.IdempotencyKey, MayHaveRun: standing == startedHere,
+		Err: errors.New("a guarded call of this process has asked for it"),
+	}
 }
 
 // refresh brings an answer that may be an old one repeated up to date, and compares it with what was asked.
@@ -276,10 +292,7 @@ func decodePurchase(data []byte, key string) (*Purchase, error) {
 	purchase := &Purchase{
 		RequestID: canonicalID(body.RequestID), Status: Status(body.Status), Currency: body.Currency, Category: body.Category,
 		OriginalCategory: deref(body.OriginalCategory), AutoApproved: body.AutoApproved, IdempotencyKey: key,
-		PolicyCheck: PolicyCheck{Passed: body.PolicyCheck.Passed},
-	}
-	for _, check := range body.PolicyCheck.Checks {
-		purchase.PolicyCheck.Checks = append(purchase.PolicyCheck.Checks, Check{Rule: check.Rule, Result: policy.Result(check.Result), Detail: cleaned(check.Detail, longText)})
+		PolicyCheck: PolicyCheck{Passed: body.PolicyCheck.Passed, Checks: checksOf(body.PolicyCheck.Checks)},
 	}
 	if err := purchase.contradicts(); err != nil {
 		return nil, err
@@ -406,7 +419,7 @@ func (c *Client) row(ctx context.Context, requestID string, status Status) (*Req
 }
 
 func (c *Client) page(ctx context.Context, status Status, limit, offset, maxRetries int) ([]Request, error) {
-	return c.datedPage(ctx, status, limit, offset, maxRetries, new(time.Time))
+	return c.datedPage(ctx, status, limit, offset, maxRetries, nil)
 }
 
 // datedPage reads one page of the list, and what the service's clock showed. The answer's total counts that page alone,
@@ -421,7 +434,7 @@ func (c *Client) datedPage(ctx context.Context, status Status, limit, offset, ma
 		return nil, err
 	}
 	var body api.RequestList
-	list := call{op: "requests", maxRetries: maxRetries, decode: func(data []byte) error {
+	list := call{op: "requests", maxRetries: maxRetries, dated: date != nil, decode: func(data []byte) error {
 		body = api.RequestList{}
 		if err := decodeObject(data, &body, listShape); err != nil {
 			return err
@@ -439,7 +452,9 @@ func (c *Client) datedPage(ctx context.Context, status Status, limit, offset, ma
 	if err := c.transport.do(ctx, request, &list); err != nil {
 		return nil, err
 	}
-	*date = list.date
+	if date != nil {
+		*date = list.date
+	}
 	page := make([]Request, len(body.Requests))
 	for i := range body.Requests {
 		item := &body.Requests[i]
@@ -520,6 +535,9 @@ func checkText(field, value string, longest int) error {
 
 func checkIdempotencyKey(field, key string) error {
 	const longest = 255
+	if holdsToken(key) {
+		return paramError(field, "", "want a key without an agent's token in it")
+	}
 	if len(key) > longest || !printableASCII(key) || strings.TrimSpace(key) != key {
 		return paramError(field, key, "want at most 255 printable ASCII characters without spaces around, or nothing for a random key")
 	}
@@ -538,6 +556,8 @@ func checkRequestID(id string) error {
 	const longest = 255
 	reason := ""
 	switch {
+	case isCanonical(id):
+		return nil
 	case id == "":
 		reason = "want the id of a request"
 	case len(id) > longest:

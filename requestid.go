@@ -6,6 +6,9 @@ import "strings"
 // The service takes a UUID in a path in any spelling that its parser knows: in either case, without hyphens, in braces,
 // as a URN. An id that is no UUID is lower-cased.
 func canonicalID(id string) string {
+	if isCanonical(id) {
+		return id
+	}
 	lower := strings.ToLower(id)
 	bare := strings.TrimPrefix(lower, "urn:uuid:")
 	if strings.HasPrefix(bare, "{") && strings.HasSuffix(bare, "}") {
@@ -16,4 +19,22 @@ func canonicalID(id string) string {
 		return lower
 	}
 	return digits[:8] + "-" + digits[8:12] + "-" + digits[12:16] + "-" + digits[16:20] + "-" + digits[20:]
+}
+
+// isCanonical reports whether id is a UUID as the service writes it.
+func isCanonical(id string) bool {
+	if len(id) != 36 {
+		return false
+	}
+	for i := range len(id) {
+		switch c := id[i]; {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return false
+			}
+		case (c < '0' || c > '9') && (c < 'a' || c > 'f'):
+			return false
+		}
+	}
+	return true
 }

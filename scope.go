@@ -88,6 +88,7 @@ type scopedPurchase struct {
 	client   *Client
 	named    bool // by a Ref
 	taken    int  // the number of the ordinal taken; -1: none
+	moves    int  // from one ordinal to the next
 }
 
 // scoped gives p a key of the scope of ctx, if there is one and p has no key of its own. done must be called when the
@@ -312,9 +313,10 @@ func (e *errMovesOn) Unwrap() error { return e.err }
 // movesOn returns the reason to take the next key of a scope, nil when err is final.
 func (s *scopedPurchase) movesOn(err error) *errMovesOn {
 	var reason *errMovesOn
-	if s == nil || !errors.As(err, &reason) {
+	if s == nil || !errors.As(err, &reason) || s.named && !reason.ended || s.moves == mostOrdinals {
 		return nil
 	}
+	s.moves++
 	return reason
 }
 

@@ -96,6 +96,7 @@ type call struct {
 	onlyOnce       bool                    // a write without an idempotency key: an unclear attempt is not repeated here
 	maxRetries     int                     // -1: the client's
 	decode         func(data []byte) error // reads the body of a 2xx answer
+	dated          bool                    // the date of the answer is wanted
 
 	transport *transport
 	request   *http.Request
@@ -175,7 +176,9 @@ func (c *call) begin(retryablehttp.Logger, *http.Request, int) {
 // receive reads an answer; what it returns goes to shouldRetry.
 func (c *call) receive(response *http.Response) error {
 	defer response.Body.Close()
-	c.date, _ = http.ParseTime(response.Header.Get("Date"))
+	if c.dated {
+		c.date, _ = http.ParseTime(response.Header.Get("Date"))
+	}
 	data, err := readAll(response)
 	c.lasted = time.Since(c.started)
 	failure := &APIError{StatusCode: response.StatusCode, retryAfter: retryAfter(response.Header, time.Now())}
@@ -187,7 +190,8 @@ func (c *call) receive(response *http.Response) error {
 	case err != nil:
 		failure.Err = c.transport.foreign(err)
 	case !isJSON(response.Header):
-		failure.Err = fmt.Errorf("want application/json, got content type %q", c.transport.cleaned(response.Header.Get("Content-Type"), shortText))
+		contentType := c.transport.cleaned(response.Header.Get("Content-Type"), shortText)
+		failure.Err = fmt.Errorf("want application/json, got content type %q", contentType)
 		failure.Detail = c.transport.sample(data)
 	default:
 		err := c.decode(data)
@@ -490,14 +494,21 @@ func (t *transport) emit(ctx context.Context, level slog.Level, message string, 
 }
 
 // emitTo is emit for any logger.
-func (t *transport) emitTo(ctx context.Context, logger *slog.Logger, level slog.Level, message string, attributes ...slog.Attr) {
+func (t *transport) emitTo(
+	ctx context.Context, logger *slog.Logger, level slog.Level, message string, attributes ...slog.Attr,
+) {
 	defer func() { _ = recover() }()
+	t.cleanAttributes(attributes)
+	logger.LogAttrs(ctx, level, message, attributes...)
+}
+
+// cleanAttributes cleans the texts of attributes in place.
+func (t *transport) cleanAttributes(attributes []slog.Attr) {
 	for i, attribute := range attributes {
 		if attribute.Value.Kind() == slog.KindString {
 			attributes[i].Value = slog.StringValue(t.cleaned(attribute.Value.String(), loggedText))
 		}
 	}
-	logger.LogAttrs(ctx, level, message, attributes...)
 }
 
 // redirectPolicy lets a read follow redirects within its host, and nothing else: a write would turn into a read, and

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -23,6 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 )
 
 const someBudget = `{"budget":"500.00","spent":"10.00","held":"0.00","remaining":"490.00","currency":"USD"}`
@@ -417,4 +420,220 @@ func TestConnectionsAreReusedAndLeftToTheirOwner(t *testing.T) {
 		assert.Equal(t, i%2 == 1, err != nil)
 	}
 	assert.EqualValues(t, 1, connections.Load())
+}
+
+func TestReadsDoNotFollowARedirectToPlainHTTP(t *testing.T) {
+	plain := 0
+	client := newClient(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Scheme == "http" {
+			plain++
+		}
+		return &http.Response{StatusCode: 302, Header: http.Header{"Location": {"http://pay.example/x"}}, Body: http.NoBody, Request: r}, nil
+	}), letagentpay.WithMaxRetries(0))
+	_, err := client.Budget(t.Context())
+	require.Error(t, err)
+	assert.Zero(t, plain, "the token would travel in the clear")
+}
+
+func TestAnswersCutShortAfterWhatLooksCompleteAreNone(t *testing.T) {
+	client := newClient(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+		body := io.MultiReader(strings.NewReader(`{"categories":["a"]}`), iotest.ErrReader(io.ErrUnexpectedEOF))
+		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Request: r, ContentLength: 100, Body: io.NopCloser(body)}, nil
+	}), letagentpay.WithMaxRetries(0))
+	_, err := client.Categories(t.Context())
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.ErrorIs(t, err, letagentpay.ErrMalformedResponse)
+}
+
+type watchedBody struct {
+	io.Reader
+	closed *atomic.Int64
+}
+
+func (w watchedBody) Close() error { w.closed.Add(1); return nil }
+
+func TestBodiesAreClosedAndAttemptsEnded(t *testing.T) {
+	for name, c := range map[string]struct {
+		status int
+		body   string
+	}{
+		"answer":    {200, `{"categories":[]}`},
+		"too large": {200, `{"categories":[]}` + strings.Repeat(" ", 2<<20)},
+		"refusal":   {403, `{"detail":"x"}`},
+		"redirect":  {302, ``},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var closed atomic.Int64
+			var attempt context.Context
+			client := newClient(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+				attempt = r.Context()
+				return &http.Response{StatusCode: c.status, Header: http.Header{"Content-Type": {"application/json"}}, Request: r, ContentLength: -1, Body: watchedBody{strings.NewReader(c.body), &closed}}, nil
+			}), letagentpay.WithMaxRetries(0))
+			_, err := client.Categories(t.Context())
+			assert.Equal(t, name != "answer", err != nil)
+			assert.Positive(t, closed.Load())
+			assert.ErrorIs(t, attempt.Err(), context.Canceled)
+		})
+	}
+}
+
+// A form's taker answers 303 after the fact.
+func TestRedirectedWritesMayHaveTakenEffect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := serve(t)
+		var runs atomic.Int64
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, AfterCommit: true, Status: 303, Header: http.Header{"Location": {"/requests/1"}}})
+		_, err := guardGroceries(server.Client(), &runs, succeed)(t.Context(), price("30"))
+		var unknown *letagentpay.OutcomeUnknownError
+		require.ErrorAs(t, err, &unknown, "30.00 are gone from the budget")
+		assert.Zero(t, runs.Load())
+
+		purchase, err := server.Client().Purchase(t.Context(), price("5"))
+		require.NoError(t, err)
+		server.ResetCalls()
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, AfterCommit: true, Status: 303, Header: http.Header{"Location": {"/requests/1"}}})
+		confirmation, err := server.Client().Confirm(t.Context(), purchase.RequestID, letagentpay.ConfirmParams{Success: true})
+		require.NoError(t, err, "it is settled by reading")
+		assert.Equal(t, letagentpay.StatusCompleted, confirmation.Status)
+		assert.Len(t, server.Calls().Of(letagentpaytest.OpConfirm), 1)
+
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpX402Authorize, Status: 307, Header: http.Header{"Location": {"/x"}}})
+		_, err = server.Client().X402.Authorize(t.Context(), weather("1"))
+		require.ErrorAs(t, err, &unknown)
+	})
+}
+
+func TestRedirectedPurchasesAreNotSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t).on("POST", "/requests", answer(303, ``, "Location", "/requests/1")).on("GET", "/requests", list(""))
+		_, err := s.client().Purchase(t.Context(), groceries())
+		var unknown *letagentpay.OutcomeUnknownError
+		require.ErrorAs(t, err, &unknown)
+		posts := 0
+		for _, call := range s.recorded() {
+			if call.Method == http.MethodPost {
+				posts++
+			}
+		}
+		assert.Equal(t, 1, posts)
+	})
+}
+
+func TestHostileAnswersOverSocketsAreBounded(t *testing.T) {
+	for name, handler := range map[string]http.HandlerFunc{
+		"endless body": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			for r.Context().Err() == nil {
+				if _, err := w.Write(bytes.Repeat([]byte(" "), 1<<12)); err != nil {
+					return
+				}
+			}
+		},
+		"early hints": func(w http.ResponseWriter, _ *http.Request) {
+			for range 2000 {
+				w.Header().Set("X", strings.Repeat("x", 10_000))
+				w.WriteHeader(http.StatusEarlyHints)
+			}
+		},
+		"redirect loop": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) },
+		"huge header": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X", strings.Repeat("x", 20<<20))
+			_, _ = io.WriteString(w, someBudget)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			front := httptest.NewServer(handler)
+			defer front.Close()
+			begun := time.Now()
+			_, err := realClient(t, front.URL, letagentpay.WithMaxRetries(0)).Budget(t.Context())
+			require.Error(t, err)
+			assert.Less(t, time.Since(begun), 20*time.Second, "far below the attempt's minute")
+			assert.Less(t, len(err.Error()), 2000)
+		})
+	}
+}
+
+type panickingBody struct{}
+
+func (panickingBody) Read([]byte) (int, error) { panic("no reading of " + testToken) }
+func (panickingBody) Close() error             { panic("no closing") }
+
+func TestPanicsOfTheTransportAreErrorsOfTheAttempt(t *testing.T) {
+	for name, c := range map[string]struct {
+		transport roundTrip
+		is        error
+	}{
+		"round trip":         {func(*http.Request) (*http.Response, error) { panic("no sending of " + testToken) }, letagentpay.ErrNoResponse},
+		"with an error":      {func(*http.Request) (*http.Response, error) { panic(fmt.Errorf("%s: %w", testToken, io.ErrNoProgress)) }, io.ErrNoProgress},
+		"with nil":           {func(*http.Request) (*http.Response, error) { panic(nil) }, letagentpay.ErrNoResponse},
+		"with what panics":   {func(*http.Request) (*http.Response, error) { panic((*net.ParseError)(nil)) }, letagentpay.ErrNoResponse},
+		"an error of no use": {func(*http.Request) (*http.Response, error) { return nil, (*net.ParseError)(nil) }, letagentpay.ErrNoResponse},
+		"body": {func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 201, Header: http.Header{}, Body: panickingBody{}, Request: r}, nil
+		}, letagentpay.ErrMalformedResponse},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var runs atomic.Int64
+				attempts := 0
+				client := newClient(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+					if r.Method == http.MethodPost {
+						attempts++
+						return c.transport(r)
+					}
+					return list("")(r)
+				}), letagentpay.WithMaxRetries(1))
+				_, err := guardGroceries(client, &runs, succeed)(t.Context(), groceries())
+				var unknown *letagentpay.OutcomeUnknownError
+				require.ErrorAs(t, err, &unknown, "it may have been sent")
+				require.ErrorIs(t, err, c.is)
+				assert.Zero(t, runs.Load())
+				assert.Positive(t, attempts)
+				for ; err != nil; err = errors.Unwrap(err) {
+					assert.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), "secret-of")
+				}
+			})
+		})
+	}
+	client, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL(testBase), letagentpay.WithMaxRetries(0),
+		letagentpay.WithHTTPClient(&http.Client{
+			Transport:     fixed{302, "", "", ""},
+			CheckRedirect: func(*http.Request, []*http.Request) error { panic("no redirecting") },
+		}))
+	require.NoError(t, err)
+	_, err = client.Budget(t.Context())
+	require.Error(t, err)
+}
+
+// breaking is a log handler that panics.
+type breaking struct {
+	slog.Handler
+	enabled bool
+}
+
+func (b breaking) Enabled(context.Context, slog.Level) bool {
+	if !b.enabled {
+		panic("not even that")
+	}
+	return true
+}
+
+func (b breaking) Handle(context.Context, slog.Record) error { panic("the disk is full") }
+
+func TestPanickingLoggersBreakNoCall(t *testing.T) {
+	for _, enabled := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			server := serve(t)
+			var runs atomic.Int64
+			guarded := guardGroceries(server.Client(letagentpay.WithLogger(slog.New(breaking{enabled: enabled}))), &runs, succeed)
+			server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Status: 503})
+			_, err := guarded(t.Context(), price("5"))
+			require.NoError(t, err)
+			books(t, server, "5.00", "0.00")
+			server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+			_, err = guarded(t.Context(), price("5"))
+			require.ErrorIs(t, err, letagentpay.ErrForbidden)
+			assert.EqualValues(t, 2, runs.Load())
+		})
+	}
 }

@@ -187,7 +187,7 @@ func (s *scanner) value(want *shape, depth int) (null bool, err error) {
 	case '[':
 		return false, s.array(want, depth)
 	case '"':
-		s.text()
+		s.skipText()
 		return false, nil
 	case 'n':
 		s.at += len("null")
@@ -331,7 +331,17 @@ func (s *scanner) name(k key, plain bool) string {
 	return name
 }
 
-// text reads the string that comes next. Plain: it has no escapes and is ASCII; the hash is that of a plain one.
+// skipText skips a string.
+func (s *scanner) skipText() {
+	for s.at++; s.at < len(s.data) && s.data[s.at] != '"'; s.at++ {
+		if s.data[s.at] == '\\' {
+			s.at++
+		}
+	}
+	s.at++
+}
+
+// text reads the name that comes next. Plain: it has no escapes and is ASCII; the hash is that of a plain one.
 func (s *scanner) text() (k key, plain bool) {
 	s.at++
 	k.start, plain = uint32(s.at), true
@@ -394,6 +404,15 @@ func checkAnsweredID(id string) error {
 		return errors.New("the request id " + quoted(id, shortText) + " is none that a request can have")
 	}
 	return nil
+}
+
+// checksOf returns the checks as callers see them: the detail, which is for people, is cleaned.
+func checksOf(answered []api.Check) []Check {
+	checks := slices.Grow([]Check(nil), len(answered))
+	for _, check := range answered {
+		checks = append(checks, Check{Rule: check.Rule, Result: policy.Result(check.Result), Detail: cleaned(check.Detail, longText)})
+	}
+	return checks
 }
 
 // contradicts reports where the answer contradicts itself. States that the service may learn, and those in which nothing

@@ -69,7 +69,7 @@ func TestAnswersNeedTheirRequiredFields(t *testing.T) {
 		},
 		"requests": {
 			"GET /requests", `{"requests":[` + row + `],"total":1,"limit":1,"offset":0}`,
-			[]string{`"requests":[` + row + `],`, `"request_id":"r1",`, `"status":"completed",`, `"amount":1.0,`, `"currency":"USD",`, `"category":"other",`, `"created_at":"2026-03-11T12:00:00+00:00",`},
+			[]string{`"requests":[` + row + `],`, `"request_id":"r1",`, `"status":"completed",`, `"amount":49.99,`, `"currency":"USD",`, `"category":"groceries",`, `"created_at":"2026-03-11T12:00:00+00:00",`},
 			[]string{`"merchant":null,`, `"description":null,`, `"reviewed_at":null,`, `,"expires_at":null`, `"total":1,`, `"limit":1,`, `,"offset":0`},
 		},
 		"confirm":    {"POST /requests/r1/confirm", confirmed, []string{`"request_id":"r1",`, `"status":"completed",`}, []string{`,"actual_amount":"47.50"`}},

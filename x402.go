@@ -110,7 +110,8 @@ func (x *X402Client) Authorize(ctx context.Context, p X402AuthorizeParams) (*X40
 		return nil, attempt.outcome(err)
 	}
 	authorization := &X402Authorization{
-		Authorized: body.Authorized, AuthorizationID: deref(body.AuthorizationID), Reason: x.client.transport.cleaned(deref(body.Reason), sampleText),
+		Authorized: body.Authorized, AuthorizationID: deref(body.AuthorizationID),
+		Reason:               x.client.transport.cleaned(deref(body.Reason), sampleText),
 		RemainingDailyBudget: amountOf(body.RemainingDailyBudget), RemainingMonthlyBudget: amountOf(body.RemainingMonthlyBudget),
 	}
 	if body.ExpiresAt != nil {
@@ -258,8 +259,10 @@ func (x *X402Client) RegisterWallet(ctx context.Context, wallet X402Wallet) (*X4
 		if err := decodeObject(data, &body, walletShape); err != nil {
 			return err
 		}
-		if !strings.EqualFold(body.Chain, strings.TrimSpace(wallet.Chain)) || !strings.EqualFold(body.WalletAddress, strings.TrimSpace(wallet.Address)) {
-			return fmt.Errorf("it is about another wallet, %s on %s", quoted(body.WalletAddress, shortText), quoted(body.Chain, shortText))
+		address, chain := strings.TrimSpace(wallet.Address), strings.TrimSpace(wallet.Chain)
+		if !strings.EqualFold(body.Chain, chain) || !strings.EqualFold(body.WalletAddress, address) {
+			return fmt.Errorf("it is about another wallet, %s on %s",
+				quoted(body.WalletAddress, shortText), quoted(body.Chain, shortText))
 		}
 		registered = walletOf(&body)
 		return nil

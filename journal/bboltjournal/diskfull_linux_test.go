@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,16 +81,19 @@ func fillDisk(path string) error {
 			return err
 		}
 	}
-	_, err = server.Client().Recover(context.Background(), again) // in which nothing can be written, perhaps
+	_, err = server.Client(quiet).Recover(context.Background(), again) // in which nothing can be written, perhaps
 	if err != nil && !errors.Is(err, syscall.ENOSPC) {
 		return err
 	}
 	return nil
 }
 
+// quiet keeps what a full disk is reported with out of the child's output.
+var quiet = letagentpay.WithLogger(slog.New(slog.DiscardHandler))
+
 func buyUntilRefused(server *letagentpaytest.Server, journal letagentpay.Journal) (refused int, err error) {
 	runs := 0
-	buy := letagentpay.Guard(server.Client(), func(string) letagentpay.PurchaseParams {
+	buy := letagentpay.Guard(server.Client(quiet), func(string) letagentpay.PurchaseParams {
 		return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("0.01"), Category: "other"}
 	}, func(context.Context, string) (string, error) {
 		runs++

@@ -64,6 +64,14 @@ func goldenEntries() []*letagentpay.JournalEntry {
 			Purchase:  letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("1"), Category: "other"},
 			RequestID: "0b6f6a3e-1f0e-4a55-9d3b-000000000006", Error: "the shop is closed", UpdatedAt: updated,
 		},
+		{
+			Key: "6 settled", State: letagentpay.JournalSettled,
+			Purchase:  letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("2"), Category: "other", Ref: "line-3"},
+			RequestID: "0b6f6a3e-1f0e-4a55-9d3b-000000000007", Confirm: letagentpay.ConfirmParams{Success: true}, UpdatedAt: updated,
+			Currency: "USD", Function: "shop.Buy string", Unclear: true,
+			Found:      []string{"0b6f6a3e-1f0e-4a55-9d3b-000000000009"},
+			Duplicates: []string{"0b6f6a3e-1f0e-4a55-9d3b-000000000008"},
+		},
 	}
 }
 

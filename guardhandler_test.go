@@ -1,0 +1,305 @@
+package letagentpay_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+)
+
+// visit serves one request over a socket, on HTTP/1 or HTTP/2, and returns what the client got. The error is the
+// client's when the server broke off.
+func visit(t *testing.T, http2 bool, next http.HandlerFunc) (server *letagentpaytest.Server, status int, body string, err error) {
+	server = serve(t)
+	settled := make(chan struct{})
+	guard := &letagentpay.GuardHandler{Client: server.Client(), Price: priceHeader, Next: next}
+	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(settled)
+		guard.ServeHTTP(w, r)
+	}))
+	front.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	front.EnableHTTP2 = http2
+	if http2 {
+		front.StartTLS()
+	} else {
+		front.Start()
+	}
+	defer front.Close()
+	response, err := front.Client().Do(priced(t.Context(), t, http.MethodPost, front.URL, "30"))
+	if err != nil {
+		<-settled
+		return server, 0, "", err
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	<-settled
+	return server, response.StatusCode, string(data), err
+}
+
+func TestGuardHandlerJudgesByWhatTheClientWasSent(t *testing.T) {
+	const content = "the paid content"
+	write := func(w http.ResponseWriter) { _, _ = w.Write([]byte(content)) }
+	flush := func(w http.ResponseWriter) { w.(http.Flusher).Flush() }
+	for name, c := range map[string]struct {
+		next   http.HandlerFunc
+		status int // 0: the connection breaks
+		body   string
+		spent  string
+	}{
+		"nothing":                  {func(http.ResponseWriter, *http.Request) {}, 200, "", "30.00"},
+		"a status":                 {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(201) }, 201, "", "30.00"},
+		"a redirect":               {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(303) }, 303, "", "30.00"},
+		"an error":                 {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "sorry", 500) }, 500, "sorry\n", "0.00"},
+		"two statuses":             {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(201); w.WriteHeader(500) }, 201, "", "30.00"},
+		"an error, then a success": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404); w.WriteHeader(200); write(w) }, 404, content, "0.00"},
+		"hints, then an error":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); w.WriteHeader(500) }, 500, "", "0.00"},
+		"hints, then nothing":      {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103) }, 200, "", "30.00"},
+		"a body, then an error":    {func(w http.ResponseWriter, _ *http.Request) { write(w); w.WriteHeader(500) }, 200, content, "30.00"},
+		"no bytes, then an error":  {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(nil); w.WriteHeader(500) }, 200, "", "30.00"},
+		"a string, then an error":  {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, content); w.WriteHeader(500) }, 200, content, "30.00"},
+		"a copy, then an error": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.Copy(w, io.MultiReader(strings.NewReader(content)))
+			w.WriteHeader(500)
+		}, 200, content, "30.00"},
+		"a copy of nothing, then an error": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.Copy(w, io.MultiReader())
+			w.WriteHeader(500)
+		}, 500, "", "0.00"},
+		"an error with a copy": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(500)
+			_, _ = io.Copy(w, io.MultiReader(strings.NewReader(content)))
+		}, 500, content, "0.00"},
+		"a flush, then an error": {func(w http.ResponseWriter, _ *http.Request) { flush(w); w.WriteHeader(500) }, 200, "", "30.00"},
+		"a controlled flush": {func(w http.ResponseWriter, _ *http.Request) {
+			assert.NoError(t, http.NewResponseController(w).Flush())
+			w.WriteHeader(500)
+		}, 200, "", "30.00"},
+		"a status out of range": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(42) }, 0, "", "0.00"},
+		"a panic":               {func(http.ResponseWriter, *http.Request) { panic("before") }, 0, "", "0.00"},
+		"a panic after hints":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); panic("before") }, 0, "", "0.00"},
+		"a panic after a body":  {func(w http.ResponseWriter, _ *http.Request) { write(w); flush(w); panic("after") }, 0, "", "30.00"},
+		"a panic after an error": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(500)
+			flush(w)
+			panic("after")
+		}, 0, "", "0.00"},
+		"a panic amid a copy": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.Copy(w, io.MultiReader(strings.NewReader(strings.Repeat("x", 1000)), panicking{}))
+		}, 0, "", "30.00"},
+		"a panic before a copy": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, panicking{}) }, 0, "", "0.00"},
+		"a panic after spending": {func(_ http.ResponseWriter, r *http.Request) {
+			approval, _ := letagentpay.ApprovalFromContext(r.Context())
+			assert.NoError(t, approval.Spent(letagentpay.MustAmount("12"), ""))
+			panic("after")
+		}, 0, "", "12.00"},
+	} {
+		for _, http2 := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, HTTP/2 %v", name, http2), func(t *testing.T) {
+				server, status, body, err := visit(t, http2, c.next)
+				if c.status == 0 {
+					require.Error(t, err)
+				} else {
+					require.NoError(t, err)
+					assert.Equal(t, c.status, status)
+					assert.Equal(t, c.body, body)
+				}
+				require.Len(t, server.Requests(), 1)
+				assert.True(t, server.Requests()[0].Status.Final())
+				books(t, server, c.spent, "0.00")
+			})
+		}
+	}
+}
+
+// panicking panics as it is read.
+type panicking struct{}
+
+func (panicking) Read([]byte) (int, error) { panic("a broken source") }
+
+func TestGuardHandlerThatEndsItsGoroutine(t *testing.T) {
+	for name, c := range map[string]struct {
+		write bool
+		spent string
+	}{"before an answer": {false, "0.00"}, "after an answer": {true, "30.00"}} {
+		t.Run(name, func(t *testing.T) {
+			server := serve(t)
+			handler := &letagentpay.GuardHandler{Client: server.Client(), Price: priceHeader, Next: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if c.write {
+					w.WriteHeader(200)
+				}
+				runtime.Goexit()
+			})}
+			gone := make(chan struct{})
+			go func() {
+				defer close(gone)
+				handler.ServeHTTP(httptest.NewRecorder(), priced(t.Context(), t, http.MethodPost, "/buy", "30"))
+			}()
+			<-gone
+			books(t, server, c.spent, "0.00")
+		})
+	}
+}
+
+func TestGuardHandlerHandsTheConnectionOver(t *testing.T) {
+	for name, hijack := range map[string]func(w http.ResponseWriter) (io.ReadWriteCloser, *bufio.ReadWriter, error){
+		"by assertion": func(w http.ResponseWriter) (io.ReadWriteCloser, *bufio.ReadWriter, error) {
+			return w.(http.Hijacker).Hijack()
+		},
+		"by controller": func(w http.ResponseWriter) (io.ReadWriteCloser, *bufio.ReadWriter, error) {
+			return http.NewResponseController(w).Hijack()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, status, body, err := visit(t, false, func(w http.ResponseWriter, _ *http.Request) {
+				conn, buffered, err := hijack(w)
+				if !assert.NoError(t, err) {
+					return
+				}
+				defer conn.Close()
+				_, _ = buffered.WriteString("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+				_ = buffered.Flush()
+				panic("after it is served")
+			})
+			require.NoError(t, err)
+			assert.Equal(t, 200, status)
+			assert.Equal(t, "hello", body)
+			books(t, server, "30.00", "0.00")
+		})
+	}
+	server, status, _, err := visit(t, true, func(w http.ResponseWriter, _ *http.Request) {
+		_, _, err := w.(http.Hijacker).Hijack()
+		assert.ErrorIs(t, err, http.ErrNotSupported, "HTTP/2 has no connection to hand over")
+		w.WriteHeader(500)
+	})
+	require.NoError(t, err)
+	assert.Equal(t, 500, status)
+	books(t, server, "0.00", "0.00")
+}
+
+func TestGuardHandlerReachesTheWriterBeneath(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		_, status, _, err := visit(t, http2, func(w http.ResponseWriter, _ *http.Request) {
+			controller := http.NewResponseController(w)
+			assert.NoError(t, controller.SetReadDeadline(time.Now().Add(time.Minute)))
+			assert.NoError(t, controller.SetWriteDeadline(time.Now().Add(time.Minute)))
+			assert.NoError(t, controller.EnableFullDuplex())
+		})
+		require.NoError(t, err)
+		assert.Equal(t, 200, status)
+	}
+}
+
+func TestGuardHandlerSaysWhatTheWriterBeneathCannot(t *testing.T) {
+	server := serve(t)
+	handler := &letagentpay.GuardHandler{Client: server.Client(), Price: priceHeader, Next: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.(http.Flusher).Flush()
+		assert.ErrorIs(t, http.NewResponseController(w).Flush(), http.ErrNotSupported)
+		_, _, err := http.NewResponseController(w).Hijack()
+		assert.ErrorIs(t, err, http.ErrNotSupported)
+		n, err := io.Copy(w, io.MultiReader())
+		assert.NoError(t, err)
+		assert.Zero(t, n)
+		w.WriteHeader(500)
+		n, err = io.Copy(w, io.MultiReader(strings.NewReader("sorry")))
+		assert.NoError(t, err)
+		assert.EqualValues(t, 5, n)
+	})}
+	recorder := httptest.NewRecorder()
+	handler.ServeHTTP(struct{ http.ResponseWriter }{recorder}, priced(t.Context(), t, http.MethodPost, "/buy", "30"))
+	assert.Equal(t, 500, recorder.Code)
+	assert.Equal(t, "sorry", recorder.Body.String())
+	books(t, server, "0.00", "0.00")
+}
+
+// readingFrom is a response that notes what it is asked to copy.
+type readingFrom struct {
+	*httptest.ResponseRecorder
+	sources []io.Reader
+}
+
+func (r *readingFrom) ReadFrom(src io.Reader) (int64, error) {
+	r.sources = append(r.sources, src)
+	return io.Copy(r.ResponseRecorder, src)
+}
+
+func TestGuardHandlerLeavesFilesToTheWriterBeneath(t *testing.T) {
+	content := strings.Repeat("0123456789", 1000)
+	path := filepath.Join(t.TempDir(), "content")
+	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+	file, err := os.Open(path)
+	require.NoError(t, err)
+	defer file.Close()
+	server := serve(t)
+	handler := &letagentpay.GuardHandler{Client: server.Client(), Price: priceHeader, Next: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		n, err := w.(io.ReaderFrom).ReadFrom(file)
+		assert.NoError(t, err)
+		assert.EqualValues(t, len(content), n)
+	})}
+	recorder := &readingFrom{ResponseRecorder: httptest.NewRecorder()}
+	handler.ServeHTTP(recorder, priced(t.Context(), t, http.MethodPost, "/buy", "30"))
+	assert.Equal(t, content, recorder.Body.String())
+	require.Equal(t, []io.Reader{file}, recorder.sources, "the file itself, for sendfile")
+	books(t, server, "30.00", "0.00")
+}
+
+func TestGuardHandlerServesFilesAndRanges(t *testing.T) {
+	content := strings.Repeat("0123456789", 1000)
+	path := filepath.Join(t.TempDir(), "content.txt")
+	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+	for header, c := range map[string]struct {
+		status int
+		body   string
+		spent  string
+	}{
+		"":                {200, content, "30.00"},
+		"bytes=10-999":    {206, content[10:1000], "30.00"},
+		"bytes=99999-":    {416, "invalid range: failed to overlap\n", "0.00"},
+		"bytes=9990-9999": {206, content[9990:], "30.00"},
+	} {
+		t.Run(header, func(t *testing.T) {
+			server, status, body, err := visit(t, false, func(w http.ResponseWriter, r *http.Request) {
+				r.Method = http.MethodGet
+				if header != "" {
+					r.Header.Set("Range", header)
+				}
+				http.ServeFile(w, r, path)
+			})
+			require.NoError(t, err)
+			assert.Equal(t, c.status, status)
+			assert.Equal(t, c.body, body)
+			books(t, server, c.spent, "0.00")
+		})
+	}
+}
+
+func TestGuardHandlerDoesNotServeWhoHasGone(t *testing.T) {
+	server := serve(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var refused error
+	handler := &letagentpay.GuardHandler{
+		Client: server.Client(letagentpay.WithObserver(ending{letagentpay.OpPurchase, cancel})), Price: priceHeader,
+		Next:   http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("served") }),
+		Refuse: func(_ http.ResponseWriter, _ *http.Request, err error) { refused = err },
+	}
+	handler.ServeHTTP(httptest.NewRecorder(), priced(ctx, t, http.MethodPost, "/buy", "30"))
+	require.True(t, errors.Is(refused, context.Canceled), "%v", refused)
+	require.Len(t, server.Requests(), 1)
+	books(t, server, "0.00", "0.00")
+}

@@ -1,0 +1,247 @@
+package letagentpay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+)
+
+// GuardTransport is an [http.RoundTripper] that asks before it sends: for paid HTTP APIs. A request that Price puts a
+// price on is sent only when that purchase is approved, and confirmed as soon as the head of the response is there. The
+// body of the request and the response are passed on untouched, streams included.
+//
+// A request that is not approved, or not certain to be, is not sent: the error is one of [Guard]'s. The fields must not
+// be changed while requests are under way; GuardTransport is then safe for concurrent use if they are.
+//
+// # Which purchase a request is
+//
+// The purchase's idempotency key decides whether a request that is made again, by an SDK that retries or by an agent
+// that runs again, is a new purchase or the one that was made before. It comes from the first of these that applies:
+//
+//	the request's context has ResumeApproval    the request that it names is continued
+//	Price sets IdempotencyKey                   that key
+//	the request has an Idempotency-Key header   a key derived from the request's method, its address without the
+//	  or an X-Idempotency-Key header              query, and the header's value
+//	its context has WithPurchaseScope           a key derived from the scope and the purchase's content
+//	none of these                               a random key: every request is a new purchase
+//
+// Under a header or a scope, a repeated request whose first attempt was charged, or may have been, is not sent; the
+// error is an [*AlreadyHandledError]. One whose first attempt was certainly not charged, or expired before somebody
+// approved it, is a new attempt, and sent when it is approved. Without any of these, an SDK that retries after a lost
+// answer asks for another purchase, and pays twice. Some SDKs make a new header for each call and repeat it with each
+// retry of it: that covers the retries, but not an agent that runs again and calls again. Set the header from
+// something that stays the same then.
+//
+// With an [http.Client], each redirect is a request of its own, and asked about; [ResumeApproval] counts for the first.
+//
+// # What is sent twice
+//
+// Nothing that Price puts a price on. [http.Transport] repeats some requests when a kept-alive connection fails or an
+// HTTP/2 stream is reset; priced ones it repeats only while nothing was sent. After that the error is returned, even
+// where an HTTP/2 server says that it has not looked at the request. The same holds for a Next on top of
+// [http.Transport] that repeats requests which got no answer. A Next that sends again after an answer, such as a 503,
+// may pay more than once.
+type GuardTransport struct {
+	// Client asks. Required.
+	Client *Client
+	// Price says what a request costs; nil says that it is free, and it is sent without asking. With an error it is not
+	// sent. It must not read the request's body. Required.
+	Price func(*http.Request) (*PurchaseParams, error)
+	// Next sends; nil is [http.DefaultTransport].
+	Next http.RoundTripper
+	// Charged says from the response, or from the error in its place, whether the request was paid for, and how much; a
+	// zero amount is what [Approval.Spent] has recorded, or else the price asked for. It must not read the response's
+	// body. If it panics, the price counts as paid, and the panic continues after the confirmation.
+	//
+	// Nil takes as paid what may have been paid: responses below 300, 408, 499 and from 500 on, because a gateway that
+	// gives up does not stop what is behind it; and every error but those before which nothing was sent, such as no
+	// connection, a certificate that is not trusted, an unknown scheme, or a context that ended before. It takes
+	// redirects and other responses from 400 to 499 as not paid: the money returns to the budget.
+	Charged func(*http.Response, error) (actual Amount, charged bool)
+	// Unconfirmed is called when a request was sent and the confirmation did not get through: usually with a
+	// [*ConfirmError]. The response is returned all the same. If it is nil, or panics, the client's logger has the
+	// record, or [slog.Default] when there is none.
+	Unconfirmed func(*http.Request, error)
+	// Options are those of [Guard]. A journal keeps no responses: a request under a key that was used before is an
+	// [*AlreadyHandledError].
+	Options []GuardOption
+}
+
+var (
+	errNothingReturned = errors.New("letagentpay: the next transport returned neither a response nor an error")
+	errNeverReturned   = errors.New("the transport did not return")
+	errNotSent         = errors.New("not charged: nothing was sent")
+)
+
+// RoundTrip sends a request if it is free or approved.
+func (t *GuardTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	handedOn := false
+	defer func() {
+		if !handedOn && request.Body != nil {
+			_ = request.Body.Close() // as a RoundTripper must, whatever happens
+		}
+	}()
+	params, err := price("GuardTransport", t.Client, t.Price, request)
+	if err != nil {
+		return nil, err
+	}
+	next := t.Next
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	if params == nil {
+		handedOn = true
+		return next.RoundTrip(request)
+	}
+	approval, err := t.authorize(request, *params)
+	if err != nil {
+		return nil, err
+	}
+	p := &payment{guard: t, request: request, approval: approval, outcome: errNotSent}
+	defer p.settle()
+	if err := request.Context().Err(); err != nil {
+		return nil, err
+	}
+	handedOn = true
+	return p.send(next)
+}
+
+// authorize asks for the purchase that a request makes.
+func (t *GuardTransport) authorize(request *http.Request, p PurchaseParams) (*Approval, error) {
+	ctx := request.Context()
+	if request.Response != nil { // a redirect, with the context of the request before it
+		ctx = context.WithValue(ctx, resumeKey{}, nil)
+	}
+	_, resumed := ctx.Value(resumeKey{}).(string)
+	header := idempotencyHeader(request.Header)
+	if resumed || p.IdempotencyKey != "" || header == "" {
+		return t.Client.Authorize(ctx, p, t.Options...)
+	}
+	for failed := 0; ; failed++ {
+		p.IdempotencyKey = keyOfRequest(request, header, failed)
+		approval, err := t.Client.Authorize(ctx, p, t.Options...)
+		if !makesWay(err) || failed == maxRepeatedRequests {
+			return approval, err
+		}
+	}
+}
+
+// makesWay reports whether an error says that an earlier purchase ended without a payment, so that another attempt is
+// not a second purchase.
+func makesWay(err error) bool {
+	if handled := as[*AlreadyHandledError](err); handled != nil {
+		return handled.Request.Status == StatusFailed || handled.Request.Status == StatusExpired
+	}
+	return as[*ExpiredError](err) != nil
+}
+
+// payment is one priced request from its approval to its confirmation.
+type payment struct {
+	guard    *GuardTransport
+	request  *http.Request
+	approval *Approval
+	charged  bool   // known to be, or possibly
+	actual   Amount // zero: the price
+	outcome  error  // how the request ended
+}
+
+// send sends the request once. Until the outcome is known it counts as charged.
+func (p *payment) send(next http.RoundTripper) (response *http.Response, err error) {
+	p.charged, p.outcome = true, errNeverReturned
+	once := newSingleSend(p.approval.context())
+	returned := false
+	defer func() {
+		if !returned { // Next or Charged panicked, or ended the goroutine
+			_, _ = once.failed(p.request, errNeverReturned)
+			closeBody(response)
+		}
+	}()
+	request := p.request.WithContext(once.ctx)
+	request.GetBody = nil // a body that is rewound would be sent again
+	response, err = next.RoundTrip(request)
+	unsent := false
+	if err == nil && response == nil {
+		err = errNothingReturned
+	}
+	if err != nil {
+		closeBody(response)
+		response = nil
+		err, unsent = once.failed(p.request, err)
+	} else {
+		response.Request, response.Body = p.request, once.body(response.Body)
+	}
+	p.judge(response, err, unsent)
+	returned = true
+	return response, err
+}
+
+func closeBody(response *http.Response) {
+	if response != nil && response.Body != nil {
+		_ = response.Body.Close()
+	}
+}
+
+// judge decides whether the request was charged.
+func (p *payment) judge(response *http.Response, err error, unsent bool) {
+	p.outcome = err
+	switch charged := p.guard.Charged; {
+	case charged != nil:
+		p.actual, p.charged = charged(response, err)
+	case err != nil:
+		p.charged = !unsent
+	default:
+		p.charged = mayBeCharged(response.StatusCode)
+	}
+	switch {
+	case p.charged && err == nil && response.StatusCode >= 400: // no success, so that a retry in its scope is the same purchase
+		p.outcome = fmt.Errorf("charged, and answered with status %d", response.StatusCode)
+	case p.charged:
+	case unsent:
+		p.outcome = errNotSent
+	case err != nil:
+		p.outcome = errors.New("not charged, for all the error")
+	default:
+		p.outcome = fmt.Errorf("not charged: status %d", response.StatusCode)
+	}
+}
+
+// mayBeCharged reports whether an answer leaves it possible that the request was carried out.
+func mayBeCharged(status int) bool {
+	const clientClosedRequest = 499 // nginx's
+	return status < 300 || status >= 500 || status == http.StatusRequestTimeout || status == clientClosedRequest
+}
+
+// settle confirms the purchase.
+func (p *payment) settle() {
+	c := p.guard.Client
+	if p.charged {
+		p.spend()
+	}
+	err := p.approval.Settle(p.approval.callContext, p.outcome)
+	c.unconfirmed(p.request, p.approval, err, p.guard.Unconfirmed)
+}
+
+// spend records what was paid.
+func (p *payment) spend() {
+	actual := p.actual
+	if actual.IsZero() {
+		if p.approval.hasSpent() {
+			return
+		}
+		actual = p.approval.Amount()
+	}
+	if err := p.approval.Spent(actual, ""); err != nil {
+		c := p.guard.Client
+		c.alert(p.request.Context(), "letagentpay.spent",
+			slog.String("request_id", p.approval.RequestID()), slog.String("error", textOfUsers(err)))
+	}
+}
+
+// hasSpent reports whether Spent was called.
+func (a *Approval) hasSpent() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.spending != nil
+}

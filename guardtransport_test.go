@@ -1,0 +1,674 @@
+package letagentpay_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"net/url"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+)
+
+// priced returns a request with a price.
+func priced(ctx context.Context, t *testing.T, method, address, amount string) *http.Request {
+	t.Helper()
+	request, err := http.NewRequestWithContext(ctx, method, address, nil)
+	require.NoError(t, err)
+	request.Header.Set("Price", amount)
+	return request
+}
+
+// recovered returns what do panics with.
+func recovered(do func()) (r any) {
+	defer func() { r = recover() }()
+	do()
+	return nil
+}
+
+func TestGuardTransportTakesDoubtfulAnswersAsPaid(t *testing.T) {
+	for status, paid := range map[int]bool{
+		101: true, 200: true, 201: true, 202: true, 204: true, 206: true,
+		300: false, 301: false, 302: false, 303: false, 304: false, 307: false, 308: false,
+		400: false, 401: false, 402: false, 403: false, 404: false, 409: false, 422: false, 425: false, 429: false,
+		408: true, 499: true,
+		500: true, 501: true, 502: true, 503: true, 504: true, 520: true, 524: true, 599: true,
+	} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			server := serve(t)
+			transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: roundTrip(answer(status, "{}"))}
+			response, err := transport.RoundTrip(priced(t.Context(), t, "POST", "https://api.example/v1", "30"))
+			require.NoError(t, err)
+			assert.Equal(t, status, response.StatusCode)
+			spent := map[bool]string{true: "30.00", false: "0.00"}[paid]
+			books(t, server, spent, "0.00")
+			assert.True(t, server.Requests()[0].Status.Final())
+		})
+	}
+}
+
+func TestGuardTransportRefundsWhatWasNeverSent(t *testing.T) {
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	deadURL := &url.URL{Scheme: "http", Host: dead.Addr().String()}
+	require.NoError(t, dead.Close())
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("reached") }))
+	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	defer secure.Close()
+	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
+	defer refusing.Close()
+	refusingURL, err := url.Parse(refusing.URL)
+	require.NoError(t, err)
+	cutting := newRawServer(t, func(string) string { return "" })
+	done := make(chan struct{})
+	defer close(done)
+	hanging := func(context.Context, string, string) (net.Conn, error) { // whatever becomes of the request
+		<-done
+		return nil, errRefused
+	}
+
+	plain := new(http.Transport)
+	for name, c := range map[string]struct {
+		next    func(cancel func()) http.RoundTripper
+		address string
+		change  func(*http.Request)
+	}{
+		"no connection":                 {func(func()) http.RoundTripper { return plain }, deadURL.String(), nil},
+		"no connection to the proxy":    {func(func()) http.RoundTripper { return &http.Transport{Proxy: http.ProxyURL(deadURL)} }, "https://api.example/v1", nil},
+		"the proxy refuses":             {func(func()) http.RoundTripper { return &http.Transport{Proxy: http.ProxyURL(refusingURL)} }, "https://api.example/v1", nil},
+		"unknown scheme":                {func(func()) http.RoundTripper { return plain }, "htp://api.example/v1", nil},
+		"invalid header":                {func(func()) http.RoundTripper { return plain }, deadURL.String(), func(r *http.Request) { r.Header.Set("X-A", "a\nb") }},
+		"invalid method":                {func(func()) http.RoundTripper { return plain }, deadURL.String(), func(r *http.Request) { r.Method = "a b" }},
+		"no host":                       {func(func()) http.RoundTripper { return plain }, "http:///v1", nil},
+		"untrusted certificate":         {func(func()) http.RoundTripper { return plain }, secure.URL, nil},
+		"no TLS at the far end":         {func(func()) http.RoundTripper { return plain }, strings.Replace(refusing.URL, "http:", "https:", 1), nil},
+		"the connection breaks in TLS":  {func(func()) http.RoundTripper { return plain }, strings.Replace(cutting.url(""), "http:", "https:", 1), nil},
+		"another transport cannot dial": {func(func()) http.RoundTripper { return roundTrip(broken(errRefused)) }, "https://api.example/v1", nil},
+		"cancelled before net/http": {func(cancel func()) http.RoundTripper {
+			return roundTrip(func(r *http.Request) (*http.Response, error) { cancel(); return plain.RoundTrip(r) })
+		}, deadURL.String(), nil},
+		"cancelled while it connects": {func(cancel func()) http.RoundTripper {
+			time.AfterFunc(time.Millisecond, cancel)
+			return &http.Transport{DialContext: hanging}
+		}, "http://api.example/v1", nil},
+		"given up while it connects": {func(func()) http.RoundTripper { return givingUp{&http.Transport{DialContext: hanging}} }, "http://api.example/v1", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := serve(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			request := priced(ctx, t, http.MethodGet, c.address, "30")
+			if c.change != nil {
+				c.change(request)
+			}
+			transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: c.next(cancel)}
+			_, err := transport.RoundTrip(request)
+			require.Error(t, err)
+			require.Len(t, server.Requests(), 1)
+			assert.Equal(t, letagentpay.StatusFailed, server.Requests()[0].Status, "%v", err)
+			books(t, server, "0.00", "0.00")
+		})
+	}
+}
+
+// givingUp returns a moment after it has begun, whatever becomes of the request.
+type givingUp struct{ next http.RoundTripper }
+
+func (g givingUp) RoundTrip(r *http.Request) (*http.Response, error) {
+	asked := make(chan struct{})
+	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GetConn: func(string) { close(asked) }})
+	go func() {
+		if response, err := g.next.RoundTrip(r.WithContext(ctx)); err == nil {
+			response.Body.Close()
+		}
+	}()
+	<-asked
+	return nil, errors.New("too slow")
+}
+
+func TestGuardTransportDoesNotSendWhatNobodyWaitsFor(t *testing.T) {
+	server := serve(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	client := server.Client(letagentpay.WithObserver(ending{letagentpay.OpPurchase, cancel}))
+	body := &closing{Reader: strings.NewReader("body")}
+	transport := &letagentpay.GuardTransport{
+		Client: client, Price: priceHeader,
+		Next: roundTrip(func(*http.Request) (*http.Response, error) { t.Error("sent"); return nil, errReset }),
+	}
+	request := priced(ctx, t, http.MethodPost, "https://api.example/v1", "30")
+	request.Body = body
+	_, err := transport.RoundTrip(request)
+	require.ErrorIs(t, err, context.Canceled)
+	assert.True(t, body.closed)
+	require.Len(t, server.Requests(), 1)
+	books(t, server, "0.00", "0.00")
+}
+
+// ending is an observer that does something when an operation ends.
+type ending struct {
+	op string
+	do func()
+}
+
+func (e ending) Begin(ctx context.Context, op string) (context.Context, func(letagentpay.Observation)) {
+	return ctx, func(letagentpay.Observation) {
+		if op == e.op {
+			e.do()
+		}
+	}
+}
+
+func TestGuardTransportTakesWhatWasSentAsPaid(t *testing.T) {
+	arrived := make(chan struct{})
+	far := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		arrived <- struct{}{}
+		<-r.Context().Done()
+	}))
+	defer far.Close()
+	plain := &http.Transport{}
+	defer plain.CloseIdleConnections()
+	for name, next := range map[string]func(cancel func()) http.RoundTripper{
+		"cancelled, and net/http knows": func(cancel func()) http.RoundTripper {
+			go func() { <-arrived; cancel() }()
+			return plain
+		},
+		"cancelled, and nobody knows": func(cancel func()) http.RoundTripper {
+			return roundTrip(func(*http.Request) (*http.Response, error) { cancel(); return nil, context.Canceled })
+		},
+		"timed out, and nobody knows": func(func()) http.RoundTripper { return roundTrip(broken(context.DeadlineExceeded)) },
+		"neither answer nor error":    func(func()) http.RoundTripper { return roundTrip(broken(nil)) },
+		"an error without a text":     func(func()) http.RoundTripper { return roundTrip(broken((*textless)(nil))) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := serve(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: next(cancel)}
+			response, err := transport.RoundTrip(priced(ctx, t, http.MethodGet, far.URL, "30"))
+			assert.Nil(t, response)
+			assert.True(t, err != nil)
+			require.Len(t, server.Requests(), 1)
+			books(t, server, "30.00", "0.00")
+		})
+	}
+}
+
+// textless is an error that panics at nil.
+type textless struct{ text string }
+
+func (e *textless) Error() string { return e.text }
+
+func TestGuardTransportReturnsAResponseOrAnError(t *testing.T) {
+	server := serve(t)
+	body := &closing{Reader: strings.NewReader("body")}
+	transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: roundTrip(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Body: body}, errReset
+	})}
+	response, err := transport.RoundTrip(priced(t.Context(), t, http.MethodGet, "https://api.example/v1", "30"))
+	assert.Nil(t, response)
+	require.ErrorIs(t, err, errReset)
+	assert.True(t, body.closed)
+	books(t, server, "30.00", "0.00")
+}
+
+func TestGuardTransportConfirmsBeforeAPanicContinues(t *testing.T) {
+	ok := func() roundTrip { return roundTrip(answer(200, "{}")) }
+	for name, c := range map[string]struct {
+		next    roundTrip
+		charged func(*http.Response, error) (letagentpay.Amount, bool)
+		spent   string
+	}{
+		"Charged panics": {ok(), func(r *http.Response, _ error) (letagentpay.Amount, bool) {
+			return letagentpay.MustAmount(r.Header.Get("X-Cost")), true
+		}, "30.00"},
+		"Charged ends the goroutine": {ok(), func(*http.Response, error) (letagentpay.Amount, bool) {
+			runtime.Goexit()
+			return letagentpay.Amount{}, false
+		}, "30.00"},
+		"Next panics":             {func(*http.Request) (*http.Response, error) { panic("a bug in what wraps the answer") }, nil, "30.00"},
+		"Next ends the goroutine": {func(*http.Request) (*http.Response, error) { runtime.Goexit(); return nil, nil }, nil, "30.00"},
+		"Next has paid, and panics": {func(r *http.Request) (*http.Response, error) {
+			approval, _ := letagentpay.ApprovalFromContext(r.Context())
+			assert.NoError(t, approval.Spent(letagentpay.MustAmount("12"), ""))
+			panic("after paying")
+		}, nil, "12.00"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := serve(t)
+			body := &closing{Reader: strings.NewReader("body")}
+			next := func(r *http.Request) (*http.Response, error) {
+				response, err := c.next(r)
+				response.Body = body
+				return response, err
+			}
+			transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: roundTrip(next), Charged: c.charged}
+			returned := false
+			var panicked any
+			var gone sync.WaitGroup
+			gone.Go(func() {
+				panicked = recovered(func() {
+					_, _ = transport.RoundTrip(priced(t.Context(), t, http.MethodGet, "https://api.example/v1", "30"))
+					returned = true
+				})
+			})
+			gone.Wait()
+			assert.False(t, returned)
+			assert.Equal(t, strings.Contains(name, "panics"), panicked != nil)
+			assert.Equal(t, c.charged != nil, body.closed)
+			assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[0].Status)
+			books(t, server, c.spent, "0.00")
+		})
+	}
+}
+
+func TestGuardTransportKeepsWhatNextHasSpent(t *testing.T) {
+	server := serve(t)
+	transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: roundTrip(func(r *http.Request) (*http.Response, error) {
+		approval, _ := letagentpay.ApprovalFromContext(r.Context())
+		assert.NoError(t, approval.Spent(letagentpay.MustAmount("12"), ""))
+		return answer(200, "{}")(r)
+	})}
+	_, err := transport.RoundTrip(priced(t.Context(), t, http.MethodGet, "https://api.example/v1", "30"))
+	require.NoError(t, err)
+	books(t, server, "12.00", "0.00")
+}
+
+// defaultLog sends what goes to slog's default logger to a buffer, for one test.
+func defaultLog(t *testing.T) *bytes.Buffer {
+	var logged bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&logged, nil)))
+	t.Cleanup(func() { slog.SetDefault(before) })
+	return &logged
+}
+
+// panickingHandler cannot write what matters most.
+type panickingHandler struct{ slog.Handler }
+
+func (panickingHandler) Handle(_ context.Context, record slog.Record) error {
+	if record.Message == "letagentpay.unconfirmed" {
+		panic("the log is full")
+	}
+	return nil
+}
+
+func TestLostConfirmationsReachSomebody(t *testing.T) {
+	const record = "level=WARN msg=letagentpay.unconfirmed request_id="
+	broken := slog.New(panickingHandler{slog.NewTextHandler(io.Discard, nil)})
+	for name, c := range map[string]struct {
+		opts   []letagentpay.Option
+		tell   func(*http.Request, error)
+		logged bool
+	}{
+		"defaults":                {nil, nil, true},
+		"a log that panics":       {[]letagentpay.Option{letagentpay.WithLogger(broken)}, nil, true},
+		"a callback that panics":  {nil, func(*http.Request, error) { panic("callback") }, true},
+		"a callback that returns": {nil, func(*http.Request, error) {}, false},
+	} {
+		for _, what := range []string{"transport", "transport and panic", "handler", "handler and panic"} {
+			t.Run(name+", "+what, func(t *testing.T) {
+				logged := defaultLog(t)
+				synctest.Test(t, func(t *testing.T) {
+					server := serve(t)
+					server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 503})
+					told := 0
+					tell := c.tell
+					if tell != nil {
+						tell = func(r *http.Request, err error) {
+							told++
+							assert.NotNil(t, r)
+							var confirm *letagentpay.ConfirmError
+							assert.ErrorAs(t, err, &confirm)
+							c.tell(r, err)
+						}
+					}
+					request := priced(t.Context(), t, http.MethodGet, "https://api.example/v1", "30")
+					panics := strings.HasSuffix(what, "panic")
+					run := func() {
+						if strings.HasPrefix(what, "transport") {
+							next := roundTrip(answer(200, "{}"))
+							if panics {
+								next = func(*http.Request) (*http.Response, error) { panic("after paying") }
+							}
+							transport := &letagentpay.GuardTransport{Client: server.Client(c.opts...), Price: priceHeader, Next: next, Unconfirmed: tell}
+							response, err := transport.RoundTrip(request)
+							assert.NoError(t, err)
+							assert.Equal(t, 200, response.StatusCode)
+							return
+						}
+						handler := &letagentpay.GuardHandler{
+							Client: server.Client(c.opts...), Price: priceHeader, Unconfirmed: tell,
+							Next: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+								w.WriteHeader(200)
+								if panics {
+									panic("after paying")
+								}
+							}),
+						}
+						recorder := httptest.NewRecorder()
+						handler.ServeHTTP(recorder, request)
+						assert.Equal(t, 200, recorder.Code)
+					}
+					if panics {
+						assert.PanicsWithValue(t, "after paying", run)
+					} else {
+						run()
+					}
+					assert.Equal(t, c.tell != nil, told == 1)
+					assert.Equal(t, c.logged, strings.Contains(logged.String(), record+server.Requests()[0].RequestID), logged.String())
+				})
+			})
+		}
+	}
+}
+
+func TestLostConfirmationsAreLoggedWithoutTheToken(t *testing.T) {
+	logged := defaultLog(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t).on("POST", "/requests", answer(201, autoApproved)).
+			on("POST", "/requests/r1/confirm", answer(403, `{"detail":"no, `+testToken+`"}`))
+		transport := &letagentpay.GuardTransport{Client: s.client(), Price: priceHeader, Next: roundTrip(answer(200, "{}"))}
+		_, err := transport.RoundTrip(priced(t.Context(), t, http.MethodGet, "https://api.example/v1", "49.99"))
+		require.NoError(t, err)
+		assert.Contains(t, logged.String(), "request_id=r1")
+		assert.NotContains(t, logged.String(), testToken)
+	})
+}
+
+func TestGuardTransportReportsOverspending(t *testing.T) {
+	logged := defaultLog(t)
+	server := serve(t)
+	transport := &letagentpay.GuardTransport{
+		Client: server.Client(), Price: priceHeader, Next: roundTrip(answer(200, "{}")),
+		Charged: func(*http.Response, error) (letagentpay.Amount, bool) { return letagentpay.MustAmount("42"), true },
+	}
+	_, err := transport.RoundTrip(priced(t.Context(), t, http.MethodGet, "https://api.example/v1", "30"))
+	require.NoError(t, err)
+	assert.Contains(t, logged.String(), "msg=letagentpay.spent")
+	assert.Contains(t, logged.String(), "spent 42.00, approved 30.00")
+	books(t, server, "42.00", "0.00")
+}
+
+func TestGuardTransportReleasesTheContextWithTheBody(t *testing.T) {
+	server := serve(t)
+	var seen context.Context
+	body := io.NopCloser(strings.NewReader("body"))
+	transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: roundTrip(func(r *http.Request) (*http.Response, error) {
+		seen = r.Context()
+		assert.Nil(t, r.GetBody)
+		return &http.Response{StatusCode: 200, Body: body}, nil
+	})}
+	send := func() *http.Response {
+		request := priced(t.Context(), t, http.MethodPost, "https://api.example/v1", "1")
+		request.GetBody = func() (io.ReadCloser, error) { return nil, errShop }
+		response, err := transport.RoundTrip(request)
+		require.NoError(t, err)
+		assert.NotNil(t, request.GetBody, "the caller's request is left as it is")
+		return response
+	}
+	response := send()
+	require.NoError(t, seen.Err(), "the body is still to be read")
+	_, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Error(t, seen.Err(), "read to the end")
+
+	body = io.NopCloser(strings.NewReader("body"))
+	response = send()
+	require.NoError(t, seen.Err())
+	require.NoError(t, response.Body.Close())
+	require.Error(t, seen.Err(), "closed")
+
+	body = http.NoBody
+	assert.Equal(t, http.NoBody, send().Body)
+	require.Error(t, seen.Err(), "nothing to read")
+}
+
+func TestGuardTransportSwitchesProtocols(t *testing.T) {
+	far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, buffered, err := http.NewResponseController(w).Hijack()
+		if !assert.NoError(t, err) {
+			return
+		}
+		defer conn.Close()
+		_, _ = buffered.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		_ = buffered.Flush()
+		line, _ := buffered.ReadString('\n')
+		_, _ = buffered.WriteString(line)
+		_ = buffered.Flush()
+	}))
+	defer far.Close()
+	server := serve(t)
+	base := &http.Transport{}
+	defer base.CloseIdleConnections()
+	transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: base}
+	request := priced(t.Context(), t, http.MethodGet, far.URL, "30")
+	request.Header.Set("Connection", "Upgrade")
+	request.Header.Set("Upgrade", "echo")
+	response, err := transport.RoundTrip(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	_, err = io.WriteString(response.Body.(io.Writer), "hello\n")
+	require.NoError(t, err)
+	echo, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	assert.Equal(t, "hello\n", string(echo))
+	books(t, server, "30.00", "0.00")
+}
+
+// keysOf sends requests through a guard and returns the keys of the purchases that were asked for.
+func keysOf(t *testing.T, own string, requests ...*http.Request) (keys []string) {
+	server := serve(t)
+	transport := &letagentpay.GuardTransport{
+		Client: server.Client(), Next: roundTrip(answer(200, "{}")),
+		Price: func(*http.Request) (*letagentpay.PurchaseParams, error) {
+			p := price("1")
+			p.IdempotencyKey = own
+			return &p, nil
+		},
+	}
+	for _, request := range requests {
+		_, err := transport.RoundTrip(request)
+		require.NoError(t, err)
+	}
+	for _, call := range server.Calls() {
+		if call.Op == letagentpaytest.OpPurchase {
+			keys = append(keys, call.Header.Get("Idempotency-Key"))
+		}
+	}
+	require.Len(t, keys, len(requests))
+	return keys
+}
+
+func TestGuardTransportTakesTheKeyOfTheRequest(t *testing.T) {
+	build := func(ctx context.Context, method, address string, header ...string) *http.Request {
+		request, err := http.NewRequestWithContext(ctx, method, address, nil)
+		require.NoError(t, err)
+		for i := 0; i < len(header); i += 2 {
+			request.Header[header[i]] = append(request.Header[header[i]], header[i+1])
+		}
+		return request
+	}
+	const address = "https://api.example/v1/answers"
+	scope := letagentpay.WithPurchaseScope(t.Context(), "turn 17")
+	key := func(own string, request *http.Request) string { return keysOf(t, own, request)[0] }
+	plain := key("", build(t.Context(), "POST", address, "Idempotency-Key", "order-17"))
+	assert.Regexp(t, "^http-[a-z2-7]{52}$", plain)
+
+	for name, same := range map[string]*http.Request{
+		"again":             build(t.Context(), "POST", address, "Idempotency-Key", "order-17"),
+		"in a scope":        build(scope, "POST", address, "Idempotency-Key", "order-17"),
+		"another query":     build(t.Context(), "POST", address+"?api_key=secret", "Idempotency-Key", "order-17"),
+		"another case":      build(t.Context(), "POST", "HTTPS://API.example/v1/answers", "idempotency-key", " order-17 "),
+		"the other header":  build(t.Context(), "POST", address, "X-Idempotency-Key", "order-17"),
+		"both headers":      build(t.Context(), "POST", address, "X-Idempotency-Key", "no", "Idempotency-Key", "order-17"),
+		"another empty one": build(t.Context(), "POST", address, "Idempotency-Key", "", "X-Idempotency-Key", "order-17"),
+		"another header":    build(t.Context(), "POST", address, "Idempotency-Key", "order-17", "X-Retry-Count", "2"),
+	} {
+		assert.Equal(t, plain, key("", same), name)
+	}
+	seen := map[string]string{plain: "the first"}
+	for name, other := range map[string]*http.Request{
+		"another value":  build(t.Context(), "POST", address, "Idempotency-Key", "order-18"),
+		"another method": build(t.Context(), "PUT", address, "Idempotency-Key", "order-17"),
+		"another path":   build(t.Context(), "POST", address+"/", "Idempotency-Key", "order-17"),
+		"another host":   build(t.Context(), "POST", "https://api.example:8443/v1/answers", "Idempotency-Key", "order-17"),
+		"another scheme": build(t.Context(), "POST", "http://api.example/v1/answers", "Idempotency-Key", "order-17"),
+		"shifted":        build(t.Context(), "POST", address+"order", "Idempotency-Key", "-17"),
+		"no header":      build(t.Context(), "POST", address),
+		"empty header":   build(t.Context(), "POST", address, "Idempotency-Key", " "),
+	} {
+		got := key("", other)
+		assert.Empty(t, seen[got], "%s is %s", name, seen[got])
+		seen[got] = name
+	}
+	assert.Equal(t, "own", key("own", build(scope, "POST", address, "Idempotency-Key", "order-17")), "Price comes first")
+	assert.Regexp(t, "^scope-", key("", build(scope, "POST", address)))
+	assert.Regexp(t, "^[A-Z2-7]{26}$", key("", build(t.Context(), "POST", address)))
+}
+
+func TestRequestRepeatedUnderItsIdempotencyKeyBuysOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		answers []func(*http.Request) (*http.Response, error)
+		sent    int
+		status  []letagentpay.Status // of the purchases
+		err     bool                 // of the last request
+	}{
+		"lost":            {[]func(*http.Request) (*http.Response, error){broken(errReset), answer(200, "{}")}, 1, []letagentpay.Status{"completed"}, true},
+		"gateway":         {[]func(*http.Request) (*http.Response, error){answer(503, "{}"), answer(200, "{}")}, 1, []letagentpay.Status{"completed"}, true},
+		"bought":          {[]func(*http.Request) (*http.Response, error){answer(200, "{}"), answer(200, "{}")}, 1, []letagentpay.Status{"completed"}, true},
+		"limited":         {[]func(*http.Request) (*http.Response, error){answer(429, "{}"), answer(200, "{}"), answer(200, "{}")}, 2, []letagentpay.Status{"completed", "failed"}, true},
+		"never connected": {[]func(*http.Request) (*http.Response, error){broken(errRefused), broken(errRefused), answer(200, "{}")}, 3, []letagentpay.Status{"completed", "failed", "failed"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := serve(t)
+			sent := 0
+			transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: roundTrip(func(r *http.Request) (*http.Response, error) {
+				sent++
+				return c.answers[sent-1](r)
+			})}
+			var err error
+			for range c.answers {
+				request := priced(t.Context(), t, http.MethodPost, "https://api.example/v1", "5")
+				request.Header.Set("Idempotency-Key", "order 17")
+				_, err = transport.RoundTrip(request)
+			}
+			var handled *letagentpay.AlreadyHandledError
+			assert.Equal(t, c.err, errors.As(err, &handled), "%v", err)
+			assert.Equal(t, c.sent, sent)
+			var statuses []letagentpay.Status
+			for _, request := range server.Requests() {
+				statuses = append(statuses, request.Status)
+			}
+			assert.ElementsMatch(t, c.status, statuses)
+			books(t, server, "5.00", "0.00")
+		})
+	}
+}
+
+func TestRequestsUnderOneIdempotencyKeyAtTheSameTimeAreSentOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := serve(t)
+		client := server.Client()
+		var sent atomic.Int64
+		transport := &letagentpay.GuardTransport{Client: client, Price: priceHeader, Next: roundTrip(func(r *http.Request) (*http.Response, error) {
+			time.Sleep(time.Second)
+			if sent.Add(1) == 1 {
+				return answer(429, "{}")(r)
+			}
+			return answer(200, "{}")(r)
+		})}
+		var group sync.WaitGroup
+		for range 4 {
+			group.Go(func() {
+				request := priced(t.Context(), t, http.MethodPost, "https://api.example/v1", "5")
+				request.Header.Set("Idempotency-Key", "order 17")
+				_, _ = transport.RoundTrip(request)
+			})
+		}
+		group.Wait()
+		assert.EqualValues(t, 2, sent.Load(), "one that was not charged, and one that was")
+		books(t, server, "5.00", "0.00")
+	})
+}
+
+func TestRequestThatFailsForEverAsksABoundedNumberOfTimes(t *testing.T) {
+	server := serve(t)
+	sent := 0
+	transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: roundTrip(func(r *http.Request) (*http.Response, error) {
+		sent++
+		return answer(429, "{}")(r)
+	})}
+	var err error
+	for range 15 {
+		server.Advance(time.Minute) // out of the service's rate limit
+		request := priced(t.Context(), t, http.MethodPost, "https://api.example/v1", "5")
+		request.Header.Set("Idempotency-Key", "order 17")
+		_, err = transport.RoundTrip(request)
+	}
+	var handled *letagentpay.AlreadyHandledError
+	require.ErrorAs(t, err, &handled)
+	assert.Equal(t, letagentpay.StatusFailed, handled.Request.Status)
+	assert.Equal(t, 11, sent)
+	books(t, server, "0.00", "0.00")
+}
+
+func TestGuardTransportAsksAnewForARedirectOfAResumedRequest(t *testing.T) {
+	far := newRawServer(t, func(path string) string {
+		if path == "/paid" {
+			return "HTTP/1.1 303 See Other\r\nLocation: /receipt\r\nContent-Length: 2\r\n\r\nok"
+		}
+		return okAnswer
+	})
+	server := serve(t)
+	client := server.Client()
+	base := &http.Transport{}
+	defer base.CloseIdleConnections()
+	requested, err := client.Purchase(t.Context(), price("5"))
+	require.NoError(t, err)
+	ctx := letagentpay.ResumeApproval(t.Context(), requested.RequestID)
+	paying := &http.Client{Transport: &letagentpay.GuardTransport{Client: client, Price: priceHeader, Next: base}}
+	response, err := paying.Do(priced(ctx, t, http.MethodPost, far.url("/paid"), "5"))
+	require.NoError(t, err)
+	defer response.Body.Close()
+	require.Len(t, server.Requests(), 2)
+	assert.Equal(t, "/receipt", response.Request.URL.Path)
+	resumed, err := client.Request(t.Context(), requested.RequestID)
+	require.NoError(t, err)
+	assert.Equal(t, letagentpay.StatusFailed, resumed.Status, "a redirect is not a payment")
+	books(t, server, "5.00", "0.00")
+}
+
+func TestResumedRequestIsTheOneNamed(t *testing.T) {
+	server := serve(t)
+	client := server.Client()
+	requested, err := client.Purchase(t.Context(), price("5"))
+	require.NoError(t, err)
+	transport := &letagentpay.GuardTransport{Client: client, Price: priceHeader, Next: roundTrip(answer(200, "{}"))}
+	request := priced(letagentpay.ResumeApproval(t.Context(), requested.RequestID), t, http.MethodPost, "https://api.example/v1", "5")
+	request.Header.Set("Idempotency-Key", "order 17")
+	_, err = transport.RoundTrip(request)
+	require.NoError(t, err)
+	require.Len(t, server.Requests(), 1)
+	var handled *letagentpay.AlreadyHandledError
+	_, err = transport.RoundTrip(request)
+	require.ErrorAs(t, err, &handled)
+	require.Len(t, server.Requests(), 1)
+}

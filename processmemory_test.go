@@ -1,0 +1,611 @@
+package letagentpay_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+)
+
+// twoGuards are two clients of one agent in one process, each with a journal or without one.
+var twoGuards = map[string]func(shared *memoryJournal) (first, second []letagentpay.GuardOption){
+	"without journals": func(*memoryJournal) (first, second []letagentpay.GuardOption) { return nil, nil },
+	"the first with one": func(j *memoryJournal) (first, second []letagentpay.GuardOption) {
+		return []letagentpay.GuardOption{letagentpay.WithJournal(j)}, nil
+	},
+	"the second with one": func(j *memoryJournal) (first, second []letagentpay.GuardOption) {
+		return nil, []letagentpay.GuardOption{letagentpay.WithJournal(j)}
+	},
+	"one each": func(j *memoryJournal) (first, second []letagentpay.GuardOption) {
+		return []letagentpay.GuardOption{letagentpay.WithJournal(j)}, []letagentpay.GuardOption{letagentpay.WithJournal(new(memoryJournal))}
+	},
+	"one together": func(j *memoryJournal) (first, second []letagentpay.GuardOption) {
+		return []letagentpay.GuardOption{letagentpay.WithJournal(j)}, []letagentpay.GuardOption{letagentpay.WithJournal(j)}
+	},
+}
+
+func TestWhatOneClientRanTheOtherDoesNotRunAgain(t *testing.T) {
+	for name, guards := range twoGuards {
+		for _, key := range []string{"", "turn-7"} {
+			for again, how := range map[string]func(ctx context.Context, id string) context.Context{
+				"resumed":       letagentpay.ResumeApproval,
+				"under its key": func(ctx context.Context, _ string) context.Context { return ctx },
+			} {
+				if key == "" && again == "under its key" {
+					continue
+				}
+				t.Run(name+", "+again+", key "+key, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						server := serve(t)
+						first, second := guards(new(memoryJournal))
+						var runs atomic.Int64
+						server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 503})
+						_, err := guardGroceries(server.Client(), &runs, succeed, first...)(t.Context(), underKey("30", key))
+						var unconfirmed *letagentpay.ConfirmError
+						require.ErrorAs(t, err, &unconfirmed)
+						server.ClearFaults()
+						for range 2 {
+							_, _ = guardGroceries(server.Client(), &runs, succeed, second...)(how(t.Context(), unconfirmed.RequestID), underKey("30", key))
+							assert.EqualValues(t, 1, runs.Load())
+						}
+						_, err = server.Client().Confirm(t.Context(), unconfirmed.RequestID, unconfirmed.Params)
+						if name != "one together" { // else the second call has told the service
+							require.NoError(t, err)
+						}
+						_, _ = guardGroceries(server.Client(), &runs, succeed, second...)(how(t.Context(), unconfirmed.RequestID), underKey("30", key))
+						assert.EqualValues(t, 1, runs.Load())
+						books(t, server, "30.00", "0.00")
+					})
+				})
+			}
+		}
+	}
+}
+
+// Approved later, run through a client with other options, not confirmed, and then asked for under the key again.
+func TestResumedByOneClientIsNotRunUnderItsKeyByTheOther(t *testing.T) {
+	for name, guards := range twoGuards {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := serve(t)
+				first, second := guards(new(memoryJournal))
+				var runs atomic.Int64
+				p := underKey("60", "turn-7")
+				asks := guardGroceries(server.Client(), &runs, succeed, append(first, letagentpay.OnPendingFail())...)
+				_, err := asks(t.Context(), p)
+				var pending *letagentpay.PendingError
+				require.ErrorAs(t, err, &pending)
+				require.NoError(t, server.Approve(pending.RequestID))
+				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 503})
+				_, err = guardGroceries(server.Client(), &runs, succeed, second...)(letagentpay.ResumeApproval(t.Context(), pending.RequestID), p)
+				var unconfirmed *letagentpay.ConfirmError
+				require.ErrorAs(t, err, &unconfirmed)
+				server.ClearFaults()
+				_, err = asks(t.Context(), p) // nobody resumes here
+				assert.EqualValues(t, 1, runs.Load())
+				if name != "one together" {
+					var handled *letagentpay.AlreadyHandledError
+					require.ErrorAs(t, err, &handled)
+					assert.True(t, handled.MayHaveRun)
+				}
+			})
+		})
+	}
+}
+
+// Somebody asks for the same purchase by hand between the guarded call's first look at the list and its purchase.
+func TestGuardDoesNotTakeAnApprovalThatWasAskedForByHandMeanwhile(t *testing.T) {
+	withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
+		server := serve(t)
+		p := underKey("30", "turn-7")
+		inner := server.HTTPClient().Transport
+		var asked atomic.Bool
+		var byHand *letagentpay.Purchase
+		var client *letagentpay.Client
+		client = server.Client(through(exchange(func(r *http.Request) (*http.Response, error) {
+			response, err := inner.RoundTrip(r)
+			if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/requests") && !asked.Swap(true) {
+				var err error // another goroutine of this process, just now
+				byHand, err = client.Purchase(context.Background(), p)
+				assert.NoError(t, err)
+			}
+			return response, err
+		})))
+		var runs atomic.Int64
+		for range 2 {
+			_, err := guardGroceries(client, &runs, succeed, opts...)(t.Context(), p)
+			require.True(t, byHand.Status.Approved(), "whoever asked by hand spends now")
+			assert.Zero(t, runs.Load(), "the approval is the other's")
+			var handled *letagentpay.AlreadyHandledError
+			require.ErrorAs(t, err, &handled)
+		}
+		_, err := client.Confirm(t.Context(), byHand.RequestID, letagentpay.ConfirmParams{Success: true})
+		require.NoError(t, err)
+		books(t, server, "30.00", "0.00")
+	})
+}
+
+// A sweeper of the same process resumes what it finds approved before the guarded call has its answer.
+func TestGuardDoesNotRunWhatWasResumedBeforeItsAnswerArrived(t *testing.T) {
+	for _, key := range []string{"", "turn-7"} {
+		for confirmation, status := range map[string]int{"confirmed": 0, "unconfirmed": 503} {
+			t.Run(confirmation+" key "+key, func(t *testing.T) {
+				withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
+					server := serve(t)
+					if status != 0 {
+						server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: status})
+					}
+					inner := server.HTTPClient().Transport
+					var runs atomic.Int64
+					var guarded func(context.Context, letagentpay.PurchaseParams) (string, error)
+					var once sync.Once
+					client := server.Client(through(exchange(func(r *http.Request) (*http.Response, error) {
+						response, err := inner.RoundTrip(r)
+						if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/requests") {
+							once.Do(func() {
+								_, err := guarded(letagentpay.ResumeApproval(context.Background(), server.Requests()[0].RequestID), price("30"))
+								assert.Equal(t, status != 0, err != nil)
+							})
+						}
+						return response, err
+					})))
+					guarded = guardGroceries(client, &runs, succeed, opts...)
+					_, _ = guarded(t.Context(), underKey("30", key))
+					assert.EqualValues(t, 1, runs.Load())
+					books(t, server, "30.00", "0.00")
+				})
+			})
+		}
+	}
+}
+
+// A queue delivers a message again to another worker while a human thinks about the first one's purchase.
+func TestRedeliveryWhilePendingRunsOnce(t *testing.T) {
+	for name, scoped := range map[string]bool{"scope": true, "own key": false} {
+		for _, journals := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", journals ", journals), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					server := serve(t)
+					var runs atomic.Int64
+					var group sync.WaitGroup
+					errs := make([]error, 3)
+					for i := range errs {
+						var opts []letagentpay.GuardOption
+						if journals {
+							opts = append(opts, letagentpay.WithJournal(new(memoryJournal)))
+						}
+						client := server.Client(elsewhere())
+						group.Go(func() {
+							ctx, p := t.Context(), price("60")
+							if scoped {
+								ctx = letagentpay.WithPurchaseScope(ctx, "message 17")
+							} else {
+								p.IdempotencyKey = "message 17"
+							}
+							_, errs[i] = guardGroceries(client, &runs, func(context.Context) (string, error) {
+								time.Sleep(20 * time.Second)
+								return "receipt", nil
+							}, opts...)(ctx, p)
+						})
+						time.Sleep(30 * time.Second)
+					}
+					require.Len(t, server.Requests(), 1)
+					require.NoError(t, server.Approve(server.Requests()[0].RequestID))
+					group.Wait()
+					assert.EqualValues(t, 1, runs.Load())
+					require.NoError(t, errs[0])
+					for _, err := range errs[1:] {
+						var handled *letagentpay.AlreadyHandledError
+						require.ErrorAs(t, err, &handled)
+						assert.Equal(t, letagentpay.StatusPending, handled.Request.Status)
+						assert.False(t, handled.MayHaveRun)
+					}
+					books(t, server, "60.00", "0.00")
+				})
+			})
+		}
+	}
+}
+
+// One service under two names is, for what a process remembers, two services: the request's state decides then.
+func TestRedeliveryToAClientOfAnotherHostNameRunsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := serve(t)
+		inner := server.HTTPClient().Transport
+		home := strings.TrimPrefix(strings.TrimSuffix(server.URL, "/api/v1/agent-api"), "https://")
+		other := server.Client(letagentpay.WithBaseURL("https://other-name.example/api/v1/agent-api"), through(exchange(func(r *http.Request) (*http.Response, error) {
+			again := r.Clone(r.Context())
+			again.URL.Host, again.Host = home, home
+			return inner.RoundTrip(again)
+		})))
+		var runs atomic.Int64
+		var group sync.WaitGroup
+		for _, client := range []*letagentpay.Client{server.Client(), other} {
+			group.Go(func() {
+				scope := letagentpay.WithPurchaseScope(t.Context(), "message 17")
+				_, _ = guardGroceries(client, &runs, func(context.Context) (string, error) {
+					time.Sleep(20 * time.Second)
+					return "receipt", nil
+				})(scope, price("60"))
+			})
+			time.Sleep(30 * time.Second)
+		}
+		for _, r := range server.Requests() {
+			require.NoError(t, server.Approve(r.RequestID))
+		}
+		group.Wait()
+		assert.EqualValues(t, 1, runs.Load())
+	})
+}
+
+// Whoever has asked is gone: the other process says so, and runs it when it is told to, once.
+func TestAnotherProcessRunsWhatIsPendingWhenItIsResumed(t *testing.T) {
+	for _, journals := range []bool{false, true} {
+		t.Run(fmt.Sprint("journals ", journals), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := serve(t)
+				var opts []letagentpay.GuardOption
+				if journals {
+					opts = append(opts, letagentpay.WithJournal(new(memoryJournal)))
+				}
+				var runs atomic.Int64
+				p := underKey("60", "turn-7")
+				_, err := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.OnPendingFail())(t.Context(), p)
+				var pending *letagentpay.PendingError
+				require.ErrorAs(t, err, &pending)
+
+				guarded := guardGroceries(server.Client(elsewhere()), &runs, succeed, opts...)
+				var handled *letagentpay.AlreadyHandledError
+				for range 2 {
+					_, err = guarded(t.Context(), p)
+					require.ErrorAs(t, err, &handled)
+					assert.Equal(t, letagentpay.StatusPending, handled.Request.Status)
+					assert.Equal(t, pending.RequestID, handled.Request.RequestID)
+					assert.False(t, handled.MayHaveRun)
+				}
+				require.NoError(t, server.Approve(pending.RequestID))
+				_, err = guarded(t.Context(), p)
+				require.ErrorAs(t, err, &handled)
+				assert.True(t, handled.Request.Status.Approved())
+				assert.True(t, handled.MayHaveRun, "the other process may run it this moment")
+				assert.Zero(t, runs.Load())
+
+				_, err = guarded(letagentpay.ResumeApproval(t.Context(), handled.Request.RequestID), p)
+				require.NoError(t, err)
+				for range 2 {
+					_, _ = guarded(letagentpay.ResumeApproval(t.Context(), handled.Request.RequestID), p)
+					_, _ = guarded(t.Context(), p)
+				}
+				assert.EqualValues(t, 1, runs.Load())
+				books(t, server, "60.00", "0.00")
+			})
+		})
+	}
+}
+
+func TestPendingPurchaseIsContinuedUnderItsKey(t *testing.T) {
+	for name, guards := range twoGuards {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := serve(t)
+				first, second := guards(new(memoryJournal))
+				var runs atomic.Int64
+				p := underKey("60", "turn-7")
+				one := guardGroceries(server.Client(), &runs, succeed, append(first, letagentpay.OnPendingFail())...)
+				two := guardGroceries(server.Client(), &runs, succeed, append(second, letagentpay.OnPendingFail())...)
+				var pending *letagentpay.PendingError
+				for range 2 {
+					_, err := one(t.Context(), p)
+					require.ErrorAs(t, err, &pending)
+					_, err = two(t.Context(), p)
+					require.ErrorAs(t, err, &pending)
+				}
+				require.NoError(t, server.Approve(pending.RequestID))
+				result, err := two(t.Context(), p)
+				require.NoError(t, err, "this process has asked for it and never started it")
+				assert.Equal(t, "receipt", result)
+				for range 2 {
+					_, _ = one(t.Context(), p)
+					_, _ = two(t.Context(), p)
+				}
+				assert.EqualValues(t, 1, runs.Load())
+				assert.Len(t, server.Requests(), 1)
+				books(t, server, "60.00", "0.00")
+			})
+		})
+	}
+}
+
+// A new purchase is answered with an old request's id.
+func TestNewPurchaseAnsweredWithAnOldRequestDoesNotRun(t *testing.T) {
+	for name, status := range map[string]string{"confirmed": "completed", "unconfirmed": "auto_approved", "failed": "failed"} {
+		for who, client := range map[string]func(*service) *letagentpay.Client{
+			"the same client": func(s *service) *letagentpay.Client { return s.client() },
+			"with a journal":  func(s *service) *letagentpay.Client { return s.client() },
+		} {
+			t.Run(name+", "+who, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := newService(t).on("POST", "/requests", answer(201, autoApproved)).on("GET", "/requests/r1", answer(200, detail(status)))
+					fn := succeed
+					switch name {
+					case "confirmed":
+						s.on("POST", "/requests/r1/confirm", answer(200, confirmed), answer(400, `{"detail":"Cannot confirm request with status 'completed'"}`))
+					case "unconfirmed":
+						s.on("POST", "/requests/r1/confirm", answer(403, `{"detail":"Agent is paused"}`))
+					default:
+						s.on("POST", "/requests/r1/confirm", answer(200, `{"request_id":"r1","status":"failed","actual_amount":null}`))
+						fn = func(context.Context) (string, error) { return "", errShop }
+					}
+					var opts []letagentpay.GuardOption
+					if who == "with a journal" {
+						opts = append(opts, letagentpay.WithJournal(new(memoryJournal)))
+					}
+					var runs atomic.Int64
+					_, _ = guardGroceries(client(s), &runs, fn, opts...)(t.Context(), groceries())
+					for range 2 {
+						_, err := guardGroceries(client(s), &runs, fn, opts...)(t.Context(), groceries())
+						var handled *letagentpay.AlreadyHandledError
+						require.ErrorAs(t, err, &handled)
+						assert.Equal(t, name == "unconfirmed", handled.MayHaveRun)
+						assert.EqualValues(t, 1, runs.Load(), "r1 was run under before: the answer is an old one")
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestNewPurchaseAnsweredWithAPendingRequestOfAnotherCallDoesNotRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t).on("POST", "/requests", answer(201, pendingAnswer), answer(201, autoApproved)).
+			on("GET", "/requests/r1", answer(200, detail("approved"))).on("POST", "/requests/r1/confirm", answer(200, confirmed))
+		var runs atomic.Int64
+		_, err := guardGroceries(s.client(), &runs, succeed, letagentpay.OnPendingFail())(t.Context(), groceries())
+		require.ErrorIs(t, err, letagentpay.ErrNotApproved)
+		_, err = guardGroceries(s.client(), &runs, succeed)(t.Context(), groceries())
+		var handled *letagentpay.AlreadyHandledError
+		require.ErrorAs(t, err, &handled)
+		assert.Zero(t, runs.Load(), "whoever has been told of r1 may resume it")
+	})
+}
+
+// What was decided is not what was asked for.
+func TestPurchaseThatChangesWhileItIsWaitedForDoesNotRun(t *testing.T) {
+	for what, replaced := range changedMeanwhile {
+		for name, begin := range waysToAsk {
+			if name == "scope" {
+				continue // see TestScopedPurchaseThatChangesWhileItIsWaitedForDoesNotRun
+			}
+			listed := ""
+			if name == "resumed" {
+				listed = strings.NewReplacer("r0", "r1", `"completed"`, `"pending"`, `"other"`, `"groceries"`, "1.0,", "49.99,").
+					Replace(item("r0", "2026-03-11T12:00:00.123456+00:00"))
+			}
+			t.Run(what+", "+name, func(t *testing.T) { changesWhileWaitedFor(t, replaced, listed, begin) })
+		}
+	}
+}
+
+var changedMeanwhile = map[string]string{
+	"amount":              strings.Replace(detail("approved"), "49.99", "4.99", 1),
+	"category":            strings.Replace(detail("approved"), "groceries", "taxi", 1),
+	"amount and category": strings.NewReplacer("49.99", "4.99", "groceries", "other").Replace(detail("approved")),
+}
+
+var waysToAsk = map[string]func(ctx context.Context) (_ context.Context, key string){
+	"random key": func(ctx context.Context) (context.Context, string) { return ctx, "" },
+	"own key":    func(ctx context.Context) (context.Context, string) { return ctx, "turn-7" },
+	"scope": func(ctx context.Context) (context.Context, string) {
+		return letagentpay.WithPurchaseScope(ctx, "message 17"), ""
+	},
+	"resumed": func(ctx context.Context) (context.Context, string) { return letagentpay.ResumeApproval(ctx, "r1"), "" },
+}
+
+// changesWhileWaitedFor makes a guarded call whose pending request reads otherwise once it is approved.
+func changesWhileWaitedFor(t *testing.T, replaced string, listed string, begin func(ctx context.Context) (_ context.Context, key string)) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, key := begin(t.Context())
+		s := newService(t).on("POST", "/requests", answer(201, pendingAnswer)).on("GET", "/requests", list(listed)).
+			on("GET", "/categories", answer(200, `{"categories":["groceries","other","taxi"]}`)).
+			on("GET", "/requests/r1", answer(200, detail("pending")), answer(200, detail("pending")), answer(200, replaced)).
+			on("POST", "/requests/r1/confirm", answer(200, confirmed))
+		var runs atomic.Int64
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		p := groceries()
+		p.IdempotencyKey = key
+		_, err := guardGroceries(s.client(through(atMost(30, cancel, s.mock))), &runs, succeed)(ctx, p)
+		var mismatch *letagentpay.MismatchError
+		require.ErrorAs(t, err, &mismatch)
+		assert.Zero(t, runs.Load(), "49.99 in groceries is described")
+		assert.Less(t, len(s.paths()), 20)
+	})
+}
+
+func TestPurchaseByHandUnderAUsedKeyTellsTheCurrentStatus(t *testing.T) {
+	for _, other := range []bool{false, true} {
+		t.Run(fmt.Sprint("by another process ", other), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := serve(t)
+				first, second := server.Client(), server.Client()
+				if other {
+					second = server.Client(elsewhere())
+				}
+				again := func(p letagentpay.PurchaseParams) *letagentpay.Purchase {
+					purchase, err := second.Purchase(t.Context(), p)
+					require.NoError(t, err)
+					return purchase
+				}
+				p := underKey("60", "turn-7")
+				asked, err := first.Purchase(t.Context(), p)
+				require.NoError(t, err)
+				assert.Equal(t, letagentpay.StatusPending, again(p).Status)
+				require.NoError(t, server.Approve(asked.RequestID))
+				approved := again(p)
+				assert.Equal(t, letagentpay.StatusApproved, approved.Status)
+				assert.Equal(t, asked.RequestID, approved.RequestID)
+				assert.False(t, approved.AutoApproved)
+				assert.True(t, approved.ExpiresAt.IsZero())
+				_, err = first.Confirm(t.Context(), asked.RequestID, letagentpay.ConfirmParams{Success: true})
+				require.NoError(t, err)
+				assert.Equal(t, letagentpay.StatusCompleted, again(p).Status, "the money is spent")
+
+				p = underKey("30", "turn-8")
+				var runs atomic.Int64
+				_, err = guardGroceries(first, &runs, func(context.Context) (string, error) { return "", errShop })(t.Context(), p)
+				require.ErrorIs(t, err, errShop)
+				failed := again(p)
+				assert.Equal(t, letagentpay.StatusFailed, failed.Status)
+				assert.False(t, failed.AutoApproved)
+
+				p = underKey("61", "turn-9")
+				asked, err = first.Purchase(t.Context(), p)
+				require.NoError(t, err)
+				require.NoError(t, server.Reject(asked.RequestID))
+				assert.Equal(t, letagentpay.StatusRejected, again(p).Status)
+				p = underKey("62", "turn-10")
+				_, err = first.Purchase(t.Context(), p)
+				require.NoError(t, err)
+				time.Sleep(40 * time.Minute)
+				assert.Equal(t, letagentpay.StatusExpired, again(p).Status)
+			})
+		})
+	}
+}
+
+func TestPurchaseByHandUnderTheKeyOfAnotherPurchaseIsAMismatch(t *testing.T) {
+	for field, change := range changes {
+		for who, other := range map[string]bool{"this process": false, "another process": true} {
+			for amount, decide := range map[string]bool{"60": true, "30": false} {
+				t.Run(who+", "+field+", "+amount, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						server := serve(t)
+						p := whole(amount)
+						p.IdempotencyKey = "turn-7"
+						asked, err := server.Client().Purchase(t.Context(), p)
+						require.NoError(t, err)
+						if decide {
+							require.NoError(t, server.Approve(asked.RequestID))
+						}
+						client := server.Client()
+						if other {
+							client = server.Client(elsewhere())
+						}
+						change(&p)
+						purchase, err := client.Purchase(t.Context(), p)
+						var mismatch *letagentpay.MismatchError
+						require.ErrorAs(t, err, &mismatch)
+						assert.Equal(t, field, mismatch.Field)
+						assert.Nil(t, purchase)
+						assert.Len(t, server.Requests(), 1)
+					})
+				})
+			}
+		}
+	}
+}
+
+// atMost is a transport that ends a context when it has carried so many calls.
+func atMost(calls int64, end context.CancelFunc, next http.RoundTripper) exchange {
+	var n atomic.Int64
+	return func(r *http.Request) (*http.Response, error) {
+		if n.Add(1) > calls {
+			end()
+		}
+		return next.RoundTrip(r)
+	}
+}
+
+// heapAfter returns by how much the heap has grown after so many calls.
+func heapAfter(calls int, do func(i int)) (grown int64) {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range calls {
+		do(i)
+	}
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	return int64(after.HeapAlloc) - int64(before.HeapAlloc)
+}
+
+// cheapService answers each purchase with a new request of a status, and confirmations as it is told to.
+func cheapService(status string, confirm func(id string) (int, string)) exchange {
+	var n atomic.Int64
+	return func(r *http.Request) (*http.Response, error) {
+		body, code := "", 200
+		var sent []byte
+		if r.Body != nil {
+			sent, _ = io.ReadAll(r.Body)
+		}
+		if strings.HasSuffix(r.URL.Path, "/confirm") {
+			parts := strings.Split(r.URL.Path, "/")
+			code, body = confirm(parts[len(parts)-2])
+		} else {
+			code = 201
+			_, rest, _ := strings.Cut(string(sent), `"category":"`)
+			category, _, _ := strings.Cut(rest, `"`)
+			body = fmt.Sprintf(`{"request_id":"00000000-0000-4000-8000-%012d","status":%q,"currency":"USD","category":"other","original_category":%q,`+
+				`"policy_check":{"passed":true,"checks":[]},"auto_approved":true,"budget_remaining":"1.00","expires_at":null}`, n.Add(1), status, category)
+		}
+		return &http.Response{
+			StatusCode: code, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r,
+		}, nil
+	}
+}
+
+func TestHeapOfALongLife(t *testing.T) {
+	completed := func(id string) (int, string) {
+		return 200, `{"request_id":"` + id + `","status":"completed","actual_amount":null}`
+	}
+	already := func(string) (int, string) { return 400, `{"detail":"Cannot confirm request with status 'completed'"}` }
+	refused := func(string) (int, string) { return 403, `{"detail":"Agent is paused"}` }
+	same := func(int) letagentpay.PurchaseParams { return price("5") }
+	worded := func(i int) letagentpay.PurchaseParams {
+		return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("5"), Category: fmt.Sprintf("gift for friend number %026d", i)}
+	}
+	for name, c := range map[string]struct {
+		calls    int
+		next     exchange
+		describe func(int) letagentpay.PurchaseParams
+		limit    int64
+	}{
+		"a million ordinary calls":           {1_000_000, cheapService("auto_approved", completed), same, 1 << 20},
+		"ordinary calls":                     {50_000, cheapService("auto_approved", completed), same, 1 << 20},
+		"category names of a model's words":  {40_000, cheapService("auto_approved", completed), worded, 1 << 20},
+		"confirmed by somebody else":         {40_000, cheapService("auto_approved", already), same, 1 << 20},
+		"rejected":                           {40_000, cheapService("rejected", completed), same, 1 << 20},
+		"pending and left":                   {40_000, cheapService("pending", completed), worded, 4 << 20},
+		"never confirmed, and so remembered": {300_000, cheapService("auto_approved", refused), same, 48 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const long = "LETAGENTPAY_LONG_TESTS"
+			if c.calls > 50_000 && os.Getenv(long) == "" {
+				t.Skipf("%d calls take longer than 10 s, so they are made only when %s is set", c.calls, long)
+			}
+			var runs atomic.Int64
+			client := newClient(t, c.next, letagentpay.WithBaseURL(newService(t).base), elsewhere())
+			guarded := guardGroceries(client, &runs, succeed, letagentpay.OnPendingFail())
+			before := runtime.NumGoroutine()
+			grown := heapAfter(c.calls, func(i int) { _, _ = guarded(context.Background(), c.describe(i)) })
+			assert.Less(t, grown, c.limit, "after %d calls", c.calls)
+			assert.LessOrEqual(t, runtime.NumGoroutine(), before+2)
+			runtime.KeepAlive(client)
+		})
+	}
+}
