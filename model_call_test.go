@@ -3,7 +3,6 @@ package letagentpay_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"slices"
 	"strconv"
@@ -25,6 +24,7 @@ type run struct {
 	params    letagentpay.PurchaseParams
 	truth     letagentpay.ConfirmParams // what it has done
 	doubtful  bool                      // it returned an error that can hide a payment
+	succeeded bool                      // its call returned no error
 	failed    bool                      // it returned an error, or not at all
 	err       error                     // that error
 	approval  *letagentpay.Approval     // of a call in two phases
@@ -72,16 +72,19 @@ func (c *guardedCall) params(w *world, s *slot) (ctx context.Context, p letagent
 	}
 	switch c.key {
 	case ownKey, otherKey:
-		p.IdempotencyKey = string(c.key)
+		if p.IdempotencyKey = string(c.key); s.journal != nil {
+			p.IdempotencyKey += s.name
+		}
 	case scopedKey:
 		p.Ref = c.ref
 		t = s.process.turn(c.scope, c.inRun)
 		return t.ctx, p, t, true
 	case knownKey:
-		if len(w.keys) == 0 {
+		keys := w.keysOf(s)
+		if len(keys) == 0 {
 			return nil, p, nil, false
 		}
-		p = w.keys[c.pick%len(w.keys)]
+		p = keys[c.pick%len(keys)]
 	case resumedKey:
 		requests := w.server.Requests()
 		if len(requests) == 0 {
@@ -104,12 +107,23 @@ func (c *guardedCall) params(w *world, s *slot) (ctx context.Context, p letagent
 	return ctx, p, nil, true
 }
 
+// keysOf returns the keys that a process of a slot may call under: with journals, each slot has keys of its own.
+func (w *world) keysOf(s *slot) []letagentpay.PurchaseParams {
+	var keys []letagentpay.PurchaseParams
+	for _, known := range w.keys {
+		if s.journal == nil || known.slot == s {
+			keys = append(keys, known.PurchaseParams)
+		}
+	}
+	return keys
+}
+
 // turn returns a purchase scope of the process.
 func (p *process) turn(scope int, run bool) *turn {
 	name := turnName{scope, run}
 	t := p.turns[name]
 	if t == nil {
-		ctx := letagentpay.WithPurchaseScope(p.life, fmt.Sprintf("turn-%d", scope))
+		ctx := letagentpay.WithPurchaseScope(p.life, p.slot.scope(scope))
 		if run {
 			ctx = letagentpay.WithScopeRun(ctx)
 		}
@@ -165,7 +179,7 @@ func (c *guardedCall) play(w *world) {
 // playOnce makes the call and reports whether it is to be repeated.
 func (c *guardedCall) playOnce(w *world, p *process, ctx context.Context, params letagentpay.PurchaseParams, t *turn) (again bool) {
 	if c.unconfirmed {
-		w.calm = false
+		w.disturb()
 		w.server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
 	}
 	w.mu.Lock()
@@ -238,12 +252,13 @@ type answered struct {
 func (c *guardedCall) calls(w *world, p *process, ctx context.Context, params letagentpay.PurchaseParams, t *turn) ([]*answered, []outcome) {
 	a := c.attempt(p, ctx, t, params)
 	a.interrupted = c.interrupted
+	w.disturbed = w.disturbed || c.interrupted.kind != ""
 	answers := make([]*answered, 2)
 	players := []player{{attempt: a, do: func(ctx context.Context) { answers[0] = c.make(ctx, w, params) }}}
 	switch {
 	case c.twice:
 		players = append(players, player{attempt: a, do: func(ctx context.Context) { answers[1] = c.make(ctx, w, params) }})
-	case c.redelivered:
+	case c.redelivered && p.slot.journal == nil: // else the other process has keys of its own
 		players = append(players, c.redelivery(w, a, params, &answers[1]))
 	}
 	if c.key != resumedKey {
@@ -263,7 +278,7 @@ func (c *guardedCall) attempt(p *process, ctx context.Context, t *turn, params l
 		began: p.world.server.Now(),
 	}
 	if t != nil {
-		a.subject = subjectOf("turn-"+strconv.Itoa(t.scope), params)
+		a.subject = subjectOf(p.slot.scope(t.scope), params)
 	}
 	return a
 }

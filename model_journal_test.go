@@ -47,7 +47,8 @@ func (f *journalFault) String() string {
 }
 
 func (f *journalFault) play(w *world) {
-	w.diskFailed, w.calm = true, false
+	w.diskFailed = true
+	w.disturb()
 	for _, s := range w.slots {
 		if s.journal != nil {
 			fault := *f

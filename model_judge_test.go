@@ -32,14 +32,16 @@ func (w *world) judge(c *guardedCall, a *answered, p letagentpay.PurchaseParams)
 	if t := a.attempt.turn; t != nil && a.err == nil {
 		t.bought[a.attempt.subject]++
 	}
-	if w.calm && unconfirmed && !confirm.MayHaveSpent {
+	// A failure confirmation rests for a while after one that may still be handled.
+	resting := unconfirmed && !confirm.Params.Success && time.Since(w.calmSince) < 3*time.Minute
+	if w.calm && unconfirmed && !confirm.MayHaveSpent && !resting {
 		w.violated("a confirmation did not get through although nothing was wrong") // not even a cancelled context
 	}
-	if w.calm && c.interrupted.kind == "" {
+	if w.calm && c.interrupted.kind == "" && !resting {
 		w.smooth(c, a)
 	}
 	if c.key == randomKey || c.key == scopedKey {
-		w.remember(a.err, p)
+		w.remember(a.attempt.process.slot, a.err, p)
 	}
 }
 
@@ -48,6 +50,7 @@ func (w *world) judgeRun(a *answered, r *run, confirm *letagentpay.ConfirmError)
 	if !r.failed && a.result != "receipt "+strconv.Itoa(r.number) {
 		w.violated("run %d's result was lost", r.number)
 	}
+	r.succeeded = a.err == nil
 	if r.failed && a.err == nil {
 		w.violated("run %d failed and its call did not", r.number)
 	}
@@ -80,7 +83,7 @@ func textOf(err error) (text string) {
 }
 
 // remember keeps the key that an error gives, to ask again under it.
-func (w *world) remember(err error, p letagentpay.PurchaseParams) {
+func (w *world) remember(s *slot, err error, p letagentpay.PurchaseParams) {
 	if pending, ok := errors.AsType[*letagentpay.PendingError](err); ok {
 		p.IdempotencyKey = pending.IdempotencyKey
 	}
@@ -89,15 +92,15 @@ func (w *world) remember(err error, p letagentpay.PurchaseParams) {
 	}
 	if p.IdempotencyKey != "" {
 		p.Ref = ""
-		w.keys = append(w.keys, p)
+		w.keys = append(w.keys, knownPurchase{p, s})
 	}
 }
 
 // replayed checks a success without a run: the journal's.
 func (w *world) replayed(a *answered, p letagentpay.PurchaseParams) {
 	for _, r := range w.runs {
-		if t := a.attempt.turn; t != nil && r.turn == t && t.run && a.attempt.subject.ref == "" {
-			continue // in one run, what is identical is another purchase
+		if t := a.attempt.turn; t != nil && r.turn == t && t.run && a.attempt.subject.ref == "" && r.succeeded {
+			continue // in one run, what is identical after a success is another purchase
 		}
 		same := a.attempt.subject.ref != "" && r.of == a.attempt.subject || subjectOf("", withoutRef(p)) == subjectOf("", withoutRef(r.params))
 		if a.attempt.journaled && same && !r.failed && a.result == "receipt "+strconv.Itoa(r.number) {
@@ -293,7 +296,7 @@ func (w *world) honestlyHandled(c *guardedCall, a *answered, e *letagentpay.Alre
 	t := a.attempt.turn
 	if t != nil && t.run && a.attempt.subject.ref == "" {
 		for _, r := range runs {
-			if r.turn == t && !r.failed && r.confirm == nil {
+			if r.turn == t && r.succeeded {
 				w.violated("a turn's second purchase is taken for its first")
 			}
 		}
@@ -323,6 +326,7 @@ func (w *world) smooth(c *guardedCall, a *answered) {
 	_, unknown := errors.AsType[*letagentpay.OutcomeUnknownError](a.err)
 	_, disk := errors.AsType[*letagentpay.JournalError](a.err)
 	_, duplicate := errors.AsType[*letagentpay.DuplicateError](a.err)
+	duplicate = duplicate && !w.disturbed
 	if own := a.run != nil && a.run.doubtful; (refused || unknown || disk || duplicate) && !own {
 		w.violated("a call failed although nothing was wrong: %T", a.err)
 	}

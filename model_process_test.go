@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing/synctest"
@@ -17,8 +18,18 @@ import (
 // slot is a place where one process of the agent runs at a time, with a disk of its own.
 type slot struct {
 	number  int
+	name    string
 	journal *processJournal // nil: none
 	process *process
+}
+
+// scope names a purchase scope. Slots with journals have scopes of their own.
+func (s *slot) scope(n int) string {
+	name := "turn-" + strconv.Itoa(n)
+	if s.journal != nil {
+		name += s.name
+	}
+	return name
 }
 
 // process is one process of the agent: what it keeps in memory ends with it.
@@ -33,7 +44,7 @@ type process struct {
 	dead    chan struct{} // closed when it dies
 	gone    bool          // dead, or replaced
 	turns   map[turnName]*turn
-	wire    map[string]*exchange // the last write about a key or a request
+	wire    map[string]*sentWrite // the last write about a key or a request
 }
 
 // turnName names a purchase scope of a process, as it stands or one run of it.
@@ -57,7 +68,7 @@ func (w *world) start(s *slot) *process {
 	}
 	p := &process{
 		world: w, slot: s, memory: letagentpay.NewProcess(), next: w.server.HTTPClient().Transport, dead: make(chan struct{}),
-		turns: make(map[turnName]*turn), wire: make(map[string]*exchange),
+		turns: make(map[turnName]*turn), wire: make(map[string]*sentWrite),
 	}
 	p.life, p.end = context.WithCancel(context.Background())
 	w.processes, s.process = append(w.processes, p), p
@@ -239,8 +250,8 @@ func attemptOf(ctx context.Context) *attempt {
 	return a
 }
 
-// exchange is a write of a process, as it looks from there.
-type exchange struct {
+// sentWrite is a write of a process, as it looks from there.
+type sentWrite struct {
 	attempt      *attempt
 	began, ended time.Time
 	unclear      bool // it may have taken effect

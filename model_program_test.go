@@ -2,6 +2,7 @@ package letagentpay_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -242,6 +243,7 @@ func (p *palette) call(t *rapid.T) step {
 	if c.fn == endsItsGoroutine {
 		c.twoPhase = false // nothing would be left that could settle
 	}
+	p.addTraits(t, c)
 	switch c.key {
 	case scopedKey:
 		c.scope = rapid.IntRange(1, 2).Draw(t, "scope")
@@ -253,6 +255,32 @@ func (p *palette) call(t *rapid.T) step {
 	}
 	c.interrupted = p.interruption(t)
 	return c
+}
+
+// addTraits draws what sets a call of the program apart.
+func (p *palette) addTraits(t *rapid.T, c *guardedCall) {
+	c.inRun = p.sometimes(t, hasRuns)
+	c.repeated = p.sometimes(t, hasRepeats)
+	c.unjournaled = p.sometimes(t, hasUnjournaled)
+	c.redelivered = p.sometimes(t, hasRedeliveries) && !c.twice && !c.other
+	if p.sometimes(t, hasClients) {
+		c.client = 1
+	}
+	if p.sometimes(t, hasContents) {
+		c.merchant = rapid.SampledFrom([]string{"Whole Foods", " Whole Foods ", "Evil Corp"}).Draw(t, "merchant")
+		c.description = rapid.SampledFrom([]string{"", "weekly shopping", "gift cards"}).Draw(t, "description")
+	}
+	if c.key == scopedKey && p.sometimes(t, hasRefs) {
+		c.ref = rapid.SampledFrom([]string{"first", "second"}).Draw(t, "ref")
+	}
+	if p.sometimes(t, hasSpellings) {
+		c.spelling = rapid.IntRange(1, 4).Draw(t, "spelling")
+	}
+	if p.sometimes(t, hasCodecs) {
+		c.codec = rapid.SampledFrom([]string{
+			encodingFails, encodingPanics, encodingExits, encodingIsSlow, decodingFails, decodingPanics, decodingExits,
+		}).Draw(t, "codec")
+	}
 }
 
 // outage orders a fault.
@@ -293,7 +321,7 @@ func (o *outage) String() string {
 }
 
 func (o *outage) play(w *world) {
-	w.calm = false
+	w.disturb()
 	w.server.Fail(o.fault)
 }
 
@@ -309,9 +337,6 @@ func (p *palette) outage(t *rapid.T) step {
 		f.Status, f.AfterCommit = rapid.SampledFrom([]int{500, 502, 408}).Draw(t, "status"), true
 	case refusal:
 		f.Status = rapid.SampledFrom([]int{403, 500, 503, 429, 404, 409, 422}).Draw(t, "status")
-		if f.Status == 422 && f.Op != letagentpaytest.OpConfirm {
-			f.Status = 403 // what is sound is not refused so, least of all when it was carried out before
-		}
 	case webPage:
 		f.NonJSON = true
 	case brokenOff:
@@ -430,7 +455,7 @@ func (*palette) change(t *rapid.T) step {
 		reconnect,
 		&event{"the agent is paused", func(w *world) {
 			w.server.Pause()
-			w.calm = false
+			w.disturb()
 		}},
 		&event{"the sweep expires what is overdue", func(w *world) { w.server.Sweep() }},
 		approvingUpTo("10"), approvingUpTo("100"),
@@ -459,6 +484,28 @@ type palette struct {
 	interruptions []string
 	operations    []letagentpaytest.Op
 	faults        []faultKind
+	traits        []trait
+}
+
+// trait is something that calls of a program may have.
+type trait string
+
+const (
+	hasRuns          trait = "calls in runs of scopes"
+	hasRepeats       trait = "calls that are repeated after errors"
+	hasClients       trait = "calls through another client"
+	hasUnjournaled   trait = "calls without the journal"
+	hasContents      trait = "merchants and descriptions"
+	hasRefs          trait = "refs"
+	hasSpellings     trait = "ids in other hasSpellings"
+	hasRedeliveries  trait = "tasks that are delivered again"
+	hasCodecs        trait = "hostile codecs"
+	hasJournalFaults trait = "hostile journals"
+)
+
+// sometimes reports whether a call has a trait of the program.
+func (p *palette) sometimes(t *rapid.T, of trait) bool {
+	return slices.Contains(p.traits, of) && rapid.Bool().Draw(t, string(of))
 }
 
 type faultKind int
@@ -477,6 +524,8 @@ func few[E any](t *rapid.T, label string, most int, all ...E) []E {
 	return rapid.SliceOfN(rapid.SampledFrom(all), 1, most).Draw(t, label)
 }
 
+var anyTrait = []trait{"", hasRuns}
+
 var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 	p := &palette{
 		keys:          few(t, "keys", 3, randomKey, ownKey, scopedKey, otherKey),
@@ -487,6 +536,7 @@ var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 		operations: few(t, "operations", 2, letagentpaytest.OpConfirm, letagentpaytest.OpConfirm, letagentpaytest.OpConfirm, letagentpaytest.OpPurchase,
 			letagentpaytest.OpPurchase, letagentpaytest.OpRequest, letagentpaytest.OpRequest, letagentpaytest.OpRequests, letagentpaytest.OpCategories, ""),
 		faults: few(t, "faults", 3, dropped, answerLost, refusal, webPage, brokenOff, delayed),
+		traits: few(t, "traits", 2, anyTrait...),
 	}
 	p.keys = append(p.keys, few(t, "known", 2, knownKey, resumedKey)...)
 	p.kinds = append(few(t, "kinds", 4, p.outage, p.outage, p.verdict, p.human, p.time, p.change, p.process), p.call, p.call, p.call)

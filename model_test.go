@@ -49,6 +49,7 @@ func TestModel(t *testing.T) {
 			w := newWorld(t, &p)
 			defer w.close()
 			for i, s := range p.steps {
+				time.Sleep(3 * time.Second) // what follows is not at the same moment
 				w.forgetCreators()
 				s.play(w)
 				w.check(t, &last, p, fmt.Sprintf("step %d", i+1))
@@ -77,6 +78,8 @@ type world struct {
 	slots     [2]*slot
 	processes []*process
 	calm      bool // nothing is out of order
+	calmSince time.Time
+	disturbed bool // something has been
 	calls     int  // that may have made a purchase each
 	turns     []*turn
 	playing   sync.WaitGroup
@@ -92,7 +95,7 @@ type world struct {
 	posted     map[string][]*attempt
 	creators   map[string]*attempt // by request
 	runs       []*run
-	keys       []letagentpay.PurchaseParams // what errors gave keys for
+	keys       []knownPurchase // what errors gave keys for
 	log        []string
 	wrong      []string // what must not be
 }
@@ -115,13 +118,19 @@ func newWorld(t *rapid.T, p *program) *world {
 		posted: make(map[string][]*attempt), creators: make(map[string]*attempt),
 	}
 	for i := range w.slots {
-		w.slots[i] = &slot{number: i}
+		w.slots[i] = &slot{number: i, name: string(rune('a' + i))}
 		if p.journal {
 			w.slots[i].journal = &processJournal{world: w}
 		}
 		w.start(w.slots[i])
 	}
 	return w
+}
+
+// knownPurchase is one whose key is known.
+type knownPurchase struct {
+	letagentpay.PurchaseParams
+	slot *slot
 }
 
 // close ends the program: what belongs to dead processes goes on, without an effect, until it has ended.
@@ -236,6 +245,8 @@ func (w *world) confirmed(r *run) {
 	}
 }
 
+func (w *world) disturb() { w.calm, w.disturbed = false, true }
+
 // reconnect puts everything in order.
 func (w *world) reconnect() {
 	w.server.ClearFaults()
@@ -247,7 +258,9 @@ func (w *world) reconnect() {
 		}
 	}
 	w.mu.Unlock()
-	w.calm = true
+	if !w.calm {
+		w.calm, w.calmSince = true, time.Now()
+	}
 }
 
 // alone runs one operation of a process.

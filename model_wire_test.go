@@ -46,7 +46,7 @@ func (p *process) hearPurchase(r *http.Request) func(*http.Response, error) {
 			w.wrong = append(w.wrong, "a purchase is sent again before the first attempt is surely over")
 		}
 	}
-	now := &exchange{began: time.Now()}
+	now := &sentWrite{began: time.Now()}
 	p.wire["purchase "+key] = now
 	return func(response *http.Response, err error) {
 		created := w.idsOf(key)
@@ -67,7 +67,7 @@ func (p *process) hearConfirm(r *http.Request) func(*http.Response, error) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := &exchange{attempt: attemptOf(r.Context()), began: time.Now(), refund: bytes.Contains(body, []byte(`"success":false`))}
+	now := &sentWrite{attempt: attemptOf(r.Context()), began: time.Now(), refund: bytes.Contains(body, []byte(`"success":false`))}
 	if before := p.wire["confirm "+id]; before != nil {
 		switch {
 		case before.ended.IsZero():
@@ -87,7 +87,7 @@ func (p *process) hearConfirm(r *http.Request) func(*http.Response, error) {
 }
 
 // answered notes how an attempt ended.
-func (e *exchange) answered(response *http.Response, err error) {
+func (e *sentWrite) answered(response *http.Response, err error) {
 	e.ended = time.Now()
 	if err != nil {
 		e.unclear, e.mayStillRun = true, true
