@@ -3,6 +3,7 @@ package letagentpay_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"strconv"
@@ -72,15 +73,13 @@ func (c *guardedCall) params(w *world, s *slot) (ctx context.Context, p letagent
 	}
 	switch c.key {
 	case ownKey, otherKey:
-		if p.IdempotencyKey = string(c.key); s.journal != nil {
-			p.IdempotencyKey += s.name
-		}
+		p.IdempotencyKey = string(c.key) + w.place(s, !c.unjournaled)
 	case scopedKey:
 		p.Ref = c.ref
-		t = s.process.turn(c.scope, c.inRun)
+		t = s.process.turn(c.scope, w.place(s, !c.unjournaled), c.inRun)
 		return t.ctx, p, t, true
 	case knownKey:
-		keys := w.keysOf(s)
+		keys := w.keysOf(w.place(s, !c.unjournaled))
 		if len(keys) == 0 {
 			return nil, p, nil, false
 		}
@@ -107,11 +106,23 @@ func (c *guardedCall) params(w *world, s *slot) (ctx context.Context, p letagent
 	return ctx, p, nil, true
 }
 
-// keysOf returns the keys that a process of a slot may call under: with journals, each slot has keys of its own.
-func (w *world) keysOf(s *slot) []letagentpay.PurchaseParams {
+// place is where keys and scopes are shared: journals want keys and scopes of their own.
+func (w *world) place(s *slot, journaled bool) string {
+	switch {
+	case s.journal == nil:
+		return ""
+	case !journaled && w.mortal: // a process that begins anew does not know what was done without the journal
+		return "-" + s.name + " without a journal"
+	default:
+		return "-" + s.name
+	}
+}
+
+// keysOf returns the keys that are known in a place.
+func (w *world) keysOf(place string) []letagentpay.PurchaseParams {
 	var keys []letagentpay.PurchaseParams
 	for _, known := range w.keys {
-		if s.journal == nil || known.slot == s {
+		if known.place == place {
 			keys = append(keys, known.PurchaseParams)
 		}
 	}
@@ -119,11 +130,11 @@ func (w *world) keysOf(s *slot) []letagentpay.PurchaseParams {
 }
 
 // turn returns a purchase scope of the process.
-func (p *process) turn(scope int, run bool) *turn {
-	name := turnName{scope, run}
+func (p *process) turn(scope int, place string, run bool) *turn {
+	name := turnName{fmt.Sprintf("turn-%d%s", scope, place), run}
 	t := p.turns[name]
 	if t == nil {
-		ctx := letagentpay.WithPurchaseScope(p.life, p.slot.scope(scope))
+		ctx := letagentpay.WithPurchaseScope(p.life, name.scope)
 		if run {
 			ctx = letagentpay.WithScopeRun(ctx)
 		}
@@ -278,7 +289,7 @@ func (c *guardedCall) attempt(p *process, ctx context.Context, t *turn, params l
 		began: p.world.server.Now(),
 	}
 	if t != nil {
-		a.subject = subjectOf(p.slot.scope(t.scope), params)
+		a.subject = subjectOf(t.scope, params)
 	}
 	return a
 }
@@ -288,7 +299,7 @@ func (c *guardedCall) redelivery(w *world, first *attempt, params letagentpay.Pu
 	p := w.slots[1-first.process.slot.number].process
 	ctx, t := p.life, (*turn)(nil)
 	if first.turn != nil {
-		t = p.turn(first.turn.scope, first.turn.run)
+		t = p.turn(c.scope, "", first.turn.run)
 		ctx = t.ctx
 	}
 	a := c.attempt(p, ctx, t, params)

@@ -41,7 +41,7 @@ func (w *world) judge(c *guardedCall, a *answered, p letagentpay.PurchaseParams)
 		w.smooth(c, a)
 	}
 	if c.key == randomKey || c.key == scopedKey {
-		w.remember(a.attempt.process.slot, a.err, p)
+		w.remember(w.place(a.attempt.process.slot, a.attempt.journaled), a.err, p)
 	}
 }
 
@@ -83,7 +83,7 @@ func textOf(err error) (text string) {
 }
 
 // remember keeps the key that an error gives, to ask again under it.
-func (w *world) remember(s *slot, err error, p letagentpay.PurchaseParams) {
+func (w *world) remember(place string, err error, p letagentpay.PurchaseParams) {
 	if pending, ok := errors.AsType[*letagentpay.PendingError](err); ok {
 		p.IdempotencyKey = pending.IdempotencyKey
 	}
@@ -92,7 +92,7 @@ func (w *world) remember(s *slot, err error, p letagentpay.PurchaseParams) {
 	}
 	if p.IdempotencyKey != "" {
 		p.Ref = ""
-		w.keys = append(w.keys, knownPurchase{p, s})
+		w.keys = append(w.keys, knownPurchase{p, place})
 	}
 }
 
@@ -306,7 +306,7 @@ func (w *world) honestlyHandled(c *guardedCall, a *answered, e *letagentpay.Alre
 	if e.Request.Status.Final() && request.Status != e.Request.Status && !unconfirmed && !c.twoPhase {
 		w.violated("an error says that %s was %s, and it is %s", w.name(id), e.Request.Status, request.Status)
 	}
-	if !e.Request.Status.Final() && !e.MayHaveRun && len(runs) > 0 {
+	if e.Request.Status.Approved() && !e.MayHaveRun && len(runs) > 0 {
 		w.violated("an error says that %s has not run", w.name(id))
 	}
 	if t != nil && w.calm && request.Status == letagentpay.StatusFailed && !c.twice {

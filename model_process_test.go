@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing/synctest"
@@ -21,15 +20,6 @@ type slot struct {
 	name    string
 	journal *processJournal // nil: none
 	process *process
-}
-
-// scope names a purchase scope. Slots with journals have scopes of their own.
-func (s *slot) scope(n int) string {
-	name := "turn-" + strconv.Itoa(n)
-	if s.journal != nil {
-		name += s.name
-	}
-	return name
 }
 
 // process is one process of the agent: what it keeps in memory ends with it.
@@ -49,7 +39,7 @@ type process struct {
 
 // turnName names a purchase scope of a process, as it stands or one run of it.
 type turnName struct {
-	scope int
+	scope string
 	run   bool
 }
 

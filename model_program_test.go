@@ -524,7 +524,7 @@ func few[E any](t *rapid.T, label string, most int, all ...E) []E {
 	return rapid.SliceOfN(rapid.SampledFrom(all), 1, most).Draw(t, label)
 }
 
-var anyTrait = []trait{"", hasRuns}
+var anyTrait = []trait{"", hasRuns, hasClients, hasUnjournaled, hasContents, hasRefs, hasSpellings, hasRedeliveries, hasRepeats}
 
 var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 	p := &palette{

@@ -130,7 +130,7 @@ func newWorld(t *rapid.T, p *program) *world {
 // knownPurchase is one whose key is known.
 type knownPurchase struct {
 	letagentpay.PurchaseParams
-	slot *slot
+	place string
 }
 
 // close ends the program: what belongs to dead processes goes on, without an effect, until it has ended.
@@ -292,7 +292,7 @@ func (w *world) recover(s *slot, interrupted interruption) (found []letagentpay.
 			w.callDuplicate(cut.Request.RequestID)
 		default:
 			w.tell(cut.Request.RequestID)
-			if !cut.MayHaveRun && len(w.runsOf(cut.Request.RequestID)) > 0 {
+			if ran := w.runsOf(cut.Request.RequestID); !cut.MayHaveRun && len(ran) > 0 && ran[0].journaled {
 				w.violated("Recover says that %s surely has not run", w.name(cut.Request.RequestID))
 			}
 		}
@@ -430,7 +430,7 @@ func (w *world) settleEntry(s *slot, cut *letagentpay.Interrupted) {
 	id := cut.Entry.RequestID
 	ran := w.runsOf(id)
 	switch {
-	case cut.Duplicate:
+	case cut.Duplicate, w.ranWithoutJournal(cut.Entry.Purchase.IdempotencyKey):
 	case !cut.MayHaveRun && cut.Entry.Purchase.IdempotencyKey == "":
 		w.violated("Recover gives no key to continue %s under", w.name(id))
 	case !cut.MayHaveRun:
@@ -444,6 +444,21 @@ func (w *world) settleEntry(s *slot, cut *letagentpay.Interrupted) {
 	case !w.confirmRun(ran[0], interruption{}):
 		w.violated("run %d cannot be confirmed", ran[0].number)
 	}
+}
+
+// ranWithoutJournal reports whether a purchase has run without the journal, which the agent knows and the journal does not.
+func (w *world) ranWithoutJournal(key string) bool {
+	if key == "" {
+		return false
+	}
+	for id := range w.idsOf(key) {
+		for _, r := range w.runsOf(id) {
+			if !r.journaled {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // finish makes a call that ends an interrupted purchase.
@@ -468,10 +483,10 @@ func (w *world) finish(s *slot, c *guardedCall, ctx context.Context, p letagentp
 	}
 }
 
-// askedElsewhere reports whether a process of another slot has made a request, or somebody by hand.
+// askedElsewhere reports whether a process of another slot has made a request, or somebody without the journal.
 func (w *world) askedElsewhere(s *slot, id string) bool {
 	creator := w.creators[id]
-	return creator != nil && (creator.process.slot != s || creator.byHand)
+	return creator != nil && (creator.process.slot != s || !creator.journaled)
 }
 
 // accountFor asks of each request that is approved and has not run who knows of it, and gives it back.
