@@ -19,13 +19,20 @@ func (c *Client) Authorize(ctx context.Context, p PurchaseParams, opts ...GuardO
 	}
 	approval, earlier, err := c.authorize(ctx, p, g)
 	if earlier != nil {
+		earlier.scoped.done(false, false)
 		return nil, earlier.handled()
 	}
 	return approval, err
 }
 
-// authorize is Authorize; earlier is the journal's entry of a call whose function has returned before.
-func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig) (approval *Approval, earlier *JournalEntry, err error) {
+// earlierRun is a run that the journal knows to have returned.
+type earlierRun struct {
+	*JournalEntry
+	scoped *scopedPurchase // done when it is known whether the run's result can be given back
+}
+
+// authorize is Authorize; earlier is of a call whose function has returned before.
+func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig) (approval *Approval, earlier *earlierRun, err error) {
 	if ctx == nil {
 		return nil, nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
 	}
@@ -46,20 +53,21 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 			end(claim.observation(earlier, err))
 		}
 	}()
+	var entry *JournalEntry
 	var scoped *scopedPurchase
 	if !isResumed {
 		if scoped, err = c.scoped(ctx, &p); err != nil {
 			return nil, nil, err
 		}
 	}
-	defer func() { // gives the key of the scope free, unless the approval does so when it is settled
-		if approval == nil {
-			scoped.done(earlier != nil && earlier.Confirm.Success, false)
+	defer func() { // gives the key of the scope free, unless whoever has the approval or the earlier run does so
+		if approval == nil && earlier == nil {
+			scoped.done(false, false)
 		}
 	}()
 	for {
 		*claim = newClaim(c, g, p, requestID, isResumed)
-		approval, earlier, err = claim.run(ctx, scoped)
+		approval, entry, err = claim.run(ctx, scoped)
 		reason := scoped.movesOn(err)
 		if reason == nil {
 			break
@@ -70,6 +78,9 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 	}
 	if approval != nil {
 		approval.end, approval.scoped = end, scoped
+	}
+	if entry != nil {
+		earlier = &earlierRun{entry, scoped}
 	}
 	return approval, earlier, plainly(err)
 }
@@ -170,7 +181,7 @@ func (c *claim) giveBack(ctx context.Context, reason error) error {
 }
 
 // observation says how a call ended that did not come to an approval.
-func (c *claim) observation(earlier *JournalEntry, err error) Observation {
+func (c *claim) observation(earlier *earlierRun, err error) Observation {
 	o := Observation{RequestID: c.requestID, Amount: c.params.Amount, Currency: strings.ToUpper(c.params.Currency), Category: c.params.Category, Err: err}
 	if c.purchase != nil {
 		o.Currency, o.Category = c.purchase.Currency, c.purchase.Category
@@ -290,10 +301,7 @@ func (c *claim) ask(ctx context.Context, scoped *scopedPurchase) (earlier *Journ
 		if err := c.hold(ctx, lockKey{c.client.identity, "authorize", c.params.IdempotencyKey}); err != nil {
 			return nil, err
 		}
-		if earlier, err := c.consult(ctx); err != nil || earlier != nil {
-			if earlier != nil {
-				scoped.answered(earlier.Category, earlier.Purchase.Category)
-			}
+		if earlier, err := c.consult(ctx, scoped); err != nil || earlier != nil {
 			return earlier, err
 		}
 	} // else nobody can have asked under the key before, as if there were no requests
@@ -366,12 +374,15 @@ func withCleanup(err, cleanupErr error) error {
 }
 
 // consult finds out what is known of an own key before anything is asked under it.
-func (c *claim) consult(ctx context.Context) (earlier *JournalEntry, err error) {
+func (c *claim) consult(ctx context.Context, scoped *scopedPurchase) (earlier *JournalEntry, err error) {
 	entry, err := c.record.find(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if entry != nil {
+		if entry.Category != "" {
+			scoped.answered(entry.Category, entry.Purchase.Category)
+		}
 		if err := c.compareEntry(ctx, entry); err != nil {
 			return nil, err
 		}
@@ -573,7 +584,7 @@ func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
 			return "", err
 		}
 		if err := c.matches(ctx, state); err != nil {
-			return "", err
+			return "", plainly(err) // it has changed, and is no other purchase of the scope
 		}
 	}
 	return state.Category, c.verdict(state)

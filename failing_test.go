@@ -2,13 +2,17 @@ package letagentpay_test
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 )
 
 func TestRefOfAnotherCategoryIsAMismatch(t *testing.T) {
@@ -49,5 +53,100 @@ func TestRefOfAnotherCategoryIsAMismatch(t *testing.T) {
 func TestScopedPurchaseThatChangesWhileItIsWaitedForDoesNotRun(t *testing.T) {
 	for what, replaced := range changedMeanwhile {
 		t.Run(what, func(t *testing.T) { changesWhileWaitedFor(t, replaced, "", waysToAsk["scope"]) })
+	}
+}
+
+func TestErrorMethodsDoNotHoldALoggedCall(t *testing.T) {
+	for name, do := range mischief {
+		t.Run(name, func(t *testing.T) {
+			misbehavingError(t, do, true, letagentpay.WithLogger(slog.New(slog.NewTextHandler(new(lockedBuffer), nil))))
+		})
+	}
+}
+
+// From the function's return on, whatever the logger does.
+func TestLoggersThatDoNotReturnCannotStopTheConfirmation(t *testing.T) {
+	for _, name := range []string{"ends", "hangs for 11 s", "hangs for an hour"} {
+		for _, method := range []string{"Enabled", "Handle"} {
+			for _, lost := range []bool{false, true} {
+				t.Run(fmt.Sprint(name, " in ", method, ", first confirmation lost ", lost), func(t *testing.T) {
+					withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
+						server := serve(t)
+						var ran atomic.Bool
+						client := server.Client(letagentpay.WithLogger(slog.New(badHandler{method, func() {
+							if ran.Load() {
+								mischief[name]()
+							}
+						}})))
+						if lost {
+							server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Drop: letagentpaytest.DropBefore})
+						}
+						var runs atomic.Int64
+						begun, returned := time.Now(), false
+						assert.Nil(t, alone(func() {
+							_, err := guardGroceries(client, &runs, func(ctx context.Context) (string, error) {
+								ran.Store(true)
+								reportSpent(ctx, "25")
+								return "receipt", nil
+							}, opts...)(t.Context(), underKey("30", "turn-7"))
+							assert.NoError(t, err)
+							returned = true
+						}))
+						assert.True(t, returned)
+						assert.Less(t, time.Since(begun), 5*time.Minute)
+						assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[0].Status)
+						books(t, server, "25.00", "0.00")
+						ran.Store(false)
+						usable(t, server, "turn-7")
+					})
+				})
+			}
+		}
+	}
+}
+
+// endedContexts gives operations a context that has ended.
+type endedContexts struct{ op string }
+
+func (o endedContexts) Begin(ctx context.Context, op string) (context.Context, func(letagentpay.Observation)) {
+	if op == o.op {
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		ctx = ended
+	}
+	return ctx, func(letagentpay.Observation) {}
+}
+
+func TestContextsOfObserversCannotStopTheConfirmation(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		var runs atomic.Int64
+		client := server.Client(letagentpay.WithObserver(endedContexts{letagentpay.OpConfirm}))
+		_, err := guardGroceries(client, &runs, spending("25", nil))(t.Context(), price("30"))
+		require.NoError(t, err)
+		confirmedOnce(t, server, letagentpay.StatusCompleted, "25.00")
+	})
+}
+
+// The process was restarted while the service was still busy with the first failure confirmation.
+func TestRecoverAfterARestartDoesNotRefundBesideAnEarlierConfirmation(t *testing.T) {
+	for _, commit := range []time.Duration{20 * time.Second, 50 * time.Second} {
+		t.Run(commit.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				s, journal := &slowRefunds{status: "auto_approved", commit: commit}, new(memoryJournal)
+				client := s.client(t)
+				var runs atomic.Int64
+				_, err := guardGroceries(client, &runs, func(context.Context) (string, error) { return "", errShop },
+					letagentpay.WithJournal(journal))(t.Context(), groceries())
+				require.ErrorIs(t, err, errShop)
+				restarted := s.client(t, letagentpay.WithBaseURL(client.BaseURL()), elsewhere())
+				_, _ = restarted.Recover(t.Context(), journal)
+				time.Sleep(2 * time.Minute)
+				_, err = restarted.Recover(t.Context(), journal)
+				require.NoError(t, err)
+				assert.Equal(t, 1, s.refunds)
+				assert.Equal(t, []string{"settled"}, journal.states())
+			})
+		})
 	}
 }

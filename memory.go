@@ -25,6 +25,7 @@ type process struct {
 	*memory
 	inFlight keyedLock[lockKey]
 	resting  rests
+	postings postings
 }
 
 func newProcess() *process { return &process{memory: newMemory()} }
