@@ -144,7 +144,7 @@ func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(con
 			return out, err
 		}
 		if earlier != nil {
-			err := c.replay(ctx, g, earlier.JournalEntry, &out)
+			out, err = replay[Out](ctx, c, g, earlier.JournalEntry)
 			earlier.scoped.done(err == nil, false)
 			return out, err
 		}

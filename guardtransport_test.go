@@ -1,7 +1,6 @@
 package letagentpay_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -308,15 +307,6 @@ func TestGuardTransportKeepsWhatNextHasSpent(t *testing.T) {
 	_, err := transport.RoundTrip(priced(t.Context(), t, http.MethodGet, "https://api.example/v1", "30"))
 	require.NoError(t, err)
 	books(t, server, "12.00", "0.00")
-}
-
-// defaultLog sends what goes to slog's default logger to a buffer, for one test.
-func defaultLog(t *testing.T) *bytes.Buffer {
-	var logged bytes.Buffer
-	before := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&logged, nil)))
-	t.Cleanup(func() { slog.SetDefault(before) })
-	return &logged
 }
 
 // panickingHandler cannot write what matters most.
