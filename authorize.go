@@ -182,10 +182,7 @@ func (c *claim) giveBack(ctx context.Context, reason error) error {
 
 // observation says how a call ended that did not come to an approval.
 func (c *claim) observation(earlier *earlierRun, err error) Observation {
-	o := Observation{RequestID: c.requestID, Amount: c.params.Amount, Currency: strings.ToUpper(c.params.Currency), Category: c.params.Category, Err: err}
-	if c.purchase != nil {
-		o.Currency, o.Category = c.purchase.Currency, c.purchase.Category
-	}
+	o := c.observed(err)
 	if earlier != nil {
 		o.RequestID, o.Status = earlier.RequestID, earlier.Confirm.status()
 	}
@@ -199,7 +196,16 @@ func (c *claim) observation(earlier *earlierRun, err error) Observation {
 		o.Status = StatusPending
 	}
 	if handled, ok := errors.AsType[*AlreadyHandledError](err); ok {
-		o.Status = handled.Request.Status
+		o.Status = handled.status()
+	}
+	return o
+}
+
+// observed is what any observation of the call says. It asks nothing of err, which may be the function's.
+func (c *claim) observed(err error) Observation {
+	o := Observation{RequestID: c.requestID, Amount: c.params.Amount, Currency: strings.ToUpper(c.params.Currency), Category: c.params.Category, Err: err}
+	if c.purchase != nil {
+		o.Currency, o.Category = c.purchase.Currency, c.purchase.Category
 	}
 	return o
 }

@@ -415,6 +415,14 @@ func (e *AlreadyHandledError) Error() string {
 // Unwrap returns Err, or nil.
 func (e *AlreadyHandledError) Unwrap() error { return e.Err }
 
+// status returns what is known of the request, nothing of an error that was made by hand.
+func (e *AlreadyHandledError) status() Status {
+	if e.Request == nil {
+		return ""
+	}
+	return e.Request.Status
+}
+
 // MismatchError reports that the purchase request found under a key or an id is for something else than the call describes, so
 // nothing was run. It matches [ErrNotApproved].
 type MismatchError struct {

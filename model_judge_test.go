@@ -356,10 +356,10 @@ func onlyDuplicates(err error) bool {
 	return ok
 }
 
-// shopError is an error type of a function's.
-type shopError struct{ mishap string }
+// modelError is an error type of a function's.
+type modelError struct{ mishap string }
 
-func (e *shopError) Error() string {
+func (e *modelError) Error() string {
 	switch e.mishap { // panics when e is nil
 	case callPanics:
 		panic("no text")
@@ -384,15 +384,15 @@ func (c *guardedCall) misbehave(approval *letagentpay.Approval, r *run) error {
 		return letagentpay.NotPaid(context.DeadlineExceeded)
 	case returnsTypedNil:
 		r.doubtful, r.truth.Success = true, true
-		return (*shopError)(nil)
+		return (*modelError)(nil)
 	case errorPanics:
-		return &shopError{callPanics}
+		return &modelError{callPanics}
 	case errorIsSlow:
-		return &shopError{callIsSlow}
+		return &modelError{callIsSlow}
 	case spendsErrorExits:
 		r.truth = letagentpay.ConfirmParams{Success: true, ActualAmount: letagentpay.MustAmount("15")}
 		_ = approval.Spent(r.truth.ActualAmount, "")
-		return &shopError{callExits}
+		return &modelError{callExits}
 	}
 	return nil
 }

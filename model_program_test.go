@@ -69,7 +69,7 @@ const (
 	timesOut         behaviour = "times out, having paid nothing"
 	paysAndTimesOut  behaviour = "pays and times out"
 	surelyNotPaid    behaviour = "times out and says that it surely has not paid"
-	returnsTypedNil  behaviour = "pays and returns a nil *shopError"
+	returnsTypedNil  behaviour = "pays and returns a nil *modelError"
 	errorPanics      behaviour = "fails with an error whose text panics"
 	spendsErrorExits behaviour = "spends 15.00 and fails with an error whose text ends the goroutine"
 	errorIsSlow      behaviour = "fails with an error whose text takes 11s"
