@@ -564,7 +564,7 @@ func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
 	if asked := strings.ToUpper(c.params.Currency); asked != "" && asked != strings.ToUpper(c.purchase.Currency) {
 		return "", &MismatchError{RequestID: c.requestID, Field: "Currency", Requested: c.purchase.Currency, Described: asked}
 	}
-	state, err := c.client.Request(ctx, c.requestID)
+	state, err := c.read(ctx)
 	if err != nil {
 		c.rememberUnread()
 		return "", &OutcomeUnknownError{Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID, Err: err}
@@ -597,6 +597,17 @@ func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
 }
 
 var errNotOurs = errors.New("neither this process nor its journal has asked for it; use ResumeApproval with its id if whoever has will not run it")
+
+// read reads the request, even when ctx has ended since it was made: what can no longer run is to be given back.
+func (c *claim) read(ctx context.Context) (*Request, error) {
+	state, err := c.client.Request(ctx, c.requestID)
+	if err == nil || ctx.Err() == nil {
+		return state, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptLimit)
+	defer cancel()
+	return c.client.Request(ctx, c.requestID)
+}
 
 // mine reports whether the request is this call's: it came after the baseline, or this process has asked for it by a
 // guarded call and never started it. asked is what this process has asked for then.

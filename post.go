@@ -248,10 +248,13 @@ func (p *posting) came(row *Request, date time.Time) bool {
 	if latest := date.Add(-time.Since(p.ended) + max(lasted, leastLate) + clockSlack); !date.IsZero() && row.CreatedAt.After(latest) {
 		return false
 	}
-	if p.since.taken {
-		return p.since.precedes(row)
+	if p.since.taken && !p.since.precedes(row) {
+		return false
 	}
-	return !date.IsZero() && row.CreatedAt.After(date.Add(-time.Since(p.first)-clockSlack))
+	if date.IsZero() {
+		return p.since.taken
+	}
+	return row.CreatedAt.After(date.Add(-time.Since(p.first) - clockSlack))
 }
 
 // content names identical purchases of an agent.
