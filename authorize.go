@@ -362,8 +362,13 @@ func (c *claim) consultAboutOthers(ctx context.Context) (earlier *JournalEntry, 
 // refused forgets the journal's entry of a purchase that certainly was not accepted.
 func (c *claim) refused(ctx context.Context, err error) error {
 	if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || c.asked {
-		if ok && len(unknown.Found) > 0 {
-			c.record.entry.Found, c.record.entry.Unclear = unknown.Found, true
+		if ok && unknown.alone && len(unknown.Found) > 0 {
+			for _, id := range unknown.Found {
+				if !contains(c.record.entry.Found, id) {
+					c.record.entry.Found = append(c.record.entry.Found, id)
+				}
+			}
+			c.record.entry.Unclear = true
 			return withCleanup(err, c.record.put(context.WithoutCancel(ctx), JournalAsked))
 		}
 		return err
