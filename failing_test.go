@@ -203,3 +203,17 @@ func TestContextThatEndsBeforeAnOwnPurchaseIsReadCostsNothing(t *testing.T) {
 		})
 	}
 }
+
+func TestTwoCategoriesAreTwoPurchasesInAJournal(t *testing.T) {
+	for name, place := range placements {
+		for _, restarts := range []bool{false, true} {
+			for _, together := range []bool{false, true} {
+				t.Run(fmt.Sprint(name, ", restarts ", restarts, ", together ", together), func(t *testing.T) {
+					inBubble(t, func(t *testing.T) {
+						buysInTwoCategories(t, place, restarts, together, letagentpay.WithJournal(new(memoryJournal)))
+					})
+				})
+			}
+		}
+	}
+}
