@@ -581,3 +581,44 @@ func TestPurchasesByHandInAScope(t *testing.T) {
 		})
 	}
 }
+
+// An alias of which nobody knows yet where it leads may be refused beside another category; nothing is bought twice.
+func TestAliasesAtTheSameTimeBuyNothingTwice(t *testing.T) {
+	for _, name := range []string{"around the loop", "inside the loop"} {
+		for _, restarts := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", restarts ", restarts), func(t *testing.T) {
+				inBubble(t, func(t *testing.T) {
+					server := serve(t, letagentpaytest.WithAliases(map[string]string{"food": "groceries", "uber": "taxi"}))
+					attempt := placements[name](t.Context())
+					var runs atomic.Int64
+					for _, order := range [][]string{
+						{"food", "groceries", "Food ", "uber", "taxi"}, {"taxi", "uber", "food", "groceries"}, {"groceries", "taxi", "food", "uber"},
+					} {
+						var opts []letagentpay.Option
+						if restarts {
+							opts = append(opts, elsewhere())
+						}
+						client, ctx := server.Client(opts...), attempt()
+						var group sync.WaitGroup
+						for _, category := range order {
+							p := price("5")
+							p.Category = category
+							group.Go(func() {
+								_, err := guardGroceries(client, &runs, func(context.Context) (string, error) {
+									time.Sleep(time.Second)
+									return "receipt", nil
+								})(ctx, p)
+								var handled *letagentpay.AlreadyHandledError
+								var mismatch *letagentpay.MismatchError
+								assert.True(t, err == nil || errors.As(err, &handled) || errors.As(err, &mismatch), "%s: %v", category, err)
+							})
+						}
+						group.Wait()
+						assert.EqualValues(t, 2, runs.Load(), "%v", order)
+					}
+					assert.Len(t, server.Requests(), 2)
+				})
+			})
+		}
+	}
+}
