@@ -282,3 +282,33 @@ func (*endlessJournal) Entries(context.Context) iter.Seq2[*letagentpay.JournalEn
 		}
 	}
 }
+
+// Whoever asks with the next token of the agent does not run again what ran with the one before.
+func TestRotatedTokenRunsNothingAgain(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		for again, how := range map[string]func(ctx context.Context, id string) context.Context{
+			"resumed":       letagentpay.ResumeApproval,
+			"under its key": func(ctx context.Context, _ string) context.Context { return ctx },
+		} {
+			t.Run(fmt.Sprint(again, ", in doubt ", fails), func(t *testing.T) {
+				withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
+					server := serve(t)
+					server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+					var runs atomic.Int64
+					fn := succeed
+					if fails {
+						fn = failing(context.DeadlineExceeded)
+					}
+					_, err := guardGroceries(server.Client(), &runs, fn, opts...)(t.Context(), underKey("30", "turn-7"))
+					var unconfirmed *letagentpay.ConfirmError
+					require.ErrorAs(t, err, &unconfirmed)
+					server.ClearFaults()
+					for range 2 {
+						_, _ = guardGroceries(rotated(server), &runs, succeed, opts...)(how(t.Context(), unconfirmed.RequestID), underKey("30", "turn-7"))
+						assert.EqualValues(t, 1, runs.Load())
+					}
+				})
+			})
+		}
+	}
+}

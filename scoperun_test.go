@@ -622,3 +622,51 @@ func TestAliasesAtTheSameTimeBuyNothingTwice(t *testing.T) {
 		}
 	}
 }
+
+// Whoever has found out how a doubtful purchase ended says so, and the next attempt acts on it.
+func TestDoubtThatIsResolvedDecidesTheNextAttempt(t *testing.T) {
+	for paid, want := range map[bool]int64{true: 1, false: 2} {
+		t.Run(fmt.Sprint("paid ", paid), func(t *testing.T) {
+			inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+				var runs atomic.Int64
+				_, err := guardGroceries(client(), &runs, failing(context.DeadlineExceeded), opts...)(attempt(), whole("30"))
+				var unconfirmed *letagentpay.ConfirmError
+				require.ErrorAs(t, err, &unconfirmed)
+				var handled *letagentpay.AlreadyHandledError
+				for range 2 {
+					_, err = guardGroceries(client(), &runs, succeed, opts...)(attempt(), whole("30"))
+					require.ErrorAs(t, err, &handled, "until somebody has found out")
+					assert.True(t, handled.MayHaveRun)
+				}
+				_, err = server.Client().Confirm(t.Context(), unconfirmed.RequestID, letagentpay.ConfirmParams{Success: paid})
+				require.NoError(t, err)
+				_, err = guardGroceries(client(), &runs, succeed, opts...)(attempt(), whole("30"))
+				if paid {
+					require.ErrorAs(t, err, &handled)
+				} else {
+					require.NoError(t, err)
+				}
+				assert.Equal(t, want, runs.Load())
+				books(t, server, "30.00", "0.00")
+			})
+		})
+	}
+}
+
+func TestEndedContextAsksForNothing(t *testing.T) {
+	for name, begin := range waysToLoop {
+		t.Run(name, func(t *testing.T) {
+			withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
+				server := serve(t)
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				ctx, p := begin(ctx, 0)
+				var runs atomic.Int64
+				_, err := guardGroceries(server.Client(), &runs, succeed, opts...)(ctx, p)
+				require.ErrorIs(t, err, context.Canceled)
+				assert.Zero(t, runs.Load())
+				assert.Empty(t, server.Calls())
+			})
+		})
+	}
+}
