@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 )
@@ -207,8 +208,8 @@ func (a *Approval) confirm(ctx context.Context, o *outcome) error {
 	a.mu.Lock()
 	a.settled = true
 	a.mu.Unlock()
-	if duplicates != nil {
-		a.claim.record.entry.Duplicates = duplicates.Duplicates
+	if a.claim.purchase != nil {
+		a.claim.record.entry.Duplicates = a.claim.purchase.Duplicates
 	}
 	if err := a.claim.record.put(ctx, JournalSettled); err != nil { // all is well but for the record
 		a.client.alert(ctx, "letagentpay.journal", slog.String("request_id", a.requestID), slog.String("error", err.Error()))
@@ -240,16 +241,19 @@ func (a *Approval) duplicates(ctx context.Context) *DuplicateError {
 	if purchase == nil {
 		return nil
 	}
-	var late []string
+	duplicates := slices.DeleteFunc(slices.Clone(purchase.Duplicates), func(id string) bool {
+		standing, _ := a.client.process.of(a.client.requestKey(id))
+		return standing != unknownHere // another call's, as has turned out
+	})
 	if purchase.posting != nil {
-		late = purchase.posting.found(ctx, a.requestID)
-	}
-	for _, id := range late {
-		if !contains(purchase.Duplicates, id) {
-			a.client.alertDuplicate(ctx, id, a.requestID, a.idempotencyKey)
-			purchase.Duplicates = append(purchase.Duplicates, id)
+		for _, id := range purchase.posting.late(ctx, a.requestID) {
+			if !contains(duplicates, id) {
+				a.client.alertDuplicate(ctx, id, a.requestID, a.idempotencyKey)
+				duplicates = append(duplicates, id)
+			}
 		}
 	}
+	purchase.Duplicates = duplicates
 	if len(purchase.Duplicates) == 0 {
 		return nil
 	}
@@ -263,7 +267,7 @@ func (a *Approval) report(o *outcome, err error) {
 	}
 	end := a.end
 	a.end = nil
-	observed := a.claim.observation(nil, err)
+	observed := a.claim.observed(err)
 	observed.Status, observed.Category = o.params.status(), a.category
 	if o.inDoubt != nil {
 		observed.Status = StatusApproved

@@ -19,13 +19,20 @@ func (c *Client) Authorize(ctx context.Context, p PurchaseParams, opts ...GuardO
 	}
 	approval, earlier, err := c.authorize(ctx, p, g)
 	if earlier != nil {
+		earlier.scoped.done(false, false)
 		return nil, earlier.handled()
 	}
 	return approval, err
 }
 
-// authorize is Authorize; earlier is the journal's entry of a call whose function has returned before.
-func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig) (approval *Approval, earlier *JournalEntry, err error) {
+// earlierRun is a run that the journal knows to have returned.
+type earlierRun struct {
+	*JournalEntry
+	scoped *scopedPurchase // done when it is known whether the run's result can be given back
+}
+
+// authorize is Authorize; earlier is of a call whose function has returned before.
+func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig) (approval *Approval, earlier *earlierRun, err error) {
 	if ctx == nil {
 		return nil, nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
 	}
@@ -46,20 +53,21 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 			end(claim.observation(earlier, err))
 		}
 	}()
+	var entry *JournalEntry
 	var scoped *scopedPurchase
 	if !isResumed {
 		if scoped, err = c.scoped(ctx, &p); err != nil {
 			return nil, nil, err
 		}
 	}
-	defer func() { // gives the key of the scope free, unless the approval does so when it is settled
-		if approval == nil {
-			scoped.done(earlier != nil && earlier.Confirm.Success, false)
+	defer func() { // gives the key of the scope free, unless whoever has the approval or the earlier run does so
+		if approval == nil && earlier == nil {
+			scoped.done(false, false)
 		}
 	}()
 	for {
 		*claim = newClaim(c, g, p, requestID, isResumed)
-		approval, earlier, err = claim.run(ctx, scoped)
+		approval, entry, err = claim.run(ctx, scoped)
 		reason := scoped.movesOn(err)
 		if reason == nil {
 			break
@@ -70,6 +78,9 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 	}
 	if approval != nil {
 		approval.end, approval.scoped = end, scoped
+	}
+	if entry != nil {
+		earlier = &earlierRun{entry, scoped}
 	}
 	return approval, earlier, plainly(err)
 }
@@ -170,11 +181,8 @@ func (c *claim) giveBack(ctx context.Context, reason error) error {
 }
 
 // observation says how a call ended that did not come to an approval.
-func (c *claim) observation(earlier *JournalEntry, err error) Observation {
-	o := Observation{RequestID: c.requestID, Amount: c.params.Amount, Currency: strings.ToUpper(c.params.Currency), Category: c.params.Category, Err: err}
-	if c.purchase != nil {
-		o.Currency, o.Category = c.purchase.Currency, c.purchase.Category
-	}
+func (c *claim) observation(earlier *earlierRun, err error) Observation {
+	o := c.observed(err)
 	if earlier != nil {
 		o.RequestID, o.Status = earlier.RequestID, earlier.Confirm.status()
 	}
@@ -188,7 +196,16 @@ func (c *claim) observation(earlier *JournalEntry, err error) Observation {
 		o.Status = StatusPending
 	}
 	if handled, ok := errors.AsType[*AlreadyHandledError](err); ok {
-		o.Status = handled.Request.Status
+		o.Status = handled.status()
+	}
+	return o
+}
+
+// observed is what any observation of the call says. It asks nothing of err, which may be the function's.
+func (c *claim) observed(err error) Observation {
+	o := Observation{RequestID: c.requestID, Amount: c.params.Amount, Currency: strings.ToUpper(c.params.Currency), Category: c.params.Category, Err: err}
+	if c.purchase != nil {
+		o.Currency, o.Category = c.purchase.Currency, c.purchase.Category
 	}
 	return o
 }
@@ -290,10 +307,7 @@ func (c *claim) ask(ctx context.Context, scoped *scopedPurchase) (earlier *Journ
 		if err := c.hold(ctx, lockKey{c.client.identity, "authorize", c.params.IdempotencyKey}); err != nil {
 			return nil, err
 		}
-		if earlier, err := c.consult(ctx); err != nil || earlier != nil {
-			if earlier != nil {
-				scoped.answered(earlier.Category, earlier.Purchase.Category)
-			}
+		if earlier, err := c.consult(ctx, scoped); err != nil || earlier != nil {
 			return earlier, err
 		}
 	} // else nobody can have asked under the key before, as if there were no requests
@@ -348,8 +362,13 @@ func (c *claim) consultAboutOthers(ctx context.Context) (earlier *JournalEntry, 
 // refused forgets the journal's entry of a purchase that certainly was not accepted.
 func (c *claim) refused(ctx context.Context, err error) error {
 	if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || c.asked {
-		if ok && len(unknown.Found) > 0 {
-			c.record.entry.Found, c.record.entry.Unclear = unknown.Found, true
+		if ok && unknown.alone && len(unknown.Found) > 0 {
+			for _, id := range unknown.Found {
+				if !contains(c.record.entry.Found, id) {
+					c.record.entry.Found = append(c.record.entry.Found, id)
+				}
+			}
+			c.record.entry.Unclear = true
 			return withCleanup(err, c.record.put(context.WithoutCancel(ctx), JournalAsked))
 		}
 		return err
@@ -366,12 +385,15 @@ func withCleanup(err, cleanupErr error) error {
 }
 
 // consult finds out what is known of an own key before anything is asked under it.
-func (c *claim) consult(ctx context.Context) (earlier *JournalEntry, err error) {
+func (c *claim) consult(ctx context.Context, scoped *scopedPurchase) (earlier *JournalEntry, err error) {
 	entry, err := c.record.find(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if entry != nil {
+		if entry.Category != "" {
+			scoped.answered(entry.Category, entry.Purchase.Category)
+		}
 		if err := c.compareEntry(ctx, entry); err != nil {
 			return nil, err
 		}
@@ -547,7 +569,7 @@ func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
 	if asked := strings.ToUpper(c.params.Currency); asked != "" && asked != strings.ToUpper(c.purchase.Currency) {
 		return "", &MismatchError{RequestID: c.requestID, Field: "Currency", Requested: c.purchase.Currency, Described: asked}
 	}
-	state, err := c.client.Request(ctx, c.requestID)
+	state, err := c.read(ctx)
 	if err != nil {
 		c.rememberUnread()
 		return "", &OutcomeUnknownError{Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID, Err: err}
@@ -573,13 +595,24 @@ func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
 			return "", err
 		}
 		if err := c.matches(ctx, state); err != nil {
-			return "", err
+			return "", plainly(err) // it has changed, and is no other purchase of the scope
 		}
 	}
 	return state.Category, c.verdict(state)
 }
 
 var errNotOurs = errors.New("neither this process nor its journal has asked for it; use ResumeApproval with its id if whoever has will not run it")
+
+// read reads the request, even when ctx has ended since it was made: what can no longer run is to be given back.
+func (c *claim) read(ctx context.Context) (*Request, error) {
+	state, err := c.client.Request(ctx, c.requestID)
+	if err == nil || ctx.Err() == nil {
+		return state, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptLimit)
+	defer cancel()
+	return c.client.Request(ctx, c.requestID)
+}
 
 // mine reports whether the request is this call's: it came after the baseline, or this process has asked for it by a
 // guarded call and never started it. asked is what this process has asked for then.

@@ -11,6 +11,8 @@ const (
 	journalLimit = 5 * time.Second
 	// hookLimit is how long an observer, a codec, or the Error method of a function's error may take.
 	hookLimit = 5 * time.Second
+	// logLimit is how long a logger may take for one record.
+	logLimit = time.Second
 )
 
 var (

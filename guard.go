@@ -144,7 +144,9 @@ func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(con
 			return out, err
 		}
 		if earlier != nil {
-			return out, c.replay(ctx, g, earlier, &out)
+			out, err = replay[Out](ctx, c, g, earlier.JournalEntry)
+			earlier.scoped.done(err == nil, false)
+			return out, err
 		}
 		outcome, settled := errDidNotReturn, false
 		defer func() {

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -23,12 +24,19 @@ import (
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 )
 
+// guardingHandler returns a guard that prices requests by their Price header.
+func guardingHandler(client *letagentpay.Client, next http.HandlerFunc) *letagentpay.GuardHandler {
+	return &letagentpay.GuardHandler{Client: client, Price: priceHeader, Next: next}
+}
+
 // visit serves one request over a socket, on HTTP/1 or HTTP/2, and returns what the client got. The error is the
 // client's when the server broke off.
-func visit(t *testing.T, http2 bool, next http.HandlerFunc) (server *letagentpaytest.Server, status int, body string, err error) {
+func visit(t *testing.T, http2 bool, next http.HandlerFunc) (
+	server *letagentpaytest.Server, status int, body string, err error,
+) {
 	server = serve(t)
 	settled := make(chan struct{})
-	guard := &letagentpay.GuardHandler{Client: server.Client(), Price: priceHeader, Next: next}
+	guard := guardingHandler(server.Client(), next)
 	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer close(settled)
 		guard.ServeHTTP(w, r)
@@ -56,53 +64,77 @@ func TestGuardHandlerJudgesByWhatTheClientWasSent(t *testing.T) {
 	const content = "the paid content"
 	write := func(w http.ResponseWriter) { _, _ = w.Write([]byte(content)) }
 	flush := func(w http.ResponseWriter) { w.(http.Flusher).Flush() }
+	// does makes a handler of steps: a status, or something to do.
+	does := func(steps ...any) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			for _, step := range steps {
+				switch step := step.(type) {
+				case int:
+					w.WriteHeader(step)
+				case func(http.ResponseWriter):
+					step(w)
+				case string:
+					panic(step)
+				}
+			}
+		}
+	}
 	for name, c := range map[string]struct {
 		next   http.HandlerFunc
 		status int // 0: the connection breaks
 		body   string
 		spent  string
 	}{
-		"nothing":                  {func(http.ResponseWriter, *http.Request) {}, 200, "", "30.00"},
-		"a status":                 {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(201) }, 201, "", "30.00"},
-		"a redirect":               {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(303) }, 303, "", "30.00"},
-		"an error":                 {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "sorry", 500) }, 500, "sorry\n", "0.00"},
-		"two statuses":             {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(201); w.WriteHeader(500) }, 201, "", "30.00"},
-		"an error, then a success": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404); w.WriteHeader(200); write(w) }, 404, content, "0.00"},
-		"hints, then an error":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); w.WriteHeader(500) }, 500, "", "0.00"},
-		"hints, then nothing":      {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103) }, 200, "", "30.00"},
-		"a body, then an error":    {func(w http.ResponseWriter, _ *http.Request) { write(w); w.WriteHeader(500) }, 200, content, "30.00"},
-		"no bytes, then an error":  {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(nil); w.WriteHeader(500) }, 200, "", "30.00"},
-		"a string, then an error":  {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, content); w.WriteHeader(500) }, 200, content, "30.00"},
+		"nothing":                  {does(), 200, "", "30.00"},
+		"a status":                 {does(201), 201, "", "30.00"},
+		"a redirect":               {does(303), 303, "", "30.00"},
+		"an error":                 {does(500, write), 500, content, "0.00"},
+		"two statuses":             {does(201, 500), 201, "", "30.00"},
+		"an error, then a success": {does(404, 200, write), 404, content, "0.00"},
+		"hints, then an error":     {does(103, 500), 500, "", "0.00"},
+		"hints, then nothing":      {does(103), 200, "", "30.00"},
+		"a body, then an error":    {does(write, 500), 200, content, "30.00"},
+		"a flush, then an error":   {does(flush, 500), 200, "", "30.00"},
+		"a status out of range":    {does(42), 0, "", "0.00"},
+		"a panic":                  {does("before"), 0, "", "0.00"},
+		"a panic after hints":      {does(103, "before"), 0, "", "0.00"},
+		"a panic after a body":     {does(write, flush, "after"), 0, "", "30.00"},
+		"a panic after an error":   {does(500, flush, "after"), 0, "", "0.00"},
+		"no bytes, then an error": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(nil)
+			w.WriteHeader(500)
+		}, 200, "", "30.00"},
+		"a string, then an error": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, content)
+			w.WriteHeader(500)
+		}, 200, content, "30.00"},
 		"a copy, then an error": {func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.Copy(w, io.MultiReader(strings.NewReader(content)))
+			_, _ = io.Copy(w, source(strings.NewReader(content)))
 			w.WriteHeader(500)
 		}, 200, content, "30.00"},
 		"a copy of nothing, then an error": {func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.Copy(w, io.MultiReader())
+			_, _ = io.Copy(w, source())
 			w.WriteHeader(500)
 		}, 500, "", "0.00"},
 		"an error with a copy": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(500)
-			_, _ = io.Copy(w, io.MultiReader(strings.NewReader(content)))
+			_, _ = io.Copy(w, source(strings.NewReader(content)))
 		}, 500, content, "0.00"},
-		"a flush, then an error": {func(w http.ResponseWriter, _ *http.Request) { flush(w); w.WriteHeader(500) }, 200, "", "30.00"},
 		"a controlled flush": {func(w http.ResponseWriter, _ *http.Request) {
 			assert.NoError(t, http.NewResponseController(w).Flush())
 			w.WriteHeader(500)
 		}, 200, "", "30.00"},
-		"a status out of range": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(42) }, 0, "", "0.00"},
-		"a panic":               {func(http.ResponseWriter, *http.Request) { panic("before") }, 0, "", "0.00"},
-		"a panic after hints":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); panic("before") }, 0, "", "0.00"},
-		"a panic after a body":  {func(w http.ResponseWriter, _ *http.Request) { write(w); flush(w); panic("after") }, 0, "", "30.00"},
-		"a panic after an error": {func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(500)
-			flush(w)
-			panic("after")
-		}, 0, "", "0.00"},
 		"a panic amid a copy": {func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.Copy(w, io.MultiReader(strings.NewReader(strings.Repeat("x", 1000)), panicking{}))
+			_, _ = io.Copy(w, source(strings.NewReader(strings.Repeat("x", 1000)), panicking{}))
 		}, 0, "", "30.00"},
-		"a panic before a copy": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, panicking{}) }, 0, "", "0.00"},
+		"a broken copy": {func(w http.ResponseWriter, _ *http.Request) {
+			_, err := io.Copy(w, source(iotest.ErrReader(errShop)))
+			assert.ErrorIs(t, err, errShop)
+			w.WriteHeader(500)
+		}, 500, "", "0.00"},
+		"a panic before a copy": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.Copy(w, panicking{})
+		}, 0, "", "0.00"},
 		"a panic after spending": {func(_ http.ResponseWriter, r *http.Request) {
 			approval, _ := letagentpay.ApprovalFromContext(r.Context())
 			assert.NoError(t, approval.Spent(letagentpay.MustAmount("12"), ""))
@@ -127,6 +159,9 @@ func TestGuardHandlerJudgesByWhatTheClientWasSent(t *testing.T) {
 	}
 }
 
+// source is the readers' content, and can do nothing else, so that a writer has to read it.
+func source(readers ...io.Reader) io.Reader { return struct{ io.Reader }{io.MultiReader(readers...)} }
+
 // panicking panics as it is read.
 type panicking struct{}
 
@@ -139,12 +174,12 @@ func TestGuardHandlerThatEndsItsGoroutine(t *testing.T) {
 	}{"before an answer": {false, "0.00"}, "after an answer": {true, "30.00"}} {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t)
-			handler := &letagentpay.GuardHandler{Client: server.Client(), Price: priceHeader, Next: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			handler := guardingHandler(server.Client(), func(w http.ResponseWriter, _ *http.Request) {
 				if c.write {
 					w.WriteHeader(200)
 				}
 				runtime.Goexit()
-			})}
+			})
 			gone := make(chan struct{})
 			go func() {
 				defer close(gone)
@@ -207,19 +242,19 @@ func TestGuardHandlerReachesTheWriterBeneath(t *testing.T) {
 
 func TestGuardHandlerSaysWhatTheWriterBeneathCannot(t *testing.T) {
 	server := serve(t)
-	handler := &letagentpay.GuardHandler{Client: server.Client(), Price: priceHeader, Next: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	handler := guardingHandler(server.Client(), func(w http.ResponseWriter, _ *http.Request) {
 		w.(http.Flusher).Flush()
 		assert.ErrorIs(t, http.NewResponseController(w).Flush(), http.ErrNotSupported)
 		_, _, err := http.NewResponseController(w).Hijack()
 		assert.ErrorIs(t, err, http.ErrNotSupported)
-		n, err := io.Copy(w, io.MultiReader())
+		n, err := io.Copy(w, source())
 		assert.NoError(t, err)
 		assert.Zero(t, n)
 		w.WriteHeader(500)
-		n, err = io.Copy(w, io.MultiReader(strings.NewReader("sorry")))
+		n, err = io.Copy(w, source(strings.NewReader("sorry")))
 		assert.NoError(t, err)
 		assert.EqualValues(t, 5, n)
-	})}
+	})
 	recorder := httptest.NewRecorder()
 	handler.ServeHTTP(struct{ http.ResponseWriter }{recorder}, priced(t.Context(), t, http.MethodPost, "/buy", "30"))
 	assert.Equal(t, 500, recorder.Code)
@@ -246,11 +281,11 @@ func TestGuardHandlerLeavesFilesToTheWriterBeneath(t *testing.T) {
 	require.NoError(t, err)
 	defer file.Close()
 	server := serve(t)
-	handler := &letagentpay.GuardHandler{Client: server.Client(), Price: priceHeader, Next: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	handler := guardingHandler(server.Client(), func(w http.ResponseWriter, _ *http.Request) {
 		n, err := w.(io.ReaderFrom).ReadFrom(file)
 		assert.NoError(t, err)
 		assert.EqualValues(t, len(content), n)
-	})}
+	})
 	recorder := &readingFrom{ResponseRecorder: httptest.NewRecorder()}
 	handler.ServeHTTP(recorder, priced(t.Context(), t, http.MethodPost, "/buy", "30"))
 	assert.Equal(t, content, recorder.Body.String())

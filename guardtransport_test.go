@@ -1,9 +1,9 @@
 package letagentpay_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -36,6 +36,11 @@ func priced(ctx context.Context, t *testing.T, method, address, amount string) *
 	return request
 }
 
+// guarding returns a guard that prices requests by their Price header.
+func guarding(client *letagentpay.Client, next http.RoundTripper) *letagentpay.GuardTransport {
+	return &letagentpay.GuardTransport{Client: client, Price: priceHeader, Next: next}
+}
+
 // recovered returns what do panics with.
 func recovered(do func()) (r any) {
 	defer func() { r = recover() }()
@@ -53,7 +58,7 @@ func TestGuardTransportTakesDoubtfulAnswersAsPaid(t *testing.T) {
 	} {
 		t.Run(strconv.Itoa(status), func(t *testing.T) {
 			server := serve(t)
-			transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: roundTrip(answer(status, "{}"))}
+			transport := guarding(server.Client(), roundTrip(answer(status, "{}")))
 			response, err := transport.RoundTrip(priced(t.Context(), t, "POST", "https://api.example/v1", "30"))
 			require.NoError(t, err)
 			assert.Equal(t, status, response.StatusCode)
@@ -72,7 +77,7 @@ func TestGuardTransportRefundsWhatWasNeverSent(t *testing.T) {
 	secure := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("reached") }))
 	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
 	defer secure.Close()
-	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
+	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }))
 	defer refusing.Close()
 	refusingURL, err := url.Parse(refusing.URL)
 	require.NoError(t, err)
@@ -85,30 +90,39 @@ func TestGuardTransportRefundsWhatWasNeverSent(t *testing.T) {
 	}
 
 	plain := new(http.Transport)
+	through := func(proxy *url.URL) http.RoundTripper { return &http.Transport{Proxy: http.ProxyURL(proxy)} }
+	slow := &http.Transport{DialContext: hanging}
+	always := func(next http.RoundTripper) func(func()) http.RoundTripper {
+		return func(func()) http.RoundTripper { return next }
+	}
+	overTLS := func(address string) string { return strings.Replace(address, "http:", "https:", 1) }
+	setHeader := func(name, value string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set(name, value) }
+	}
 	for name, c := range map[string]struct {
 		next    func(cancel func()) http.RoundTripper
 		address string
 		change  func(*http.Request)
 	}{
-		"no connection":                 {func(func()) http.RoundTripper { return plain }, deadURL.String(), nil},
-		"no connection to the proxy":    {func(func()) http.RoundTripper { return &http.Transport{Proxy: http.ProxyURL(deadURL)} }, "https://api.example/v1", nil},
-		"the proxy refuses":             {func(func()) http.RoundTripper { return &http.Transport{Proxy: http.ProxyURL(refusingURL)} }, "https://api.example/v1", nil},
-		"unknown scheme":                {func(func()) http.RoundTripper { return plain }, "htp://api.example/v1", nil},
-		"invalid header":                {func(func()) http.RoundTripper { return plain }, deadURL.String(), func(r *http.Request) { r.Header.Set("X-A", "a\nb") }},
-		"invalid method":                {func(func()) http.RoundTripper { return plain }, deadURL.String(), func(r *http.Request) { r.Method = "a b" }},
-		"no host":                       {func(func()) http.RoundTripper { return plain }, "http:///v1", nil},
-		"untrusted certificate":         {func(func()) http.RoundTripper { return plain }, secure.URL, nil},
-		"no TLS at the far end":         {func(func()) http.RoundTripper { return plain }, strings.Replace(refusing.URL, "http:", "https:", 1), nil},
-		"the connection breaks in TLS":  {func(func()) http.RoundTripper { return plain }, strings.Replace(cutting.url(""), "http:", "https:", 1), nil},
-		"another transport cannot dial": {func(func()) http.RoundTripper { return roundTrip(broken(errRefused)) }, "https://api.example/v1", nil},
+		"no connection":                 {always(plain), deadURL.String(), nil},
+		"no connection to the proxy":    {always(through(deadURL)), "https://api.example/v1", nil},
+		"the proxy refuses":             {always(through(refusingURL)), "https://api.example/v1", nil},
+		"unknown scheme":                {always(plain), "htp://api.example/v1", nil},
+		"invalid header":                {always(plain), deadURL.String(), setHeader("X-A", "a\nb")},
+		"invalid method":                {always(plain), deadURL.String(), func(r *http.Request) { r.Method = "a b" }},
+		"no host":                       {always(plain), "http:///v1", nil},
+		"untrusted certificate":         {always(plain), secure.URL, nil},
+		"no TLS at the far end":         {always(plain), overTLS(refusing.URL), nil},
+		"the connection breaks in TLS":  {always(plain), overTLS(cutting.url("")), nil},
+		"another transport cannot dial": {always(roundTrip(broken(errRefused))), "https://api.example/v1", nil},
 		"cancelled before net/http": {func(cancel func()) http.RoundTripper {
 			return roundTrip(func(r *http.Request) (*http.Response, error) { cancel(); return plain.RoundTrip(r) })
 		}, deadURL.String(), nil},
 		"cancelled while it connects": {func(cancel func()) http.RoundTripper {
 			time.AfterFunc(time.Millisecond, cancel)
-			return &http.Transport{DialContext: hanging}
+			return slow
 		}, "http://api.example/v1", nil},
-		"given up while it connects": {func(func()) http.RoundTripper { return givingUp{&http.Transport{DialContext: hanging}} }, "http://api.example/v1", nil},
+		"given up while it connects": {always(givingUp{slow}), "http://api.example/v1", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t)
@@ -118,7 +132,7 @@ func TestGuardTransportRefundsWhatWasNeverSent(t *testing.T) {
 			if c.change != nil {
 				c.change(request)
 			}
-			transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: c.next(cancel)}
+			transport := guarding(server.Client(), c.next(cancel))
 			_, err := transport.RoundTrip(request)
 			require.Error(t, err)
 			require.Len(t, server.Requests(), 1)
@@ -201,7 +215,7 @@ func TestGuardTransportTakesWhatWasSentAsPaid(t *testing.T) {
 			server := serve(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: next(cancel)}
+			transport := guarding(server.Client(), next(cancel))
 			response, err := transport.RoundTrip(priced(ctx, t, http.MethodGet, far.URL, "30"))
 			assert.Nil(t, response)
 			assert.True(t, err != nil)
@@ -219,9 +233,9 @@ func (e *textless) Error() string { return e.text }
 func TestGuardTransportReturnsAResponseOrAnError(t *testing.T) {
 	server := serve(t)
 	body := &closing{Reader: strings.NewReader("body")}
-	transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: roundTrip(func(*http.Request) (*http.Response, error) {
+	transport := guarding(server.Client(), roundTrip(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 200, Body: body}, errReset
-	})}
+	}))
 	response, err := transport.RoundTrip(priced(t.Context(), t, http.MethodGet, "https://api.example/v1", "30"))
 	assert.Nil(t, response)
 	require.ErrorIs(t, err, errReset)
@@ -243,8 +257,11 @@ func TestGuardTransportConfirmsBeforeAPanicContinues(t *testing.T) {
 			runtime.Goexit()
 			return letagentpay.Amount{}, false
 		}, "30.00"},
-		"Next panics":             {func(*http.Request) (*http.Response, error) { panic("a bug in what wraps the answer") }, nil, "30.00"},
-		"Next ends the goroutine": {func(*http.Request) (*http.Response, error) { runtime.Goexit(); return nil, nil }, nil, "30.00"},
+		"Next panics": {func(*http.Request) (*http.Response, error) { panic("a bug in a wrapper") }, nil, "30.00"},
+		"Next ends the goroutine": {func(*http.Request) (*http.Response, error) {
+			runtime.Goexit()
+			return nil, nil
+		}, nil, "30.00"},
 		"Next has paid, and panics": {func(r *http.Request) (*http.Response, error) {
 			approval, _ := letagentpay.ApprovalFromContext(r.Context())
 			assert.NoError(t, approval.Spent(letagentpay.MustAmount("12"), ""))
@@ -259,7 +276,8 @@ func TestGuardTransportConfirmsBeforeAPanicContinues(t *testing.T) {
 				response.Body = body
 				return response, err
 			}
-			transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: roundTrip(next), Charged: c.charged}
+			transport := guarding(server.Client(), roundTrip(next))
+			transport.Charged = c.charged
 			returned := false
 			var panicked any
 			var gone sync.WaitGroup
@@ -281,23 +299,14 @@ func TestGuardTransportConfirmsBeforeAPanicContinues(t *testing.T) {
 
 func TestGuardTransportKeepsWhatNextHasSpent(t *testing.T) {
 	server := serve(t)
-	transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: roundTrip(func(r *http.Request) (*http.Response, error) {
+	transport := guarding(server.Client(), roundTrip(func(r *http.Request) (*http.Response, error) {
 		approval, _ := letagentpay.ApprovalFromContext(r.Context())
 		assert.NoError(t, approval.Spent(letagentpay.MustAmount("12"), ""))
 		return answer(200, "{}")(r)
-	})}
+	}))
 	_, err := transport.RoundTrip(priced(t.Context(), t, http.MethodGet, "https://api.example/v1", "30"))
 	require.NoError(t, err)
 	books(t, server, "12.00", "0.00")
-}
-
-// defaultLog sends what goes to slog's default logger to a buffer, for one test.
-func defaultLog(t *testing.T) *bytes.Buffer {
-	var logged bytes.Buffer
-	before := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&logged, nil)))
-	t.Cleanup(func() { slog.SetDefault(before) })
-	return &logged
 }
 
 // panickingHandler cannot write what matters most.
@@ -348,7 +357,8 @@ func TestLostConfirmationsReachSomebody(t *testing.T) {
 							if panics {
 								next = func(*http.Request) (*http.Response, error) { panic("after paying") }
 							}
-							transport := &letagentpay.GuardTransport{Client: server.Client(c.opts...), Price: priceHeader, Next: next, Unconfirmed: tell}
+							transport := guarding(server.Client(c.opts...), next)
+							transport.Unconfirmed = tell
 							response, err := transport.RoundTrip(request)
 							assert.NoError(t, err)
 							assert.Equal(t, 200, response.StatusCode)
@@ -373,7 +383,8 @@ func TestLostConfirmationsReachSomebody(t *testing.T) {
 						run()
 					}
 					assert.Equal(t, c.tell != nil, told == 1)
-					assert.Equal(t, c.logged, strings.Contains(logged.String(), record+server.Requests()[0].RequestID), logged.String())
+					line := record + server.Requests()[0].RequestID
+					assert.Equal(t, c.logged, strings.Contains(logged.String(), line), logged.String())
 				})
 			})
 		}
@@ -385,7 +396,7 @@ func TestLostConfirmationsAreLoggedWithoutTheToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t).on("POST", "/requests", answer(201, autoApproved)).
 			on("POST", "/requests/r1/confirm", answer(403, `{"detail":"no, `+testToken+`"}`))
-		transport := &letagentpay.GuardTransport{Client: s.client(), Price: priceHeader, Next: roundTrip(answer(200, "{}"))}
+		transport := guarding(s.client(), roundTrip(answer(200, "{}")))
 		_, err := transport.RoundTrip(priced(t.Context(), t, http.MethodGet, "https://api.example/v1", "49.99"))
 		require.NoError(t, err)
 		assert.Contains(t, logged.String(), "request_id=r1")
@@ -411,11 +422,11 @@ func TestGuardTransportReleasesTheContextWithTheBody(t *testing.T) {
 	server := serve(t)
 	var seen context.Context
 	body := io.NopCloser(strings.NewReader("body"))
-	transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: roundTrip(func(r *http.Request) (*http.Response, error) {
+	transport := guarding(server.Client(), roundTrip(func(r *http.Request) (*http.Response, error) {
 		seen = r.Context()
 		assert.Nil(t, r.GetBody)
 		return &http.Response{StatusCode: 200, Body: body}, nil
-	})}
+	}))
 	send := func() *http.Response {
 		request := priced(t.Context(), t, http.MethodPost, "https://api.example/v1", "1")
 		request.GetBody = func() (io.ReadCloser, error) { return nil, errShop }
@@ -458,7 +469,7 @@ func TestGuardTransportSwitchesProtocols(t *testing.T) {
 	server := serve(t)
 	base := &http.Transport{}
 	defer base.CloseIdleConnections()
-	transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: base}
+	transport := guarding(server.Client(), base)
 	request := priced(t.Context(), t, http.MethodGet, far.URL, "30")
 	request.Header.Set("Connection", "Upgrade")
 	request.Header.Set("Upgrade", "echo")
@@ -524,6 +535,10 @@ func TestGuardTransportTakesTheKeyOfTheRequest(t *testing.T) {
 	} {
 		assert.Equal(t, plain, key("", same), name)
 	}
+	get := build(t.Context(), "GET", address, "Idempotency-Key", "order-17")
+	unnamed := get.Clone(t.Context())
+	unnamed.Method = ""
+	assert.Equal(t, key("", get), key("", unnamed), "no method is GET")
 	seen := map[string]string{plain: "the first"}
 	for name, other := range map[string]*http.Request{
 		"another value":  build(t.Context(), "POST", address, "Idempotency-Key", "order-18"),
@@ -545,25 +560,28 @@ func TestGuardTransportTakesTheKeyOfTheRequest(t *testing.T) {
 }
 
 func TestRequestRepeatedUnderItsIdempotencyKeyBuysOnce(t *testing.T) {
+	type far = func(*http.Request) (*http.Response, error)
+	ok, unreachable := far(answer(200, "{}")), far(broken(errRefused))
+	const completed, failed = letagentpay.StatusCompleted, letagentpay.StatusFailed
 	for name, c := range map[string]struct {
-		answers []func(*http.Request) (*http.Response, error)
+		answers []far
 		sent    int
 		status  []letagentpay.Status // of the purchases
 		err     bool                 // of the last request
 	}{
-		"lost":            {[]func(*http.Request) (*http.Response, error){broken(errReset), answer(200, "{}")}, 1, []letagentpay.Status{"completed"}, true},
-		"gateway":         {[]func(*http.Request) (*http.Response, error){answer(503, "{}"), answer(200, "{}")}, 1, []letagentpay.Status{"completed"}, true},
-		"bought":          {[]func(*http.Request) (*http.Response, error){answer(200, "{}"), answer(200, "{}")}, 1, []letagentpay.Status{"completed"}, true},
-		"limited":         {[]func(*http.Request) (*http.Response, error){answer(429, "{}"), answer(200, "{}"), answer(200, "{}")}, 2, []letagentpay.Status{"completed", "failed"}, true},
-		"never connected": {[]func(*http.Request) (*http.Response, error){broken(errRefused), broken(errRefused), answer(200, "{}")}, 3, []letagentpay.Status{"completed", "failed", "failed"}, false},
+		"lost":            {[]far{broken(errReset), ok}, 1, []letagentpay.Status{completed}, true},
+		"gateway":         {[]far{answer(503, "{}"), ok}, 1, []letagentpay.Status{completed}, true},
+		"bought":          {[]far{ok, ok}, 1, []letagentpay.Status{completed}, true},
+		"limited":         {[]far{answer(429, "{}"), ok, ok}, 2, []letagentpay.Status{completed, failed}, true},
+		"never connected": {[]far{unreachable, unreachable, ok}, 3, []letagentpay.Status{completed, failed, failed}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t)
 			sent := 0
-			transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: roundTrip(func(r *http.Request) (*http.Response, error) {
+			transport := guarding(server.Client(), roundTrip(func(r *http.Request) (*http.Response, error) {
 				sent++
 				return c.answers[sent-1](r)
-			})}
+			}))
 			var err error
 			for range c.answers {
 				request := priced(t.Context(), t, http.MethodPost, "https://api.example/v1", "5")
@@ -588,13 +606,13 @@ func TestRequestsUnderOneIdempotencyKeyAtTheSameTimeAreSentOnce(t *testing.T) {
 		server := serve(t)
 		client := server.Client()
 		var sent atomic.Int64
-		transport := &letagentpay.GuardTransport{Client: client, Price: priceHeader, Next: roundTrip(func(r *http.Request) (*http.Response, error) {
+		transport := guarding(client, roundTrip(func(r *http.Request) (*http.Response, error) {
 			time.Sleep(time.Second)
 			if sent.Add(1) == 1 {
 				return answer(429, "{}")(r)
 			}
 			return answer(200, "{}")(r)
-		})}
+		}))
 		var group sync.WaitGroup
 		for range 4 {
 			group.Go(func() {
@@ -612,10 +630,10 @@ func TestRequestsUnderOneIdempotencyKeyAtTheSameTimeAreSentOnce(t *testing.T) {
 func TestRequestThatFailsForEverAsksABoundedNumberOfTimes(t *testing.T) {
 	server := serve(t)
 	sent := 0
-	transport := &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: roundTrip(func(r *http.Request) (*http.Response, error) {
+	transport := guarding(server.Client(), roundTrip(func(r *http.Request) (*http.Response, error) {
 		sent++
 		return answer(429, "{}")(r)
-	})}
+	}))
 	var err error
 	for range 15 {
 		server.Advance(time.Minute) // out of the service's rate limit
@@ -644,7 +662,7 @@ func TestGuardTransportAsksAnewForARedirectOfAResumedRequest(t *testing.T) {
 	requested, err := client.Purchase(t.Context(), price("5"))
 	require.NoError(t, err)
 	ctx := letagentpay.ResumeApproval(t.Context(), requested.RequestID)
-	paying := &http.Client{Transport: &letagentpay.GuardTransport{Client: client, Price: priceHeader, Next: base}}
+	paying := &http.Client{Transport: guarding(client, base)}
 	response, err := paying.Do(priced(ctx, t, http.MethodPost, far.url("/paid"), "5"))
 	require.NoError(t, err)
 	defer response.Body.Close()
@@ -661,8 +679,9 @@ func TestResumedRequestIsTheOneNamed(t *testing.T) {
 	client := server.Client()
 	requested, err := client.Purchase(t.Context(), price("5"))
 	require.NoError(t, err)
-	transport := &letagentpay.GuardTransport{Client: client, Price: priceHeader, Next: roundTrip(answer(200, "{}"))}
-	request := priced(letagentpay.ResumeApproval(t.Context(), requested.RequestID), t, http.MethodPost, "https://api.example/v1", "5")
+	transport := guarding(client, roundTrip(answer(200, "{}")))
+	ctx := letagentpay.ResumeApproval(t.Context(), requested.RequestID)
+	request := priced(ctx, t, http.MethodPost, "https://api.example/v1", "5")
 	request.Header.Set("Idempotency-Key", "order 17")
 	_, err = transport.RoundTrip(request)
 	require.NoError(t, err)
@@ -671,4 +690,42 @@ func TestResumedRequestIsTheOneNamed(t *testing.T) {
 	_, err = transport.RoundTrip(request)
 	require.ErrorAs(t, err, &handled)
 	require.Len(t, server.Requests(), 1)
+}
+
+// An SDK that retries sends the same Idempotency-Key again. The answer to its first attempt was lost, after the API had
+// charged for it.
+func ExampleGuardTransport_retry() {
+	server := embedded()
+	defer server.Close()
+	var charged atomic.Int64
+	paidAPI := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		charged.Add(1)
+		panic(http.ErrAbortHandler) // the connection ends without an answer
+	}))
+	defer paidAPI.Close()
+
+	client := &http.Client{Transport: &letagentpay.GuardTransport{
+		Client: server.Client(),
+		Price: func(r *http.Request) (*letagentpay.PurchaseParams, error) {
+			return &letagentpay.PurchaseParams{
+				Amount: letagentpay.MustAmount("0.05"), Category: "subscriptions", Description: r.URL.Path,
+			}, nil
+		},
+	}}
+	for range 3 {
+		request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, paidAPI.URL+"/orders", nil)
+		if err != nil {
+			panic(err)
+		}
+		request.Header.Set("Idempotency-Key", "order 17")
+		_, err = client.Do(request)
+		var handled *letagentpay.AlreadyHandledError
+		fmt.Println(errors.Is(err, io.EOF), errors.As(err, &handled))
+	}
+	fmt.Println("charged", charged.Load(), "spent", server.Budget().Spent)
+	// Output:
+	// true false
+	// false true
+	// false true
+	// charged 1 spent 0.05
 }

@@ -2,6 +2,7 @@ package letagentpay_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,8 +14,19 @@ import (
 
 // program is what happens in one test of the model: a few steps, one after another.
 type program struct {
-	journal bool // all guarded calls keep a journal, the same one
+	journal bool                   // guarded calls keep a journal, each place of a process its own
+	races   *letagentpaytest.Races // nil: the service carries each call out at one instant
 	steps   []step
+}
+
+// isMortal reports whether processes end in the program.
+func (p *program) isMortal() bool {
+	for _, s := range p.steps {
+		if text := s.String(); strings.Contains(text, dies) || strings.Contains(text, "another process") {
+			return true
+		}
+	}
+	return false
 }
 
 // GoString is how a failing program is printed.
@@ -24,6 +36,9 @@ func (p program) GoString() string {
 	if p.journal {
 		b.Reset()
 		b.WriteString("agent with a journal:")
+	}
+	if r := p.races; r != nil {
+		fmt.Fprintf(&b, " calls overlap, purchases take %v and then %v, confirmations %v", r.Purchase, r.Store, r.Confirm)
 	}
 	for i, s := range p.steps {
 		fmt.Fprintf(&b, "\n%2d. %v", i+1, s)
@@ -50,6 +65,14 @@ const (
 	panics           behaviour = "panics"
 	spendsAndPanics  behaviour = "spends 15.00 and panics"
 	endsItsGoroutine behaviour = "ends its goroutine"
+
+	timesOut         behaviour = "times out, having paid nothing"
+	paysAndTimesOut  behaviour = "pays and times out"
+	surelyNotPaid    behaviour = "times out and says that it surely has not paid"
+	returnsTypedNil  behaviour = "pays and returns a nil *modelError"
+	errorPanics      behaviour = "fails with an error whose text panics"
+	spendsErrorExits behaviour = "spends 15.00 and fails with an error whose text ends the goroutine"
+	errorIsSlow      behaviour = "fails with an error whose text takes 11s"
 )
 
 var behaviours = []behaviour{succeeds, fails, spendsLess, spendsMore, spendsNothing, spendsAndFails, panics, spendsAndPanics, endsItsGoroutine}
@@ -110,7 +133,17 @@ const (
 type guardedCall struct {
 	twoPhase    bool // Authorize and Settle in place of Guard
 	twice       bool
-	other       bool // by the process before
+	other       bool // by the process of the other place
+	redelivered bool // and again by the process of the other place, 20 s later, if it awaits the owner
+	repeated    bool // up to 3 times, until there is no error
+	client      int  // which of the process's clients
+	unjournaled bool // without the journal
+	inRun       bool // in a run of the scope
+	ref         string
+	merchant    string
+	description string
+	spelling    int // of the request's id
+	codec       string
 	unconfirmed bool // the service refuses its confirmation
 	key         key
 	scope       int // which of the scopes
@@ -136,6 +169,12 @@ func (c *guardedCall) String() string {
 	if c.other {
 		b.WriteString(" by the other process")
 	}
+	if c.client > 0 {
+		b.WriteString(" through another client")
+	}
+	if c.unjournaled {
+		b.WriteString(" without the journal")
+	}
 	switch c.key {
 	case knownKey:
 		fmt.Fprintf(&b, " again under known key %d", c.pick)
@@ -146,10 +185,20 @@ func (c *guardedCall) String() string {
 		}
 	case scopedKey:
 		fmt.Fprintf(&b, " for %s %s in scope turn-%d", c.amount, c.category, c.scope)
+		if c.inRun {
+			b.WriteString(", in this run of it")
+		}
 	case randomKey:
 		fmt.Fprintf(&b, " for %s %s", c.amount, c.category)
 	default:
 		fmt.Fprintf(&b, " for %s %s under %s", c.amount, c.category, c.key)
+	}
+	for _, text := range []struct{ name, value string }{
+		{"ref", c.ref}, {"merchant", c.merchant}, {"description", c.description}, {"codec that", c.codec},
+	} {
+		if text.value != "" {
+			fmt.Fprintf(&b, ", %s %s", text.name, text.value)
+		}
 	}
 	if c.wait > 0 {
 		fmt.Fprintf(&b, ", waiting %v", c.wait)
@@ -162,6 +211,12 @@ func (c *guardedCall) String() string {
 		b.WriteString(", and the next confirmation is refused")
 	}
 	b.WriteString(c.interrupted.String())
+	if c.redelivered {
+		b.WriteString("; the other process gets the same task 20s later")
+	}
+	if c.repeated {
+		b.WriteString("; up to 3 times until there is no error")
+	}
 	return b.String()
 }
 
@@ -188,6 +243,7 @@ func (p *palette) call(t *rapid.T) step {
 	if c.fn == endsItsGoroutine {
 		c.twoPhase = false // nothing would be left that could settle
 	}
+	p.addTraits(t, c)
 	switch c.key {
 	case scopedKey:
 		c.scope = rapid.IntRange(1, 2).Draw(t, "scope")
@@ -199,6 +255,32 @@ func (p *palette) call(t *rapid.T) step {
 	}
 	c.interrupted = p.interruption(t)
 	return c
+}
+
+// addTraits draws what sets a call of the program apart.
+func (p *palette) addTraits(t *rapid.T, c *guardedCall) {
+	c.inRun = p.sometimes(t, hasRuns)
+	c.repeated = p.sometimes(t, hasRepeats)
+	c.unjournaled = p.sometimes(t, hasUnjournaled)
+	c.redelivered = p.sometimes(t, hasRedeliveries) && !c.twice && !c.other
+	if p.sometimes(t, hasClients) {
+		c.client = 1
+	}
+	if p.sometimes(t, hasContents) {
+		c.merchant = rapid.SampledFrom([]string{"Whole Foods", " Whole Foods ", "Evil Corp"}).Draw(t, "merchant")
+		c.description = rapid.SampledFrom([]string{"", "weekly shopping", "gift cards"}).Draw(t, "description")
+	}
+	if c.key == scopedKey && p.sometimes(t, hasRefs) {
+		c.ref = rapid.SampledFrom([]string{"first", "second"}).Draw(t, "ref")
+	}
+	if p.sometimes(t, hasSpellings) {
+		c.spelling = rapid.IntRange(1, 4).Draw(t, "spelling")
+	}
+	if p.sometimes(t, hasCodecs) {
+		c.codec = rapid.SampledFrom([]string{
+			encodingFails, encodingPanics, encodingExits, encodingIsSlow, decodingFails, decodingPanics, decodingExits,
+		}).Draw(t, "codec")
+	}
 }
 
 // outage orders a fault.
@@ -239,7 +321,7 @@ func (o *outage) String() string {
 }
 
 func (o *outage) play(w *world) {
-	w.calm = false
+	w.disturb()
 	w.server.Fail(o.fault)
 }
 
@@ -359,10 +441,6 @@ func approvingUpTo(limit string) *event {
 	}}
 }
 
-func diskFails(n int) *event {
-	return &event{fmt.Sprintf("the journal's disk fails, %d times", n), func(w *world) { w.diskFails, w.diskFailed, w.calm = n, true, false }}
-}
-
 var reconnect = &event{"connectivity returns", (*world).reconnect}
 
 func (*palette) time(t *rapid.T) step {
@@ -377,20 +455,20 @@ func (*palette) change(t *rapid.T) step {
 		reconnect,
 		&event{"the agent is paused", func(w *world) {
 			w.server.Pause()
-			w.calm = false
+			w.disturb()
 		}},
 		&event{"the sweep expires what is overdue", func(w *world) { w.server.Sweep() }},
 		approvingUpTo("10"), approvingUpTo("100"),
-		diskFails(1), diskFails(2),
+		&journalFault{kind: diskFails, times: 1}, &journalFault{kind: diskFails, times: 2},
 	}).Draw(t, "change")
 }
 
 func (p *palette) process(t *rapid.T) step {
 	interrupted := p.interruption(t)
 	return rapid.SampledFrom([]step{
-		&event{"another process begins", func(w *world) { w.start() }},
-		&event{"the turns are retried", func(w *world) { clear(w.process.scopes) }},
-		&event{"Recover" + interrupted.String(), func(w *world) { w.recover(interrupted) }},
+		&event{"another process begins", func(w *world) { w.start(w.slots[0]) }},
+		&event{"the turns are retried", func(w *world) { clear(w.slots[0].process.turns) }},
+		&event{"Recover" + interrupted.String(), func(w *world) { w.recover(w.slots[0], interrupted) }},
 		&event{"the last unconfirmed purchase is confirmed again" + interrupted.String(), func(w *world) { w.confirmAgain(interrupted) }},
 	}).Draw(t, "process")
 }
@@ -406,6 +484,28 @@ type palette struct {
 	interruptions []string
 	operations    []letagentpaytest.Op
 	faults        []faultKind
+	traits        []trait
+}
+
+// trait is something that calls of a program may have.
+type trait string
+
+const (
+	hasRuns          trait = "calls in runs of scopes"
+	hasRepeats       trait = "calls that are repeated after errors"
+	hasClients       trait = "calls through another client"
+	hasUnjournaled   trait = "calls without the journal"
+	hasContents      trait = "merchants and descriptions"
+	hasRefs          trait = "refs"
+	hasSpellings     trait = "ids in other hasSpellings"
+	hasRedeliveries  trait = "tasks that are delivered again"
+	hasCodecs        trait = "hostile codecs"
+	hasJournalFaults trait = "hostile journals"
+)
+
+// sometimes reports whether a call has a trait of the program.
+func (p *palette) sometimes(t *rapid.T, of trait) bool {
+	return slices.Contains(p.traits, of) && rapid.Bool().Draw(t, string(of))
 }
 
 type faultKind int
@@ -424,6 +524,8 @@ func few[E any](t *rapid.T, label string, most int, all ...E) []E {
 	return rapid.SliceOfN(rapid.SampledFrom(all), 1, most).Draw(t, label)
 }
 
+var anyTrait = []trait{"", hasRuns, hasClients, hasUnjournaled, hasContents, hasRefs, hasSpellings, hasRedeliveries, hasRepeats}
+
 var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 	p := &palette{
 		keys:          few(t, "keys", 3, randomKey, ownKey, scopedKey, otherKey),
@@ -434,6 +536,7 @@ var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 		operations: few(t, "operations", 2, letagentpaytest.OpConfirm, letagentpaytest.OpConfirm, letagentpaytest.OpConfirm, letagentpaytest.OpPurchase,
 			letagentpaytest.OpPurchase, letagentpaytest.OpRequest, letagentpaytest.OpRequest, letagentpaytest.OpRequests, letagentpaytest.OpCategories, ""),
 		faults: few(t, "faults", 3, dropped, answerLost, refusal, webPage, brokenOff, delayed),
+		traits: few(t, "traits", 2, anyTrait...),
 	}
 	p.keys = append(p.keys, few(t, "known", 2, knownKey, resumedKey)...)
 	p.kinds = append(few(t, "kinds", 4, p.outage, p.outage, p.verdict, p.human, p.time, p.change, p.process), p.call, p.call, p.call)
@@ -444,5 +547,5 @@ var anyProgram = rapid.Custom(func(t *rapid.T) program {
 	p := anyPalette.Draw(t, "palette")
 	anyStep := rapid.Custom(func(t *rapid.T) step { return rapid.SampledFrom(p.kinds).Draw(t, "kind")(t) })
 	least := rapid.SampledFrom([]int{4, 1, 6, 8}).Draw(t, "least") // left alone, rapid draws one or two
-	return program{rapid.Bool().Draw(t, "journal"), rapid.SliceOfN(anyStep, least, 12).Draw(t, "steps")}
+	return program{rapid.Bool().Draw(t, "journal"), nil, rapid.SliceOfN(anyStep, least, 12).Draw(t, "steps")}
 })

@@ -7,12 +7,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,13 +24,17 @@ import (
 // TestModel plays random programs of guarded purchases, outages, owners, cancellations and crashes against the service
 // in a box, and holds what the service has booked against what the guarded functions themselves know that they did:
 //
-//   - Nothing runs without an approval of its own, and nothing runs twice.
-//   - Once connectivity is back, every run is confirmed as what it was, and nothing that did not run is.
+//   - Nothing runs without an approval of its own, for another purchase than the one approved, or for a request that
+//     another process has asked for; and nothing runs twice.
+//   - Once connectivity is back, every run is confirmed as what it was, and nothing that did not run is completed.
+//   - What was approved and has not run is given back, or somebody was told of it. Duplicates are told of.
 //   - The books balance, and no hold is left.
 //   - Errors are of the documented types and true; without outages, none speaks of one.
+//   - No write is sent beside another that it must not overlap.
 //   - No goroutine is left.
 //
-// -rapid.checks sets the number of programs; -short plays a fifth of them.
+// In half of the programs the service carries each call out at one instant, in the other half calls overlap as they do at
+// the running service. -rapid.checks sets the number of programs; -short plays a fifth of them.
 func TestModel(t *testing.T) {
 	checks := flag.Lookup("rapid.checks")
 	if checks.Value.String() == checks.DefValue && os.Getenv("RAPID_CHECKS") == "" {
@@ -44,11 +46,12 @@ func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := anyProgram.Draw(t, "program")
 		rapid.SyncTest(t, func(t *rapid.T) {
-			w := newWorld(t, p.journal)
-			defer w.server.Close()
+			w := newWorld(t, &p)
+			defer w.close()
 			for i, s := range p.steps {
+				time.Sleep(3 * time.Second) // what follows is not at the same moment
+				w.forgetCreators()
 				s.play(w)
-				w.overhear(s)
 				w.check(t, &last, p, fmt.Sprintf("step %d", i+1))
 			}
 			w.conclude()
@@ -69,68 +72,90 @@ func (f *failure) show(t *testing.T) {
 
 // world is a service, an agent of it, and what its guarded functions know.
 type world struct {
-	server  *letagentpaytest.Server
-	journal *processJournal // nil: none
-	process *process
-	before  *process // the process that process has taken over from, if that lives
-	turn    *turn    // that the call under way is part of; nil: none
-	calm    bool     // nothing is out of order
-	calls   int      // that may have made a purchase each
-	traffic letagentpaytest.CallList
-
-	identical map[letagentpay.PurchaseParams]int // how many identical purchases a turn made at most
+	server    *letagentpaytest.Server
+	races     bool // the service's calls overlap
+	mortal    bool // processes end during the program
+	slots     [2]*slot
+	processes []*process
+	calm      bool // nothing is out of order
+	calmSince time.Time
+	disturbed bool // something has been
+	calls     int  // that may have made a purchase each
+	turns     []*turn
+	playing   sync.WaitGroup
+	over      chan struct{} // closed when the program is over
+	lastSlot  *slot         // that has called under a key of the agent's own
 
 	mu         sync.Mutex
 	diskFailed bool
-	diskFails  int             // how often the journal's disk will still fail
 	warned     map[string]bool // purchases that the log calls unconfirmed
+	duplicates map[string]bool // requests that were called duplicates
+	told       map[string]bool // requests and keys that somebody was told of
+	givenBack  map[string]bool // keys of purchases that were said to be approved, not run and given back
+	posted     map[string][]*attempt
+	creators   map[string]*attempt // by request
 	runs       []*run
-	keys       []letagentpay.PurchaseParams // what errors gave keys for
+	keys       []knownPurchase // what errors gave keys for
 	log        []string
 	wrong      []string // what must not be
 }
 
-// run is one run of a guarded function, as it knows itself.
-type run struct {
-	number    int
-	requestID string
-	process   *process
-	turn      *turn                     // nil: outside
-	truth     letagentpay.ConfirmParams // what it has done
-	failed    bool                      // it returned an error, or not at all
-	approval  *letagentpay.Approval     // of a call in two phases
-	confirm   *letagentpay.ConfirmError // as long as its confirmation has not got through
-}
-
-var tokens atomic.Int64 // worlds share nothing in memory if their agents differ
-
-func newWorld(t *rapid.T, journal bool) *world {
-	server, err := letagentpaytest.Start(
-		letagentpaytest.InMemory(), letagentpaytest.WithSeed(1), letagentpaytest.WithToken("agt_model-"+strconv.FormatInt(tokens.Add(1), 10)),
+func newWorld(t *rapid.T, p *program) *world {
+	options := []letagentpaytest.Option{
+		letagentpaytest.InMemory(), letagentpaytest.WithSeed(1), letagentpaytest.WithToken("agt_model"),
 		letagentpaytest.WithPolicyJSON(approveUpTo50), letagentpaytest.WithAliases(map[string]string{"uber_ride": "taxi"}),
-	)
+	}
+	if p.races != nil {
+		options = append(options, letagentpaytest.WithServiceRaces(*p.races))
+	}
+	server, err := letagentpaytest.Start(options...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{server: server, calm: true, warned: make(map[string]bool), identical: make(map[letagentpay.PurchaseParams]int)}
-	if journal {
-		w.journal = &processJournal{world: w}
+	w := &world{
+		server: server, calm: true, races: p.races != nil, mortal: p.isMortal(), over: make(chan struct{}),
+		warned: make(map[string]bool), duplicates: make(map[string]bool), told: make(map[string]bool), givenBack: make(map[string]bool),
+		posted: make(map[string][]*attempt), creators: make(map[string]*attempt),
 	}
-	w.start()
+	for i := range w.slots {
+		w.slots[i] = &slot{number: i, name: string(rune('a' + i))}
+		if p.journal {
+			w.slots[i].journal = &processJournal{world: w}
+		}
+		w.start(w.slots[i])
+	}
 	return w
 }
 
+// knownPurchase is one whose key is known.
+type knownPurchase struct {
+	letagentpay.PurchaseParams
+	place string
+}
+
+// close ends the program: what belongs to dead processes goes on, without an effect, until it has ended.
+func (w *world) close() {
+	close(w.over)
+	for _, p := range w.processes {
+		p.end()
+	}
+	w.playing.Wait()
+	w.server.Close()
+}
+
 func (w *world) note(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.log = append(w.log, fmt.Sprintf(format, args...))
+	w.log = append(w.log, text)
 }
 
 // violated records what must not be. The text must be the same in every run of a program.
 func (w *world) violated(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.wrong = append(w.wrong, fmt.Sprintf(format, args...))
+	w.wrong = append(w.wrong, text)
 }
 
 // check fails the test with the first thing that is wrong.
@@ -140,45 +165,9 @@ func (w *world) check(t *rapid.T, last *failure, p program, where string) {
 	if len(w.wrong) == 0 {
 		return
 	}
-	story := strings.Join(w.log, "\n") + "\n" + strings.Join(w.wrong, "\n") + "\n" + append(w.traffic, w.server.Calls()...).String()
+	story := strings.Join(w.log, "\n") + "\n" + strings.Join(w.wrong, "\n") + "\n" + w.server.Calls().String()
 	last.text = fmt.Sprintf("%#v\nat %s: %s\n%s", p, where, w.wrong[0], story)
 	t.Fatalf("%s", w.wrong[0])
-}
-
-// overhear checks what a step has sent, if it is of one call.
-func (w *world) overhear(s step) {
-	calls := w.server.Calls()
-	w.server.ResetCalls()
-	w.traffic = append(w.traffic, calls...)
-	if c, ok := s.(*guardedCall); ok && c.twice {
-		return
-	}
-	unclear := make(map[string]time.Time) // writes that may have taken effect
-	for _, call := range calls {
-		what := call.Path
-		if call.Op == letagentpaytest.OpPurchase {
-			what = call.Header.Get("Idempotency-Key")
-		}
-		lost, before := unclear[what]
-		switch call.Op {
-		case letagentpaytest.OpRequest:
-			delete(unclear, call.Path+"/confirm")
-			continue
-		case letagentpaytest.OpConfirm:
-			if before {
-				w.violated("a confirmation is sent again without a look at the request")
-			}
-		case letagentpaytest.OpPurchase:
-			if before && call.Time.Sub(lost) < 2*time.Second {
-				w.violated("a purchase is sent again before the first attempt is surely over")
-			}
-		default:
-			continue
-		}
-		if call.Status == 0 || call.Status >= 500 || call.Status == 408 {
-			unclear[what] = call.Time
-		}
-	}
 }
 
 // name is a request's in the log: its place among all.
@@ -191,15 +180,32 @@ func (w *world) name(id string) string {
 	return "an unknown request"
 }
 
-func (w *world) options(wait time.Duration) []letagentpay.GuardOption {
-	options := []letagentpay.GuardOption{letagentpay.OnPendingFail()}
-	if wait > 0 {
-		options[0] = letagentpay.OnPendingWait(wait)
+// alerted takes what the log says.
+func (w *world) alerted(message string, said map[string]string) {
+	id := said["request_id"]
+	switch message {
+	case "letagentpay.unconfirmed":
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.warned[id], w.told[id] = true, true
+	case "letagentpay.duplicate":
+		w.mu.Lock()
+		w.told[id] = true
+		w.mu.Unlock()
+		if said["of"] != "" {
+			w.callDuplicate(id)
+		}
 	}
-	if w.journal != nil {
-		options = append(options, letagentpay.WithJournal(w.journal))
+}
+
+// callDuplicate notes a request under which nothing may run any more, nor have run.
+func (w *world) callDuplicate(id string) {
+	if len(w.runsOf(id)) > 0 {
+		w.violated("%s has run and is called a duplicate", w.name(id))
 	}
-	return options
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.duplicates[id], w.told[id] = true, true
 }
 
 // runsOf returns the runs under a request.
@@ -215,382 +221,15 @@ func (w *world) runsOf(id string) []*run {
 	return runs
 }
 
-// mayResume reports whether the agent may resume a request: only the agent knows what has run, unless the service, the
-// journal or the client does, which has run it itself.
-func (w *world) mayResume(r *letagentpaytest.Request) bool {
-	elsewhere := func(r *run) bool { return r.process != w.process }
-	if !slices.ContainsFunc(w.runsOf(r.RequestID), elsewhere) || r.Status.Final() {
-		return true
-	}
-	if w.journal != nil {
-		for entry := range w.journal.memoryJournal.Entries(context.Background()) {
-			if entry.RequestID == r.RequestID && (entry.State == letagentpay.JournalExecuted || entry.State == letagentpay.JournalSettled) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// play makes the call.
-func (c *guardedCall) play(w *world) {
-	p := letagentpay.PurchaseParams{Amount: letagentpay.MustAmount(c.amount), Category: c.category}
-	if c.other {
-		w.swap()
-	}
-	w.turn = nil
-	ctx, resumed, times := w.process.life, false, 1
-	if c.twice {
-		times = 2
-	}
-	switch c.key {
-	case ownKey, otherKey:
-		p.IdempotencyKey = string(c.key)
-	case scopedKey:
-		p.Description = "turn-" + strconv.Itoa(c.scope)
-		now := w.process.scopes[c.scope]
-		if now == nil {
-			now = &turn{letagentpay.WithPurchaseScope(ctx, p.Description), make(map[letagentpay.PurchaseParams]int)}
-			w.process.scopes[c.scope] = now
-		}
-		ctx, w.turn = now.ctx, now
-		now.calls[p] += times
-		w.identical[p] = max(w.identical[p], now.calls[p])
-	case knownKey:
-		if len(w.keys) == 0 {
-			return
-		}
-		p = w.keys[c.pick%len(w.keys)]
-	case resumedKey:
-		requests := w.server.Requests()
-		if len(requests) == 0 {
-			return
-		}
-		request := requests[c.pick%len(requests)]
-		if !w.mayResume(&request) {
-			return
-		}
-		resumed = true
-		if p.Category = request.Category; !c.mismatch {
-			p.Amount = request.Amount
-		}
-		ctx = letagentpay.ResumeApproval(ctx, request.RequestID)
-	}
-	if !resumed {
-		w.calls += times
-	}
-	if c.unconfirmed {
-		w.calm = false
-		w.server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
-	}
+// forgetCreators gives up on requests that have come into being while no call was under way.
+func (w *world) forgetCreators() {
+	requests := w.server.Requests()
 	w.mu.Lock()
-	first := len(w.runs)
-	w.mu.Unlock()
-	var mu sync.Mutex
-	var answers []answered
-	outcomes := w.run(ctx, c.interrupted, times, func(ctx context.Context) {
-		a := c.make(ctx, w, p)
-		mu.Lock()
-		defer mu.Unlock()
-		answers = append(answers, *a)
-	})
-	w.mu.Lock()
-	runs := slices.Clone(w.runs[first:])
-	w.mu.Unlock()
-	for i, o := range outcomes {
-		switch {
-		case o.panicked == died{}:
-			w.note("call %d: the process has died", i+1)
-		case o.panicked != nil && o.panicked != errPanic:
-			w.violated("the call panicked with %v", o.panicked)
-		case o.returned:
-		case c.twoPhase:
-			w.violated("a call in two phases did not return")
-		case c.fn != panics && c.fn != spendsAndPanics && c.fn != endsItsGoroutine:
-			w.violated("the call did not return although its function did")
-		default:
-			w.note("call %d: the function did not return", i+1)
+	defer w.mu.Unlock()
+	for _, r := range requests {
+		if _, known := w.creators[r.RequestID]; !known {
+			w.creators[r.RequestID] = nil
 		}
-	}
-	if outcomes[0].panicked == (died{}) {
-		return
-	}
-	for i := range answers {
-		w.judge(c, &answers[i], p, resumed)
-	}
-	for _, r := range runs {
-		if r.confirm == nil && !w.warned[r.requestID] {
-			w.confirmed(r)
-		}
-	}
-}
-
-// answered is what a call came back with.
-type answered struct {
-	result string
-	err    error
-	run    *run // nil: its function did not run
-}
-
-// make makes the call, once.
-func (c *guardedCall) make(ctx context.Context, w *world, p letagentpay.PurchaseParams) *answered {
-	a := new(answered)
-	if !c.twoPhase {
-		guarded := letagentpay.Guard(w.process.client, func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p },
-			func(ctx context.Context, p letagentpay.PurchaseParams) (string, error) {
-				approval, ok := letagentpay.ApprovalFromContext(ctx)
-				if !ok {
-					w.violated("a function ran without an approval in its context")
-					return "", nil
-				}
-				return c.function(ctx, w, approval, p, &a.run)
-			}, w.options(c.wait)...)
-		a.result, a.err = guarded(ctx, p)
-		return a
-	}
-	approval, err := w.process.client.Authorize(ctx, p, w.options(c.wait)...)
-	if err != nil {
-		a.err = err
-		return a
-	}
-	func() {
-		defer func() {
-			if reason := recover(); reason != nil && reason != errPanic {
-				// It has died, and the memory that its locks are in is that of the next process, too.
-				_ = approval.Settle(ctx, errPanic)
-				panic(reason)
-			}
-		}()
-		a.err = errPanic
-		a.result, a.err = c.function(ctx, w, approval, p, &a.run)
-	}()
-	a.run.approval = approval
-	settleErr := approval.Settle(ctx, a.err)
-	if settleErr != nil {
-		a.err = errors.Join(a.err, settleErr)
-	} else if again := approval.Settle(ctx, errShop); again != nil { // as a deferred one would
-		w.violated("Settle after Settle fails: %T", again)
-	}
-	return a
-}
-
-var errPanic = errors.New("the function panicked")
-
-// function is the guarded function: it enters in the ledger what it does.
-func (c *guardedCall) function(ctx context.Context, w *world, approval *letagentpay.Approval, p letagentpay.PurchaseParams, own **run) (result string, err error) {
-	a, _ := ctx.Value(attemptKey{}).(*attempt)
-	a.event(func() {
-		id := approval.RequestID()
-		if ran := w.runsOf(id); len(ran) > 0 {
-			w.violated("%s ran twice", w.name(id))
-		}
-		w.mu.Lock()
-		r := &run{number: len(w.runs) + 1, requestID: id, process: a.process, turn: w.turn, failed: true}
-		w.runs = append(w.runs, r)
-		w.mu.Unlock()
-		*own = r
-		request, found := w.server.Request(id)
-		switch {
-		case !found || !request.Status.Approved():
-			w.violated("%s ran although it was %q", w.name(id), request.Status)
-		case request.Amount != p.Amount || approval.Amount() != p.Amount || approval.Category() != request.Category:
-			w.violated("%s was for %s %s and ran for %s %s", w.name(id), request.Amount, request.Category, p.Amount, p.Category)
-		}
-		result = "receipt " + strconv.Itoa(r.number)
-		w.note("run %d, under %s: the function %s", r.number, w.name(id), c.fn)
-		time.Sleep(c.takes)
-		if a.process.dead.Load() {
-			panic(died{})
-		}
-		err = c.behave(approval, r)
-	})
-	r := *own
-	r.failed = err != nil
-	return result, err
-}
-
-func (c *guardedCall) behave(approval *letagentpay.Approval, r *run) error {
-	spend := func(amount letagentpay.Amount) error {
-		r.truth = letagentpay.ConfirmParams{Success: true, ActualAmount: amount}
-		return approval.Spent(amount, "")
-	}
-	less := letagentpay.MustAmount("15")
-	switch c.fn {
-	case succeeds:
-		r.truth.Success = true
-	case spendsLess:
-		return spend(less)
-	case spendsMore:
-		return spend(approval.Amount().Add(letagentpay.MustAmount("1")))
-	case spendsNothing:
-		return spend(letagentpay.Amount{})
-	case fails:
-		return errShop
-	case spendsAndFails:
-		return errors.Join(errShop, spend(less))
-	case panics:
-		panic(errPanic)
-	case spendsAndPanics:
-		_ = spend(less)
-		panic(errPanic)
-	case endsItsGoroutine:
-		runtime.Goexit()
-	}
-	return nil
-}
-
-// judge holds what a call came back with against the truth.
-func (w *world) judge(c *guardedCall, a *answered, p letagentpay.PurchaseParams, resumed bool) {
-	w.note("result %q, error %v", a.result, a.err)
-	if a.err != nil && strings.Contains(a.err.Error(), w.server.Token) {
-		w.violated("an error tells the token")
-	}
-	w.documented(a.err, a.run != nil)
-	w.honest(c, a)
-	confirm, unconfirmed := errors.AsType[*letagentpay.ConfirmError](a.err)
-	if r := a.run; r != nil {
-		if !r.failed && a.result != "receipt "+strconv.Itoa(r.number) {
-			w.violated("run %d's result was lost", r.number)
-		}
-		if unconfirmed {
-			r.confirm = confirm
-			if confirm.RequestID != r.requestID || confirm.Params != r.truth {
-				w.violated("the error of run %d tells another truth to confirm", r.number)
-			}
-		}
-		if r.failed && a.err == nil {
-			w.violated("run %d failed and its call did not", r.number)
-		}
-	} else if a.err == nil {
-		w.replayed(a)
-	}
-	if w.calm && unconfirmed {
-		w.violated("a confirmation did not get through although nothing was wrong") // not even a cancelled context
-	}
-	if w.calm && c.interrupted.kind == "" {
-		w.smooth(c, a, resumed)
-	}
-	if c.key == randomKey || c.key == scopedKey {
-		w.remember(a.err, p)
-	}
-}
-
-// remember keeps the key that an error gives, to ask again under it.
-func (w *world) remember(err error, p letagentpay.PurchaseParams) {
-	if pending, ok := errors.AsType[*letagentpay.PendingError](err); ok {
-		p.IdempotencyKey = pending.IdempotencyKey
-	}
-	if unknown, ok := errors.AsType[*letagentpay.OutcomeUnknownError](err); ok {
-		p.IdempotencyKey = unknown.IdempotencyKey
-	}
-	if p.IdempotencyKey != "" {
-		w.keys = append(w.keys, p)
-	}
-}
-
-// replayed checks a success without a run: the journal's.
-func (w *world) replayed(a *answered) {
-	for _, r := range w.runs {
-		if w.turn != nil && r.turn == w.turn {
-			continue // in one turn, what is identical is another purchase
-		}
-		if w.journal != nil && !r.failed && a.result == "receipt "+strconv.Itoa(r.number) {
-			w.confirmed(r)
-			return
-		}
-	}
-	w.violated("a call succeeded, and nothing has run")
-}
-
-// documented checks that an error is of the types that Guard names, and of those that say that nothing ran, that
-// nothing has.
-func (w *world) documented(err error, ran bool) {
-	switch e := err.(type) { // the types themselves are looked at
-	case nil:
-	case *letagentpay.ConfirmError, *letagentpay.OverspendError: // of a run, or of the journal's replay of one
-	case *letagentpay.JournalError:
-		if late := e.State == letagentpay.JournalExecuted || e.State == letagentpay.JournalSettled; ran && !late {
-			w.violated("a run comes with an error that says it did not run: %T", err)
-		}
-	case *letagentpay.RejectedError, *letagentpay.PendingError, *letagentpay.ExpiredError, *letagentpay.MismatchError,
-		*letagentpay.AlreadyHandledError, *letagentpay.OutcomeUnknownError, *letagentpay.APIError:
-		if ran {
-			w.violated("a run comes with an error that says it did not run: %T", err)
-		}
-	case *letagentpay.ParamError:
-		if !ran {
-			w.violated("a sound call is refused: %v", err)
-		}
-	default:
-		if joined, ok := err.(interface{ Unwrap() []error }); ok {
-			for _, part := range joined.Unwrap() {
-				w.documented(part, ran)
-			}
-			return
-		}
-		if !ran || err != errShop && err != errPanic { // as above
-			w.violated("an undocumented error: %T", err)
-		}
-	}
-}
-
-// honest checks that what an error says of a request is so.
-func (w *world) honest(c *guardedCall, a *answered) {
-	is := func(id string, want letagentpay.Status) {
-		request, found := w.server.Request(id)
-		if !found {
-			w.violated("an error speaks of an unknown request")
-		} else if want != "" && request.Status != want {
-			w.violated("an error says that %s is %s, and it is %s", w.name(id), want, request.Status)
-		}
-	}
-	if e, ok := errors.AsType[*letagentpay.RejectedError](a.err); ok {
-		is(e.RequestID, letagentpay.StatusRejected)
-	}
-	if e, ok := errors.AsType[*letagentpay.ExpiredError](a.err); ok {
-		is(e.RequestID, letagentpay.StatusExpired)
-	}
-	if e, ok := errors.AsType[*letagentpay.PendingError](a.err); ok {
-		is(e.RequestID, "")
-	}
-	if e, ok := errors.AsType[*letagentpay.AlreadyHandledError](a.err); ok {
-		is(e.Request.RequestID, "")
-		for _, r := range w.runsOf(e.Request.RequestID) {
-			if w.turn != nil && r.turn == w.turn {
-				w.violated("a turn's second purchase is taken for its first")
-			}
-		}
-		_, unconfirmed := errors.AsType[*letagentpay.ConfirmError](a.err)
-		if request, _ := w.server.Request(e.Request.RequestID); e.Request.Status.Final() && request.Status != e.Request.Status && !unconfirmed && !c.twoPhase {
-			w.violated("an error says that %s was %s, and it is %s", w.name(e.Request.RequestID), e.Request.Status, request.Status)
-		}
-	}
-	if e, ok := errors.AsType[*letagentpay.OutcomeUnknownError](a.err); ok && e.Op == "purchase" && e.IdempotencyKey == "" {
-		w.violated("nothing tells how to find out what became of a purchase")
-	}
-	if e, ok := errors.AsType[*letagentpay.ConfirmError](a.err); ok && len(w.runsOf(e.RequestID)) == 0 {
-		w.violated("%s did not run and is to be confirmed", w.name(e.RequestID))
-	}
-}
-
-// smooth checks a call that nothing has interfered with.
-func (w *world) smooth(c *guardedCall, a *answered, resumed bool) {
-	if errors.Is(a.err, letagentpay.ErrRateLimited) {
-		return // many attempts, with little time between
-	}
-	_, refused := errors.AsType[*letagentpay.APIError](a.err)
-	_, unknown := errors.AsType[*letagentpay.OutcomeUnknownError](a.err)
-	_, disk := errors.AsType[*letagentpay.JournalError](a.err)
-	if refused || unknown || disk {
-		w.violated("a call failed although nothing was wrong: %T", a.err)
-	}
-	_, handled := errors.AsType[*letagentpay.AlreadyHandledError](a.err)
-	_, mismatch := errors.AsType[*letagentpay.MismatchError](a.err)
-	if c.key == randomKey && (handled || mismatch) {
-		w.violated("a new purchase is taken for another: %T", a.err)
-	}
-	if resumed && a.run == nil && a.err == nil && w.journal == nil {
-		w.violated("a resumed purchase did not run")
 	}
 }
 
@@ -606,44 +245,65 @@ func (w *world) confirmed(r *run) {
 	}
 }
 
+func (w *world) disturb() { w.calm, w.disturbed = false, true }
+
 // reconnect puts everything in order.
 func (w *world) reconnect() {
 	w.server.ClearFaults()
 	w.server.Resume()
 	w.mu.Lock()
-	w.diskFails = 0
+	for _, s := range w.slots {
+		if s.journal != nil {
+			s.journal.faults = nil
+		}
+	}
 	w.mu.Unlock()
-	w.calm = true
+	if !w.calm {
+		w.calm, w.calmSince = true, time.Now()
+	}
+}
+
+// alone runs one operation of a process.
+func (w *world) alone(p *process, interrupted interruption, do func(ctx context.Context)) outcome {
+	a := &attempt{process: p, ctx: p.life, interrupted: interrupted}
+	return w.run(player{attempt: a, do: do})[0]
 }
 
 // recover is what a process does at its start, if it keeps a journal.
-func (w *world) recover(interrupted interruption) (found []letagentpay.Interrupted, err error) {
-	if w.journal == nil {
+func (w *world) recover(s *slot, interrupted interruption) (found []letagentpay.Interrupted, err error) {
+	if s.journal == nil {
 		return nil, nil
 	}
-	outcomes := w.run(w.process.life, interrupted, 1, func(ctx context.Context) {
-		found, err = w.process.client.Recover(ctx, w.journal)
-	})
-	switch {
-	case outcomes[0].panicked == died{}:
+	p := s.process
+	switch o := w.alone(p, interrupted, func(ctx context.Context) { found, err = p.client(0).Recover(ctx, s.journal) }); {
+	case o.died:
 		return nil, nil
-	case outcomes[0].panicked != nil:
-		w.violated("Recover panicked with %v", outcomes[0].panicked)
+	case !o.returned:
+		w.violated("Recover did not return, or panicked with %v", o.panicked)
 		return nil, nil
 	}
 	w.note("Recover: %d interrupted, error %v", len(found), err)
+	w.hearError(err)
 	for _, cut := range found {
-		if !cut.MayHaveRun && cut.Request != nil && len(w.runsOf(cut.Request.RequestID)) > 0 {
-			w.violated("Recover says that %s surely has not run", w.name(cut.Request.RequestID))
+		switch {
+		case cut.Request == nil:
+			w.tell(cut.Entry.RequestID)
+		case cut.Duplicate:
+			w.callDuplicate(cut.Request.RequestID)
+		default:
+			w.tell(cut.Request.RequestID)
+			if ran := w.runsOf(cut.Request.RequestID); !cut.MayHaveRun && len(ran) > 0 && ran[0].journaled {
+				w.violated("Recover says that %s surely has not run", w.name(cut.Request.RequestID))
+			}
 		}
 	}
 	return found, err
 }
 
-// confirmAgain does what a *ConfirmError of this process asks for.
+// confirmAgain does what a *ConfirmError of a process that lives asks for.
 func (w *world) confirmAgain(interrupted interruption) {
 	for _, r := range slices.Backward(w.runs) {
-		if r.confirm != nil && r.process == w.process {
+		if r.confirm != nil && !r.process.gone {
 			w.confirmRun(r, interrupted)
 			return
 		}
@@ -653,23 +313,28 @@ func (w *world) confirmAgain(interrupted interruption) {
 // confirmRun confirms a run again, and reports whether the service knows of it then.
 func (w *world) confirmRun(r *run, interrupted interruption) bool {
 	var err error
-	settling := r.approval != nil && r.process == w.process
-	outcomes := w.run(w.process.life, interrupted, 1, func(ctx context.Context) {
+	p := r.process
+	settling := r.approval != nil && !p.gone && !r.doubtful
+	if p.gone {
+		p = p.slot.process
+	}
+	o := w.alone(p, interrupted, func(ctx context.Context) {
 		if settling {
 			err = r.approval.Settle(ctx, nil)
 		} else {
-			_, err = w.process.client.Confirm(ctx, r.requestID, r.truth)
+			_, err = p.client(0).Confirm(ctx, spell(r.requestID, r.number), r.truth)
 		}
 	})
 	switch {
-	case outcomes[0].panicked == died{}:
+	case o.died:
 		return false
-	case outcomes[0].panicked != nil:
-		w.violated("a confirmation panicked with %v", outcomes[0].panicked)
+	case !o.returned:
+		w.violated("a confirmation did not return, or panicked with %v", o.panicked)
 		return false
 	}
 	w.note("run %d is confirmed again, error %v", r.number, err)
-	if _, disk := errors.AsType[*letagentpay.JournalError](err); err != nil && !disk && !(w.calm && !settling && errors.Is(err, letagentpay.ErrConflict)) {
+	w.hearError(err)
+	if err != nil && !(w.calm && !settling && errors.Is(err, letagentpay.ErrConflict)) && !onlyDuplicates(err) {
 		return false
 	}
 	r.confirm = nil
@@ -677,32 +342,45 @@ func (w *world) confirmRun(r *run, interrupted interruption) bool {
 	return true
 }
 
+// giveBack confirms that a request was not used.
+func (w *world) giveBack(id string) {
+	var err error
+	p := w.slots[0].process
+	w.alone(p, interruption{}, func(ctx context.Context) {
+		_, err = p.client(0).Confirm(ctx, id, letagentpay.ConfirmParams{})
+	})
+	if err != nil {
+		w.violated("%s cannot be given back", w.name(id))
+	}
+}
+
 // conclude puts everything in order, does what an agent does then, and looks at the books.
 func (w *world) conclude() {
 	w.reconnect()
 	w.server.OnPending(nil)
-	calm := interruption{}
-	if w.journal == nil {
-		w.note("the end: what is known to be unconfirmed is confirmed")
-		for _, r := range w.runs {
-			if w.process = r.process; r.confirm != nil && !r.process.dead.Load() && !w.confirmRun(r, calm) {
-				w.violated("run %d cannot be confirmed", r.number)
-			}
+	time.Sleep(5 * time.Minute) // whatever the service was still at work on is over
+	w.forgetCreators()
+	w.note("the end: what is known to be unconfirmed is confirmed")
+	for _, r := range w.runs {
+		if r.confirm != nil && !r.journaled && !r.process.isDead() && !w.confirmRun(r, interruption{}) {
+			w.violated("run %d cannot be confirmed", r.number)
 		}
 	}
-	w.start()
-	if w.journal != nil {
-		w.settleJournal()
+	for _, s := range w.slots {
+		w.start(s)
+		if s.journal != nil {
+			w.settleJournal(s)
+		}
 	}
 	for _, r := range w.runs {
 		// What died, or did not return, is known from the function's own books alone.
-		if request, _ := w.server.Request(r.requestID); request.Status.Approved() && w.journal == nil && (r.process.dead.Load() || w.warned[r.requestID]) {
-			if !w.confirmRun(r, calm) {
-				w.violated("run %d cannot be confirmed", r.number)
-			}
+		request, _ := w.server.Request(r.requestID)
+		if request.Status.Approved() && !r.journaled && (r.process.isDead() || w.warned[r.requestID]) && !w.confirmRun(r, interruption{}) {
+			w.violated("run %d cannot be confirmed", r.number)
 		}
 		w.confirmed(r)
 	}
+	w.accountFor()
 	w.balance()
 	w.server.Advance(time.Hour)
 	w.server.Sweep()
@@ -713,88 +391,118 @@ func (w *world) conclude() {
 }
 
 // settleJournal does what is to be done after a crash when there is a journal.
-func (w *world) settleJournal() {
+func (w *world) settleJournal(s *slot) {
 	w.note("the end: Recover")
-	interrupted, err := w.recover(interruption{})
+	interrupted, err := w.recover(s, interruption{})
 	if err != nil {
 		w.violated("Recover fails although nothing is wrong: %T", err)
 	}
 	mayHaveRun := make(map[string]bool)
 	for _, cut := range interrupted {
-		mayHaveRun[cut.Entry.RequestID] = cut.MayHaveRun
+		if cut.MayHaveRun && !cut.Duplicate {
+			mayHaveRun[cut.Entry.RequestID] = true
+		}
 	}
 	for _, r := range w.runs {
-		if !mayHaveRun[r.requestID] {
+		if r.process.slot == s && r.journaled && !mayHaveRun[r.requestID] {
 			w.confirmed(r)
 		}
 	}
-	slices.SortStableFunc(interrupted, func(a, b letagentpay.Interrupted) int { // what may have run first: one request may have two entries
-		switch {
-		case a.MayHaveRun == b.MayHaveRun:
-			return 0
-		case a.MayHaveRun:
-			return -1
-		default:
-			return 1
-		}
+	// What may have run comes first: one request may have two entries.
+	slices.SortStableFunc(interrupted, func(a, b letagentpay.Interrupted) int {
+		return cmp.Compare(strconv.FormatBool(b.MayHaveRun), strconv.FormatBool(a.MayHaveRun))
 	})
 	for _, cut := range interrupted {
-		id := cut.Entry.RequestID
-		ran := w.runsOf(id)
-		switch {
-		case !cut.MayHaveRun && cut.Entry.Purchase.IdempotencyKey == "":
-			w.violated("Recover gives no key to continue %s under", w.name(id))
-		case !cut.MayHaveRun:
-			w.note("the interrupted purchase is continued")
-			c := &guardedCall{key: ownKey, fn: succeeds}
-			w.calls++
-			w.finish(c, w.process.life, cut.Entry.Purchase, false)
-		case len(ran) == 0:
-			w.note("%s, which has not run, is resumed", w.name(id))
-			c := &guardedCall{key: resumedKey, fn: succeeds}
-			w.finish(c, letagentpay.ResumeApproval(w.process.life, id), cut.Entry.Purchase, true)
-		case !ran[0].process.dead.Load() && !w.diskFailed:
-			w.violated("Recover does not know how run %d ended", ran[0].number)
-		case !w.confirmRun(ran[0], interruption{}):
-			w.violated("run %d cannot be confirmed", ran[0].number)
-		}
+		w.settleEntry(s, &cut)
 	}
-	interrupted, err = w.recover(interruption{})
+	interrupted, err = w.recover(s, interruption{})
 	if err != nil {
 		w.violated("Recover fails although nothing is wrong: %T", err)
 	}
 	for _, cut := range interrupted {
-		if cut.MayHaveRun {
+		if cut.MayHaveRun && !cut.Duplicate {
 			w.violated("Recover still says that %s may have run", w.name(cut.Entry.RequestID))
 		}
 	}
 }
 
+func (w *world) settleEntry(s *slot, cut *letagentpay.Interrupted) {
+	id := cut.Entry.RequestID
+	ran := w.runsOf(id)
+	switch {
+	case cut.Duplicate, w.ranWithoutJournal(cut.Entry.Purchase.IdempotencyKey):
+	case !cut.MayHaveRun && cut.Entry.Purchase.IdempotencyKey == "":
+		w.violated("Recover gives no key to continue %s under", w.name(id))
+	case !cut.MayHaveRun:
+		w.note("the interrupted purchase is continued")
+		w.finish(s, &guardedCall{key: ownKey, fn: succeeds}, s.process.life, cut.Entry.Purchase, false)
+	case len(ran) == 0:
+		w.note("%s, which has not run, is resumed", w.name(id))
+		w.finish(s, &guardedCall{key: resumedKey, fn: succeeds}, letagentpay.ResumeApproval(s.process.life, id), cut.Entry.Purchase, true)
+	case !ran[0].process.isDead() && !ran[0].doubtful && !w.diskFailed:
+		w.violated("Recover does not know how run %d ended", ran[0].number)
+	case !w.confirmRun(ran[0], interruption{}):
+		w.violated("run %d cannot be confirmed", ran[0].number)
+	}
+}
+
+// ranWithoutJournal reports whether a purchase has run without the journal, which the agent knows and the journal does not.
+func (w *world) ranWithoutJournal(key string) bool {
+	if key == "" {
+		return false
+	}
+	for id := range w.idsOf(key) {
+		for _, r := range w.runsOf(id) {
+			if !r.journaled {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // finish makes a call that ends an interrupted purchase.
-func (w *world) finish(c *guardedCall, ctx context.Context, p letagentpay.PurchaseParams, must bool) {
-	var a *answered
-	w.turn = nil
-	w.run(ctx, interruption{}, 1, func(ctx context.Context) { a = c.make(ctx, w, p) })
-	if a == nil {
+func (w *world) finish(s *slot, c *guardedCall, ctx context.Context, p letagentpay.PurchaseParams, must bool) {
+	answers, _ := c.calls(w, s.process, ctx, p, nil)
+	if answers[0] == nil {
 		w.violated("a call did not return although its function did")
 		return
 	}
-	w.judge(c, a, p, must)
+	a := answers[0]
+	w.judge(c, a, p)
 	if a.run != nil {
 		w.confirmed(a.run)
 		return
 	}
-	var id string
-	if rejected, ok := errors.AsType[*letagentpay.RejectedError](a.err); ok {
-		id = rejected.RequestID
-	}
-	if handled, ok := errors.AsType[*letagentpay.AlreadyHandledError](a.err); ok {
-		if id = handled.Request.RequestID; len(w.runsOf(id)) == 0 {
-			w.violated("%s surely has not run and cannot be continued", w.name(id))
-		}
+	id := idOf(a.err)
+	if _, handled := errors.AsType[*letagentpay.AlreadyHandledError](a.err); handled && len(w.runsOf(id)) == 0 && !w.askedElsewhere(s, id) {
+		w.violated("%s surely has not run and cannot be continued", w.name(id))
 	}
 	if must {
 		w.violated("%s has not run and cannot be resumed", w.name(id))
+	}
+}
+
+// askedElsewhere reports whether a process of another slot has made a request, or somebody without the journal.
+func (w *world) askedElsewhere(s *slot, id string) bool {
+	creator := w.creators[id]
+	return creator != nil && (creator.process.slot != s || !creator.journaled)
+}
+
+// accountFor asks of each request that is approved and has not run who knows of it, and gives it back.
+func (w *world) accountFor() {
+	for _, r := range w.server.Requests() {
+		if !r.Status.Approved() || len(w.runsOf(r.RequestID)) > 0 {
+			continue
+		}
+		creator, posted := w.creators[r.RequestID], w.posted[r.IdempotencyKey]
+		cut := slices.ContainsFunc(posted, func(a *attempt) bool { return a.process.isDead() })
+		late := creator == nil // its call had ended before it came into being
+		if !cut && !late && !w.told[r.RequestID] && !w.told[r.IdempotencyKey] {
+			w.violated("%s is approved and has not run, and nobody was told", w.name(r.RequestID))
+		}
+		w.giveBack(r.RequestID)
+		w.givenBack[r.IdempotencyKey] = true
 	}
 }
 
@@ -816,29 +524,68 @@ func (w *world) balance() {
 				spent = spent.Add(paid)
 			}
 		}
-		confirmed := r.Status == letagentpay.StatusCompleted || r.Status == letagentpay.StatusFailed
-		if confirmed && len(w.runsOf(r.RequestID)) == 0 {
-			w.violated("%s never ran and is %s", w.name(r.RequestID), r.Status)
+		if len(w.runsOf(r.RequestID)) == 0 {
+			cut := slices.ContainsFunc(w.posted[r.IdempotencyKey], func(a *attempt) bool { return a.process.isDead() })
+			if r.Status == letagentpay.StatusCompleted || r.Status == letagentpay.StatusFailed && !cut && !w.givenBack[r.IdempotencyKey] {
+				w.violated("%s never ran and is %s", w.name(r.RequestID), r.Status)
+			}
 		}
-		if before, ok := created[r.IdempotencyKey]; ok && r.CreatedAt.Sub(before) < 24*time.Hour {
+		if before, ok := created[r.IdempotencyKey]; ok && !w.races && r.CreatedAt.Sub(before) < 24*time.Hour {
 			w.violated("%s was bought again under its key", w.name(r.RequestID))
 		}
 		created[r.IdempotencyKey] = r.CreatedAt
 	}
-	keys := make(map[letagentpay.PurchaseParams]map[string]bool)
-	for _, r := range requests {
-		p := letagentpay.PurchaseParams{Amount: r.Amount, Category: cmp.Or(r.OriginalCategory, r.Category), Description: r.Description}
-		if keys[p] == nil {
-			keys[p] = make(map[string]bool)
-		}
-		if keys[p][r.IdempotencyKey] = true; p.Description != "" && len(keys[p]) > w.identical[p] {
-			w.violated("%s was bought again by a retried turn", w.name(r.RequestID))
-		}
-	}
-	if len(requests) > w.calls {
+	w.countPurchases(requests)
+	if len(requests) > w.calls && !w.races {
 		w.violated("%d calls have made %d purchases", w.calls, len(requests))
 	}
 	if budget := w.server.Budget(); budget.Spent != spent || budget.Held != held {
 		w.violated("the requests amount to %v spent and %v held, the balances to %v and %v", spent, held, budget.Spent, budget.Held)
 	}
+}
+
+// countPurchases checks that nothing was paid for twice under one key, nor more often in a scope than it was to be.
+func (w *world) countPurchases(requests []letagentpaytest.Request) {
+	want := make(map[subject]int)
+	for _, t := range w.turns {
+		for of, width := range t.width {
+			n := 1
+			if t.run && of.ref == "" {
+				n = width + t.bought[of]
+			}
+			want[of] = max(want[of], n)
+		}
+	}
+	var paid []letagentpaytest.Request
+	for _, r := range requests {
+		for _, run := range w.runsOf(r.RequestID) {
+			if run.truth.Success {
+				paid = append(paid, r)
+			}
+		}
+	}
+	for i, r := range paid {
+		of := w.subjectOf(r.RequestID)
+		n := 1
+		for _, before := range paid[:i] {
+			switch {
+			case r.CreatedAt.Sub(before.CreatedAt) >= 24*time.Hour: // which is as long as the service remembers keys
+			case before.IdempotencyKey == r.IdempotencyKey:
+				w.violated("%s was paid for again under its key", w.name(r.RequestID))
+			case of.scope != "" && w.subjectOf(before.RequestID) == of:
+				n++
+			}
+		}
+		if of.scope != "" && n > want[of] {
+			w.violated("%s was paid for again by a retried turn", w.name(r.RequestID))
+		}
+	}
+}
+
+// subjectOf is what a request was made about in a scope; without one, and where that is not known, it has no scope.
+func (w *world) subjectOf(id string) subject {
+	if creator := w.creators[id]; creator != nil {
+		return creator.subject
+	}
+	return subject{}
 }

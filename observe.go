@@ -81,12 +81,23 @@ func beginWith(ctx context.Context, observer Observer, op string) (context.Conte
 	})
 	if err != nil || b.ctx == nil {
 		b.ctx = ctx
+	} else if b.ctx != ctx {
+		b.ctx = observedContext{ctx, b.ctx}
 	}
 	if err != nil || b.end == nil {
 		b.end = func(Observation) {}
 	}
 	return b.ctx, b.end
 }
+
+// observedContext has what an observer has added to a context, and ends when that context does: an observer cannot end
+// an operation.
+type observedContext struct {
+	context.Context
+	values context.Context
+}
+
+func (c observedContext) Value(key any) any { return c.values.Value(key) }
 
 func (c *Client) logOperation(ctx context.Context, o *Observation) {
 	level := slog.LevelInfo
@@ -108,7 +119,7 @@ func (c *Client) logOperation(ctx context.Context, o *Observation) {
 		attributes = append(attributes, slog.String("amount", o.Amount.String()))
 	}
 	if o.Err != nil {
-		attributes = append(attributes, slog.String("error", errorText(o.Err)))
+		attributes = append(attributes, slog.String("error", textOfUsers(o.Err)))
 	}
 	c.transport.emit(ctx, level, "letagentpay."+o.Op, attributes...)
 }

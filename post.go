@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/letagentpay/letagentpay-go/internal/api"
@@ -27,6 +29,8 @@ type posting struct {
 	since    baseline  // what there was before the first attempt; not taken: estimated from the service's own clock
 	first    time.Time // when the first attempt began
 	began    time.Time // when the last attempt began
+	ended    time.Time // and ended
+	counted  bool      // among the postings under way
 	attempts int
 	unclear  bool // an attempt may have made a request without an answer
 }
@@ -41,7 +45,10 @@ func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fr
 		return nil, err
 	}
 	posting := &posting{client: c, params: p, since: since}
-	defer func() { c.unlock(held, key, posting.began, err) }()
+	defer func() {
+		posting.leave()
+		c.unlock(held, key, posting.began, err)
+	}()
 	ctx, end := c.begin(ctx, OpPurchase)
 	defer func() {
 		o := Observation{Amount: p.Amount, Currency: strings.ToUpper(p.Currency), Category: p.Category, Err: err}
@@ -60,6 +67,7 @@ func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fr
 		c.process.learnAlias(aliasKey{c.identity, original}, purchase.Category)
 	}
 	answered(purchase)
+	posting.leave()
 	if posting.unclear {
 		purchase.posting, purchase.Duplicates = posting, posting.duplicates(ctx, purchase.RequestID)
 	}
@@ -73,13 +81,16 @@ func (p *posting) run(ctx context.Context) (*Purchase, error) {
 			p.first = p.began
 		}
 		purchase, attempt, err := p.attempt(ctx)
+		p.ended = time.Now()
 		if err == nil {
 			return purchase, nil
 		}
 		p.attempts = attempt.attempts
-		p.unclear = p.unclear || attempt.unclear
+		if p.unclear = p.unclear || attempt.unclear; p.unclear {
+			p.enter()
+		}
 		switch {
-		case !p.unclear || certain(attempt.last) && len(p.found(ctx, "")) == 0:
+		case !p.unclear || certain(attempt.last) && p.foundNothing(ctx):
 			return nil, err
 		case !attempt.unclear || attempt.attempts > attempt.maxRetries || !attempt.last.worthRepeating():
 			return nil, p.unknown(ctx, err)
@@ -87,6 +98,21 @@ func (p *posting) run(ctx context.Context) (*Purchase, error) {
 		if pauseErr := p.pause(ctx, n, attempt); pauseErr != nil {
 			return nil, p.unknown(ctx, attempt.failure(attempt.last.because(pauseErr)))
 		}
+	}
+}
+
+// enter counts the posting among those under way whose requests are not known; leave ends that.
+func (p *posting) enter() {
+	if !p.counted {
+		p.counted = true
+		p.client.process.postings.add(p.content(), 1)
+	}
+}
+
+func (p *posting) leave() {
+	if p.counted {
+		p.counted = false
+		p.client.process.postings.add(p.content(), -1)
 	}
 }
 
@@ -133,10 +159,19 @@ func (p *posting) pause(ctx context.Context, n int, attempt *call) error {
 	if err := sleepWithin(ctx, wait); err != nil {
 		return err
 	}
-	if attempt.last.fate() != mayStillRun || len(p.found(ctx, "")) > 0 {
+	if attempt.last.fate() != mayStillRun {
+		return nil
+	}
+	if ids, _ := p.found(ctx, ""); len(ids) > 0 {
 		return nil
 	}
 	return sleepWithin(ctx, max(settlePause, attempt.lasted))
+}
+
+// foundNothing reports whether the list was read and shows no request that may be this purchase.
+func (p *posting) foundNothing(ctx context.Context) bool {
+	ids, ok := p.found(ctx, "")
+	return ok && len(ids) == 0
 }
 
 // sleepWithin waits for d, or fails at once where ctx ends before.
@@ -149,16 +184,34 @@ func sleepWithin(ctx context.Context, d time.Duration) error {
 
 // unknown is the outcome of a purchase of which nobody knows whether it was made.
 func (p *posting) unknown(ctx context.Context, err error) error {
-	return &OutcomeUnknownError{Op: "purchase", IdempotencyKey: p.params.IdempotencyKey, Err: err, Found: p.duplicates(ctx, "")}
+	p.leave()
+	found, _ := p.found(context.WithoutCancel(ctx), "")
+	alone := p.alone()
+	for _, id := range found {
+		if alone {
+			p.client.alertDuplicate(ctx, id, "", p.params.IdempotencyKey)
+		}
+	}
+	p.client.process.postings.addUnknown(p.content(), unknownPosting{p.params.IdempotencyKey, p.first, p.latest()})
+	return &OutcomeUnknownError{Op: "purchase", IdempotencyKey: p.params.IdempotencyKey, Err: err, Found: found, alone: alone}
 }
 
 // duplicates returns the ids of further requests of this purchase than the one that is known, and reports them to the
-// log.
+// log. Where another call of this process makes an identical purchase at the same time, nobody can tell whose they are.
 func (p *posting) duplicates(ctx context.Context, known string) []string {
-	ids := p.found(context.WithoutCancel(ctx), known)
+	ids := p.late(context.WithoutCancel(ctx), known)
 	for _, id := range ids {
 		p.client.alertDuplicate(ctx, id, known, p.params.IdempotencyKey)
 	}
+	return ids
+}
+
+// late is duplicates without a report.
+func (p *posting) late(ctx context.Context, known string) []string {
+	if !p.alone() {
+		return nil
+	}
+	ids, _ := p.found(ctx, known)
 	return ids
 }
 
@@ -169,38 +222,105 @@ func (c *Client) alertDuplicate(ctx context.Context, id, of, key string) {
 const (
 	lookPage   = 20              // how many of the newest requests a look reads
 	clockSlack = 2 * time.Second // the service's Date header has whole seconds
+	leastLate  = time.Minute     // how long after an attempt its request may still come, and longer if the attempt lasted longer
 )
 
-// found returns the ids of requests of the same content that came after the first attempt, but for the one known and
-// those that this process knows to be other calls'. A look that fails finds nothing.
-func (p *posting) found(ctx context.Context, known string) []string {
+// found returns the ids of requests of the same content that came of the attempts, as it seems, but for the one known and
+// those that this process knows to be other calls'. ok is false when the list could not be read.
+func (p *posting) found(ctx context.Context, known string) (ids []string, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, hookLimit)
 	defer cancel()
 	var date time.Time
 	page, err := p.client.datedPage(ctx, "", lookPage, 0, 0, &date)
 	if err != nil {
-		return nil
+		return nil, false
 	}
 	described := contentOf(p.params)
-	var ids []string
 	for i := range page {
 		row := &page[i]
 		standing, _ := p.client.process.of(p.client.requestKey(row.RequestID))
-		if row.RequestID != known && standing == unknownHere && row.Status != StatusRejected &&
+		if row.RequestID != known && standing == unknownHere && (row.Status.Approved() || !row.Status.Decided()) &&
 			described.mismatch(row.RequestID, contentOfRequest(row)) == nil && p.came(row, date) {
 			ids = append(ids, row.RequestID)
 		}
 	}
-	return ids
+	return ids, true
 }
 
-// came reports whether a request came into being after the first attempt began. All that is compared are the service's
-// own stamps.
+// came reports whether a request came into being between the beginning of the first attempt and the time at which the
+// service must be done with the last. The service's own stamps are compared, with its clock where that is needed.
 func (p *posting) came(row *Request, date time.Time) bool {
-	if p.since.taken {
-		return p.since.precedes(row)
+	if latest := date.Add(time.Until(p.latest()) + clockSlack); !date.IsZero() && row.CreatedAt.After(latest) {
+		return false
 	}
-	return !date.IsZero() && row.CreatedAt.After(date.Add(-time.Since(p.first)-clockSlack))
+	if p.since.taken && !p.since.precedes(row) {
+		return false
+	}
+	if date.IsZero() {
+		return p.since.taken
+	}
+	return row.CreatedAt.After(date.Add(-time.Since(p.first) - clockSlack))
+}
+
+// content names identical purchases of an agent.
+func (p *posting) content() scopedContent {
+	c := contentOf(p.params)
+	return scopedContent{p.client.identity, digestOf(c.amount.String(), c.merchant, c.description)}
+}
+
+// alone reports whether no identical purchase of this process can have made the requests that are found: none is under
+// way, and none whose outcome stayed unknown was at the same time.
+func (p *posting) alone() bool {
+	p.client.process.postings.mu.Lock()
+	defer p.client.process.postings.mu.Unlock()
+	postings, content := &p.client.process.postings, p.content()
+	if postings.underWay[content] > 0 {
+		return false
+	}
+	unknown, _ := postings.unknown.get(content)
+	return !slices.ContainsFunc(unknown, func(other unknownPosting) bool {
+		return other.key != p.params.IdempotencyKey && !other.first.After(p.latest()) && !other.latest.Before(p.first)
+	})
+}
+
+// latest is when the service must be done with the last attempt.
+func (p *posting) latest() time.Time { return p.ended.Add(max(p.ended.Sub(p.began), leastLate)) }
+
+// postings are the purchases of a process that may have made requests that it does not know.
+type postings struct {
+	mu       sync.Mutex
+	underWay map[scopedContent]int
+	unknown  *recent[scopedContent, []unknownPosting]
+}
+
+// unknownPosting is one whose outcome has stayed unknown.
+type unknownPosting struct {
+	key           string
+	first, latest time.Time
+}
+
+const (
+	mostUnknown      = 1 << 10 // contents
+	mostUnknownAlike = 16      // of one content
+)
+
+func (p *postings) add(of scopedContent, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.underWay == nil {
+		p.underWay = make(map[scopedContent]int)
+	}
+	if p.underWay[of] += n; p.underWay[of] == 0 {
+		delete(p.underWay, of)
+	}
+}
+
+func (p *postings) addUnknown(of scopedContent, posting unknownPosting) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	alike, _ := p.unknown.get(of)
+	alike = append(slices.Clone(alike), posting)
+	p.unknown.put(of, alike[max(0, len(alike)-mostUnknownAlike):])
 }
 
 // answers compares an answer with the question. A rejection need not agree: nothing runs, and beyond a velocity limit the

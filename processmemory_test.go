@@ -561,7 +561,8 @@ func cheapService(status string, confirm func(id string) (int, string)) exchange
 			_, rest, _ := strings.Cut(string(sent), `"category":"`)
 			category, _, _ := strings.Cut(rest, `"`)
 			body = fmt.Sprintf(`{"request_id":"00000000-0000-4000-8000-%012d","status":%q,"currency":"USD","category":"other","original_category":%q,`+
-				`"policy_check":{"passed":true,"checks":[]},"auto_approved":true,"budget_remaining":"1.00","expires_at":null}`, n.Add(1), status, category)
+				`"policy_check":{"passed":%t,"checks":[]},"auto_approved":%t,"budget_remaining":null,"expires_at":null}`,
+				n.Add(1), status, category, status != "rejected", status == "auto_approved")
 		}
 		return &http.Response{
 			StatusCode: code, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r,

@@ -178,7 +178,7 @@ func TestPurchaseWithUnknownOutcome(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newService(t).on("POST", "/requests", c.answers...)
+				s := newService(t).on("POST", "/requests", c.answers...).on("GET", "/requests", list(""))
 				purchase, err := s.client(letagentpay.WithMaxRetries(2)).Purchase(t.Context(), groceries())
 				assert.Nil(t, purchase)
 				require.ErrorIs(t, err, c.is)

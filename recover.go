@@ -1,6 +1,7 @@
 package letagentpay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,9 @@ type Interrupted struct {
 
 // Recover brings a journal and the service together after a crash. Call it once at start, before guarded calls.
 //
-// What was executed but not confirmed is confirmed. What was cut off before is returned, for the caller to decide:
+// What was executed but not confirmed is confirmed; for a failure of less than a minute ago Recover waits until that
+// minute is over, because a failure confirmation of the process before may still be handled, unless the service shows that
+// it was. What was cut off before is returned, for the caller to decide:
 // without MayHaveRun, calling the guarded function again under Entry.Purchase.IdempotencyKey continues it; with it, look
 // into your own books, then run it with [ResumeApproval] or confirm it with [Client.Confirm]. An entry whose request
 // turns out rejected, expired, completed or failed needs no decision and is forgotten. A Duplicate that is approved has
@@ -157,16 +160,33 @@ func (r *recovery) duplicates(ctx context.Context, record *record) {
 // confirmRecorded reports to the service what an executed entry says; an earlier attempt may have got through.
 func (c *Client) confirmRecorded(ctx context.Context, r *record) error {
 	params := r.entry.Confirm
-	if !params.Success { // one that an earlier process has sent may still be handled
-		if err := sleep(ctx, min(time.Until(r.entry.UpdatedAt.Add(settlePause)), settlePause)); err != nil {
-			return &ConfirmError{RequestID: r.entry.RequestID, Params: params, Err: err}
-		}
+	if err := c.awaitEarlierRefund(ctx, r); err != nil {
+		return &ConfirmError{RequestID: r.entry.RequestID, Params: params, Err: err}
 	}
 	if _, err := c.confirm(ctx, r.entry.RequestID, params, confirmOptions{doubt: true, attempt: attemptLimit}); err != nil {
 		return &ConfirmError{RequestID: r.entry.RequestID, Params: params, Err: err}
 	}
 	if err := r.put(ctx, JournalSettled); err != nil { // all is well but for the record
 		c.alert(ctx, "letagentpay.journal", slog.String("request_id", r.entry.RequestID), slog.String("error", err.Error()))
+	}
+	return nil
+}
+
+// awaitEarlierRefund waits until a failure confirmation that another process may have sent is not handled any more.
+func (c *Client) awaitEarlierRefund(ctx context.Context, r *record) error {
+	rest := min(time.Until(r.entry.UpdatedAt.Add(leastCooldown)), leastCooldown)
+	if r.entry.Confirm.Success || rest <= 0 {
+		return nil
+	}
+	request, err := c.Request(ctx, r.entry.RequestID)
+	if err != nil {
+		return err
+	}
+	if request.Status.Final() {
+		return nil
+	}
+	if sleepWithin(ctx, rest) != nil {
+		return cmp.Or(ctx.Err(), errCoolingDown)
 	}
 	return nil
 }

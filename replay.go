@@ -7,8 +7,7 @@ import (
 )
 
 // replay gives the result of an earlier run back, and reports it to the service if that is still to be done.
-func (c *Client) replay(ctx context.Context, g *guardConfig, earlier *JournalEntry, out any) error {
-	var err error
+func replay[Out any](ctx context.Context, c *Client, g *guardConfig, earlier *JournalEntry) (out Out, err error) {
 	if earlier.State == JournalExecuted {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
 		defer cancel()
@@ -19,16 +18,19 @@ func (c *Client) replay(ctx context.Context, g *guardConfig, earlier *JournalEnt
 	case earlier.Function != "" && earlier.Function != g.function:
 		decodeErr = fmt.Errorf("its result is of another function, %s", earlier.Function)
 	case earlier.Result != nil:
-		decodeErr = g.codec.Decode(earlier.Result, out)
+		out, decodeErr = contained(hookLimit, func() (decoded Out, err error) {
+			err = g.codec.Decode(earlier.Result, &decoded)
+			return decoded, err
+		})
 	}
 	if earlier.Error == "" && decodeErr == nil {
-		return err
+		return out, err
 	}
 	handled := earlier.handled()
 	if handled.Err == nil {
 		handled.Err = decodeErr
 	}
-	return withCleanup(handled, err)
+	return out, withCleanup(handled, err)
 }
 
 // handled is the error of a call that an earlier one has made needless.

@@ -86,9 +86,9 @@ type scopedPurchase struct {
 	content  scopedContent
 	category string // normal form
 	client   *Client
-	named    bool // by a Ref
-	taken    int  // the number of the ordinal taken; -1: none
-	moves    int  // from one ordinal to the next
+	named    bool         // by a Ref
+	taken    int          // the number of the ordinal taken; -1: none
+	left     map[int]bool // ordinals that are another purchase
 }
 
 // scoped gives p a key of the scope of ctx, if there is one and p has no key of its own. done must be called when the
@@ -184,7 +184,7 @@ func (s *scopedPurchase) tryTake(n int) (names []string, wait <-chan struct{}, f
 	o := list[n]
 	known := s.named || o.names == nil || contains(o.names, s.category)
 	switch {
-	case o.closed:
+	case o.closed, s.left[n]:
 		return nil, nil, false
 	case !known && o.calls > 0 && !isClosed(o.answered):
 		return nil, o.answered, false
@@ -272,6 +272,12 @@ func (s *scopedPurchase) done(bought, ended bool) {
 
 // next leaves a request that failed or expired, or is another purchase, and takes the key after it.
 func (s *scopedPurchase) next(ctx context.Context, p *PurchaseParams, ended bool) error {
+	if !ended {
+		if s.left == nil {
+			s.left = make(map[int]bool)
+		}
+		s.left[s.taken] = true
+	}
 	s.done(false, ended)
 	return s.take(ctx, p)
 }
@@ -313,10 +319,9 @@ func (e *errMovesOn) Unwrap() error { return e.err }
 // movesOn returns the reason to take the next key of a scope, nil when err is final.
 func (s *scopedPurchase) movesOn(err error) *errMovesOn {
 	var reason *errMovesOn
-	if s == nil || !errors.As(err, &reason) || s.named && !reason.ended || s.moves == mostOrdinals {
+	if s == nil || !errors.As(err, &reason) || s.named && !reason.ended {
 		return nil
 	}
-	s.moves++
 	return reason
 }
 

@@ -1,9 +1,9 @@
 package letagentpay_test
 
 import (
-	"bytes"
 	"crypto/tls"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -56,7 +56,9 @@ type rawServer2 struct {
 	conns    []net.Conn
 }
 
-func newRawServer2(t *testing.T, secure bool, answer func(n int, stream uint32) (frames string, hangUp bool)) *rawServer2 {
+func newRawServer2(
+	t *testing.T, secure bool, answer func(n int, stream uint32) (frames string, hangUp bool),
+) *rawServer2 {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s := &rawServer2{listener: listener, scheme: "http", answer: answer}
@@ -167,7 +169,7 @@ func TestGuardTransportSendsTheFramesOfAPlainTransport(t *testing.T) {
 				if guarded {
 					transport = &letagentpay.GuardTransport{Client: server.Client(), Price: pathPrice, Next: base}
 				}
-				status, err := exchange(transport, request)
+				status, err := sendAndRead(transport, request)
 				require.NoError(t, err)
 				require.Equal(t, 200, status)
 				sent = append(sent, far.received()...)
@@ -198,9 +200,13 @@ func TestGuardTransportIsChargedOnceWhenAStreamFails(t *testing.T) {
 	for failure, c := range failures {
 		for _, secure := range []bool{false, true} {
 			for _, kind := range []struct{ method, body, header string }{
-				{"GET", "", ""}, {"POST", "", ""}, {"POST", "content", ""}, {"POST", "content", "Idempotency-Key"}, {"DELETE", "", "X-Idempotency-Key"},
+				{"GET", "", ""},
+				{"POST", "", ""},
+				{"POST", "content", ""},
+				{"POST", "content", "Idempotency-Key"},
+				{"DELETE", "", "X-Idempotency-Key"},
 			} {
-				name := strings.Join([]string{failure, map[bool]string{true: "TLS"}[secure], kind.method, kind.body, kind.header}, " ")
+				name := fmt.Sprintf("%s, TLS %v, %s %s %s", failure, secure, kind.method, kind.body, kind.header)
 				t.Run(name, func(t *testing.T) {
 					send := func(wrap func(http.RoundTripper) http.RoundTripper) (charged int, err error) {
 						far := newRawServer2(t, secure, func(n int, stream uint32) (string, bool) {
@@ -211,12 +217,13 @@ func TestGuardTransportIsChargedOnceWhenAStreamFails(t *testing.T) {
 						})
 						transport := wrap(http2Transport(t))
 						for _, path := range []string{"/free", "/paid"} {
-							request, err := http.NewRequestWithContext(t.Context(), kind.method, far.url(path), bytes.NewReader([]byte(kind.body)))
+							body := strings.NewReader(kind.body)
+							request, err := http.NewRequestWithContext(t.Context(), kind.method, far.url(path), body)
 							require.NoError(t, err)
 							if kind.header != "" {
 								request.Header.Set(kind.header, "order 17")
 							}
-							if _, err = exchange(transport, request); path == "/paid" {
+							if _, err = sendAndRead(transport, request); path == "/paid" {
 								return len(far.received()) - 1, err
 							}
 							require.NoError(t, err)
@@ -260,7 +267,7 @@ func TestGuardTransportLeavesOtherStreamsOfTheConnectionAlone(t *testing.T) {
 		get := func(path string) error {
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, far.url(path), nil)
 			require.NoError(t, err)
-			_, err = exchange(guard, request)
+			_, err = sendAndRead(guard, request)
 			return err
 		}
 		other := make(chan error, 1)

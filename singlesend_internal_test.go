@@ -1,6 +1,7 @@
 package letagentpay
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -23,9 +24,15 @@ func TestConnectionForARefusedAttemptIsClosedBeforeItIsUsed(t *testing.T) {
 		happens func(s *singleSend, trace *httptrace.ClientTrace)
 		refused bool
 	}{
-		"nothing was sent":      {func(*singleSend, *httptrace.ClientTrace) {}, false},
-		"sent and answered":     {func(_ *singleSend, trace *httptrace.ClientTrace) { trace.WroteHeaders(); trace.GotFirstResponseByte() }, false},
-		"answered early":        {func(_ *singleSend, trace *httptrace.ClientTrace) { trace.GotFirstResponseByte(); trace.WroteHeaders() }, false},
+		"nothing was sent": {func(*singleSend, *httptrace.ClientTrace) {}, false},
+		"sent and answered": {func(_ *singleSend, trace *httptrace.ClientTrace) {
+			trace.WroteHeaders()
+			trace.GotFirstResponseByte()
+		}, false},
+		"answered early": {func(_ *singleSend, trace *httptrace.ClientTrace) {
+			trace.GotFirstResponseByte()
+			trace.WroteHeaders()
+		}, false},
 		"sent and not answered": {func(_ *singleSend, trace *httptrace.ClientTrace) { trace.WroteHeaders() }, true},
 		"given up": {func(s *singleSend, _ *httptrace.ClientTrace) {
 			err, unsent := s.failed(httptest.NewRequest(http.MethodGet, "/", nil), io.EOF)
@@ -52,6 +59,17 @@ func TestConnectionForARefusedAttemptIsClosedBeforeItIsUsed(t *testing.T) {
 			s.cancel(nil)
 		})
 	}
+}
+
+func TestConnectionWithTLSIsClosedWithoutAWordToTheFarEnd(t *testing.T) {
+	s := newSingleSend(t.Context())
+	trace := httptrace.ContextClientTrace(s.ctx)
+	first, far := net.Pipe() // whose far end does not read: a farewell would wait for it
+	defer far.Close()
+	trace.GotConn(httptrace.GotConnInfo{Conn: tls.Client(first, &tls.Config{ServerName: "far.example"})})
+	trace.WroteHeaders()
+	trace.GotConn(httptrace.GotConnInfo{Conn: tls.Client(first, &tls.Config{ServerName: "far.example"})})
+	assert.True(t, closed(first))
 }
 
 func TestTraceKeyIsTheOneOfHTTPTrace(t *testing.T) {

@@ -124,7 +124,8 @@ func requestKinds(do func(name string, build func(t *testing.T, address string) 
 		"empty stream":  func() io.Reader { return io.MultiReader() },
 		"empty, in mem": func() io.Reader { return bytes.NewReader(nil) },
 	}
-	for _, method := range []string{"GET", "HEAD", "OPTIONS", "TRACE", "DELETE", "PROPFIND", "POST", "PUT", "PATCH", "BUY"} {
+	methods := []string{"GET", "HEAD", "OPTIONS", "TRACE", "DELETE", "PROPFIND", "POST", "PUT", "PATCH", "BUY"}
+	for _, method := range methods {
 		for body, reader := range bodies {
 			for _, header := range []string{"", "Idempotency-Key", "X-Idempotency-Key"} {
 				do(fmt.Sprintf("%s %s %s", method, body, header), func(t *testing.T, address string) *http.Request {
@@ -140,8 +141,8 @@ func requestKinds(do func(name string, build func(t *testing.T, address string) 
 	}
 }
 
-// exchange sends a request and reads the answer to its end.
-func exchange(client http.RoundTripper, request *http.Request) (status int, err error) {
+// sendAndRead sends a request and reads the answer to its end.
+func sendAndRead(client http.RoundTripper, request *http.Request) (status int, err error) {
 	response, err := client.RoundTrip(request)
 	if err != nil {
 		return 0, err
@@ -160,7 +161,7 @@ func TestGuardTransportSendsTheBytesOfAPlainTransport(t *testing.T) {
 			defer base.CloseIdleConnections()
 			guard := &letagentpay.GuardTransport{Client: server.Client(), Price: pathPrice, Next: base}
 			for _, transport := range []http.RoundTripper{base, guard} {
-				status, err := exchange(transport, build(t, far.url("/paid")))
+				status, err := sendAndRead(transport, build(t, far.url("/paid")))
 				require.NoError(t, err)
 				require.Equal(t, 200, status)
 			}
@@ -189,9 +190,9 @@ func TestGuardTransportIsChargedOnceWhenAKeptAliveConnectionDies(t *testing.T) {
 				t.Cleanup(base.CloseIdleConnections)
 				warm, err := http.NewRequestWithContext(t.Context(), http.MethodGet, far.url("/free"), nil)
 				require.NoError(t, err)
-				_, err = exchange(wrap(base), warm)
+				_, err = sendAndRead(wrap(base), warm)
 				require.NoError(t, err)
-				_, err = exchange(wrap(base), build(t, far.url("/paid")))
+				_, err = sendAndRead(wrap(base), build(t, far.url("/paid")))
 				return far, err
 			}
 			plain, err := send(func(base http.RoundTripper) http.RoundTripper { return base })
@@ -251,17 +252,15 @@ func (c *unreliableConn) Write(data []byte) (int, error) {
 }
 
 // freeThenPaid sends a free request and then a paid one through a guard, and returns what became of the paid one.
-func freeThenPaid(t *testing.T, guard *letagentpay.GuardTransport, far *rawServer, header string) (status int, err error) {
+func freeThenPaid(t *testing.T, guard *letagentpay.GuardTransport, far *rawServer, header string) (err error) {
 	for _, path := range []string{"/free", "/paid"} {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, far.url(path), nil)
 		require.NoError(t, err)
+		request, requestErr := http.NewRequestWithContext(t.Context(), http.MethodGet, far.url(path), nil)
+		require.NoError(t, requestErr)
 		request.Header.Set("X-Long", header)
-		if status, err = exchange(guard, request); path == "/paid" {
-			return status, err
-		}
-		require.NoError(t, err)
+		_, err = sendAndRead(guard, request)
 	}
-	panic("unreachable")
+	return err
 }
 
 func TestGuardTransportThatCannotConnectAgainHasPaid(t *testing.T) {
@@ -274,7 +273,8 @@ func TestGuardTransportThatCannotConnectAgainHasPaid(t *testing.T) {
 	server := serve(t)
 	base := &http.Transport{DialContext: dialer.DialContext}
 	defer base.CloseIdleConnections()
-	_, err := freeThenPaid(t, &letagentpay.GuardTransport{Client: server.Client(), Price: pathPrice, Next: base}, far, "")
+	guard := &letagentpay.GuardTransport{Client: server.Client(), Price: pathPrice, Next: base}
+	err := freeThenPaid(t, guard, far, "")
 	require.Error(t, err)
 	assert.Len(t, far.paid(), 1)
 	books(t, server, "0.05", "0.00")
@@ -304,7 +304,7 @@ func TestGuardTransportSendsAgainWhileNothingWasSent(t *testing.T) {
 			base := &http.Transport{DialContext: c.dialer.DialContext}
 			defer base.CloseIdleConnections()
 			guard := &letagentpay.GuardTransport{Client: server.Client(), Price: pathPrice, Next: base}
-			_, err := freeThenPaid(t, guard, far, long)
+			err := freeThenPaid(t, guard, far, long)
 			assert.Equal(t, c.paid == 0, err != nil, "%v", err)
 			assert.Len(t, far.paid(), c.paid)
 			require.Len(t, server.Requests(), 1)
@@ -364,7 +364,7 @@ func TestGuardTransportLetsNextSendAgainOnlyAfterAnAnswer(t *testing.T) {
 			guard := &letagentpay.GuardTransport{Client: server.Client(), Price: pathPrice, Next: repeating{base}}
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, far.url("/paid"), nil)
 			require.NoError(t, err)
-			_, err = exchange(guard, request)
+			_, err = sendAndRead(guard, request)
 			if c.sends == len(c.answers) {
 				require.NoError(t, err)
 			} else {
@@ -396,7 +396,7 @@ func TestGuardTransportIsChargedOnceWithOtherConnectionsAtHand(t *testing.T) {
 		get := func(path string) error {
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, far.url(path), nil)
 			require.NoError(t, err)
-			_, err = exchange(guard, request)
+			_, err = sendAndRead(guard, request)
 			return err
 		}
 		var warming sync.WaitGroup
@@ -422,7 +422,7 @@ func TestGuardTransportBoundsInformationalResponses(t *testing.T) {
 	send := func(ctx context.Context) error {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, far.url("/paid"), nil)
 		require.NoError(t, err)
-		_, err = exchange(&letagentpay.GuardTransport{Client: serve(t).Client(), Price: pathPrice, Next: base}, request)
+		_, err = sendAndRead(&letagentpay.GuardTransport{Client: serve(t).Client(), Price: pathPrice, Next: base}, request)
 		return err
 	}
 	require.ErrorContains(t, send(t.Context()), "too many informational responses")

@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -52,6 +53,8 @@ type transport struct {
 	userAgent  []string
 	maxRetries int
 	logger     *slog.Logger
+
+	loggerHangs atomic.Int64 // until when, in Unix nanoseconds, the logger is not called
 
 	authorization func() []string // the header, out of reach like the token itself
 }
@@ -469,37 +472,41 @@ func (t *transport) log(ctx context.Context, level slog.Level, message string, c
 	t.emit(ctx, level, message, attributes...)
 }
 
-func (t *transport) warn(ctx context.Context, message string, attributes ...slog.Attr) {
-	if t.logger != nil {
-		t.emit(ctx, slog.LevelWarn, message, attributes...)
-	}
-}
-
-// logs reports whether the logger wants records of a level. A handler that panics wants none.
-func (t *transport) logs(ctx context.Context, level slog.Level) (enabled bool) {
+// logs reports whether the logger wants records of a level. A handler that does not return wants none.
+func (t *transport) logs(ctx context.Context, level slog.Level) bool {
 	if t.logger == nil {
 		return false
 	}
-	defer func() {
-		if recover() != nil {
-			enabled = false
-		}
-	}()
-	return t.logger.Enabled(ctx, level)
+	enabled := make(chan bool, 1)
+	t.withLogger(func(logger *slog.Logger) { enabled <- logger.Enabled(ctx, level) })
+	select {
+	case e := <-enabled:
+		return e
+	default:
+		return false
+	}
 }
 
-// emit logs to the client's logger, which must be there. Texts are cleaned; a handler that panics breaks no call.
+// withLogger lets do use the logger. A logger that hangs is left alone for a
+// while, because each call of it would take time from what is logged.
+func (t *transport) withLogger(do func(*slog.Logger)) {
+	if time.Now().UnixNano() < t.loggerHangs.Load() {
+		return
+	}
+	_, err := contained(logLimit, func() (struct{}, error) {
+		do(t.logger)
+		return struct{}{}, nil
+	})
+	if errors.Is(err, errTooSlow) {
+		t.loggerHangs.Store(time.Now().Add(time.Minute).UnixNano())
+	}
+}
+
+// emit logs to the client's logger, which must be there. Texts are cleaned; a handler that does not return breaks no
+// call.
 func (t *transport) emit(ctx context.Context, level slog.Level, message string, attributes ...slog.Attr) {
-	t.emitTo(ctx, t.logger, level, message, attributes...)
-}
-
-// emitTo is emit for any logger.
-func (t *transport) emitTo(
-	ctx context.Context, logger *slog.Logger, level slog.Level, message string, attributes ...slog.Attr,
-) {
-	defer func() { _ = recover() }()
 	t.cleanAttributes(attributes)
-	logger.LogAttrs(ctx, level, message, attributes...)
+	t.withLogger(func(logger *slog.Logger) { logger.LogAttrs(ctx, level, message, attributes...) })
 }
 
 // cleanAttributes cleans the texts of attributes in place.

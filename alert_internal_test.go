@@ -1,0 +1,26 @@
+package letagentpay
+
+import (
+	"bytes"
+	"log/slog"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+type unprintable struct{ text string }
+
+func (e *unprintable) Error() string { return e.text }
+
+func TestAlertNeedsNeitherContextNorText(t *testing.T) {
+	var logged bytes.Buffer
+	client, err := New(WithToken("agt_secret-of-this-test"), WithLogger(slog.New(slog.NewTextHandler(&logged, nil))))
+	require.NoError(t, err)
+	text := textOfUsers((*unprintable)(nil))
+	//lint:ignore SA1012 what is not to be done is what is tested
+	client.alert(nil, "letagentpay.test", slog.String("error", text))
+	assert.Contains(t, logged.String(), `level=WARN msg=letagentpay.test error="an error whose text cannot be had`)
+	client.alert(t.Context(), "letagentpay.test", slog.String("error", textOfUsers(&unprintable{"no agt_secret-of-this-test"})))
+	assert.Contains(t, logged.String(), "no [token]")
+}

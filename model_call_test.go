@@ -1,0 +1,487 @@
+package letagentpay_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+)
+
+// run is one run of a guarded function, or what somebody did with a purchase made by hand, as it knows itself.
+type run struct {
+	number    int
+	requestID string
+	process   *process
+	turn      *turn // nil: outside
+	of        subject
+	journaled bool
+	params    letagentpay.PurchaseParams
+	truth     letagentpay.ConfirmParams // what it has done
+	doubtful  bool                      // it returned an error that can hide a payment
+	succeeded bool                      // its call returned no error
+	failed    bool                      // it returned an error, or not at all
+	err       error                     // that error
+	approval  *letagentpay.Approval     // of a call in two phases
+	confirm   *letagentpay.ConfirmError // as long as its confirmation has not got through
+}
+
+// subject is what a purchase is about: two calls about the same are the same purchase in a scope.
+type subject struct {
+	scope, ref, amount, category, merchant, description string
+}
+
+// resolved are the categories that the service knows names as.
+var resolved = map[string]string{"groceries": "groceries", "Uber Ride": "taxi", "taxi": "taxi", "yachts": "other", "other": "other"}
+
+func subjectOf(scope string, p letagentpay.PurchaseParams) subject {
+	if p.Ref != "" {
+		return subject{scope: scope, ref: p.Ref}
+	}
+	return subject{
+		scope: scope, amount: p.Amount.String(), category: resolved[p.Category], merchant: strings.TrimSpace(p.MerchantName),
+		description: strings.TrimSpace(p.Description),
+	}
+}
+
+// spell spells a request's id in one of the ways that the service reads.
+func spell(id string, n int) string {
+	switch n % 5 {
+	case 1:
+		return strings.ToUpper(id)
+	case 2:
+		return strings.ReplaceAll(id, "-", "")
+	case 3:
+		return "{" + id + "}"
+	case 4:
+		return "urn:uuid:" + id
+	}
+	return id
+}
+
+// params describes the purchase of a call, and finds what it is about. It reports false when there is nothing to call.
+func (c *guardedCall) params(w *world, s *slot) (ctx context.Context, p letagentpay.PurchaseParams, t *turn, ok bool) {
+	ctx = s.process.life
+	p = letagentpay.PurchaseParams{
+		Amount: letagentpay.MustAmount(c.amount), Category: c.category, MerchantName: c.merchant, Description: c.description,
+	}
+	switch c.key {
+	case ownKey, otherKey:
+		p.IdempotencyKey = string(c.key) + w.place(s, !c.unjournaled)
+	case scopedKey:
+		p.Ref = c.ref
+		t = s.process.turn(c.scope, w.place(s, !c.unjournaled), c.inRun)
+		return t.ctx, p, t, true
+	case knownKey:
+		keys := w.keysOf(w.place(s, !c.unjournaled))
+		if len(keys) == 0 {
+			return nil, p, nil, false
+		}
+		p = keys[c.pick%len(keys)]
+	case resumedKey:
+		requests := w.server.Requests()
+		if len(requests) == 0 {
+			return nil, p, nil, false
+		}
+		request := requests[c.pick%len(requests)]
+		if !w.mayResume(s, &request, s.journal != nil && !c.unjournaled) {
+			return nil, p, nil, false
+		}
+		p.Category, p.MerchantName, p.Description = request.Category, request.MerchantName, request.Description
+		switch {
+		case !c.mismatch:
+			p.Amount = request.Amount
+		case c.merchant != "":
+			p.Amount, p.MerchantName = request.Amount, request.MerchantName+c.merchant
+		}
+		w.tell(request.RequestID)
+		ctx = letagentpay.ResumeApproval(ctx, spell(request.RequestID, c.spelling))
+	}
+	return ctx, p, nil, true
+}
+
+// place is where keys and scopes are shared: journals want keys and scopes of their own.
+func (w *world) place(s *slot, journaled bool) string {
+	switch {
+	case s.journal == nil:
+		return ""
+	case !journaled && w.mortal: // a process that begins anew does not know what was done without the journal
+		return "-" + s.name + " without a journal"
+	default:
+		return "-" + s.name
+	}
+}
+
+// keysOf returns the keys that are known in a place.
+func (w *world) keysOf(place string) []letagentpay.PurchaseParams {
+	var keys []letagentpay.PurchaseParams
+	for _, known := range w.keys {
+		if known.place == place {
+			keys = append(keys, known.PurchaseParams)
+		}
+	}
+	return keys
+}
+
+// turn returns a purchase scope of the process.
+func (p *process) turn(scope int, place string, run bool) *turn {
+	name := turnName{fmt.Sprintf("turn-%d%s", scope, place), run}
+	t := p.turns[name]
+	if t == nil {
+		ctx := letagentpay.WithPurchaseScope(p.life, name.scope)
+		if run {
+			ctx = letagentpay.WithScopeRun(ctx)
+		}
+		t = &turn{turnName: name, ctx: ctx, bought: make(map[subject]int), width: make(map[subject]int)}
+		p.turns[name] = t
+		p.world.turns = append(p.world.turns, t)
+	}
+	return t
+}
+
+// mayResume reports whether the agent may resume a request: only the agent knows what has run or will run, unless the
+// process that resumes it, or its journal, does.
+func (w *world) mayResume(s *slot, r *letagentpaytest.Request, journaled bool) bool {
+	if r.Status.Final() {
+		return true
+	}
+	w.mu.Lock()
+	duplicate, posted := w.duplicates[r.RequestID], slices.Clone(w.posted[r.IdempotencyKey])
+	w.mu.Unlock()
+	if duplicate {
+		return false
+	}
+	for _, a := range posted {
+		if a.process.slot != s || w.mortal && a.journaled != journaled {
+			return false
+		}
+	}
+	for _, ran := range w.runsOf(r.RequestID) {
+		if ran.process != s.process && (!journaled || !s.journal.knows(r.RequestID)) {
+			return false
+		}
+	}
+	return true
+}
+
+// play makes the call, up to three times where it is repeated after errors.
+func (c *guardedCall) play(w *world) {
+	s := w.slots[0]
+	if c.other {
+		s = w.slots[1]
+	}
+	w.await(c, s)
+	once := *c
+	for n := range 3 {
+		ctx, p, t, ok := c.params(w, s)
+		if !ok || !once.playOnce(w, s.process, ctx, p, t) || !c.repeated || n == 2 {
+			return
+		}
+		once.interrupted, once.unconfirmed = interruption{}, false
+	}
+}
+
+// playOnce makes the call and reports whether it is to be repeated.
+func (c *guardedCall) playOnce(w *world, p *process, ctx context.Context, params letagentpay.PurchaseParams, t *turn) (again bool) {
+	if c.unconfirmed {
+		w.disturb()
+		w.server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+	}
+	w.mu.Lock()
+	first := len(w.runs)
+	w.mu.Unlock()
+	answers, outcomes := c.calls(w, p, ctx, params, t)
+	for i, a := range answers {
+		switch {
+		case outcomes[i].died:
+			w.note("call %d: the process has died", i+1)
+		case a == nil:
+			w.didNotReturn(c, i, outcomes[i])
+		case !a.skipped:
+			w.judge(c, a, params)
+			again = again || a.err != nil
+		}
+	}
+	w.mu.Lock()
+	runs := slices.Clone(w.runs[first:])
+	w.mu.Unlock()
+	for _, r := range runs {
+		if !r.process.isDead() && r.confirm == nil && !w.isWarned(r.requestID) {
+			w.confirmed(r)
+		}
+	}
+	return again && !p.gone
+}
+
+func (w *world) isWarned(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.warned[id]
+}
+
+// await lets a service whose calls overlap end what it is at work on for another process: processes that make a call
+// under one key at the same moment are not told apart.
+func (w *world) await(c *guardedCall, s *slot) {
+	if c.key == randomKey || c.key == resumedKey {
+		return
+	}
+	if w.lastSlot != nil && w.lastSlot != s {
+		time.Sleep(3 * time.Minute)
+	}
+	w.lastSlot = s
+}
+
+func (w *world) didNotReturn(c *guardedCall, i int, o outcome) {
+	switch {
+	case o.panicked != nil && o.panicked != errPanic:
+		w.violated("the call panicked with %v", o.panicked)
+	case c.twoPhase:
+		w.violated("a call in two phases did not return")
+	case c.fn != panics && c.fn != spendsAndPanics && c.fn != endsItsGoroutine:
+		w.violated("the call did not return although its function did")
+	default:
+		w.note("call %d: the function did not return", i+1)
+	}
+}
+
+// answered is what a call came back with.
+type answered struct {
+	attempt *attempt
+	skipped bool // the call was not made
+	result  string
+	err     error
+	run     *run // nil: its function did not run
+}
+
+// calls makes the call, or two at the same time. Answers are nil where a call did not return.
+func (c *guardedCall) calls(w *world, p *process, ctx context.Context, params letagentpay.PurchaseParams, t *turn) ([]*answered, []outcome) {
+	a := c.attempt(p, ctx, t, params)
+	a.interrupted = c.interrupted
+	w.disturbed = w.disturbed || c.interrupted.kind != ""
+	answers := make([]*answered, 2)
+	players := []player{{attempt: a, do: func(ctx context.Context) { answers[0] = c.make(ctx, w, params) }}}
+	switch {
+	case c.twice:
+		players = append(players, player{attempt: a, do: func(ctx context.Context) { answers[1] = c.make(ctx, w, params) }})
+	case c.redelivered && p.slot.journal == nil: // else the other process has keys of its own
+		players = append(players, c.redelivery(w, a, params, &answers[1]))
+	}
+	if c.key != resumedKey {
+		w.calls += len(players)
+	}
+	if t != nil {
+		t.width[a.subject] = max(t.width[a.subject], len(players))
+	}
+	outcomes := w.run(players...)
+	return answers[:len(players)], outcomes
+}
+
+// attempt is a call of a process.
+func (c *guardedCall) attempt(p *process, ctx context.Context, t *turn, params letagentpay.PurchaseParams) *attempt {
+	a := &attempt{
+		process: p, ctx: ctx, turn: t, journaled: p.slot.journal != nil && !c.unjournaled, resumed: c.key == resumedKey,
+		began: p.world.server.Now(),
+	}
+	if t != nil {
+		a.subject = subjectOf(t.scope, params)
+	}
+	return a
+}
+
+// redelivery is the same call by the other process, while the first awaits its approval.
+func (c *guardedCall) redelivery(w *world, first *attempt, params letagentpay.PurchaseParams, answer **answered) player {
+	p := w.slots[1-first.process.slot.number].process
+	ctx, t := p.life, (*turn)(nil)
+	if first.turn != nil {
+		t = p.turn(c.scope, "", first.turn.run)
+		ctx = t.ctx
+	}
+	a := c.attempt(p, ctx, t, params)
+	if t != nil {
+		t.width[a.subject] = max(t.width[a.subject], 1)
+	}
+	return player{attempt: a, after: 20 * time.Second, do: func(ctx context.Context) {
+		if *answer = (&answered{attempt: a, skipped: true}); w.calm && w.awaitsOwner(first) {
+			*answer = nil
+			a.began = w.server.Now()
+			*answer = c.make(ctx, w, params)
+		}
+	}}
+}
+
+// awaitsOwner reports whether a call's purchase is known to be pending.
+func (w *world) awaitsOwner(a *attempt) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, creator := range w.creators {
+		if creator == a {
+			request, _ := w.server.Request(id)
+			return request.Status == letagentpay.StatusPending
+		}
+	}
+	return false
+}
+
+// make makes the call, once.
+func (c *guardedCall) make(ctx context.Context, w *world, p letagentpay.PurchaseParams) *answered {
+	a := &answered{attempt: attemptOf(ctx)}
+	client := a.attempt.process.client(c.client)
+	if !c.twoPhase {
+		guarded := letagentpay.Guard(client, func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p },
+			func(ctx context.Context, p letagentpay.PurchaseParams) (string, error) {
+				approval, ok := letagentpay.ApprovalFromContext(ctx)
+				if !ok {
+					w.violated("a function ran without an approval in its context")
+					return "", nil
+				}
+				return c.function(ctx, w, approval, p, &a.run)
+			}, c.options(a.attempt)...)
+		a.result, a.err = guarded(ctx, p)
+		return a
+	}
+	approval, err := client.Authorize(ctx, p, c.options(a.attempt)...)
+	if err != nil {
+		a.err = err
+		return a
+	}
+	func() {
+		defer func() {
+			if reason := recover(); reason != nil && reason != errPanic {
+				panic(reason)
+			}
+		}()
+		a.err = errPanic
+		a.result, a.err = c.function(ctx, w, approval, p, &a.run)
+	}()
+	if a.run == nil {
+		return a // its process has died
+	}
+	a.run.approval = approval
+	settleErr := approval.Settle(ctx, a.err)
+	confirm, _ := errors.AsType[*letagentpay.ConfirmError](settleErr)
+	switch {
+	case settleErr != nil && confirm != nil && confirm.MayHaveSpent:
+		a.err = settleErr
+	case settleErr != nil:
+		a.err = errors.Join(a.err, settleErr)
+	default:
+		if again := approval.Settle(ctx, errShop); again != nil { // as a deferred one would
+			w.violated("Settle after Settle fails: %T", again)
+		}
+	}
+	return a
+}
+
+func (c *guardedCall) options(a *attempt) []letagentpay.GuardOption {
+	options := []letagentpay.GuardOption{letagentpay.OnPendingFail()}
+	if c.wait > 0 {
+		options[0] = letagentpay.OnPendingWait(c.wait)
+	}
+	if a.journaled {
+		options = append(options, letagentpay.WithJournal(a.process.slot.journal))
+		if c.codec != "" {
+			options = append(options, letagentpay.WithResultCodec(&hostileCodec{c.codec}))
+		}
+	}
+	return options
+}
+
+// function is the guarded function: it enters in the ledger what it does.
+func (c *guardedCall) function(
+	ctx context.Context, w *world, approval *letagentpay.Approval, p letagentpay.PurchaseParams, own **run,
+) (result string, err error) {
+	a := attemptOf(ctx)
+	var r *run
+	alive := a.process.event(a, func() {
+		r = w.begin(a, approval.RequestID(), p)
+		*own = r
+		if approval.Amount() != p.Amount || approval.Category() != resolved[p.Category] {
+			w.violated("an approval is of %s %s, and the call for %s %s", approval.Amount(), approval.Category(), p.Amount, p.Category)
+		}
+		result = "receipt " + strconv.Itoa(r.number)
+		w.note("run %d, under %s: the function %s", r.number, w.name(r.requestID), c.fn)
+		if time.Sleep(c.takes); !a.process.isDead() {
+			err = c.behave(approval, r)
+		}
+	})
+	if !alive {
+		return "", errDied
+	}
+	r.failed, r.err = err != nil, err
+	return result, err
+}
+
+// begin enters a run in the ledger, and checks that it may be.
+func (w *world) begin(a *attempt, id string, p letagentpay.PurchaseParams) *run {
+	if ran := w.runsOf(id); len(ran) > 0 {
+		w.violated("%s ran twice", w.name(id))
+	}
+	request, found := w.server.Request(id)
+	asked := subject{
+		amount: request.Amount.String(), category: request.Category, merchant: strings.TrimSpace(request.MerchantName),
+		description: strings.TrimSpace(request.Description),
+	}
+	called := p
+	called.Ref = ""
+	w.mu.Lock()
+	creator, duplicate := w.creators[id], w.duplicates[id]
+	w.mu.Unlock()
+	switch {
+	case !found || !request.Status.Approved():
+		w.violated("%s ran although it was %q", w.name(id), request.Status)
+	case asked != subjectOf("", called):
+		w.violated("%s was for %+v and ran for %+v", w.name(id), asked, subjectOf("", called))
+	case duplicate:
+		w.violated("%s was called a duplicate and ran", w.name(id))
+	case a.resumed || creator == nil || creator == a:
+	case creator.byHand && request.CreatedAt.Before(a.began):
+		w.violated("%s, a purchase made by hand, ran in a guarded call", w.name(id))
+	case creator.process != a.process && !(creator.process.slot == a.process.slot && creator.journaled && a.journaled) && request.CreatedAt.Before(a.began):
+		w.violated("%s, which another process has asked for, ran", w.name(id))
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := &run{number: len(w.runs) + 1, requestID: id, process: a.process, turn: a.turn, of: a.subject, journaled: a.journaled, params: p, failed: true}
+	w.runs = append(w.runs, r)
+	return r
+}
+
+func (c *guardedCall) behave(approval *letagentpay.Approval, r *run) error {
+	spend := func(amount letagentpay.Amount) error {
+		r.truth = letagentpay.ConfirmParams{Success: true, ActualAmount: amount}
+		return approval.Spent(amount, "")
+	}
+	less := letagentpay.MustAmount("15")
+	switch c.fn {
+	case succeeds:
+		r.truth.Success = true
+	case spendsLess:
+		return spend(less)
+	case spendsMore:
+		return spend(approval.Amount().Add(letagentpay.MustAmount("1")))
+	case spendsNothing:
+		return spend(letagentpay.Amount{})
+	case fails:
+		return errShop
+	case spendsAndFails:
+		return errors.Join(errShop, spend(less))
+	case panics:
+		panic(errPanic)
+	case spendsAndPanics:
+		_ = spend(less)
+		panic(errPanic)
+	case endsItsGoroutine:
+		runtime.Goexit()
+	default:
+		return c.misbehave(approval, r)
+	}
+	return nil
+}
+
+var errPanic = errors.New("the function panicked")
