@@ -147,7 +147,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/duplicates-found-in-doubt-not-journaled", file: "authorize.go",
-		old: "if ok && len(unknown.Found) > 0 {", new: "if false {",
+		old: "if ok && unknown.alone && len(unknown.Found) > 0 {", new: "if false {",
 		why: "after a crash nobody finds the requests that lost attempts have made",
 	},
 	{
@@ -251,7 +251,7 @@ var guardMutants = []mutant{
 		why: "what a human has approved is not compared with what the call describes",
 	},
 	{
-		name: "authorize/decided-request-not-compared-resumed", file: "authorize.go", nth: 3,
+		name: "authorize/decided-request-not-compared-resumed", file: "authorize.go", nth: 2,
 		old: "if err := c.matches(ctx, state); err != nil {\n\t\t\treturn \"\", err\n\t\t}\n\t}", new: "}",
 		why: "what a human has approved is not compared with what the resuming call describes",
 	},
@@ -392,13 +392,33 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/scope-key-kept-after-a-refusal", file: "authorize.go",
-		old: "scoped.done(earlier != nil && earlier.Confirm.Success, false)", new: "_ = scoped",
+		old: "if approval == nil && earlier == nil {\n\t\t\tscoped.done(false, false)", new: "if false {\n\t\t\tscoped.done(false, false)",
 		why: "a purchase that was refused once is taken for one under way, and a run of the scope asks for another one",
 	},
 	{
-		name: "authorize/result-given-back-does-not-count", file: "authorize.go",
-		old: "scoped.done(earlier != nil && earlier.Confirm.Success, false)", new: "scoped.done(false, false)",
-		why: "the second of two identical purchases of a repeated run gets the first one's result",
+		name: "authorize/scope-key-kept-after-an-earlier-run", file: "authorize.go",
+		old: "earlier.scoped.done(false, false)\n\t\treturn nil, earlier.handled()", new: "return nil, earlier.handled()",
+		why: "a purchase that has run is taken for one under way, and a run of the scope asks for another one",
+	},
+	{
+		name: "authorize/unread-when-the-context-has-ended", file: "authorize.go",
+		old: "if err == nil || ctx.Err() == nil {\n\t\treturn state, err", new: "if true {\n\t\treturn state, err",
+		why: "what was approved as its caller went is not given back, and stays booked",
+	},
+	{
+		name: "authorize/changed-request-is-another-purchase", file: "authorize.go",
+		old: "return \"\", plainly(err) // it has changed, and is no other purchase of the scope", new: "return \"\", err",
+		why: "a request whose category changes while a human decides makes the scope ask for another one",
+	},
+	{
+		name: "authorize/category-of-the-journal-not-noted", file: "authorize.go",
+		old: "if entry.Category != \"\" {\n\t\t\tscoped.answered", new: "if false {\n\t\t\tscoped.answered",
+		why: "after a restart two purchases of a scope in two categories are not told apart",
+	},
+	{
+		name: "authorize/found-by-several-is-journaled", file: "authorize.go",
+		old: "if ok && unknown.alone && len(unknown.Found) > 0 {", new: "if ok && len(unknown.Found) > 0 {",
+		why: "of two identical purchases in doubt, each takes the other's request for its duplicate",
 	},
 
 	// guard.go
@@ -436,6 +456,16 @@ var guardMutants = []mutant{
 		name: "guard/function-does-not-find-its-approval", file: "guard.go",
 		old: "out, err = fn(approval.context(), in)", new: "out, err = fn(ctx, in)",
 		why: "a function cannot say what it has spent",
+	},
+	{
+		name: "guard/result-given-back-does-not-count", file: "guard.go",
+		old: "earlier.scoped.done(err == nil, false)", new: "earlier.scoped.done(false, false)",
+		why: "the second of two identical purchases of a repeated run gets the first one's result",
+	},
+	{
+		name: "guard/failure-given-back-counts", file: "guard.go",
+		old: "earlier.scoped.done(err == nil, false)", new: "earlier.scoped.done(true, false)",
+		why: "in a run, the repetition of a purchase whose result cannot be given back buys another one",
 	},
 	{
 		name: "guard/result-is-not-kept", file: "guard.go",
@@ -622,13 +652,18 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/late-duplicates-not-sought", file: "approval.go",
-		old: "late = purchase.posting.found(ctx, a.requestID)", new: "late = nil",
+		old: "range purchase.posting.late(ctx, a.requestID) {", new: "range purchase.posting.late(ctx, a.requestID)[:0] {",
 		why: "a request that a lost attempt makes while the function runs is never found",
 	},
 	{
 		name: "approval/duplicates-counted-twice", file: "approval.go",
-		old: "if !contains(purchase.Duplicates, id) {", new: "if true {",
+		old: "if !contains(duplicates, id) {", new: "if true {",
 		why: "one duplicate is reported as two",
+	},
+	{
+		name: "approval/others-requests-stay-duplicates", file: "approval.go",
+		old: "return standing != unknownHere // another call's, as has turned out", new: "return standing > finishedHere",
+		why: "the caller is told to give the money of another call's purchase back",
 	},
 	{
 		name: "approval/duplicates-are-silent", file: "approval.go",
@@ -637,7 +672,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/duplicates-not-journaled", file: "approval.go",
-		old: "a.claim.record.entry.Duplicates = duplicates.Duplicates", new: "a.claim.record.entry.Duplicates = nil",
+		old: "a.claim.record.entry.Duplicates = a.claim.purchase.Duplicates", new: "a.claim.record.entry.Duplicates = nil",
 		why: "after a crash nobody finds the money of a duplicate",
 	},
 	{

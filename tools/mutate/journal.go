@@ -202,13 +202,28 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/confirms-at-once", file: "recover.go",
-		old: "if !params.Success { // one that an earlier process has sent may still be handled", new: "if false {",
+		old: "if err := c.awaitEarlierRefund(ctx, r); err != nil {", new: "if err := error(nil); err != nil {",
 		why: "a refund is sent beside that of the process that has just crashed, and returns the money twice",
 	},
 	{
 		name: "recover/successes-rest-too", file: "recover.go",
-		old: "if !params.Success { // one that an earlier process has sent may still be handled", new: "if true {",
+		old: "if r.entry.Confirm.Success || rest <= 0 {", new: "if rest <= 0 {",
 		why: "a start of a process with many purchases takes seconds for each",
+	},
+	{
+		name: "recover/ended-refunds-rest-too", file: "recover.go",
+		old: "if request.Status.Final() {\n\t\treturn nil", new: "if request == nil {\n\t\treturn nil",
+		why: "a start of a process waits a minute for what the service shows to be over",
+	},
+	{
+		name: "recover/rests-without-a-bound", file: "recover.go",
+		old: "rest := min(time.Until(r.entry.UpdatedAt.Add(leastCooldown)), leastCooldown)", new: "rest := time.Until(r.entry.UpdatedAt.Add(leastCooldown))",
+		why: "a start of a process waits for as long as the clock was wrong that dated the entry",
+	},
+	{
+		name: "recover/sent-when-there-is-no-time-to-wait", file: "recover.go",
+		old: "return cmp.Or(ctx.Err(), errCoolingDown)", new: "return cmp.Or(ctx.Err(), error(nil))",
+		why: "a refund is sent beside that of the process that has just crashed, and returns the money twice",
 	},
 	{
 		name: "recover/confirmed-entry-stays-executed", file: "recover.go",
@@ -244,12 +259,12 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "replay/unconfirmed-result-is-silent", file: "replay.go",
-		old: "if earlier.Error == \"\" && decodeErr == nil {\n\t\treturn err", new: "if earlier.Error == \"\" && decodeErr == nil {\n\t\treturn nil",
+		old: "if earlier.Error == \"\" && decodeErr == nil {\n\t\treturn out, err", new: "if earlier.Error == \"\" && decodeErr == nil {\n\t\treturn out, nil",
 		why: "nobody learns that the service still does not know of the purchase",
 	},
 	{
 		name: "replay/unconfirmed-failure-is-silent", file: "replay.go",
-		old: "return withCleanup(handled, err)", new: "return handled",
+		old: "return out, withCleanup(handled, err)", new: "return out, handled",
 		why: "nobody learns that the refund of an earlier failure did not get through",
 	},
 	{

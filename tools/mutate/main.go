@@ -1,13 +1,15 @@
 // Command mutate measures how well the tests notice defects. It has a list of mutants, each of which is the source with
 // one defect, runs the tests against one mutant at a time, and prints which test has failed first, or that none has:
 //
-//	go run ./tools/mutate                      # the whole list, which takes the better part of an hour
-//	go run ./tools/mutate -run '^confirm/'     # the mutants of one file
-//	go run ./tools/mutate -run X -build        # do they compile?
+//	go run ./tools/mutate                    # the whole list
+//	go run ./tools/mutate -run '^confirm/'   # the mutants of one file
+//	go run ./tools/mutate -list              # what they are, and why each is a defect
+//	go run ./tools/mutate -build             # does each of them compile?
 //
-// A mutant reaches the compiler through the -overlay flag of go test, so the files themselves are not touched. Before the
-// first mutant the tests run against the source as it is: a test that fails there shows nothing. A test that exceeds the
-// time limit has failed. The exit status is 0 when every mutant was killed.
+// The mutants reach the compiler through the -overlay flag of the go command, so the files themselves are not touched.
+// Before the first mutant, each test runs by itself against the source as it is: one that fails there shows nothing, and
+// is an error. A mutant is then met by those tests alone that call its function, the quick ones first. A test that
+// exceeds the time limit has failed. The exit status is 0 when every mutant was killed.
 //
 // A survivor is a defect that no test notices: the test is missing, or the mutant is no defect, and then it does not
 // belong into the list.
@@ -39,14 +41,14 @@ var errNotAllKilled = errors.New("not every mutant was killed")
 func run() error {
 	var (
 		names    = flag.String("run", "", "only the mutants whose name matches this `regexp`")
-		jobs     = flag.Int("j", 1, "how many mutants to test at a time")
 		list     = flag.Bool("list", false, "print the mutants, with the reason why each is a defect, and end")
-		onlyMake = flag.Bool("build", false, "only compile the mutants")
-		tests    = tester{}
+		onlyMake = flag.Bool("build", false, "only compile the mutants, one by one")
+		skip     = flag.String("skip", "", "leave out the tests whose name matches this `regexp`")
+		t        tester
 	)
-	flag.DurationVar(&tests.timeout, "timeout", 2*time.Minute, "time limit of the tests of one package with one mutant")
-	flag.IntVar(&tests.checks, "rapid.checks", 60, "programs that the model tests play")
-	flag.StringVar(&tests.skip, "skip", "", "leave out the tests whose name matches this `regexp`")
+	flag.IntVar(&t.jobs, "j", 1, "how many mutants to test at a time")
+	flag.DurationVar(&t.timeout, "timeout", time.Minute, "time limit of the tests that run together")
+	flag.IntVar(&t.checks, "rapid.checks", 60, "programs that the model tests play")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
@@ -55,32 +57,39 @@ func run() error {
 	if err != nil {
 		return fmt.Errorf("-run: %w", err)
 	}
-	if tests.root, err = repository(); err != nil {
+	if t.skip, err = regexp.Compile(*skip); err != nil {
+		return fmt.Errorf("-skip: %w", err)
+	}
+	if t.root, err = repository(); err != nil {
 		return err
 	}
-	chosen, err := choose(tests.root, only)
+	chosen, err := choose(t.root, only)
 	if err != nil {
 		return err
 	}
 	if *list {
 		for _, m := range chosen {
-			fmt.Printf("%-46s %s\n", m.name, m.why)
+			fmt.Printf("%-58s %s\n", m.name, m.why)
 		}
 		fmt.Printf("%d mutants\n", len(chosen))
 		return nil
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if *onlyMake {
-		return measure(ctx, chosen, *jobs, tests.build)
-	}
-	if err := tests.baseline(ctx, chosen); err != nil {
+	if t.dir, err = os.MkdirTemp("", "mutate-"); err != nil {
 		return err
 	}
-	return measure(ctx, chosen, *jobs, tests.test)
+	defer os.RemoveAll(t.dir)
+	if *onlyMake {
+		return measure(ctx, chosen, t.jobs, t.build)
+	}
+	if err := t.prepare(ctx, chosen); err != nil {
+		return err
+	}
+	return measure(ctx, chosen, t.jobs, t.test)
 }
 
-// choose returns the mutants whose name matches, all of which can be made of the files as they are.
+// choose returns the mutants whose name matches. All of the list must be as it should be.
 func choose(root string, only *regexp.Regexp) ([]*mutant, error) {
 	var chosen []*mutant
 	var problems []error
@@ -129,27 +138,12 @@ func measure(ctx context.Context, chosen []*mutant, jobs int, test func(context.
 	for i := range verdicts {
 		verdicts[i] = make(chan verdict, 1)
 	}
-	var workers sync.WaitGroup
-	next := make(chan int)
-	for range max(jobs, 1) {
-		workers.Go(func() {
-			for i := range next {
-				verdicts[i] <- test(ctx, chosen[i])
-			}
-		})
-	}
-	go func() {
-		defer close(next)
-		for i := range chosen {
-			next <- i
-		}
-	}()
-	defer workers.Wait()
+	go inParallel(jobs, len(chosen), func(i int) { verdicts[i] <- test(ctx, chosen[i]) })
 	score := make(map[outcome]int)
 	var left []string
 	for i, m := range chosen {
 		v := <-verdicts[i]
-		fmt.Printf("%-46s %-9s %5.1fs  %s\n", m.name, v.outcome, v.took.Seconds(), v.by)
+		fmt.Printf("%-58s %-9s %5.1fs  %s\n", m.name, v.outcome, v.took.Seconds(), v.by)
 		score[v.outcome]++
 		if v.outcome == survived || v.outcome == broken {
 			left = append(left, fmt.Sprintf("%s %s: %s", v.outcome, m.name, m.why))
@@ -158,9 +152,8 @@ func measure(ctx context.Context, chosen []*mutant, jobs int, test func(context.
 	if len(left) > 0 {
 		fmt.Println("\n" + strings.Join(left, "\n"))
 	}
-	tested := score[killed] + score[survived]
-	if tested > 0 {
-		fmt.Printf("\n%d of %d mutants killed (%.1f %%) in %s\n",
+	if tested := score[killed] + score[survived]; tested > 0 {
+		fmt.Printf("\n%d of %d mutants killed (%.1f %%), in %s\n",
 			score[killed], tested, 100*float64(score[killed])/float64(tested), time.Since(begun).Round(time.Second))
 	}
 	if err := ctx.Err(); err != nil {
@@ -170,4 +163,22 @@ func measure(ctx context.Context, chosen []*mutant, jobs int, test func(context.
 		return errNotAllKilled
 	}
 	return nil
+}
+
+// inParallel calls do with each number below n, in their order, some at a time.
+func inParallel(jobs, n int, do func(i int)) {
+	var workers sync.WaitGroup
+	next := make(chan int)
+	for range max(jobs, 1) {
+		workers.Go(func() {
+			for i := range next {
+				do(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
 }

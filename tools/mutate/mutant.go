@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,59 +22,50 @@ type mutant struct {
 // mutants is the whole list.
 var mutants = slices.Concat(guardMutants, purchaseMutants, journalMutants, memoryMutants, wireMutants, serverMutants)
 
-// source returns the file with the defect.
-func (m *mutant) source(root string) ([]byte, error) {
-	data, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(m.file)))
-	if err != nil {
-		return nil, fmt.Errorf("mutant %s: %w", m.name, err)
-	}
-	text, err := m.edit(string(data))
-	if err != nil {
-		return nil, fmt.Errorf("mutant %s: %s: %w", m.name, m.file, err)
-	}
-	return []byte(text), nil
-}
-
-// edit replaces the text.
-func (m *mutant) edit(text string) (string, error) {
+// find returns where in the text of its file the defect is.
+func (m *mutant) find(text string) (int, error) {
 	found := strings.Count(text, m.old)
 	switch {
 	case m.old == "" || m.old == m.new:
-		return "", fmt.Errorf("nothing is replaced")
+		return 0, errors.New("nothing is replaced")
 	case found == 0:
-		return "", fmt.Errorf("there is no %q", m.old)
+		return 0, fmt.Errorf("there is no %q", m.old)
 	case m.nth == 0 && found > 1:
-		return "", fmt.Errorf("%q occurs %d times; say with nth which is meant", m.old, found)
+		return 0, fmt.Errorf("%q occurs %d times; say with nth which is meant", m.old, found)
 	case m.nth > found:
-		return "", fmt.Errorf("%q occurs %d times, not %d", m.old, found, m.nth)
+		return 0, fmt.Errorf("%q occurs %d times, not %d", m.old, found, m.nth)
 	}
-	at := 0
-	for n := 1; ; n++ {
-		at += strings.Index(text[at:], m.old)
-		if n >= m.nth {
-			return text[:at] + m.new + text[at+len(m.old):], nil
-		}
+	at := strings.Index(text, m.old)
+	for range m.nth - 1 {
 		at += len(m.old)
+		at += strings.Index(text[at:], m.old)
 	}
+	return at, nil
 }
 
-// overlay writes the mutant into dir, and returns the file for go's flag -overlay.
-func (m *mutant) overlay(root, dir string) (string, error) {
-	source, err := m.source(root)
+// source returns the file with the defect.
+func (m *mutant) source(root string) ([]byte, error) {
+	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(m.file)))
 	if err != nil {
-		return "", err
+		return nil, fmt.Errorf("mutant %s: %w", m.name, err)
 	}
-	replaced, mutated := filepath.Join(root, filepath.FromSlash(m.file)), filepath.Join(dir, "mutant.go")
-	if err := os.WriteFile(mutated, source, 0o600); err != nil {
-		return "", err
-	}
-	data, err := json.Marshal(map[string]map[string]string{"Replace": {replaced: mutated}})
+	at, err := m.find(string(text))
 	if err != nil {
-		return "", err
+		return nil, fmt.Errorf("mutant %s: %s: %w", m.name, m.file, err)
 	}
-	overlay := filepath.Join(dir, "overlay.json")
-	return overlay, os.WriteFile(overlay, data, 0o600)
+	return slices.Concat(text[:at], []byte(m.new), text[at+len(m.old):]), nil
 }
 
-// inServer reports whether the defect is in the embedded server.
-func (m *mutant) inServer() bool { return strings.HasPrefix(m.file, "letagentpaytest/") }
+const (
+	rootPackage   = "."
+	boltPackage   = "./journal/bboltjournal"
+	serverPackage = "./letagentpaytest"
+)
+
+// packages returns the packages whose tests are to notice the defect, the likeliest first.
+func (m *mutant) packages() []string {
+	if strings.HasPrefix(m.file, "letagentpaytest/") {
+		return []string{serverPackage, rootPackage}
+	}
+	return []string{rootPackage, boltPackage, serverPackage}
+}

@@ -227,7 +227,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "post/no-rest-after-an-unknown-outcome", file: "post.go",
-		old: "defer func() { c.unlock(held, key, posting.began, err) }()", new: "defer held.release()",
+		old: "c.unlock(held, key, posting.began, err)", new: "held.release()",
 		why: "a purchase repeated under its key overlaps the lost attempt, and is made twice",
 	},
 	{
@@ -252,7 +252,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "post/refusals-certain-although-found", file: "post.go",
-		old: "certain(attempt.last) && len(p.found(ctx, \"\")) == 0:", new: "certain(attempt.last):",
+		old: "certain(attempt.last) && p.foundNothing(ctx):", new: "certain(attempt.last):",
 		why: "a purchase that was made is reported as refused, because a later attempt was",
 	},
 	{
@@ -322,7 +322,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "post/no-look-before-the-next-attempt", file: "post.go",
-		old: "if attempt.last.fate() != mayStillRun || len(p.found(ctx, \"\")) > 0 {", new: "if attempt.last.fate() != mayStillRun {",
+		old: "if ids, _ := p.found(ctx, \"\"); len(ids) > 0 {\n\t\treturn nil", new: "if ids, _ := p.found(ctx, \"\"); len(ids) > 1000 {\n\t\treturn nil",
 		why: "a purchase whose request is there already waits as if it were not",
 	},
 	{
@@ -342,12 +342,12 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "post/found-in-doubt-not-named", file: "post.go",
-		old: "Err: err, Found: p.duplicates(ctx, \"\")}", new: "Err: err}",
+		old: "Err: err, Found: found, alone: alone}", new: "Err: err, alone: alone}",
 		why: "a caller whose purchase is in doubt does not learn which request may be it",
 	},
 	{
 		name: "post/look-under-the-dead-context", file: "post.go",
-		old: "ids := p.found(context.WithoutCancel(ctx), known)", new: "ids := p.found(ctx, known)",
+		old: "found, _ := p.found(context.WithoutCancel(ctx), \"\")", new: "found, _ := p.found(ctx, \"\")",
 		why: "after a cancellation nobody looks for what the lost attempts have made",
 	},
 	{
@@ -357,13 +357,13 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "post/other-calls-requests-are-duplicates", file: "post.go",
-		old: "standing == unknownHere && row.Status != StatusRejected", new: "standing <= finishedHere && row.Status != StatusRejected",
+		old: "standing == unknownHere && (row.Status", new: "standing <= finishedHere && (row.Status",
 		why: "the caller is told to give the money of another call's purchase back",
 	},
 	{
 		name: "post/rejected-requests-are-duplicates", file: "post.go",
-		old: "standing == unknownHere && row.Status != StatusRejected &&", new: "standing == unknownHere &&",
-		why: "a rejected request, which holds no money, is reported as a duplicate",
+		old: "(row.Status.Approved() || !row.Status.Decided()) &&", new: "(row.Status != \"\") &&",
+		why: "a request that holds no money is reported as a duplicate",
 	},
 	{
 		name: "post/other-purchases-are-duplicates", file: "post.go",
@@ -372,17 +372,67 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "post/older-requests-are-duplicates", file: "post.go",
-		old: "return p.since.precedes(row)", new: "return true",
+		old: "if p.since.taken && !p.since.precedes(row) {", new: "if false {",
 		why: "the caller is told to give the money of an earlier purchase back",
 	},
 	{
 		name: "post/older-requests-are-duplicates-without-a-baseline", file: "post.go",
-		old: "return !date.IsZero() && row.CreatedAt.After(date.Add(-time.Since(p.first)-clockSlack))", new: "return !date.IsZero()",
+		old: "return row.CreatedAt.After(date.Add(-time.Since(p.first) - clockSlack))", new: "return true",
 		why: "the caller is told to give the money of an earlier purchase back",
 	},
 	{
+		name: "post/later-requests-are-duplicates", file: "post.go",
+		old: "!date.IsZero() && row.CreatedAt.After(latest) {", new: "!date.IsZero() && row.CreatedAt.After(latest) && false {",
+		why: "the caller is told to give the money of a later purchase back",
+	},
+	{
+		name: "post/found-without-any-clock", file: "post.go",
+		old: "return p.since.taken\n", new: "return true\n",
+		why: "the caller is told to give the money of an earlier purchase back, because the service does not tell the time",
+	},
+	{
+		name: "post/unread-list-shows-nothing", file: "post.go",
+		old: "return ok && len(ids) == 0", new: "return (ok || !ok) && len(ids) == 0",
+		why: "a purchase that may have been made is reported as refused, because the list could not be read",
+	},
+	{
+		name: "post/identical-purchases-take-each-other-for-duplicates", file: "post.go",
+		old: "if postings.underWay[content] > 0 {\n\t\treturn false", new: "if postings.underWay[content] > 0 {\n\t\treturn true",
+		why: "the caller is told to give the money of an identical purchase back that is still under way",
+	},
+	{
+		name: "post/own-earlier-doubt-counts-as-anothers", file: "post.go",
+		old: "return other.key != p.params.IdempotencyKey && !other", new: "return !other",
+		why: "a purchase repeated under the key of an unknown outcome never names its duplicates",
+	},
+	{
+		name: "post/every-earlier-doubt-counts", file: "post.go",
+		old: "&& !other.first.After(p.latest()) && !other.latest.Before(p.first)", new: "",
+		why: "after one unknown outcome the duplicates of identical purchases are never named again",
+	},
+	{
+		name: "post/counted-for-ever", file: "post.go",
+		old: "p.client.process.postings.add(p.content(), -1)", new: "_ = p.content()",
+		why: "after one unclear attempt the duplicates of identical purchases are never named again",
+	},
+	{
+		name: "post/unclear-is-not-counted", file: "post.go",
+		old: "p.client.process.postings.add(p.content(), 1)", new: "_ = p.content()",
+		why: "the caller is told to give the money of an identical purchase back that is still under way",
+	},
+	{
+		name: "post/unknown-outcome-is-not-noted", file: "post.go",
+		old: "p.client.process.postings.addUnknown(p.content(), unknownPosting{p.params.IdempotencyKey, p.first, p.latest()})\n", new: "",
+		why: "of two identical purchases in doubt, each takes the other's request for its duplicate",
+	},
+	{
+		name: "post/late-requests-expected-too-short", file: "post.go",
+		old: "p.ended.Add(max(p.ended.Sub(p.began), leastLate))", new: "p.ended.Add(min(p.ended.Sub(p.began), leastLate))",
+		why: "a request that a lost attempt makes half a minute later is not found",
+	},
+	{
 		name: "post/whole-seconds-not-allowed-for", file: "post.go",
-		old: "date.Add(-time.Since(p.first)-clockSlack)", new: "date.Add(-time.Since(p.first)+clockSlack)",
+		old: "date.Add(-time.Since(p.first) - clockSlack)", new: "date.Add(-time.Since(p.first) + clockSlack)",
 		why: "a duplicate made at once is not found, because the service's date has whole seconds",
 	},
 
@@ -551,7 +601,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/closed-ordinal-taken", file: "scope.go",
-		old: "case o.closed:\n\t\treturn nil, nil, false", new: "case false:\n\t\treturn nil, nil, false",
+		old: "case o.closed, s.left[n]:", new: "case s.left[n]:",
 		why: "what was bought in a run is taken for the next identical purchase",
 	},
 	{
@@ -615,13 +665,13 @@ var purchaseMutants = []mutant{
 		why: "a repetition under a name whose category is not known here buys another one",
 	},
 	{
-		name: "scope/moves-without-end", file: "scope.go",
-		old: "|| s.moves == mostOrdinals {", new: "{",
-		why: "a service that answers each key with a failed request is asked without end",
+		name: "scope/takes-what-it-has-left", file: "scope.go",
+		old: "case o.closed, s.left[n]:", new: "case o.closed:",
+		why: "a purchase goes back and forth between keys that lead to other purchases",
 	},
 	{
 		name: "scope/ref-moves-on-to-another-category", file: "scope.go",
-		old: "|| s.named && !reason.ended ||", new: "||",
+		old: "|| s.named && !reason.ended {", new: "{",
 		why: "one Ref in two categories is two purchases instead of a mismatch",
 	},
 	{

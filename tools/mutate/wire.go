@@ -205,13 +205,13 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "transport/panicking-loggers-break-calls", file: "transport.go",
-		old: "defer func() { _ = recover() }()\n", new: "",
-		why: "a logger that panics takes a purchase with it",
+		old: "_, err := contained(logLimit, func() (struct{}, error) {\n\t\tdo(t.logger)\n\t\treturn struct{}{}, nil\n\t})", new: "var err error\n\tdo(t.logger)",
+		why: "a logger that panics or hangs takes a purchase with it",
 	},
 	{
-		name: "transport/panicking-loggers-asked-without-care", file: "transport.go",
-		old: "if recover() != nil {\n\t\t\tenabled = false\n\t\t}", new: "_ = enabled",
-		why: "a logger that panics when it is asked for its level takes a purchase with it",
+		name: "transport/hanging-loggers-asked-again", file: "transport.go",
+		old: "t.loggerHangs.Store(time.Now().Add(time.Minute).UnixNano())", new: "_ = t.loggerHangs.Load()",
+		why: "a logger that hangs takes time from each step of a purchase",
 	},
 	{
 		name: "transport/token-sent-to-other-hosts", file: "transport.go",
@@ -617,7 +617,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/refused-bodies-stay-open", file: "guardtransport.go",
-		old: "if !handedOn && request.Body != nil {", new: "if false {",
+		old: "if !handedOn && request.Body != nil {", new: "if handedOn && request.Body == nil {",
 		why: "the body of a request that is not sent is never closed",
 	},
 	{
@@ -632,7 +632,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/headers-ignored", file: "guardtransport.go",
-		old: "if resumed || p.IdempotencyKey != \"\" || header == \"\" {", new: "if true || p.IdempotencyKey != \"\" || header == \"\" {",
+		old: "if resumed || p.IdempotencyKey != \"\" || header == \"\" {", new: "if resumed || p.IdempotencyKey != \"\" || header != \"\" || header == \"\" {",
 		why: "an SDK that retries under its idempotency header pays twice",
 	},
 	{
@@ -642,7 +642,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/charged-requests-make-way", file: "guardtransport.go",
-		old: "return handled.Request.Status == StatusFailed || handled.Request.Status == StatusExpired", new: "return handled.Request.Status.Final()",
+		old: "return handled.status() == StatusFailed || handled.status() == StatusExpired", new: "return handled.status().Final()",
 		why: "a request that was paid for is sent and paid again under its header",
 	},
 	{
@@ -719,12 +719,12 @@ var wireMutants = []mutant{
 	// guardhttp.go, guardhandler.go, statuswriter.go, httpkey.go
 	{
 		name: "guardhttp/unconfirmed-is-silent", file: "guardhttp.go",
-		old: "if told {\n\t\t\treturn\n\t\t}\n", new: "if true {\n\t\t\treturn\n\t\t}\n",
+		old: "if told {\n\t\t\treturn\n\t\t}\n", new: "if told || !told {\n\t\t\treturn\n\t\t}\n",
 		why: "nobody learns that a paid request could not be confirmed",
 	},
 	{
 		name: "guardhttp/told-and-logged", file: "guardhttp.go",
-		old: "told = true\n", new: "",
+		old: "told = true\n", new: "told = false\n",
 		why: "what the user's function was told is alarmed about once more",
 	},
 	{
