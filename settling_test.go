@@ -924,6 +924,7 @@ func TestSlowFailureConfirmationRefundsOnce(t *testing.T) {
 }
 
 func TestApprovalIsConfirmedOnceHoweverManySettleIt(t *testing.T) {
+	_ = defaultLog(t)
 	for range 30 {
 		server := serve(t)
 		approval, err := server.Client().Authorize(t.Context(), price("30"), letagentpay.WithJournal(new(memoryJournal)))
