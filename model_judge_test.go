@@ -21,7 +21,7 @@ func (w *world) judge(c *guardedCall, a *answered, p letagentpay.PurchaseParams)
 		w.violated("an error tells the token")
 	}
 	w.documented(a.err, a.run)
-	w.hearError(a.err)
+	w.hearError(a.err, a.attempt.resumed)
 	w.honest(c, a)
 	confirm, unconfirmed := errors.AsType[*letagentpay.ConfirmError](a.err)
 	if r := a.run; r != nil {
@@ -206,13 +206,14 @@ func (w *world) tell(idOrKey string) {
 }
 
 // hearError notes whom an error tells of.
-func (w *world) hearError(err error) {
+func (w *world) hearError(err error, resumed bool) {
 	_, notGivenBack := errors.AsType[*letagentpay.ConfirmError](err)
+	notGivenBack = notGivenBack || resumed // whose id is in the caller's hands
 	parts(err, func(err error) {
 		switch e := err.(type) {
 		case *letagentpay.ConfirmError:
 			w.tell(e.RequestID)
-			w.hearError(e.Err)
+			w.hearError(e.Err, resumed)
 		case *letagentpay.DuplicateError:
 			for _, id := range e.Duplicates {
 				w.callDuplicate(id)
@@ -245,9 +246,6 @@ func (w *world) hearError(err error) {
 
 // hearGivenBack checks that a purchase that is said to be given back is.
 func (w *world) hearGivenBack(key string) {
-	if key == "" {
-		return // resumed
-	}
 	w.mu.Lock()
 	w.givenBack[key] = true
 	w.mu.Unlock()
@@ -356,10 +354,10 @@ func onlyDuplicates(err error) bool {
 	return ok
 }
 
-// shopError is an error type of a function's.
-type shopError struct{ mishap string }
+// modelError is an error type of a function's.
+type modelError struct{ mishap string }
 
-func (e *shopError) Error() string {
+func (e *modelError) Error() string {
 	switch e.mishap { // panics when e is nil
 	case callPanics:
 		panic("no text")
@@ -384,15 +382,15 @@ func (c *guardedCall) misbehave(approval *letagentpay.Approval, r *run) error {
 		return letagentpay.NotPaid(context.DeadlineExceeded)
 	case returnsTypedNil:
 		r.doubtful, r.truth.Success = true, true
-		return (*shopError)(nil)
+		return (*modelError)(nil)
 	case errorPanics:
-		return &shopError{callPanics}
+		return &modelError{callPanics}
 	case errorIsSlow:
-		return &shopError{callIsSlow}
+		return &modelError{callIsSlow}
 	case spendsErrorExits:
 		r.truth = letagentpay.ConfirmParams{Success: true, ActualAmount: letagentpay.MustAmount("15")}
 		_ = approval.Spent(r.truth.ActualAmount, "")
-		return &shopError{callExits}
+		return &modelError{callExits}
 	}
 	return nil
 }

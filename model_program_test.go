@@ -69,13 +69,16 @@ const (
 	timesOut         behaviour = "times out, having paid nothing"
 	paysAndTimesOut  behaviour = "pays and times out"
 	surelyNotPaid    behaviour = "times out and says that it surely has not paid"
-	returnsTypedNil  behaviour = "pays and returns a nil *shopError"
+	returnsTypedNil  behaviour = "pays and returns a nil pointer as its error"
 	errorPanics      behaviour = "fails with an error whose text panics"
 	spendsErrorExits behaviour = "spends 15.00 and fails with an error whose text ends the goroutine"
 	errorIsSlow      behaviour = "fails with an error whose text takes 11s"
 )
 
-var behaviours = []behaviour{succeeds, fails, spendsLess, spendsMore, spendsNothing, spendsAndFails, panics, spendsAndPanics, endsItsGoroutine}
+var behaviours = []behaviour{
+	succeeds, fails, spendsLess, spendsMore, spendsNothing, spendsAndFails, panics, spendsAndPanics, endsItsGoroutine,
+	timesOut, paysAndTimesOut, surelyNotPaid, returnsTypedNil, errorPanics, spendsErrorExits, errorIsSlow,
+}
 
 // interruption is what becomes of a call from outside: its context is cancelled, or its process dies. Either at one of
 // the call's events, which are what it exchanges with the service, with its journal, and the guarded function's run, or
@@ -450,7 +453,20 @@ func (*palette) time(t *rapid.T) step {
 	}).Draw(t, "time")
 }
 
-func (*palette) change(t *rapid.T) step {
+func (p *palette) change(t *rapid.T) step {
+	if p.sometimes(t, hasJournalFaults) {
+		fault := &journalFault{
+			op:    rapid.SampledFrom([]string{"put", "put", "put", "", "get", "delete", "entries"}).Draw(t, "journal's call"),
+			kind:  rapid.SampledFrom([]string{diskFails, failsHavingly, callPanics, callExits, callIsSlow}).Draw(t, "mishap"),
+			times: rapid.IntRange(1, 3).Draw(t, "times"),
+		}
+		if fault.op == "put" {
+			fault.state = rapid.SampledFrom([]letagentpay.JournalState{
+				"", letagentpay.JournalAsked, letagentpay.JournalStarted, letagentpay.JournalExecuted, letagentpay.JournalSettled,
+			}).Draw(t, "state")
+		}
+		return fault
+	}
 	return rapid.SampledFrom([]step{
 		reconnect,
 		&event{"the agent is paused", func(w *world) {
@@ -524,7 +540,9 @@ func few[E any](t *rapid.T, label string, most int, all ...E) []E {
 	return rapid.SliceOfN(rapid.SampledFrom(all), 1, most).Draw(t, label)
 }
 
-var anyTrait = []trait{"", hasRuns, hasClients, hasUnjournaled, hasContents, hasRefs, hasSpellings, hasRedeliveries, hasRepeats}
+var anyTrait = []trait{
+	"", "", hasRuns, hasRepeats, hasClients, hasUnjournaled, hasContents, hasRefs, hasSpellings, hasRedeliveries, hasCodecs, hasJournalFaults,
+}
 
 var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 	p := &palette{
@@ -540,6 +558,9 @@ var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 	}
 	p.keys = append(p.keys, few(t, "known", 2, knownKey, resumedKey)...)
 	p.kinds = append(few(t, "kinds", 4, p.outage, p.outage, p.verdict, p.human, p.time, p.change, p.process), p.call, p.call, p.call)
+	if slices.Contains(p.traits, hasJournalFaults) {
+		p.kinds = append(p.kinds, p.change)
+	}
 	return p
 })
 
