@@ -267,7 +267,7 @@ func (a *Approval) report(o *outcome, err error) {
 	}
 	end := a.end
 	a.end = nil
-	observed := a.claim.observation(nil, err)
+	observed := a.claim.observed(err)
 	observed.Status, observed.Category = o.params.status(), a.category
 	if o.inDoubt != nil {
 		observed.Status = StatusApproved

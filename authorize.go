@@ -182,10 +182,7 @@ func (c *claim) giveBack(ctx context.Context, reason error) error {
 
 // observation says how a call ended that did not come to an approval.
 func (c *claim) observation(earlier *earlierRun, err error) Observation {
-	o := Observation{RequestID: c.requestID, Amount: c.params.Amount, Currency: strings.ToUpper(c.params.Currency), Category: c.params.Category, Err: err}
-	if c.purchase != nil {
-		o.Currency, o.Category = c.purchase.Currency, c.purchase.Category
-	}
+	o := c.observed(err)
 	if earlier != nil {
 		o.RequestID, o.Status = earlier.RequestID, earlier.Confirm.status()
 	}
@@ -199,7 +196,16 @@ func (c *claim) observation(earlier *earlierRun, err error) Observation {
 		o.Status = StatusPending
 	}
 	if handled, ok := errors.AsType[*AlreadyHandledError](err); ok {
-		o.Status = handled.Request.Status
+		o.Status = handled.status()
+	}
+	return o
+}
+
+// observed is what any observation of the call says. It asks nothing of err, which may be the function's.
+func (c *claim) observed(err error) Observation {
+	o := Observation{RequestID: c.requestID, Amount: c.params.Amount, Currency: strings.ToUpper(c.params.Currency), Category: c.params.Category, Err: err}
+	if c.purchase != nil {
+		o.Currency, o.Category = c.purchase.Currency, c.purchase.Category
 	}
 	return o
 }
@@ -356,8 +362,13 @@ func (c *claim) consultAboutOthers(ctx context.Context) (earlier *JournalEntry, 
 // refused forgets the journal's entry of a purchase that certainly was not accepted.
 func (c *claim) refused(ctx context.Context, err error) error {
 	if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || c.asked {
-		if ok && len(unknown.Found) > 0 {
-			c.record.entry.Found, c.record.entry.Unclear = unknown.Found, true
+		if ok && unknown.alone && len(unknown.Found) > 0 {
+			for _, id := range unknown.Found {
+				if !contains(c.record.entry.Found, id) {
+					c.record.entry.Found = append(c.record.entry.Found, id)
+				}
+			}
+			c.record.entry.Unclear = true
 			return withCleanup(err, c.record.put(context.WithoutCancel(ctx), JournalAsked))
 		}
 		return err
@@ -558,7 +569,7 @@ func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
 	if asked := strings.ToUpper(c.params.Currency); asked != "" && asked != strings.ToUpper(c.purchase.Currency) {
 		return "", &MismatchError{RequestID: c.requestID, Field: "Currency", Requested: c.purchase.Currency, Described: asked}
 	}
-	state, err := c.client.Request(ctx, c.requestID)
+	state, err := c.read(ctx)
 	if err != nil {
 		c.rememberUnread()
 		return "", &OutcomeUnknownError{Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID, Err: err}
@@ -591,6 +602,17 @@ func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
 }
 
 var errNotOurs = errors.New("neither this process nor its journal has asked for it; use ResumeApproval with its id if whoever has will not run it")
+
+// read reads the request, even when ctx has ended since it was made: what can no longer run is to be given back.
+func (c *claim) read(ctx context.Context) (*Request, error) {
+	state, err := c.client.Request(ctx, c.requestID)
+	if err == nil || ctx.Err() == nil {
+		return state, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptLimit)
+	defer cancel()
+	return c.client.Request(ctx, c.requestID)
+}
 
 // mine reports whether the request is this call's: it came after the baseline, or this process has asked for it by a
 // guarded call and never started it. asked is what this process has asked for then.

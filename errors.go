@@ -361,9 +361,11 @@ type OutcomeUnknownError struct {
 	IdempotencyKey string // of a purchase: the key to repeat it with
 	RequestID      string // of a confirmation, or the authorisation of a report
 	Err            error  // the last failure
-	// Found are the ids of requests of the same content that came after the first attempt: one of them may be this
-	// purchase, and all but one are duplicates; see [DuplicateError].
+	// Found are the ids of requests of the same content that came since the first attempt: one of them may be this
+	// purchase. The others are duplicates, see [DuplicateError], or identical purchases made at the same time.
 	Found []string
+
+	alone bool // no identical purchase of this process was made at the same time
 }
 
 func (e *OutcomeUnknownError) Error() string {
@@ -414,6 +416,14 @@ func (e *AlreadyHandledError) Error() string {
 
 // Unwrap returns Err, or nil.
 func (e *AlreadyHandledError) Unwrap() error { return e.Err }
+
+// status returns what is known of the request, nothing of an error that was made by hand.
+func (e *AlreadyHandledError) status() Status {
+	if e.Request == nil {
+		return ""
+	}
+	return e.Request.Status
+}
 
 // MismatchError reports that the purchase request found under a key or an id is for something else than the call describes, so
 // nothing was run. It matches [ErrNotApproved].

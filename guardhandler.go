@@ -105,7 +105,10 @@ func refuseWithJSON(w http.ResponseWriter, _ *http.Request, err error) {
 		body.RequestID, body.Status = expired.RequestID, StatusExpired
 	case handled != nil:
 		code, body.Error = http.StatusConflict, "the purchase was handled by an earlier request"
-		body.RequestID, body.Status = handled.Request.RequestID, handled.Request.Status
+		body.Status = handled.status()
+		if handled.Request != nil {
+			body.RequestID = handled.Request.RequestID
+		}
 	}
 	if errors.Is(err, ErrNotApproved) {
 		code, body.Error = http.StatusPaymentRequired, "the purchase is not approved"

@@ -132,7 +132,7 @@ func (t *GuardTransport) authorize(request *http.Request, p PurchaseParams) (*Ap
 // not a second purchase.
 func makesWay(err error) bool {
 	if handled := as[*AlreadyHandledError](err); handled != nil {
-		return handled.Request.Status == StatusFailed || handled.Request.Status == StatusExpired
+		return handled.status() == StatusFailed || handled.status() == StatusExpired
 	}
 	return as[*ExpiredError](err) != nil
 }

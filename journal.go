@@ -154,6 +154,7 @@ type record struct {
 func (r *record) describe(c *Client, kind, name string, p *PurchaseParams, function string) {
 	if r.journal != nil {
 		r.entry.Key, r.entry.Purchase, r.entry.Function = c.identity+kind+" "+name, *p, function
+		r.entry.Purchase.Ref = "" // it is in the key, with which the purchase can be made again
 	}
 }
 

@@ -28,7 +28,11 @@ type process struct {
 	postings postings
 }
 
-func newProcess() *process { return &process{memory: newMemory()} }
+func newProcess() *process {
+	p := &process{memory: newMemory()}
+	p.postings.unknown = newRecent[scopedContent, []unknownPosting](mostUnknown)
+	return p
+}
 
 // requestKey names a request in this process.
 type requestKey struct{ service, id string }

@@ -306,6 +306,13 @@ func (o *outage) String() string {
 	}
 	b.WriteString(": ")
 	switch {
+	case f.GatewayTimeout > 0:
+		fmt.Fprintf(&b, "the gateway answers %d after %v", f.Status, f.GatewayTimeout)
+		if f.NonJSON {
+			b.WriteString(" with a web page")
+		}
+		fmt.Fprintf(&b, ", and it is carried out after %v", f.Delay)
+		return b.String()
 	case f.Drop != "":
 		fmt.Fprintf(&b, "the connection drops %s it is carried out", f.Drop)
 	case f.Status != 0 && f.AfterCommit:
@@ -344,6 +351,12 @@ func (p *palette) outage(t *rapid.T) step {
 		f.NonJSON = true
 	case brokenOff:
 		f.Truncate = 10
+	case gateway:
+		f.Delay = rapid.SampledFrom([]time.Duration{4 * time.Second, 5 * time.Second, 20 * time.Second}).Draw(t, "delay")
+		f.GatewayTimeout = 3 * time.Second
+		f.NonJSON = rapid.Bool().Draw(t, "page")
+		f.Status = rapid.SampledFrom([]int{504, 502}).Draw(t, "status")
+		return &outage{f}
 	case delayed:
 		f.Delay = rapid.SampledFrom([]time.Duration{2 * time.Second, 7 * time.Second, 90 * time.Second}).Draw(t, "delay")
 		return &outage{f}
@@ -533,6 +546,7 @@ const (
 	webPage
 	brokenOff
 	delayed
+	gateway
 )
 
 // few draws one to most elements of all.
@@ -553,7 +567,7 @@ var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 		interruptions: few(t, "interruptions", 4, "", "", "", "", "", cancelled, dies),
 		operations: few(t, "operations", 2, letagentpaytest.OpConfirm, letagentpaytest.OpConfirm, letagentpaytest.OpConfirm, letagentpaytest.OpPurchase,
 			letagentpaytest.OpPurchase, letagentpaytest.OpRequest, letagentpaytest.OpRequest, letagentpaytest.OpRequests, letagentpaytest.OpCategories, ""),
-		faults: few(t, "faults", 3, dropped, answerLost, refusal, webPage, brokenOff, delayed),
+		faults: few(t, "faults", 3, dropped, answerLost, refusal, webPage, brokenOff, delayed, gateway),
 		traits: few(t, "traits", 2, anyTrait...),
 	}
 	p.keys = append(p.keys, few(t, "known", 2, knownKey, resumedKey)...)

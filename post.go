@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -184,25 +185,30 @@ func sleepWithin(ctx context.Context, d time.Duration) error {
 // unknown is the outcome of a purchase of which nobody knows whether it was made.
 func (p *posting) unknown(ctx context.Context, err error) error {
 	p.leave()
-	return &OutcomeUnknownError{Op: "purchase", IdempotencyKey: p.params.IdempotencyKey, Err: err, Found: p.duplicates(ctx, "")}
+	found, _ := p.found(context.WithoutCancel(ctx), "")
+	alone := p.alone()
+	for _, id := range found {
+		if alone {
+			p.client.alertDuplicate(ctx, id, "", p.params.IdempotencyKey)
+		}
+	}
+	p.client.process.postings.addUnknown(p.content(), unknownPosting{p.params.IdempotencyKey, p.first, p.latest()})
+	return &OutcomeUnknownError{Op: "purchase", IdempotencyKey: p.params.IdempotencyKey, Err: err, Found: found, alone: alone}
 }
 
 // duplicates returns the ids of further requests of this purchase than the one that is known, and reports them to the
-// log. While another call of this process makes an identical purchase, nobody can tell whose they are.
+// log. Where another call of this process makes an identical purchase at the same time, nobody can tell whose they are.
 func (p *posting) duplicates(ctx context.Context, known string) []string {
-	if p.client.process.postings.others(p.content()) > 0 {
-		return nil
-	}
-	ids, _ := p.found(context.WithoutCancel(ctx), known)
+	ids := p.late(context.WithoutCancel(ctx), known)
 	for _, id := range ids {
 		p.client.alertDuplicate(ctx, id, known, p.params.IdempotencyKey)
 	}
 	return ids
 }
 
-// late looks for requests that have come since duplicates looked.
+// late is duplicates without a report.
 func (p *posting) late(ctx context.Context, known string) []string {
-	if p.client.process.postings.others(p.content()) > 0 {
+	if !p.alone() {
 		return nil
 	}
 	ids, _ := p.found(ctx, known)
@@ -244,14 +250,16 @@ func (p *posting) found(ctx context.Context, known string) (ids []string, ok boo
 // came reports whether a request came into being between the beginning of the first attempt and the time at which the
 // service must be done with the last. The service's own stamps are compared, with its clock where that is needed.
 func (p *posting) came(row *Request, date time.Time) bool {
-	lasted := p.ended.Sub(p.began)
-	if latest := date.Add(-time.Since(p.ended) + max(lasted, leastLate) + clockSlack); !date.IsZero() && row.CreatedAt.After(latest) {
+	if latest := date.Add(time.Until(p.latest()) + clockSlack); !date.IsZero() && row.CreatedAt.After(latest) {
 		return false
 	}
-	if p.since.taken {
-		return p.since.precedes(row)
+	if p.since.taken && !p.since.precedes(row) {
+		return false
 	}
-	return !date.IsZero() && row.CreatedAt.After(date.Add(-time.Since(p.first)-clockSlack))
+	if date.IsZero() {
+		return p.since.taken
+	}
+	return row.CreatedAt.After(date.Add(-time.Since(p.first) - clockSlack))
 }
 
 // content names identical purchases of an agent.
@@ -260,28 +268,59 @@ func (p *posting) content() scopedContent {
 	return scopedContent{p.client.identity, digestOf(c.amount.String(), c.merchant, c.description)}
 }
 
-// postings counts the purchases under way in a process. The zero value is ready.
-type postings struct {
-	mu    sync.Mutex
-	count map[scopedContent]int
+// alone reports whether no identical purchase of this process can have made the requests that are found: none is under
+// way, and none whose outcome stayed unknown was at the same time.
+func (p *posting) alone() bool {
+	p.client.process.postings.mu.Lock()
+	defer p.client.process.postings.mu.Unlock()
+	postings, content := &p.client.process.postings, p.content()
+	if postings.underWay[content] > 0 {
+		return false
+	}
+	unknown, _ := postings.unknown.get(content)
+	return !slices.ContainsFunc(unknown, func(other unknownPosting) bool {
+		return other.key != p.params.IdempotencyKey && !other.first.After(p.latest()) && !other.latest.Before(p.first)
+	})
 }
+
+// latest is when the service must be done with the last attempt.
+func (p *posting) latest() time.Time { return p.ended.Add(max(p.ended.Sub(p.began), leastLate)) }
+
+// postings are the purchases of a process that may have made requests that it does not know.
+type postings struct {
+	mu       sync.Mutex
+	underWay map[scopedContent]int
+	unknown  *recent[scopedContent, []unknownPosting]
+}
+
+// unknownPosting is one whose outcome has stayed unknown.
+type unknownPosting struct {
+	key           string
+	first, latest time.Time
+}
+
+const (
+	mostUnknown      = 1 << 10 // contents
+	mostUnknownAlike = 16      // of one content
+)
 
 func (p *postings) add(of scopedContent, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.count == nil {
-		p.count = make(map[scopedContent]int)
+	if p.underWay == nil {
+		p.underWay = make(map[scopedContent]int)
 	}
-	if p.count[of] += n; p.count[of] == 0 {
-		delete(p.count, of)
+	if p.underWay[of] += n; p.underWay[of] == 0 {
+		delete(p.underWay, of)
 	}
 }
 
-// others returns how many postings are under way; a posting that asks is not among them when it has ended.
-func (p *postings) others(of scopedContent) int {
+func (p *postings) addUnknown(of scopedContent, posting unknownPosting) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.count[of]
+	alike, _ := p.unknown.get(of)
+	alike = append(slices.Clone(alike), posting)
+	p.unknown.put(of, alike[max(0, len(alike)-mostUnknownAlike):])
 }
 
 // answers compares an answer with the question. A rejection need not agree: nothing runs, and beyond a velocity limit the

@@ -1,6 +1,7 @@
 package letagentpay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -184,5 +185,8 @@ func (c *Client) awaitEarlierRefund(ctx context.Context, r *record) error {
 	if request.Status.Final() {
 		return nil
 	}
-	return sleep(ctx, rest)
+	if sleepWithin(ctx, rest) != nil {
+		return cmp.Or(ctx.Err(), errCoolingDown)
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"log"
 	"log/slog"
@@ -64,11 +65,13 @@ func (b *lockedBuffer) String() string {
 	return b.text.String()
 }
 
+func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
 // defaultLog takes the place of [slog.Default] until the test ends.
 func defaultLog(t *testing.T) *lockedBuffer {
 	t.Helper()
 	buffer, before, writer, flags := new(lockedBuffer), slog.Default(), log.Writer(), log.Flags()
-	slog.SetDefault(slog.New(slog.NewTextHandler(buffer, nil)))
+	slog.SetDefault(logTo(buffer))
 	t.Cleanup(func() {
 		slog.SetDefault(before)
 		log.SetOutput(writer)
@@ -672,7 +675,7 @@ func TestLostConfirmationIsReportedWhenTheFunctionDoesNotReturn(t *testing.T) {
 						var opts []letagentpay.Option
 						own := new(lockedBuffer)
 						if given {
-							opts = append(opts, letagentpay.WithLogger(slog.New(slog.NewTextHandler(own, nil))))
+							opts = append(opts, letagentpay.WithLogger(logTo(own)))
 						}
 						var runs atomic.Int64
 						_ = alone(func() {
@@ -794,7 +797,7 @@ func TestLateSpentIsReportedWithItsAmount(t *testing.T) {
 			var opts []letagentpay.Option
 			own := new(lockedBuffer)
 			if c.given {
-				opts = append(opts, letagentpay.WithLogger(slog.New(slog.NewTextHandler(own, nil))))
+				opts = append(opts, letagentpay.WithLogger(logTo(own)))
 			}
 			var runs atomic.Int64
 			later, begin := make(chan error), make(chan struct{})
@@ -1035,20 +1038,6 @@ func TestGuardedCallIsReportedOnceHoweverItEnds(t *testing.T) {
 	}
 }
 
-// endingAt ends a context when an operation ends.
-type endingAt struct {
-	op  string
-	end context.CancelFunc
-}
-
-func (e endingAt) Begin(ctx context.Context, op string) (context.Context, func(letagentpay.Observation)) {
-	return ctx, func(letagentpay.Observation) {
-		if op == e.op {
-			e.end()
-		}
-	}
-}
-
 // ctxJournal does nothing under a context that has ended.
 type ctxJournal struct{ memoryJournal }
 
@@ -1073,7 +1062,11 @@ func TestRefusedPurchaseIsForgottenAlthoughTheContextHasEnded(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		journal := new(ctxJournal)
 		var runs atomic.Int64
-		client := server.Client(letagentpay.WithObserver(endingAt{letagentpay.OpPurchase, cancel}))
+		client := server.Client(letagentpay.WithObserver(endings(func(op string) {
+			if op == letagentpay.OpPurchase {
+				cancel()
+			}
+		})))
 		_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(ctx, price("5"))
 		require.ErrorIs(t, err, letagentpay.ErrForbidden)
 		assert.Empty(t, journal.states())

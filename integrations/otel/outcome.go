@@ -43,7 +43,7 @@ func regular(o *letagentpay.Observation) bool {
 	case *letagentpay.RejectedError, *letagentpay.ExpiredError:
 		return true
 	case *letagentpay.AlreadyHandledError:
-		return err.Request.Status.Final()
+		return err.Request != nil && err.Request.Status.Final()
 	case *letagentpay.PendingError:
 		return err.Err == nil || undecided(err.Err)
 	}

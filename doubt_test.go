@@ -1,0 +1,509 @@
+package letagentpay_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+)
+
+// timeoutError is an error of somebody's that says that it is a timeout.
+type timeoutError struct{}
+
+func (timeoutError) Error() string { return "it took too long" }
+func (timeoutError) Timeout() bool { return true }
+
+// matchingError is another error by its Is method.
+type matchingError struct{ as error }
+
+func (matchingError) Error() string          { return "something" }
+func (e matchingError) Is(target error) bool { return target == e.as }
+
+// hidingErrors are errors of guarded functions behind which a payment may have been made.
+func hidingErrors() map[string]error {
+	reset := &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
+	return map[string]error{
+		"deadline":                         context.DeadlineExceeded,
+		"cancelled":                        context.Canceled,
+		"deadline of a connection":         os.ErrDeadlineExceeded,
+		"wrapped":                          fmt.Errorf("pay: %w", fmt.Errorf("post: %w", context.DeadlineExceeded)),
+		"joined":                           errors.Join(errShop, context.Canceled),
+		"joined, the other way round":      errors.Join(io.EOF, errShop),
+		"several wrapped":                  fmt.Errorf("%w and %w", errShop, io.ErrUnexpectedEOF),
+		"EOF":                              io.EOF,
+		"unexpected EOF":                   io.ErrUnexpectedEOF,
+		"closed pipe":                      io.ErrClosedPipe,
+		"closed connection":                net.ErrClosed,
+		"connection reset":                 reset,
+		"connection aborted":               syscall.ECONNABORTED,
+		"broken pipe":                      &net.OpError{Op: "write", Err: syscall.EPIPE},
+		"timeout of the system":            syscall.ETIMEDOUT,
+		"timeout of somebody's":            timeoutError{},
+		"wrapped timeout of somebody's":    fmt.Errorf("pay: %w", timeoutError{}),
+		"by its Is method":                 matchingError{context.DeadlineExceeded},
+		"exchange that broke":              &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: io.EOF},
+		"exchange that was reset":          fmt.Errorf("pay: %w", &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: reset}),
+		"exchange that failed in its way":  &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: errors.New("http2: client connection lost")},
+		"exchange that timed out":          &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: context.DeadlineExceeded},
+		"unknown outcome":                  &letagentpay.OutcomeUnknownError{Op: "x402 report", Err: errShop},
+		"unknown outcome of another kind":  fmt.Errorf("pay: %w", &letagentpay.OutcomeUnknownError{Op: "purchase", Err: &letagentpay.APIError{StatusCode: 403}}),
+		"service that failed":              &letagentpay.APIError{Op: "x402 authorize", StatusCode: 502},
+		"service that did not answer":      &letagentpay.APIError{Op: "x402 report", Err: io.EOF},
+		"certain only of one of two":       errors.Join(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, io.EOF),
+		"not approved and a lost exchange": errors.Join(&letagentpay.RejectedError{RequestID: "r9"}, &url.Error{Op: "Post", Err: io.EOF}),
+	}
+}
+
+// certainErrors are errors that say that nothing was paid, or say nothing of a connection.
+func certainErrors() map[string]error {
+	dial := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	return map[string]error{
+		"a word":                          errShop,
+		"no connection":                   dial,
+		"no connection to the proxy":      &net.OpError{Op: "proxyconnect", Err: errors.New("refused")},
+		"no connection in time":           &net.OpError{Op: "dial", Err: context.DeadlineExceeded},
+		"no such host":                    &net.DNSError{Err: "no such host", Name: "shop.example"},
+		"no such host in time":            &net.DNSError{Err: "i/o timeout", Name: "shop.example", IsTimeout: true},
+		"exchange without a connection":   &url.Error{Op: "Post", URL: "https://shop.example", Err: dial},
+		"exchange without a host":         &url.Error{Op: "Post", URL: "https://shop.example", Err: &net.DNSError{Err: "no such host", IsTimeout: true}},
+		"bad URL":                         &url.Error{Op: "parse", URL: "::", Err: errors.New("missing protocol scheme")},
+		"untrusted server":                &url.Error{Op: "Post", Err: &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}},
+		"marked":                          letagentpay.NotPaid(context.DeadlineExceeded),
+		"marked and wrapped":              fmt.Errorf("pay: %w", letagentpay.NotPaid(io.EOF)),
+		"marked, wrapping":                letagentpay.NotPaid(fmt.Errorf("pay: %w", &url.Error{Op: "Post", Err: io.EOF})),
+		"marked among others":             errors.Join(context.Canceled, letagentpay.NotPaid(errShop)),
+		"marked deep among others":        fmt.Errorf("%w; %w", io.EOF, errors.Join(errShop, fmt.Errorf("x: %w", letagentpay.NotPaid(errShop)))),
+		"nested: rejected":                &letagentpay.RejectedError{RequestID: "r9"},
+		"nested: pending, waited in vain": &letagentpay.PendingError{RequestID: "r9", Err: &letagentpay.WaitTimeoutError{RequestID: "r9"}},
+		"nested: pending, cancelled":      fmt.Errorf("buy: %w", &letagentpay.PendingError{RequestID: "r9", Err: context.Canceled}),
+		"nested: expired":                 &letagentpay.ExpiredError{RequestID: "r9"},
+		"nested: mismatch":                &letagentpay.MismatchError{RequestID: "r9"},
+		"nested: handled":                 &letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: "r9"}, Err: context.Canceled},
+		"nested: unconfirmed":             &letagentpay.ConfirmError{RequestID: "r9", Err: context.DeadlineExceeded},
+		"nested: bad parameter":           &letagentpay.ParamError{Field: "x", Err: io.EOF},
+		"nested: refused":                 &letagentpay.APIError{Op: "purchase", StatusCode: 403},
+	}
+}
+
+func TestMayHavePaid(t *testing.T) {
+	for name, err := range hidingErrors() {
+		assert.True(t, letagentpay.MayHavePaid(err), name)
+	}
+	for name, err := range certainErrors() {
+		assert.False(t, letagentpay.MayHavePaid(err), name)
+	}
+	assert.False(t, letagentpay.MayHavePaid(nil))
+	require.NoError(t, letagentpay.NotPaid(nil))
+	marked := letagentpay.NotPaid(fmt.Errorf("pay: %w", &shopError{"closed"}))
+	assert.EqualError(t, marked, "pay: closed")
+	var shop *shopError
+	require.ErrorAs(t, marked, &shop)
+}
+
+func failing(err error) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return "partial", err }
+}
+
+func TestErrorThatCanHideAPaymentLeavesTheMoneyBooked(t *testing.T) {
+	for name, hiding := range hidingErrors() {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				server := serve(t)
+				client, journal := server.Client(), new(memoryJournal)
+				var runs atomic.Int64
+				guarded := guardGroceries(client, &runs, failing(hiding), letagentpay.WithJournal(journal))
+				result, err := guarded(t.Context(), underKey("30", "turn-7"))
+				assert.Equal(t, "partial", result)
+				require.ErrorIs(t, err, hiding)
+				var unconfirmed *letagentpay.ConfirmError
+				require.ErrorAs(t, err, &unconfirmed)
+				assert.True(t, unconfirmed.MayHaveSpent)
+				assert.Equal(t, server.Requests()[0].RequestID, unconfirmed.RequestID)
+				assert.Equal(t, letagentpay.ConfirmParams{Success: true}, unconfirmed.Params, "what to send if it was paid")
+				assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm))
+				assert.Equal(t, letagentpay.StatusAutoApproved, server.Requests()[0].Status)
+				books(t, server, "30.00", "0.00")
+
+				assert.Equal(t, []string{"started"}, journal.states())
+				var handled *letagentpay.AlreadyHandledError
+				for _, again := range []*letagentpay.Client{client, server.Client(elsewhere())} {
+					_, err = guardGroceries(again, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+					require.ErrorAs(t, err, &handled)
+					assert.True(t, handled.MayHaveRun)
+					require.Error(t, handled.Err)
+					interrupted, err := again.Recover(t.Context(), journal)
+					require.NoError(t, err)
+					require.Len(t, interrupted, 1)
+					assert.True(t, interrupted[0].MayHaveRun)
+					assert.Equal(t, unconfirmed.RequestID, interrupted[0].Request.RequestID)
+					assert.NotEmpty(t, interrupted[0].Entry.Error)
+				}
+				_, err = client.Authorize(t.Context(), underKey("30", "turn-7"))
+				require.ErrorAs(t, err, &handled, "without the journal it is known as well")
+				assert.True(t, handled.MayHaveRun)
+
+				_, err = client.Confirm(t.Context(), unconfirmed.RequestID, letagentpay.ConfirmParams{})
+				require.NoError(t, err, "whoever has found out says so")
+				books(t, server, "0.00", "0.00")
+				interrupted, err := client.Recover(t.Context(), journal)
+				require.NoError(t, err)
+				assert.Empty(t, interrupted)
+				assert.EqualValues(t, 1, runs.Load())
+			})
+		})
+	}
+}
+
+func TestErrorThatIsCertainReturnsTheMoney(t *testing.T) {
+	for name, certain := range certainErrors() {
+		t.Run(name, func(t *testing.T) {
+			withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
+				server := serve(t)
+				var runs atomic.Int64
+				_, err := guardGroceries(server.Client(), &runs, failing(certain), opts...)(t.Context(), underKey("30", "turn-7"))
+				assert.Equal(t, certain, err, "the function's own error, and nothing else")
+				confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
+				usable(t, server, "turn-7")
+			})
+		})
+	}
+}
+
+func TestSpentDecidesOverDoubt(t *testing.T) {
+	errs := hidingErrors()
+	for name, err := range certainErrors() {
+		errs["certain: "+name] = err
+	}
+	for name, failure := range errs {
+		t.Run(name, func(t *testing.T) {
+			server := serve(t)
+			var runs atomic.Int64
+			_, err := guardGroceries(server.Client(), &runs, func(ctx context.Context) (string, error) {
+				reportSpent(ctx, "25")
+				return "", failure
+			})(t.Context(), underKey("30", "turn-7"))
+			assert.Equal(t, failure, err)
+			confirmedOnce(t, server, letagentpay.StatusCompleted, "25.00")
+		})
+	}
+}
+
+func TestOnErrorDecidesWhatCanHideAPayment(t *testing.T) {
+	exits := func(error) bool { runtime.Goexit(); return false }
+	for name, c := range map[string]struct {
+		judge func(error) bool
+		err   error
+		kept  bool
+	}{
+		"none does":                   {func(error) bool { return false }, context.DeadlineExceeded, false},
+		"all do":                      {func(error) bool { return true }, errShop, true},
+		"by kind, yes":                {func(err error) bool { return errors.Is(err, errShop) }, fmt.Errorf("x: %w", errShop), true},
+		"by kind, no":                 {func(err error) bool { return errors.Is(err, errShop) }, io.EOF, false},
+		"the default":                 {letagentpay.MayHavePaid, io.EOF, true},
+		"NotPaid has precedence":      {func(error) bool { return true }, letagentpay.NotPaid(errShop), false},
+		"a panic is doubt":            {func(error) bool { panic("a bug") }, errShop, true},
+		"an exit is doubt":            {exits, errShop, true},
+		"a hang is doubt":             {func(error) bool { time.Sleep(time.Hour); return false }, errShop, true},
+		"a slow one is waited for":    {func(error) bool { time.Sleep(4 * time.Second); return false }, io.EOF, false},
+		"a typed nil is always doubt": {func(error) bool { return false }, (*shopError)(nil), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
+				server := serve(t)
+				var runs atomic.Int64
+				guarded := guardGroceries(server.Client(), &runs, failing(c.err), append(opts, letagentpay.OnError(c.judge))...)
+				var err error
+				returned := false
+				assert.Nil(t, alone(func() {
+					_, err = guarded(t.Context(), underKey("30", "turn-7"))
+					returned = true
+				}))
+				require.True(t, returned)
+				if !c.kept {
+					assert.Equal(t, c.err, err)
+					confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
+					return
+				}
+				var unconfirmed *letagentpay.ConfirmError
+				require.ErrorAs(t, err, &unconfirmed)
+				assert.True(t, unconfirmed.MayHaveSpent)
+				assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm))
+				books(t, server, "30.00", "0.00")
+				usable(t, server, "turn-7")
+			})
+		})
+	}
+	_, err := serve(t).Client().Authorize(t.Context(), price("5"), letagentpay.OnError(nil))
+	require.ErrorIs(t, err, letagentpay.ErrInvalid)
+}
+
+// badMethods is an error whose methods, other than Error, misbehave.
+type badMethods struct {
+	method string
+	do     func()
+}
+
+func (e badMethods) misbehave(method string) {
+	if e.method == method {
+		e.do()
+	}
+}
+
+func (e badMethods) Error() string   { return "the shop is closed" }
+func (e badMethods) Is(error) bool   { e.misbehave("Is"); return false }
+func (e badMethods) As(any) bool     { e.misbehave("As"); return false }
+func (e badMethods) Timeout() bool   { e.misbehave("Timeout"); return false }
+func (e badMethods) Temporary() bool { return false }
+func (e badMethods) Unwrap() error   { e.misbehave("Unwrap"); return nil }
+
+func TestErrorsThatCannotBeJudgedAreDoubtful(t *testing.T) {
+	for name, do := range mischief {
+		for _, method := range []string{"Is", "Timeout"} {
+			t.Run(name+" in "+method, func(t *testing.T) { settledWithBadMethods(t, method, do) })
+		}
+	}
+}
+
+// settledWithBadMethods settles an approval with an error one of whose methods misbehaves.
+func settledWithBadMethods(t *testing.T, method string, do func()) {
+	withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
+		server := serve(t)
+		approval, err := server.Client().Authorize(t.Context(), underKey("30", "turn-7"), opts...)
+		require.NoError(t, err)
+		var settleErr error
+		begun, returned := time.Now(), false
+		assert.Nil(t, alone(func() {
+			settleErr = approval.Settle(t.Context(), badMethods{method, do})
+			returned = true
+		}))
+		assert.True(t, returned)
+		assert.Less(t, time.Since(begun), time.Minute)
+		assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm))
+		books(t, server, "30.00", "0.00")
+		usable(t, server, "turn-7")
+		unconfirmed, ok := settleErr.(*letagentpay.ConfirmError) //nolint // errors.As would call the method
+		require.True(t, ok, "%T", settleErr)
+		assert.True(t, unconfirmed.MayHaveSpent)
+	})
+}
+
+func TestDoubtOfAnAuthorizedPurchase(t *testing.T) {
+	_ = defaultLog(t)
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		client := server.Client()
+		approval, err := client.Authorize(t.Context(), underKey("30", "turn-7"))
+		require.NoError(t, err)
+		for _, err := range []error{context.DeadlineExceeded, nil, errShop} { // what the first call decided stands
+			settleErr := approval.Settle(t.Context(), err)
+			var unconfirmed *letagentpay.ConfirmError
+			require.ErrorAs(t, settleErr, &unconfirmed)
+			assert.True(t, unconfirmed.MayHaveSpent)
+			require.ErrorIs(t, settleErr, context.DeadlineExceeded)
+		}
+		require.ErrorIs(t, approval.Spent(letagentpay.MustAmount("25"), ""), letagentpay.ErrSettled)
+		assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm))
+		_, err = client.Confirm(t.Context(), approval.RequestID(), letagentpay.ConfirmParams{Success: true, ActualAmount: letagentpay.MustAmount("25")})
+		require.NoError(t, err)
+		books(t, server, "25.00", "0.00")
+		usable(t, server, "turn-7")
+	})
+}
+
+// The inner call's doubt is told by the inner error; the outer purchase has not been paid by it.
+func TestDoubtOfANestedCallIsItsOwn(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		client := server.Client()
+		var outer, inner atomic.Int64
+		_, err := guardGroceries(client, &outer, func(ctx context.Context) (string, error) {
+			return guardGroceries(client, &inner, failing(io.ErrUnexpectedEOF))(ctx, price("7"))
+		})(t.Context(), price("30"))
+		var unconfirmed *letagentpay.ConfirmError
+		require.ErrorAs(t, err, &unconfirmed)
+		require.Len(t, server.Requests(), 2)
+		assert.Equal(t, letagentpay.StatusFailed, server.Requests()[0].Status)
+		assert.Equal(t, letagentpay.StatusAutoApproved, server.Requests()[1].Status)
+		assert.Equal(t, server.Requests()[1].RequestID, unconfirmed.RequestID)
+		books(t, server, "7.00", "0.00")
+	})
+}
+
+// waysToLoop are ways in which a program asks for a purchase again and again.
+var waysToLoop = map[string]func(ctx context.Context, i int) (context.Context, letagentpay.PurchaseParams){
+	"random keys": func(ctx context.Context, _ int) (context.Context, letagentpay.PurchaseParams) {
+		return ctx, price("30")
+	},
+	"own keys": func(ctx context.Context, i int) (context.Context, letagentpay.PurchaseParams) {
+		return ctx, underKey("30", fmt.Sprint("turn-", i))
+	},
+	"scopes": func(ctx context.Context, i int) (context.Context, letagentpay.PurchaseParams) {
+		return letagentpay.WithPurchaseScope(ctx, fmt.Sprint("message ", i)), price("30")
+	},
+	"runs of scopes": func(ctx context.Context, i int) (context.Context, letagentpay.PurchaseParams) {
+		return letagentpay.WithScopeRun(letagentpay.WithPurchaseScope(ctx, fmt.Sprint("message ", i))), price("30")
+	},
+	"retries of one scope": func(ctx context.Context, _ int) (context.Context, letagentpay.PurchaseParams) {
+		return letagentpay.WithPurchaseScope(ctx, "message 17"), price("30")
+	},
+	"runs of one scope": func(ctx context.Context, _ int) (context.Context, letagentpay.PurchaseParams) {
+		return letagentpay.WithScopeRun(letagentpay.WithPurchaseScope(ctx, "message 17")), price("30")
+	},
+}
+
+// Nothing of a purchase stays behind whose function certainly did not and will not run.
+func TestContextThatEndsBetweenApprovalAndRunCostsNothing(t *testing.T) {
+	for name, begin := range waysToLoop {
+		for how, amount := range map[string]string{"approved at once": "30", "approved by a human": "60"} {
+			t.Run(name+", "+how, func(t *testing.T) {
+				withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
+					server := serve(t)
+					server.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict {
+						return letagentpaytest.Approve().After(time.Second)
+					})
+					var runs atomic.Int64
+					for i := range 50 {
+						ctx, cancel := context.WithCancel(t.Context())
+						ctx, p := begin(ctx, i)
+						p.Amount = letagentpay.MustAmount(amount)
+						client := server.Client(endingOnceApproved(server, cancel, name != "random keys")...)
+						_, err := guardGroceries(client, &runs, succeed, opts...)(ctx, p)
+						cancel()
+						require.ErrorIs(t, err, context.Canceled, "call %d", i)
+						var failure *letagentpay.APIError
+						require.ErrorAs(t, err, &failure)
+						require.NotErrorIs(t, err, letagentpay.ErrNoResponse, "it is known what became of it")
+						time.Sleep(2 * time.Minute)
+					}
+					assert.Zero(t, runs.Load())
+					assert.Len(t, server.Requests(), 50)
+					books(t, server, "0.00", "0.00")
+				})
+			})
+		}
+	}
+}
+
+// endingOnceApproved ends a context at the moment when the client learns that its newest request is approved: from the
+// answer to the purchase, a wait, or, where it reads the request, from that.
+func endingOnceApproved(server *letagentpaytest.Server, end context.CancelFunc, reads bool) []letagentpay.Option {
+	inner := server.HTTPClient().Transport
+	newest := func(ended letagentpay.Status) bool {
+		all := server.Requests()
+		return len(all) > 0 && all[len(all)-1].Status == ended
+	}
+	return []letagentpay.Option{
+		through(exchange(func(r *http.Request) (*http.Response, error) {
+			response, err := inner.RoundTrip(r)
+			if err != nil || !reads || r.Method != http.MethodGet || strings.HasSuffix(r.URL.Path, "/requests") || !newest(letagentpay.StatusAutoApproved) {
+				return response, err
+			}
+			data, err := io.ReadAll(response.Body)
+			response.Body = io.NopCloser(bytes.NewReader(data))
+			end()
+			return response, err
+		})),
+		letagentpay.WithObserver(endings(func(op string) {
+			if op == letagentpay.OpWait || !reads && op == letagentpay.OpPurchase && newest(letagentpay.StatusAutoApproved) {
+				end()
+			}
+		})),
+	}
+}
+
+// endings is told of each operation's end.
+type endings func(op string)
+
+func (e endings) Begin(ctx context.Context, op string) (context.Context, func(letagentpay.Observation)) {
+	return ctx, func(letagentpay.Observation) { e(op) }
+}
+
+// A retry loop around a context that ends too early, or a disk that is full, must not drain the budget.
+func TestJournalThatCannotBeWrittenCostsNothing(t *testing.T) {
+	for name, begin := range waysToLoop {
+		for how, trouble := range map[string]func() error{
+			"an error": func() error { return errors.New("disk full") },
+			"a panic":  func() error { panic("a bug") },
+			"an exit":  func() error { runtime.Goexit(); return nil },
+		} {
+			t.Run(name+", "+how, func(t *testing.T) {
+				inBubble(t, func(t *testing.T) {
+					server := serve(t)
+					broken := true
+					journal := &memoryJournal{fail: func(op string, e *letagentpay.JournalEntry) error {
+						if broken && op == "put" && e.State == letagentpay.JournalStarted {
+							return trouble()
+						}
+						return nil
+					}}
+					client := server.Client()
+					var runs atomic.Int64
+					for i := range 50 {
+						ctx, p := begin(t.Context(), i)
+						_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(ctx, p)
+						var journalError *letagentpay.JournalError
+						require.ErrorAs(t, err, &journalError, "call %d", i)
+						time.Sleep(2 * time.Minute) // the service takes 60 purchases a minute
+					}
+					assert.Zero(t, runs.Load())
+					assert.Len(t, server.Requests(), 50)
+					books(t, server, "0.00", "0.00")
+					assert.Empty(t, journal.states())
+					broken = false
+					ctx, p := begin(t.Context(), 50)
+					_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(ctx, p)
+					require.NoError(t, err)
+					assert.EqualValues(t, 1, runs.Load())
+					books(t, server, "30.00", "0.00")
+				})
+			})
+		}
+	}
+}
+
+// A resumed request is in the caller's hands: it stays approved, and can be resumed again.
+func TestResumedRequestThatCannotRunStaysApproved(t *testing.T) {
+	server := serve(t)
+	client := server.Client()
+	purchase, err := client.Purchase(t.Context(), price("30"))
+	require.NoError(t, err)
+	broken := true
+	journal := &memoryJournal{fail: func(op string, e *letagentpay.JournalEntry) error {
+		if broken && op == "put" && e.State == letagentpay.JournalStarted {
+			return errors.New("disk full")
+		}
+		return nil
+	}}
+	var runs atomic.Int64
+	guarded := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))
+	for range 3 {
+		_, err = guarded(letagentpay.ResumeApproval(t.Context(), purchase.RequestID), price("30"))
+		var journalError *letagentpay.JournalError
+		require.ErrorAs(t, err, &journalError)
+		assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm))
+	}
+	broken = false
+	_, err = guarded(letagentpay.ResumeApproval(t.Context(), purchase.RequestID), price("30"))
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, runs.Load())
+	confirmedOnce(t, server, letagentpay.StatusCompleted, "30.00")
+}

@@ -1,0 +1,506 @@
+package letagentpay_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+)
+
+// overlapping is a service that handles posts under one key as the real one does: it looks for the key as it begins and
+// stores it at its end, and it carries on after its client has given up.
+type overlapping struct {
+	next   http.RoundTripper
+	lasts  []time.Duration // how long the nth post is handled; 0, and beyond the last: no time
+	mu     sync.Mutex
+	stored map[string]bool
+	posts  []time.Time // when each began
+	ends   []time.Time // when each was answered, or given up
+}
+
+func (o *overlapping) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "/requests") {
+		return o.next.RoundTrip(r)
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	key := r.Header.Get("Idempotency-Key")
+	o.mu.Lock()
+	n := len(o.posts)
+	o.posts = append(o.posts, time.Now())
+	known := o.stored[key]
+	o.mu.Unlock()
+	defer func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.ends = append(o.ends, time.Now())
+	}()
+	answered := make(chan *http.Response, 1)
+	go func() {
+		if n < len(o.lasts) && !known {
+			time.Sleep(o.lasts[n])
+		}
+		answered <- o.commit(r, key, fmt.Sprint(key, " of post ", n), body, known)
+	}()
+	select {
+	case response := <-answered:
+		return response, nil
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+}
+
+// commit makes the request, a second one if another post has stored the key since this one looked.
+func (o *overlapping) commit(r *http.Request, key, second string, body []byte, known bool) *http.Response {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	again := r.Clone(context.WithoutCancel(r.Context()))
+	again.Body = io.NopCloser(bytes.NewReader(body))
+	if o.stored[key] && !known {
+		again.Header.Set("Idempotency-Key", second)
+	}
+	response, err := o.next.RoundTrip(again)
+	if err != nil {
+		panic(err)
+	}
+	if response.StatusCode == http.StatusCreated {
+		o.stored[key] = true
+	}
+	return response
+}
+
+// impatient is a client that gives a post up after 3 seconds.
+func impatient(server *letagentpaytest.Server, o *overlapping, opts ...letagentpay.Option) *letagentpay.Client {
+	o.next, o.stored = server.HTTPClient().Transport, make(map[string]bool)
+	return server.Client(append([]letagentpay.Option{
+		letagentpay.WithHTTPClient(&http.Client{Transport: o, Timeout: 3 * time.Second}),
+	}, opts...)...)
+}
+
+// apart checks that each post began at least as long after the one before had ended as that one had lasted, and 2 seconds.
+func (o *overlapping) apart(t *testing.T) {
+	t.Helper()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := 1; i < len(o.posts); i++ {
+		lasted := o.ends[i-1].Sub(o.posts[i-1])
+		assert.GreaterOrEqual(t, o.posts[i].Sub(o.ends[i-1]), max(2*time.Second, lasted), "post %d", i)
+	}
+}
+
+// others returns the ids of the server's requests but for one.
+func others(server *letagentpaytest.Server, id string) []string {
+	var ids []string
+	for _, r := range server.Requests() {
+		if r.RequestID != id {
+			ids = append(ids, r.RequestID)
+		}
+	}
+	return ids
+}
+
+func TestPostsThatOverlapRunOneRequestAndNameTheOther(t *testing.T) {
+	ways := map[string]func(ctx context.Context) (context.Context, letagentpay.PurchaseParams){
+		"random key": func(ctx context.Context) (context.Context, letagentpay.PurchaseParams) { return ctx, whole("30") },
+		"own key": func(ctx context.Context) (context.Context, letagentpay.PurchaseParams) {
+			p := whole("30")
+			p.IdempotencyKey = "turn-7"
+			return ctx, p
+		},
+		"scope": func(ctx context.Context) (context.Context, letagentpay.PurchaseParams) {
+			return letagentpay.WithPurchaseScope(ctx, "message 17"), whole("30")
+		},
+	}
+	for name, begin := range ways {
+		for _, c := range []struct {
+			lasts []time.Duration
+			late  int
+		}{
+			{nil, 0},
+			{[]time.Duration{3500 * time.Millisecond}, 0},
+			{[]time.Duration{4 * time.Second}, 0},
+			{[]time.Duration{6 * time.Second}, 0},
+			{[]time.Duration{8 * time.Second}, 0},
+			{[]time.Duration{9500 * time.Millisecond}, 1},
+			{[]time.Duration{11 * time.Second}, 1},
+			{[]time.Duration{20 * time.Second}, 1},
+			{[]time.Duration{6 * time.Second, 6 * time.Second}, 0},
+			{[]time.Duration{11 * time.Second, 2500 * time.Millisecond}, 1},
+			{[]time.Duration{20 * time.Second, 20 * time.Second}, 2},
+		} {
+			t.Run(fmt.Sprint(name, " ", c.lasts), func(t *testing.T) {
+				standard := defaultLog(t)
+				withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
+					server := serve(t)
+					service := &overlapping{lasts: c.lasts}
+					client := impatient(server, service)
+					ctx, p := begin(t.Context())
+					var runs atomic.Int64
+					var ran string
+					result, err := guardGroceries(client, &runs, func(ctx context.Context) (string, error) {
+						approval, _ := letagentpay.ApprovalFromContext(ctx)
+						ran = approval.RequestID()
+						time.Sleep(time.Minute)
+						return "receipt", nil
+					}, opts...)(ctx, p)
+					assert.Equal(t, "receipt", result)
+					assert.EqualValues(t, 1, runs.Load())
+					service.apart(t)
+					request, _ := server.Request(ran)
+					assert.Equal(t, letagentpay.StatusCompleted, request.Status)
+					assert.Len(t, server.Calls().Of(letagentpaytest.OpConfirm), 1)
+
+					late := others(server, ran)
+					require.Len(t, late, c.late)
+					if c.late == 0 {
+						require.NoError(t, err)
+						return
+					}
+					var duplicate *letagentpay.DuplicateError
+					require.ErrorAs(t, err, &duplicate)
+					assert.Equal(t, ran, duplicate.RequestID)
+					assert.NotEmpty(t, duplicate.IdempotencyKey)
+					assert.ElementsMatch(t, late, duplicate.Duplicates)
+					for _, id := range late {
+						assert.Contains(t, standard.String(), id)
+						_, err := client.Confirm(t.Context(), id, letagentpay.ConfirmParams{})
+						require.NoError(t, err, "its money can be given back")
+					}
+					assert.Contains(t, standard.String(), "letagentpay.duplicate")
+					books(t, server, "30.00", "0.00")
+				})
+			})
+		}
+	}
+}
+
+// Where the first post is done when the list is looked at, the second is answered with its request.
+func TestSlowPostIsWaitedForBeforeTheNext(t *testing.T) {
+	for _, lasts := range []time.Duration{3500 * time.Millisecond, 4 * time.Second, 5 * time.Second, 6 * time.Second, 7 * time.Second, 8 * time.Second} {
+		t.Run(lasts.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				server := serve(t)
+				service := &overlapping{lasts: []time.Duration{lasts}}
+				var runs atomic.Int64
+				_, err := guardGroceries(impatient(server, service), &runs, spending("25", nil))(t.Context(), price("30"))
+				require.NoError(t, err)
+				assert.Len(t, server.Requests(), 1)
+				assert.Len(t, service.posts, 2)
+				books(t, server, "25.00", "0.00")
+			})
+		})
+	}
+}
+
+func TestPurchaseByHandNamesItsDuplicates(t *testing.T) {
+	for _, key := range []string{"", "turn-7"} {
+		t.Run("key "+key, func(t *testing.T) {
+			own := new(lockedBuffer)
+			inBubble(t, func(t *testing.T) {
+				server := serve(t)
+				service := &overlapping{lasts: []time.Duration{11 * time.Second, 2500 * time.Millisecond}} // the second is at work when the first commits
+				client := impatient(server, service, letagentpay.WithLogger(logTo(own)))
+				p := whole("30")
+				p.IdempotencyKey = key
+				purchase, err := client.Purchase(t.Context(), p)
+				require.NoError(t, err)
+				late := others(server, purchase.RequestID)
+				require.Len(t, late, 1)
+				assert.Equal(t, late, purchase.Duplicates)
+				assert.Contains(t, own.String(), late[0])
+				_, err = client.Confirm(t.Context(), late[0], letagentpay.ConfirmParams{})
+				require.NoError(t, err)
+				books(t, server, "30.00", "0.00")
+			})
+		})
+	}
+}
+
+func TestJournalKeepsDuplicatesUntilTheirMoneyIsBack(t *testing.T) {
+	_ = defaultLog(t)
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		service, journal := &overlapping{lasts: []time.Duration{11 * time.Second}}, new(memoryJournal)
+		var runs atomic.Int64
+		guarded := guardGroceries(impatient(server, service), &runs, func(context.Context) (string, error) {
+			time.Sleep(time.Minute)
+			return "receipt", nil
+		}, letagentpay.WithJournal(journal))
+		_, err := guarded(t.Context(), underKey("30", "turn-7"))
+		var duplicate *letagentpay.DuplicateError
+		require.ErrorAs(t, err, &duplicate)
+		require.Len(t, duplicate.Duplicates, 1)
+
+		restarted := server.Client(elsewhere())
+		for range 2 {
+			interrupted, err := restarted.Recover(t.Context(), journal)
+			require.NoError(t, err)
+			require.Len(t, interrupted, 1)
+			assert.True(t, interrupted[0].Duplicate)
+			assert.False(t, interrupted[0].MayHaveRun)
+			assert.Equal(t, duplicate.Duplicates[0], interrupted[0].Request.RequestID)
+			assert.True(t, interrupted[0].Request.Status.Approved())
+		}
+		_, err = restarted.Confirm(t.Context(), duplicate.Duplicates[0], letagentpay.ConfirmParams{})
+		require.NoError(t, err)
+		interrupted, err := restarted.Recover(t.Context(), journal)
+		require.NoError(t, err)
+		assert.Empty(t, interrupted)
+		books(t, server, "30.00", "0.00")
+		result, err := guardGroceries(restarted, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+		require.NoError(t, err)
+		assert.Equal(t, "receipt", result)
+	})
+}
+
+// Requests of other calls and of other content are no duplicates, however unclear an attempt was.
+func TestOtherPurchasesAreNoDuplicates(t *testing.T) {
+	standard := defaultLog(t)
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		client := server.Client()
+		var runs, inner atomic.Int64
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter})
+		result, err := guardGroceries(client, &runs, func(context.Context) (string, error) {
+			for _, p := range []letagentpay.PurchaseParams{whole("30"), whole("31"), price("30")} { // one of them identical
+				_, err := guardGroceries(client, &inner, succeed)(context.Background(), p)
+				require.NoError(t, err)
+				_, err = server.Client(elsewhere()).Purchase(t.Context(), func() letagentpay.PurchaseParams { p.Description = "another"; return p }())
+				require.NoError(t, err)
+			}
+			return "receipt", nil
+		})(t.Context(), whole("30"))
+		require.NoError(t, err)
+		assert.Equal(t, "receipt", result)
+		assert.Len(t, server.Requests(), 7)
+		assert.NotContains(t, standard.String(), "duplicate")
+	})
+}
+
+func TestUnknownOutcomeNamesWhatTheListShows(t *testing.T) {
+	for drop, made := range map[letagentpaytest.Drop]bool{letagentpaytest.DropBefore: false, letagentpaytest.DropAfter: true} {
+		for _, key := range []string{"", "turn-7"} {
+			t.Run(string(drop)+" "+key, func(t *testing.T) {
+				standard := defaultLog(t)
+				withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
+					server := serve(t)
+					client := server.Client(letagentpay.WithMaxRetries(0))
+					_, err := client.Purchase(t.Context(), whole("30")) // earlier, of the same content, and no part of it
+					require.NoError(t, err)
+					time.Sleep(time.Hour)
+					server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: drop})
+					p := whole("30")
+					p.IdempotencyKey = key
+					var runs atomic.Int64
+					_, err = guardGroceries(client, &runs, succeed, opts...)(t.Context(), p)
+					var unknown *letagentpay.OutcomeUnknownError
+					require.ErrorAs(t, err, &unknown)
+					assert.Zero(t, runs.Load())
+					if !made {
+						assert.Empty(t, unknown.Found)
+						return
+					}
+					require.Len(t, server.Requests(), 2)
+					assert.Equal(t, []string{server.Requests()[1].RequestID}, unknown.Found)
+					assert.Contains(t, standard.String(), unknown.Found[0])
+					assert.Contains(t, err.Error(), unknown.Found[0])
+				})
+			})
+		}
+	}
+}
+
+// An attempt that the service itself has answered is over: the next needs no look at the list before it.
+func TestAttemptThatTheServiceAnsweredIsRepeatedWithoutALook(t *testing.T) {
+	for status, op := range map[int]letagentpaytest.Op{500: letagentpaytest.OpPurchase, 503: letagentpaytest.OpPurchase, 429: letagentpaytest.OpPurchase} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				server := serve(t)
+				server.Fail(letagentpaytest.Fault{Op: op, Status: status, Times: 2})
+				var runs atomic.Int64
+				_, err := guardGroceries(server.Client(), &runs, spending("25", nil))(t.Context(), price("30"))
+				require.NoError(t, err)
+				calls := server.Calls()
+				for i, call := range calls[:3] {
+					require.Equal(t, letagentpaytest.OpPurchase, call.Op)
+					if i > 0 {
+						assert.GreaterOrEqual(t, call.Time.Sub(calls[i-1].Time), time.Second)
+					}
+				}
+				assert.Len(t, calls.Of(letagentpaytest.OpPurchase), 3)
+				books(t, server, "25.00", "0.00")
+			})
+		})
+	}
+}
+
+// No time is left for the pause: nothing is posted beside the first attempt.
+func TestUnclearPurchaseIsNotRepeatedWithoutTimeForAPause(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		service := &overlapping{lasts: []time.Duration{4 * time.Second}}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		var runs atomic.Int64
+		guarded := guardGroceries(impatient(server, service), &runs, succeed)
+		_, err := guarded(ctx, price("30"))
+		var unknown *letagentpay.OutcomeUnknownError
+		require.ErrorAs(t, err, &unknown)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Len(t, service.posts, 1)
+		assert.Zero(t, runs.Load())
+
+		// Asked under the key that the error names, it is one request.
+		_, _ = guarded(t.Context(), underKey("30", unknown.IdempotencyKey))
+		service.apart(t)
+		assert.Len(t, server.Requests(), 1)
+	})
+}
+
+// opsOf returns the operations of calls.
+func opsOf(calls letagentpaytest.CallList) []letagentpaytest.Op {
+	var ops []letagentpaytest.Op
+	for _, call := range calls {
+		ops = append(ops, call.Op)
+	}
+	return ops
+}
+
+func TestBrokenPurchaseIsLookedForBeforeItIsRepeated(t *testing.T) {
+	for drop, made := range map[letagentpaytest.Drop]bool{letagentpaytest.DropBefore: false, letagentpaytest.DropAfter: true} {
+		t.Run(string(drop), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				server := serve(t)
+				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: drop})
+				_, err := server.Client().Purchase(t.Context(), price("30"))
+				require.NoError(t, err)
+				assert.Len(t, server.Requests(), 1)
+				ops := opsOf(server.Calls())
+				second := slices.Index(ops[1:], letagentpaytest.OpPurchase)
+				require.Positive(t, second, "a look at the list comes first: %v", ops)
+				begun := server.Calls()[0].Time
+				assert.GreaterOrEqual(t, server.Calls()[second+1].Time.Sub(begun), 2*time.Second)
+				if made {
+					assert.Len(t, server.Calls().Of(letagentpaytest.OpPurchase), 2)
+				}
+			})
+		})
+	}
+}
+
+// Whatever part of an answer arrives, the purchase is made, run and confirmed once.
+func TestAnswerThatIsCutOffAtAnyByte(t *testing.T) {
+	for _, op := range []letagentpaytest.Op{letagentpaytest.OpPurchase, letagentpaytest.OpConfirm, letagentpaytest.OpRequest, letagentpaytest.OpRequests} {
+		t.Run(string(op), func(t *testing.T) {
+			for cut := 1; cut < 500; cut += 7 {
+				for _, key := range []string{"turn-7", ""} {
+					inBubble(t, func(t *testing.T) {
+						server := serve(t)
+						server.Fail(letagentpaytest.Fault{Op: op, Truncate: cut})
+						var runs atomic.Int64
+						_, err := guardGroceries(server.Client(), &runs, spending("25", nil))(t.Context(), underKey("30", key))
+						require.NoError(t, err, "cut after %d bytes, key %q", cut, key)
+						require.EqualValues(t, 1, runs.Load())
+						require.Len(t, server.Requests(), 1)
+						books(t, server, "25.00", "0.00")
+					})
+				}
+			}
+		})
+	}
+}
+
+// The caller's context ends before or after each exchange; then the purchase is asked for under its key until it is
+// settled. It never runs twice, and never without a confirmation or an error that says that there is none.
+func TestContextThatEndsAtAnyStep(t *testing.T) {
+	for _, withJournal := range []bool{false, true} {
+		for how, amount := range map[string]string{"approved at once": "30", "approved by a human": "60"} {
+			for _, key := range []string{"turn-7", ""} {
+				t.Run(fmt.Sprint("journal ", withJournal, ", ", how, ", key ", key), func(t *testing.T) {
+					for step := range 9 {
+						for _, when := range []string{"before", "during", "after"} {
+							inBubble(t, func(t *testing.T) { endsAtStep(t, withJournal, amount, key, step, when) })
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+func endsAtStep(t *testing.T, withJournal bool, amount, key string, step int, when string) {
+	name := fmt.Sprint("step ", step, " ", when)
+	server := serve(t)
+	server.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict {
+		return letagentpaytest.Approve().After(5 * time.Second)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var opts []letagentpay.GuardOption
+	if withJournal {
+		opts = append(opts, letagentpay.WithJournal(new(memoryJournal)))
+	}
+	var runs atomic.Int64
+	guarded := guardGroceries(server.Client(through(endingStep(server.HTTPClient().Transport, cancel, step, when))), &runs, spending("25", nil), opts...)
+	p := underKey(amount, key)
+	_, err := guarded(ctx, p)
+	check := func(err error) {
+		completed := 0
+		for _, r := range server.Requests() {
+			if r.Status == letagentpay.StatusCompleted {
+				completed++
+			}
+		}
+		var unconfirmed *letagentpay.ConfirmError
+		assert.LessOrEqual(t, runs.Load(), int64(1), name)
+		assert.True(t, runs.Load() == 0 || completed == 1 || errors.As(err, &unconfirmed), "%s: ran, and %d completed: %v", name, completed, err)
+		assert.True(t, runs.Load() == 1 || completed == 0, "%s: not run, and completed", name)
+	}
+	check(err)
+	var unknown *letagentpay.OutcomeUnknownError
+	if errors.As(err, &unknown) && unknown.IdempotencyKey != "" {
+		p.IdempotencyKey = unknown.IdempotencyKey
+	}
+	if p.IdempotencyKey != "" {
+		for range 3 {
+			_, err = guarded(t.Context(), p)
+			check(err)
+		}
+	}
+}
+
+// endingStep ends a context at one exchange.
+func endingStep(next http.RoundTripper, end context.CancelFunc, step int, when string) exchange {
+	n := -1
+	return func(r *http.Request) (*http.Response, error) {
+		n++
+		if n == step && when == "before" {
+			end()
+			return nil, context.Canceled
+		}
+		response, err := next.RoundTrip(r)
+		if n == step {
+			end()
+			if when == "during" && r.Context().Err() != nil {
+				return nil, r.Context().Err()
+			}
+		}
+		return response, err
+	}
+}
