@@ -93,7 +93,7 @@ func impatient(server *letagentpaytest.Server, o *overlapping, opts ...letagentp
 	}, opts...)...)
 }
 
-// apart checks that each post began at least as long after the one before had ended as that one had lasted, and 2 seconds.
+// apart checks that each post began 2 seconds after the one before had ended, and as long after it as that had lasted.
 func (o *overlapping) apart(t *testing.T) {
 	t.Helper()
 	o.mu.Lock()
@@ -429,6 +429,7 @@ func TestAnswerThatIsCutOffAtAnyByte(t *testing.T) {
 // The caller's context ends before or after each exchange; then the purchase is asked for under its key until it is
 // settled. It never runs twice, and never without a confirmation or an error that says that there is none.
 func TestContextThatEndsAtAnyStep(t *testing.T) {
+	_ = defaultLog(t)
 	for _, withJournal := range []bool{false, true} {
 		for how, amount := range map[string]string{"approved at once": "30", "approved by a human": "60"} {
 			for _, key := range []string{"turn-7", ""} {
