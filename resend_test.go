@@ -505,3 +505,21 @@ func endingStep(next http.RoundTripper, end context.CancelFunc, step int, when s
 		return response, err
 	}
 }
+
+// The late post commits after the confirmation, when nobody looks at the list for this call any more. The journal knows
+// that an attempt was unclear.
+func TestRecoverFindsADuplicateThatCameAfterTheConfirmation(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		service, journal := &overlapping{lasts: []time.Duration{11 * time.Second}}, new(memoryJournal)
+		var runs atomic.Int64
+		_, err := guardGroceries(impatient(server, service), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), price("30"))
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		require.Len(t, server.Requests(), 2)
+		interrupted, err := server.Client(elsewhere()).Recover(t.Context(), journal)
+		require.NoError(t, err)
+		require.Len(t, interrupted, 1)
+		assert.True(t, interrupted[0].Duplicate)
+	})
+}
