@@ -164,6 +164,7 @@ func (w *world) run(players ...player) []outcome {
 		}
 		if s := player.attempt.process.slot; s.process.isDead() {
 			synctest.Wait() // until nothing of it moves
+			w.calmSince = time.Now()
 			w.start(s)
 		}
 	}

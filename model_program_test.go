@@ -69,13 +69,16 @@ const (
 	timesOut         behaviour = "times out, having paid nothing"
 	paysAndTimesOut  behaviour = "pays and times out"
 	surelyNotPaid    behaviour = "times out and says that it surely has not paid"
-	returnsTypedNil  behaviour = "pays and returns a nil *modelError"
+	returnsTypedNil  behaviour = "pays and returns a nil pointer as its error"
 	errorPanics      behaviour = "fails with an error whose text panics"
 	spendsErrorExits behaviour = "spends 15.00 and fails with an error whose text ends the goroutine"
 	errorIsSlow      behaviour = "fails with an error whose text takes 11s"
 )
 
-var behaviours = []behaviour{succeeds, fails, spendsLess, spendsMore, spendsNothing, spendsAndFails, panics, spendsAndPanics, endsItsGoroutine}
+var behaviours = []behaviour{
+	succeeds, fails, spendsLess, spendsMore, spendsNothing, spendsAndFails, panics, spendsAndPanics, endsItsGoroutine,
+	timesOut, paysAndTimesOut, surelyNotPaid, returnsTypedNil, errorPanics, spendsErrorExits, errorIsSlow,
+}
 
 // interruption is what becomes of a call from outside: its context is cancelled, or its process dies. Either at one of
 // the call's events, which are what it exchanges with the service, with its journal, and the guarded function's run, or
@@ -303,6 +306,13 @@ func (o *outage) String() string {
 	}
 	b.WriteString(": ")
 	switch {
+	case f.GatewayTimeout > 0:
+		fmt.Fprintf(&b, "the gateway answers %d after %v", f.Status, f.GatewayTimeout)
+		if f.NonJSON {
+			b.WriteString(" with a web page")
+		}
+		fmt.Fprintf(&b, ", and it is carried out after %v", f.Delay)
+		return b.String()
 	case f.Drop != "":
 		fmt.Fprintf(&b, "the connection drops %s it is carried out", f.Drop)
 	case f.Status != 0 && f.AfterCommit:
@@ -341,6 +351,12 @@ func (p *palette) outage(t *rapid.T) step {
 		f.NonJSON = true
 	case brokenOff:
 		f.Truncate = 10
+	case gateway:
+		f.Delay = rapid.SampledFrom([]time.Duration{4 * time.Second, 5 * time.Second, 20 * time.Second}).Draw(t, "delay")
+		f.GatewayTimeout = 3 * time.Second
+		f.NonJSON = rapid.Bool().Draw(t, "page")
+		f.Status = rapid.SampledFrom([]int{504, 502}).Draw(t, "status")
+		return &outage{f}
 	case delayed:
 		f.Delay = rapid.SampledFrom([]time.Duration{2 * time.Second, 7 * time.Second, 90 * time.Second}).Draw(t, "delay")
 		return &outage{f}
@@ -450,7 +466,20 @@ func (*palette) time(t *rapid.T) step {
 	}).Draw(t, "time")
 }
 
-func (*palette) change(t *rapid.T) step {
+func (p *palette) change(t *rapid.T) step {
+	if p.sometimes(t, hasJournalFaults) {
+		fault := &journalFault{
+			op:    rapid.SampledFrom([]string{"put", "put", "put", "", "get", "delete", "entries"}).Draw(t, "journal's call"),
+			kind:  rapid.SampledFrom([]string{diskFails, failsHavingly, callPanics, callExits, callIsSlow}).Draw(t, "mishap"),
+			times: rapid.IntRange(1, 3).Draw(t, "times"),
+		}
+		if fault.op == "put" {
+			fault.state = rapid.SampledFrom([]letagentpay.JournalState{
+				"", letagentpay.JournalAsked, letagentpay.JournalStarted, letagentpay.JournalExecuted, letagentpay.JournalSettled,
+			}).Draw(t, "state")
+		}
+		return fault
+	}
 	return rapid.SampledFrom([]step{
 		reconnect,
 		&event{"the agent is paused", func(w *world) {
@@ -517,6 +546,7 @@ const (
 	webPage
 	brokenOff
 	delayed
+	gateway
 )
 
 // few draws one to most elements of all.
@@ -524,7 +554,9 @@ func few[E any](t *rapid.T, label string, most int, all ...E) []E {
 	return rapid.SliceOfN(rapid.SampledFrom(all), 1, most).Draw(t, label)
 }
 
-var anyTrait = []trait{"", hasRuns, hasClients, hasUnjournaled, hasContents, hasRefs, hasSpellings, hasRedeliveries, hasRepeats}
+var anyTrait = []trait{
+	"", "", hasRuns, hasRepeats, hasClients, hasUnjournaled, hasContents, hasRefs, hasSpellings, hasRedeliveries, hasCodecs, hasJournalFaults,
+}
 
 var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 	p := &palette{
@@ -535,11 +567,14 @@ var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 		interruptions: few(t, "interruptions", 4, "", "", "", "", "", cancelled, dies),
 		operations: few(t, "operations", 2, letagentpaytest.OpConfirm, letagentpaytest.OpConfirm, letagentpaytest.OpConfirm, letagentpaytest.OpPurchase,
 			letagentpaytest.OpPurchase, letagentpaytest.OpRequest, letagentpaytest.OpRequest, letagentpaytest.OpRequests, letagentpaytest.OpCategories, ""),
-		faults: few(t, "faults", 3, dropped, answerLost, refusal, webPage, brokenOff, delayed),
+		faults: few(t, "faults", 3, dropped, answerLost, refusal, webPage, brokenOff, delayed, gateway),
 		traits: few(t, "traits", 2, anyTrait...),
 	}
 	p.keys = append(p.keys, few(t, "known", 2, knownKey, resumedKey)...)
 	p.kinds = append(few(t, "kinds", 4, p.outage, p.outage, p.verdict, p.human, p.time, p.change, p.process), p.call, p.call, p.call)
+	if slices.Contains(p.traits, hasJournalFaults) {
+		p.kinds = append(p.kinds, p.change)
+	}
 	return p
 })
 

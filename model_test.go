@@ -140,6 +140,7 @@ func (w *world) close() {
 		p.end()
 	}
 	w.playing.Wait()
+	time.Sleep(time.Minute) // what nobody waits for any more, such as a slow codec
 	w.server.Close()
 }
 
@@ -283,7 +284,7 @@ func (w *world) recover(s *slot, interrupted interruption) (found []letagentpay.
 		return nil, nil
 	}
 	w.note("Recover: %d interrupted, error %v", len(found), err)
-	w.hearError(err)
+	w.hearError(err, false)
 	for _, cut := range found {
 		switch {
 		case cut.Request == nil:
@@ -333,7 +334,7 @@ func (w *world) confirmRun(r *run, interrupted interruption) bool {
 		return false
 	}
 	w.note("run %d is confirmed again, error %v", r.number, err)
-	w.hearError(err)
+	w.hearError(err, false)
 	if err != nil && !(w.calm && !settling && errors.Is(err, letagentpay.ErrConflict)) && !onlyDuplicates(err) {
 		return false
 	}
@@ -475,7 +476,9 @@ func (w *world) finish(s *slot, c *guardedCall, ctx context.Context, p letagentp
 		return
 	}
 	id := idOf(a.err)
-	if _, handled := errors.AsType[*letagentpay.AlreadyHandledError](a.err); handled && len(w.runsOf(id)) == 0 && !w.askedElsewhere(s, id) {
+	request, _ := w.server.Request(id)
+	_, handled := errors.AsType[*letagentpay.AlreadyHandledError](a.err)
+	if givenBack := request.Status == letagentpay.StatusFailed; handled && !givenBack && len(w.runsOf(id)) == 0 && !w.askedElsewhere(s, id) {
 		w.violated("%s surely has not run and cannot be continued", w.name(id))
 	}
 	if must {
