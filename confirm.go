@@ -98,7 +98,7 @@ func (c *confirming) run(ctx context.Context) (*Confirmation, error) {
 			return nil, c.unknown(errCoolingDown)
 		}
 	}
-	for n := 0; ; n++ {
+	for n, unclear := 0, false; ; n++ {
 		confirmation, attempt, err := c.send(ctx)
 		if err == nil {
 			return confirmation, nil
@@ -108,10 +108,14 @@ func (c *confirming) run(ctx context.Context) (*Confirmation, error) {
 			ctx, cancel = context.WithDeadline(ctx, c.began.Add(c.limit))
 			defer cancel()
 		}
-		if !attempt.unclear && !(c.doubt && errors.Is(err, ErrConflict)) {
+		switch {
+		case attempt.unclear, c.doubt && errors.Is(err, ErrConflict):
+		case unclear: // an earlier attempt may have taken effect
+			return nil, c.unknown(err)
+		default:
 			return nil, err
 		}
-		c.doubt = true
+		unclear, c.doubt = unclear || attempt.unclear, true
 		if attempt.unclear && refund && attempt.last.fate() == mayStillRun {
 			c.client.process.coolDown(key, attempt.lasted)
 			return c.watch(ctx, attempt, err)
