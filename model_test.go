@@ -182,7 +182,7 @@ func (w *world) name(id string) string {
 }
 
 // alerted takes what the log says.
-func (w *world) alerted(message string, said map[string]string) {
+func (w *world) alerted(p *process, message string, said map[string]string) {
 	id := said["request_id"]
 	switch message {
 	case "letagentpay.unconfirmed":
@@ -194,19 +194,27 @@ func (w *world) alerted(message string, said map[string]string) {
 		w.told[id] = true
 		w.mu.Unlock()
 		if said["of"] != "" {
-			w.callDuplicate(id)
+			w.callDuplicate(p, id)
 		}
 	}
 }
 
-// callDuplicate notes a request under which nothing may run any more, nor have run.
-func (w *world) callDuplicate(id string) {
+// callDuplicate notes a request under which nothing may run any more, nor have run. Where calls overlap, an identical
+// purchase of another process may be taken for one.
+func (w *world) callDuplicate(p *process, id string) {
+	w.tell(id)
+	w.mu.Lock()
+	creator := w.creators[id]
+	w.mu.Unlock()
+	if w.races && (creator == nil || creator.process != p) {
+		return
+	}
 	if len(w.runsOf(id)) > 0 {
 		w.violated("%s has run and is called a duplicate", w.name(id))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.duplicates[id], w.told[id] = true, true
+	w.duplicates[id] = true
 }
 
 // runsOf returns the runs under a request.
@@ -284,13 +292,13 @@ func (w *world) recover(s *slot, interrupted interruption) (found []letagentpay.
 		return nil, nil
 	}
 	w.note("Recover: %d interrupted, error %v", len(found), err)
-	w.hearError(err, false)
+	w.hearError(p, err, false)
 	for _, cut := range found {
 		switch {
 		case cut.Request == nil:
 			w.tell(cut.Entry.RequestID)
 		case cut.Duplicate:
-			w.callDuplicate(cut.Request.RequestID)
+			w.callDuplicate(p, cut.Request.RequestID)
 		default:
 			w.tell(cut.Request.RequestID)
 			if ran := w.runsOf(cut.Request.RequestID); !cut.MayHaveRun && len(ran) > 0 && ran[0].journaled {
@@ -334,7 +342,7 @@ func (w *world) confirmRun(r *run, interrupted interruption) bool {
 		return false
 	}
 	w.note("run %d is confirmed again, error %v", r.number, err)
-	w.hearError(err, false)
+	w.hearError(p, err, false)
 	if err != nil && !(w.calm && !settling && errors.Is(err, letagentpay.ErrConflict)) && !onlyDuplicates(err) {
 		return false
 	}
