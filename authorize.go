@@ -563,13 +563,18 @@ func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
 	if c.purchase.Status == StatusRejected {
 		return "", c.verdict(&Request{RequestID: c.requestID, Status: StatusRejected})
 	}
-	if err := c.startedHere(); err != nil {
-		return "", err
-	}
 	if asked := strings.ToUpper(c.params.Currency); asked != "" && asked != strings.ToUpper(c.purchase.Currency) {
 		return "", &MismatchError{RequestID: c.requestID, Field: "Currency", Requested: c.purchase.Currency, Described: asked}
 	}
+	started := c.startedHere()
 	state, err := c.read(ctx)
+	switch {
+	case started == nil:
+	case err != nil || !state.Status.Final():
+		return "", started
+	default: // somebody has confirmed it since
+		c.client.process.finish(c.client.requestKey(c.requestID))
+	}
 	if err != nil {
 		c.rememberUnread()
 		return "", &OutcomeUnknownError{Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID, Err: err}

@@ -32,8 +32,8 @@ func (w *world) judge(c *guardedCall, a *answered, p letagentpay.PurchaseParams)
 	if t := a.attempt.turn; t != nil && a.err == nil {
 		t.bought[a.attempt.subject]++
 	}
-	// A failure confirmation rests for a while after one that may still be handled.
-	resting := unconfirmed && !confirm.Params.Success && time.Since(w.calmSince) < 3*time.Minute
+	// A failure confirmation rests for a while after one that may still be handled, such as one of a dead process.
+	resting := unconfirmed && !confirm.Params.Success && (a.run == nil || time.Since(w.calmSince) < 3*time.Minute)
 	if w.calm && unconfirmed && !confirm.MayHaveSpent && !resting {
 		w.violated("a confirmation did not get through although nothing was wrong") // not even a cancelled context
 	}

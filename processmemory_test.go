@@ -610,3 +610,10 @@ func TestHeapOfALongLife(t *testing.T) {
 		})
 	}
 }
+
+// The ordinal that the purchase has is the only one that it can have.
+func TestScopedPurchaseThatChangesWhileItIsWaitedForDoesNotRun(t *testing.T) {
+	for what, replaced := range changedMeanwhile {
+		t.Run(what, func(t *testing.T) { changesWhileWaitedFor(t, replaced, "", waysToAsk["scope"]) })
+	}
+}

@@ -387,8 +387,13 @@ func TestTwoCategoriesAreTwoPurchases(t *testing.T) {
 	for name, place := range placements {
 		for _, restarts := range []bool{false, true} {
 			for _, together := range []bool{false, true} {
+				if together && strings.Contains(name, "runs") {
+					continue // see TestTwoCategoriesAtTheSameTimeAreTwoPurchasesOfEachRun
+				}
 				t.Run(fmt.Sprint(name, ", restarts ", restarts, ", together ", together), func(t *testing.T) {
-					inBubble(t, func(t *testing.T) { buysInTwoCategories(t, place, restarts, together) })
+					withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
+						buysInTwoCategories(t, place, restarts, together, opts...)
+					})
 				})
 			}
 		}
@@ -397,7 +402,7 @@ func TestTwoCategoriesAreTwoPurchases(t *testing.T) {
 
 // buysInTwoCategories makes purchases that differ in their category alone, in one order and the other.
 func buysInTwoCategories(t *testing.T, place func(context.Context) func() context.Context, restarts, together bool, opts ...letagentpay.GuardOption) {
-	server := serve(t, letagentpaytest.WithAliases(map[string]string{"food": "groceries", "uber": "taxi"}))
+	server := serve(t)
 	runs := map[string]*atomic.Int64{"groceries": new(atomic.Int64), "taxi": new(atomic.Int64)}
 	limited, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -924,6 +924,7 @@ func TestSlowFailureConfirmationRefundsOnce(t *testing.T) {
 }
 
 func TestApprovalIsConfirmedOnceHoweverManySettleIt(t *testing.T) {
+	_ = defaultLog(t)
 	for range 30 {
 		server := serve(t)
 		approval, err := server.Client().Authorize(t.Context(), price("30"), letagentpay.WithJournal(new(memoryJournal)))
@@ -1091,4 +1092,76 @@ func TestOutcomeIsWrittenDownAlthoughTheContextHasEnded(t *testing.T) {
 			assert.True(t, server.Requests()[0].Status.Final())
 		})
 	}
+}
+
+func TestErrorMethodsDoNotHoldALoggedCall(t *testing.T) {
+	for name, do := range mischief {
+		t.Run(name, func(t *testing.T) {
+			misbehavingError(t, do, true, letagentpay.WithLogger(logTo(new(lockedBuffer))))
+		})
+	}
+}
+
+// From the function's return on, whatever the logger does.
+func TestLoggersThatDoNotReturnCannotStopTheConfirmation(t *testing.T) {
+	for _, name := range []string{"ends", "hangs for 11 s", "hangs for an hour"} {
+		for _, method := range []string{"Enabled", "Handle"} {
+			for _, lost := range []bool{false, true} {
+				t.Run(fmt.Sprint(name, " in ", method, ", first confirmation lost ", lost), func(t *testing.T) {
+					withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
+						server := serve(t)
+						var ran atomic.Bool
+						client := server.Client(letagentpay.WithLogger(slog.New(badHandler{method, func() {
+							if ran.Load() {
+								mischief[name]()
+							}
+						}})))
+						if lost {
+							server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Drop: letagentpaytest.DropBefore})
+						}
+						var runs atomic.Int64
+						begun, returned := time.Now(), false
+						assert.Nil(t, alone(func() {
+							_, err := guardGroceries(client, &runs, func(ctx context.Context) (string, error) {
+								ran.Store(true)
+								reportSpent(ctx, "25")
+								return "receipt", nil
+							}, opts...)(t.Context(), underKey("30", "turn-7"))
+							assert.NoError(t, err)
+							returned = true
+						}))
+						assert.True(t, returned)
+						assert.Less(t, time.Since(begun), 5*time.Minute)
+						assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[0].Status)
+						books(t, server, "25.00", "0.00")
+						ran.Store(false)
+						usable(t, server, "turn-7")
+					})
+				})
+			}
+		}
+	}
+}
+
+// endedContexts gives operations a context that has ended.
+type endedContexts struct{ op string }
+
+func (o endedContexts) Begin(ctx context.Context, op string) (context.Context, func(letagentpay.Observation)) {
+	if op == o.op {
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		ctx = ended
+	}
+	return ctx, func(letagentpay.Observation) {}
+}
+
+func TestContextsOfObserversCannotStopTheConfirmation(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		var runs atomic.Int64
+		client := server.Client(letagentpay.WithObserver(endedContexts{letagentpay.OpConfirm}))
+		_, err := guardGroceries(client, &runs, spending("25", nil))(t.Context(), price("30"))
+		require.NoError(t, err)
+		confirmedOnce(t, server, letagentpay.StatusCompleted, "25.00")
+	})
 }
