@@ -72,6 +72,7 @@ type recovery struct {
 	unclear     bool                // there are entries of purchases that may have duplicates
 	listed      []Request           // the requests that such duplicates are among
 	journaled   map[string]struct{} // ids of listed requests that the journal has entries of
+	undecidedOf []content           // purchases of which it is not known which request they are
 	interrupted []Interrupted
 	errs        []error
 }
@@ -169,6 +170,9 @@ func (r *recovery) readList(ctx context.Context) {
 		if id := canonicalID(entry.RequestID); ids[id] {
 			r.journaled[id] = struct{}{}
 		}
+		if entry.RequestID == "" {
+			r.undecidedOf = append(r.undecidedOf, contentOf(&entry.Purchase))
+		}
 	})
 }
 
@@ -181,6 +185,11 @@ func (r *recovery) findDuplicates(ctx context.Context, record *record) {
 		return
 	}
 	counts, content := &r.listed[at], contentOf(&entry.Purchase)
+	for _, other := range r.undecidedOf {
+		if content.mismatch("", other) == nil {
+			return // what is found may be that one
+		}
+	}
 	before := len(entry.Duplicates)
 	for i := range r.listed {
 		other := &r.listed[i]

@@ -335,3 +335,26 @@ func TestRecoverAfterARestartDoesNotRefundBesideAnEarlierConfirmation(t *testing
 		})
 	}
 }
+
+// The process was restarted with the agent's next token: the journal still knows what was run.
+func TestJournalKnowsWhatRanBeforeTheTokenWasRotated(t *testing.T) {
+	for again, how := range map[string]func(ctx context.Context, id string) context.Context{
+		"resumed":       letagentpay.ResumeApproval,
+		"under its key": func(ctx context.Context, _ string) context.Context { return ctx },
+	} {
+		t.Run(again, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				server := serve(t)
+				journal := new(memoryJournal)
+				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+				var runs atomic.Int64
+				_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+				var unconfirmed *letagentpay.ConfirmError
+				require.ErrorAs(t, err, &unconfirmed)
+				guarded := guardGroceries(rotated(server, elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))
+				_, _ = guarded(how(t.Context(), unconfirmed.RequestID), underKey("30", "turn-7"))
+				assert.EqualValues(t, 1, runs.Load())
+			})
+		})
+	}
+}

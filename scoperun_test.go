@@ -675,3 +675,36 @@ func TestEndedContextAsksForNothing(t *testing.T) {
 		})
 	}
 }
+
+// The outcome of a doubtful run was told to the service by another process, such as an operator's.
+func TestDoubtThatAnotherProcessResolvedMakesWay(t *testing.T) {
+	withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
+		server := serve(t)
+		var runs atomic.Int64
+		scope := func() context.Context { return letagentpay.WithPurchaseScope(t.Context(), "message 17") }
+		_, err := guardGroceries(server.Client(), &runs, failing(context.DeadlineExceeded), opts...)(scope(), price("30"))
+		var unconfirmed *letagentpay.ConfirmError
+		require.ErrorAs(t, err, &unconfirmed)
+		_, err = server.Client(elsewhere()).Confirm(t.Context(), unconfirmed.RequestID, letagentpay.ConfirmParams{})
+		require.NoError(t, err)
+		_, err = guardGroceries(server.Client(), &runs, succeed, opts...)(scope(), price("30"))
+		require.NoError(t, err, "nothing was paid, and the service knows")
+		assert.EqualValues(t, 2, runs.Load())
+		books(t, server, "30.00", "0.00")
+	})
+}
+
+// The rerun takes them in another order, both at once.
+func TestTwoCategoriesAtTheSameTimeAreTwoPurchasesOfEachRun(t *testing.T) {
+	for _, name := range []string{"runs inside the loop", "scopes and runs inside the loop"} {
+		for _, restarts := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", restarts ", restarts), func(t *testing.T) {
+				withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
+					for range 25 { // in other interleavings
+						buysInTwoCategories(t, placements[name], restarts, true, opts...)
+					}
+				})
+			})
+		}
+	}
+}

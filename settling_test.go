@@ -610,6 +610,7 @@ func TestHugeSpentIsConfirmedAsTheMostThatTheServiceTakes(t *testing.T) {
 
 // The shares of the time that a confirmation has.
 func TestSlowJournalLeavesTheConfirmationItsTime(t *testing.T) {
+	_ = defaultLog(t)
 	for _, slow := range []time.Duration{4 * time.Second, 11 * time.Second, time.Hour} {
 		t.Run(slow.String(), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -821,8 +822,8 @@ func TestLateSpentIsReportedWithItsAmount(t *testing.T) {
 	}
 }
 
-// slowRefunds is a service that takes its time with confirmations, at whose gateway nobody waits for it: it looks at the
-// request as it begins, and commits at the end, so that two of them at once return the money twice.
+// slowRefunds is a service that is slow with confirmations and whose gateway gives up on them at once: it looks at the
+// request as it begins, and commits at the end, so that two of them at the same time return the money twice.
 type slowRefunds struct {
 	mu      sync.Mutex
 	status  string
