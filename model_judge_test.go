@@ -213,10 +213,15 @@ func (w *world) hearError(p *process, err error, resumed bool) {
 		switch e := err.(type) {
 		case *letagentpay.ConfirmError:
 			w.tell(e.RequestID)
+			if !e.Params.Success { // it was on its way
+				w.mu.Lock()
+				w.givenBack[e.RequestID] = true
+				w.mu.Unlock()
+			}
 			w.hearError(p, e.Err, resumed)
 		case *letagentpay.DuplicateError:
 			for _, id := range e.Duplicates {
-				w.callDuplicate(p, id)
+				w.callDuplicate(p, id, e.RequestID)
 			}
 		case *letagentpay.JournalError:
 			if e.State == letagentpay.JournalStarted && !notGivenBack {

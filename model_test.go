@@ -91,7 +91,7 @@ type world struct {
 	warned     map[string]bool // purchases that the log calls unconfirmed
 	duplicates map[string]bool // requests that were called duplicates
 	told       map[string]bool // requests and keys that somebody was told of
-	givenBack  map[string]bool // keys of purchases that were said to be approved, not run and given back
+	givenBack  map[string]bool // requests and keys of purchases that were said to be approved, not run and given back
 	posted     map[string][]*attempt
 	creators   map[string]*attempt // by request
 	runs       []*run
@@ -194,19 +194,21 @@ func (w *world) alerted(p *process, message string, said map[string]string) {
 		w.told[id] = true
 		w.mu.Unlock()
 		if said["of"] != "" {
-			w.callDuplicate(p, id)
+			w.callDuplicate(p, id, said["of"])
 		}
 	}
 }
 
-// callDuplicate notes a request under which nothing may run any more, nor have run. Where calls overlap, an identical
-// purchase of another process may be taken for one.
-func (w *world) callDuplicate(p *process, id string) {
+// callDuplicate notes a request under which nothing may run any more, nor have run. Identical purchases that two processes
+// make within a few minutes may be taken for each other's.
+func (w *world) callDuplicate(p *process, id, of string) {
 	w.tell(id)
+	duplicate, _ := w.server.Request(id)
+	counts, _ := w.server.Request(of)
 	w.mu.Lock()
 	creator := w.creators[id]
 	w.mu.Unlock()
-	if w.races && (creator == nil || creator.process != p) {
+	if near := duplicate.CreatedAt.Sub(counts.CreatedAt).Abs() < 6*time.Minute; near && (creator == nil || creator.process.slot != p.slot) {
 		return
 	}
 	if len(w.runsOf(id)) > 0 {
@@ -298,7 +300,7 @@ func (w *world) recover(s *slot, interrupted interruption) (found []letagentpay.
 		case cut.Request == nil:
 			w.tell(cut.Entry.RequestID)
 		case cut.Duplicate:
-			w.callDuplicate(p, cut.Request.RequestID)
+			w.callDuplicate(p, cut.Request.RequestID, cut.Entry.RequestID)
 		default:
 			w.tell(cut.Request.RequestID)
 			if ran := w.runsOf(cut.Request.RequestID); !cut.MayHaveRun && len(ran) > 0 && ran[0].journaled {
@@ -537,7 +539,7 @@ func (w *world) balance() {
 		}
 		if len(w.runsOf(r.RequestID)) == 0 {
 			cut := slices.ContainsFunc(w.posted[r.IdempotencyKey], func(a *attempt) bool { return a.process.isDead() })
-			if r.Status == letagentpay.StatusCompleted || r.Status == letagentpay.StatusFailed && !cut && !w.givenBack[r.IdempotencyKey] {
+			if r.Status == letagentpay.StatusCompleted || r.Status == letagentpay.StatusFailed && !cut && !w.givenBack[r.IdempotencyKey] && !w.givenBack[r.RequestID] {
 				w.violated("%s never ran and is %s", w.name(r.RequestID), r.Status)
 			}
 		}
