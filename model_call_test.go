@@ -154,8 +154,8 @@ func (w *world) mayResume(s *slot, r *letagentpaytest.Request, journaled bool) b
 	w.mu.Lock()
 	duplicate, posted := w.duplicates[r.RequestID], slices.Clone(w.posted[r.IdempotencyKey])
 	w.mu.Unlock()
-	if duplicate {
-		return false
+	if duplicate || len(w.idsOf(r.IdempotencyKey)) > 1 {
+		return false // nobody resumes a duplicate
 	}
 	for _, a := range posted {
 		if a.process.slot != s || w.mortal && a.journaled != journaled {

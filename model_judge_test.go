@@ -21,7 +21,7 @@ func (w *world) judge(c *guardedCall, a *answered, p letagentpay.PurchaseParams)
 		w.violated("an error tells the token")
 	}
 	w.documented(a.err, a.run)
-	w.hearError(a.err, a.attempt.resumed)
+	w.hearError(a.attempt.process, a.err, a.attempt.resumed)
 	w.honest(c, a)
 	confirm, unconfirmed := errors.AsType[*letagentpay.ConfirmError](a.err)
 	if r := a.run; r != nil {
@@ -206,17 +206,22 @@ func (w *world) tell(idOrKey string) {
 }
 
 // hearError notes whom an error tells of.
-func (w *world) hearError(err error, resumed bool) {
+func (w *world) hearError(p *process, err error, resumed bool) {
 	_, notGivenBack := errors.AsType[*letagentpay.ConfirmError](err)
 	notGivenBack = notGivenBack || resumed // whose id is in the caller's hands
 	parts(err, func(err error) {
 		switch e := err.(type) {
 		case *letagentpay.ConfirmError:
 			w.tell(e.RequestID)
-			w.hearError(e.Err, resumed)
+			if !e.Params.Success { // it was on its way
+				w.mu.Lock()
+				w.givenBack[e.RequestID] = true
+				w.mu.Unlock()
+			}
+			w.hearError(p, e.Err, resumed)
 		case *letagentpay.DuplicateError:
 			for _, id := range e.Duplicates {
-				w.callDuplicate(id)
+				w.callDuplicate(p, id, e.RequestID)
 			}
 		case *letagentpay.JournalError:
 			if e.State == letagentpay.JournalStarted && !notGivenBack {

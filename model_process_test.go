@@ -302,6 +302,6 @@ func (h *alerts) Handle(_ context.Context, record slog.Record) error {
 		said[attribute.Key] = attribute.Value.String()
 		return true
 	})
-	h.process.world.alerted(record.Message, said)
+	h.process.world.alerted(h.process, record.Message, said)
 	return nil
 }

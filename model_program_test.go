@@ -578,9 +578,21 @@ var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 	return p
 })
 
+// anyRaces is nil in half of the programs: then the service carries each call out at one instant.
+var anyRaces = rapid.Custom(func(t *rapid.T) *letagentpaytest.Races {
+	if rapid.Bool().Draw(t, "one instant") {
+		return nil
+	}
+	times := rapid.SampledFrom([]time.Duration{0, time.Second, 4 * time.Second})
+	return &letagentpaytest.Races{
+		Purchase: times.Draw(t, "purchase"), Confirm: times.Draw(t, "confirm"),
+		Store: rapid.SampledFrom([]time.Duration{0, time.Second}).Draw(t, "store"),
+	}
+})
+
 var anyProgram = rapid.Custom(func(t *rapid.T) program {
 	p := anyPalette.Draw(t, "palette")
 	anyStep := rapid.Custom(func(t *rapid.T) step { return rapid.SampledFrom(p.kinds).Draw(t, "kind")(t) })
 	least := rapid.SampledFrom([]int{4, 1, 6, 8}).Draw(t, "least") // left alone, rapid draws one or two
-	return program{rapid.Bool().Draw(t, "journal"), nil, rapid.SliceOfN(anyStep, least, 12).Draw(t, "steps")}
+	return program{rapid.Bool().Draw(t, "journal"), anyRaces.Draw(t, "races"), rapid.SliceOfN(anyStep, least, 12).Draw(t, "steps")}
 })

@@ -24,6 +24,9 @@ func (p *process) hear(r *http.Request) (heard func(*http.Response, error)) {
 			defer p.world.mu.Unlock()
 			if before := p.wire["confirm "+id]; before != nil && err == nil && response.StatusCode == http.StatusOK {
 				before.read = true
+				if request, _ := p.world.server.Request(id); request.Status.Final() {
+					before.mayStillRun = false // and the process knows
+				}
 			}
 		}
 	}
