@@ -174,7 +174,7 @@ func (c *claim) beingConfirmed() error {
 	held := c.client.process.inFlight.tryLock(lockKey{c.client.service, "confirm", c.requestID})
 	if held != nil {
 		held.release()
-		if !c.client.process.coolingDown(c.client.requestKey(c.requestID)) {
+		if !c.client.process.refundSent(c.client.requestKey(c.requestID)) {
 			return nil
 		}
 	}
@@ -609,9 +609,6 @@ func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
 	if asked := strings.ToUpper(c.params.Currency); asked != "" && asked != strings.ToUpper(c.purchase.Currency) {
 		return "", &MismatchError{RequestID: c.requestID, Field: "Currency", Requested: c.purchase.Currency, Described: asked}
 	}
-	if err := c.ranUnderKey(ctx); err != nil {
-		return "", err
-	}
 	started := c.startedHere()
 	state, err := c.read(ctx)
 	switch {
@@ -625,6 +622,9 @@ func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
 		return "", &OutcomeUnknownError{Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID, Err: err}
 	}
 	if err := c.notFinishedHere(state); err != nil {
+		return "", err
+	}
+	if err := c.ranUnderKey(ctx, state); err != nil {
 		return "", err
 	}
 	asked, mine := c.mine(state)
@@ -651,6 +651,9 @@ func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
 	return state.Category, c.verdict(state)
 }
 
+// keyLifetime is how long the service remembers an idempotency key.
+const keyLifetime = 24 * time.Hour
+
 var errNotOurs = errors.New("neither this process nor its journal has asked for it; use ResumeApproval with its id if whoever has will not run it")
 
 // read reads the request, even when ctx has ended since it was made: what can no longer run is to be given back.
@@ -666,14 +669,17 @@ func (c *claim) read(ctx context.Context) (*Request, error) {
 
 // ranUnderKey refuses a request when this process has run another one under the key: the service repeats whichever of
 // several it stored last.
-func (c *claim) ranUnderKey(ctx context.Context) error {
+func (c *claim) ranUnderKey(ctx context.Context, answered *Request) error {
 	ran := c.client.process.ranUnder(c.client.identity, c.params.IdempotencyKey)
 	if ran == "" || ran == c.requestID {
 		return nil
 	}
 	state, err := c.client.Request(ctx, ran)
-	if err != nil {
+	switch {
+	case err != nil:
 		state = &Request{RequestID: ran, Status: StatusApproved, Amount: c.params.Amount, Category: c.params.Category}
+	case answered.CreatedAt.Sub(state.CreatedAt) >= keyLifetime:
+		return nil // the service has forgotten the key in between
 	}
 	c.client.alertDuplicate(ctx, c.requestID, ran, c.params.IdempotencyKey)
 	refused := errors.Join(

@@ -113,6 +113,14 @@ func (m *memory) coolDown(key requestKey, lasted time.Duration) {
 	m.refunds.put(key, cooldown{time.Now().Add(max(leastCooldown, 2*lasted))})
 }
 
+// refundSent reports whether a failure confirmation was sent whose outcome is unknown.
+func (m *memory) refundSent(key requestKey) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.refunds.get(key)
+	return ok
+}
+
 // coolingDown reports whether an earlier failure confirmation may still be handled.
 func (m *memory) coolingDown(key requestKey) bool {
 	m.mu.Lock()
