@@ -157,6 +157,9 @@ func (c *claim) start(ctx context.Context, category string) error {
 	if err := ctx.Err(); err != nil {
 		return c.giveBack(ctx, &APIError{Op: OpGuard, IdempotencyKey: c.params.IdempotencyKey, Err: err, withdrawn: !c.resumed, waiting: c.resumed})
 	}
+	if err := c.beingConfirmed(); err != nil {
+		return err
+	}
 	c.record.entry.RequestID, c.record.entry.Category = c.requestID, category
 	if err := c.record.put(ctx, JournalStarted); err != nil {
 		return c.giveBack(ctx, err)
@@ -165,16 +168,37 @@ func (c *claim) start(ctx context.Context, category string) error {
 	return nil
 }
 
+// beingConfirmed refuses a request whose confirmation is under way, or may still be handled by the service: it is still
+// approved, and the money would return while it is spent.
+func (c *claim) beingConfirmed() error {
+	held := c.client.process.inFlight.tryLock(lockKey{c.client.service, "confirm", c.requestID})
+	if held != nil {
+		held.release()
+		if !c.client.process.coolingDown(c.client.requestKey(c.requestID)) {
+			return nil
+		}
+	}
+	known := &Request{RequestID: c.requestID, Status: StatusApproved, Amount: c.params.Amount, Category: c.params.Category}
+	return &AlreadyHandledError{
+		Request: known, IdempotencyKey: c.params.IdempotencyKey,
+		Err: errors.New("its confirmation is under way, or may still be handled"),
+	}
+}
+
 // giveBack confirms as failed what was approved and will not run, so that its money returns. A resumed request stays:
 // its id is in the caller's hands.
 func (c *claim) giveBack(ctx context.Context, reason error) error {
 	if c.resumed {
 		return reason
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
+	ctx = context.WithoutCancel(ctx)
+	// The service may be handling the confirmation when nobody waits for it any more. So nobody runs under the request
+	// from now on, and Recover confirms it.
+	c.record.entry.RequestID, c.record.entry.Error = c.requestID, textOfUsers(reason)
+	putErr := c.record.put(ctx, JournalExecuted)
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
 	if _, err := c.client.confirm(ctx, c.requestID, ConfirmParams{}, confirmOptions{attempt: attemptLimit}); err != nil {
-		putErr := c.record.put(ctx, JournalAsked) // so that Recover finds it
 		return errors.Join(reason, &ConfirmError{RequestID: c.requestID, Err: err}, putErr)
 	}
 	return withCleanup(reason, c.record.drop(ctx))
