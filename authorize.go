@@ -93,6 +93,7 @@ type claim struct {
 	record    record
 	requestID string
 	purchase  *Purchase // the answer to this call's own purchase; nil when resumed
+	createdAt time.Time // of the request under an own key
 	own       bool      // the key is the caller's or a scope's: the answer may be an earlier call's
 	resumed   bool
 
@@ -165,6 +166,9 @@ func (c *claim) start(ctx context.Context, category string) error {
 		return c.giveBack(ctx, err)
 	}
 	c.client.process.start(c.client.requestKey(c.requestID))
+	if c.own {
+		c.client.process.startUnder(requestKey{c.client.identity, c.params.IdempotencyKey}, startedRequest{c.requestID, c.createdAt})
+	}
 	return nil
 }
 
@@ -579,6 +583,7 @@ func (c *claim) remember() {
 //	the request                           is pending or approved      is final
 //	rejected, says the answer             *RejectedError, before anything else
 //	started or finished by this process   *AlreadyHandledError
+//	is not the one that has run here      *AlreadyHandledError        says so
 //	is another purchase                   *MismatchError
 //	came after the baseline               this call's                 says so
 //	asked for here, never started         this call's                 says so
@@ -606,6 +611,10 @@ func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
 	if err := c.notFinishedHere(state); err != nil {
 		return "", err
 	}
+	c.createdAt = state.CreatedAt
+	if err := c.ranOtherwise(ctx, state); err != nil {
+		return "", err
+	}
 	asked, mine := c.mine(state)
 	if err := c.sameContent(ctx, state, asked, mine); err != nil {
 		return "", err
@@ -631,6 +640,23 @@ func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
 }
 
 var errNotOurs = errors.New("neither this process nor its journal has asked for it; use ResumeApproval with its id if whoever has will not run it")
+
+// lateSpan is how long after a request another one may still come of the same purchase; much less than the 24 hours for
+// which the service remembers a key.
+const lateSpan = time.Hour
+
+// ranOtherwise refuses a request that has taken over the key of another one, under which this process has run: an attempt
+// at the purchase made it late, after the service had answered a later attempt. What was made long after is a purchase
+// of its own, because the service has forgotten the key.
+func (c *claim) ranOtherwise(ctx context.Context, state *Request) error {
+	ran, ok := c.client.process.startedUnder(requestKey{c.client.identity, c.params.IdempotencyKey})
+	if !ok || ran.id == c.requestID || state.Status.Final() || state.CreatedAt.Sub(ran.createdAt).Abs() > lateSpan {
+		return nil
+	}
+	c.client.alertDuplicate(ctx, c.requestID, ran.id, c.params.IdempotencyKey)
+	duplicate := &DuplicateError{RequestID: ran.id, Duplicates: []string{c.requestID}, IdempotencyKey: c.params.IdempotencyKey}
+	return &AlreadyHandledError{Request: state, IdempotencyKey: c.params.IdempotencyKey, Err: duplicate}
+}
 
 // read reads the request, even when ctx has ended since it was made: what can no longer run is to be given back.
 func (c *claim) read(ctx context.Context) (*Request, error) {

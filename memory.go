@@ -3,6 +3,7 @@ package letagentpay
 import (
 	"hash/maphash"
 	"sync"
+	"time"
 )
 
 // How much a process remembers. What is forgotten is treated as somebody else's, which is the safe side, but for runs
@@ -59,6 +60,13 @@ type memory struct {
 	finished *recent[uint64, struct{}] // by fingerprint, as byHand: there are many
 	aliases  *recent[aliasKey, string]
 	refunds  *recent[requestKey, cooldown]
+	ran      *recent[uint64, startedRequest] // by fingerprint of a caller's key and its agent
+}
+
+// startedRequest is a request that was started under a caller's key, and when the service made it.
+type startedRequest struct {
+	id        string
+	createdAt time.Time
 }
 
 // askedRequest is what a guarded call has asked for. It is not changed.
@@ -79,6 +87,7 @@ func newMemory() *memory {
 		finished: newRecent[uint64, struct{}](mostFinished),
 		aliases:  newRecent[aliasKey, string](mostAliases),
 		refunds:  newRecent[requestKey, cooldown](mostRefunds),
+		ran:      newRecent[uint64, startedRequest](mostFinished),
 	}
 }
 
@@ -130,6 +139,20 @@ func (m *memory) start(key requestKey) {
 	defer m.mu.Unlock()
 	m.asked.drop(key)
 	m.started.put(key, struct{}{})
+}
+
+// startUnder remembers which request was started under a caller's key. key names the key and its agent.
+func (m *memory) startUnder(key requestKey, request startedRequest) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ran.put(m.fingerprint(key), request)
+}
+
+// startedUnder returns the request that was started under a key.
+func (m *memory) startedUnder(key requestKey) (request startedRequest, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ran.get(m.fingerprint(key))
 }
 
 // finish remembers that the service knows how a request ended.
