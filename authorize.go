@@ -20,7 +20,7 @@ func (c *Client) Authorize(ctx context.Context, p PurchaseParams, opts ...GuardO
 	approval, earlier, err := c.authorize(ctx, p, g)
 	if earlier != nil {
 		earlier.scoped.done(false, false)
-		return nil, earlier.handled()
+		return nil, withCleanup(earlier.handled(), c.confirmEarlier(ctx, g, earlier.JournalEntry))
 	}
 	return approval, err
 }
@@ -143,12 +143,8 @@ func (c *claim) passOver(ctx context.Context, scoped *scopedPurchase, earlier *J
 	if scoped == nil || earlier.Confirm.Success {
 		return nil, earlier, nil
 	}
-	if earlier.State == JournalExecuted {
-		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
-		defer cancel()
-		if err := c.client.confirmRecorded(limited, &record{journal: c.config.journal, entry: *earlier}); err != nil {
-			return nil, nil, errors.Join(earlier.handled(), err)
-		}
+	if err := c.client.confirmEarlier(ctx, c.config, earlier); err != nil {
+		return nil, nil, errors.Join(earlier.handled(), err)
 	}
 	return nil, nil, &errMovesOn{ended: true, err: earlier.handled()}
 }

@@ -729,3 +729,55 @@ func ExampleGuardTransport_retry() {
 	// false true
 	// charged 1 spent 0.05
 }
+
+func TestRequestWhoseRefundDidNotArriveIsNotBookedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		defaultLog(t)
+		server := serve(t)
+		var sent atomic.Int64
+		transport := guarding(server.Client(), exchange(func(r *http.Request) (*http.Response, error) {
+			sent.Add(1)
+			return answer(404, "{}")(r)
+		}))
+		transport.Options = []letagentpay.GuardOption{letagentpay.WithJournal(new(memoryJournal))}
+		send := func() error {
+			request := priced(t.Context(), t, "POST", "https://api.example/v1", "30")
+			request.Header.Set("Idempotency-Key", "turn-7")
+			_, err := transport.RoundTrip(request)
+			return err
+		}
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: 2, Status: 403})
+		require.NoError(t, send())
+		books(t, server, "30.00", "0.00")
+		time.Sleep(2 * time.Minute)
+		err := send() // the confirmation is refused once more
+		var handled *letagentpay.AlreadyHandledError
+		require.ErrorAs(t, err, &handled)
+		var unconfirmed *letagentpay.ConfirmError
+		require.ErrorAs(t, err, &unconfirmed)
+		assert.EqualValues(t, 1, sent.Load())
+		books(t, server, "30.00", "0.00")
+		time.Sleep(2 * time.Minute)
+		require.NoError(t, send(), "the first is refunded, and another attempt made")
+		assert.EqualValues(t, 2, sent.Load())
+		assert.Len(t, server.Requests(), 2)
+		books(t, server, "0.00", "0.00")
+	})
+}
+
+func TestAuthorizeConfirmsWhatAnEarlierRunLeftUnconfirmed(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server, journal := serve(t), letagentpay.WithJournal(new(memoryJournal))
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+		approval, err := server.Client().Authorize(t.Context(), underKey("30", "turn-7"), journal)
+		require.NoError(t, err)
+		require.NoError(t, approval.Spent(letagentpay.MustAmount("25"), ""))
+		var unconfirmed *letagentpay.ConfirmError
+		require.ErrorAs(t, approval.Settle(t.Context(), nil), &unconfirmed)
+		_, err = server.Client().Authorize(t.Context(), underKey("30", "turn-7"), journal)
+		var handled *letagentpay.AlreadyHandledError
+		require.ErrorAs(t, err, &handled)
+		assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[0].Status)
+		books(t, server, "25.00", "0.00")
+	})
+}
