@@ -22,6 +22,7 @@ type run struct {
 	turn      *turn // nil: outside
 	of        subject
 	journaled bool
+	byHand    bool
 	params    letagentpay.PurchaseParams
 	truth     letagentpay.ConfirmParams // what it has done
 	doubtful  bool                      // it returned an error that can hide a payment
@@ -163,7 +164,7 @@ func (w *world) mayResume(s *slot, r *letagentpaytest.Request, journaled bool) b
 		}
 	}
 	for _, ran := range w.runsOf(r.RequestID) {
-		if ran.process != s.process && (!journaled || !s.journal.knows(r.RequestID)) {
+		if ran.byHand || ran.process != s.process && (!journaled || !s.journal.knows(r.RequestID)) {
 			return false
 		}
 	}
