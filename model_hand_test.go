@@ -49,11 +49,14 @@ func (h *handmade) play(w *world) {
 	var purchase *letagentpay.Purchase
 	var err error
 	var made *run
-	o := w.run(player{attempt: a, do: func(ctx context.Context) {
-		client := s.process.client(h.call.client)
-		if purchase, err = client.Purchase(ctx, params); err == nil {
-			made = h.spend(ctx, w, a, client, purchase, params)
+	o := w.run(player{attempt: a, do: func(ctx context.Context) func() {
+		client := a.process.client(h.call.client)
+		answer, failure := client.Purchase(ctx, params)
+		var run *run
+		if failure == nil {
+			run = h.spend(ctx, w, a, client, answer, params)
 		}
+		return func() { purchase, err, made = answer, failure, run }
 	}})[0]
 	switch {
 	case o.died:

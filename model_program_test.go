@@ -361,6 +361,9 @@ func (p *palette) outage(t *rapid.T) step {
 		return &outage{f}
 	case delayed:
 		f.Delay = rapid.SampledFrom([]time.Duration{2 * time.Second, 7 * time.Second, 90 * time.Second}).Draw(t, "delay")
+		if f.Op == "" || f.Op == letagentpaytest.OpConfirm {
+			f.Delay = min(f.Delay, 50*time.Second) // a failure confirmation that takes more than a minute is at the caller's risk
+		}
 		return &outage{f}
 	}
 	if rapid.IntRange(0, 5).Draw(t, "delayed") == 5 {
