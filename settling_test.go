@@ -1166,3 +1166,89 @@ func TestContextsOfObserversCannotStopTheConfirmation(t *testing.T) {
 		confirmedOnce(t, server, letagentpay.StatusCompleted, "25.00")
 	})
 }
+
+// stoppedAfterPosting ends a context as soon as a purchase is answered.
+func stoppedAfterPosting(next http.RoundTripper, stop func()) exchange {
+	return func(r *http.Request) (*http.Response, error) {
+		response, err := next.RoundTrip(r)
+		if err == nil && r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/requests") {
+			data, readErr := io.ReadAll(response.Body)
+			response.Body, err = io.NopCloser(bytes.NewReader(data)), readErr
+			stop()
+		}
+		return response, err
+	}
+}
+
+func TestNothingRunsUnderARequestWhoseRefundMayStillBeHandled(t *testing.T) {
+	for name, c := range map[string]struct{ key, resumed, journal, restarted bool }{
+		"repeated":                        {key: true},
+		"resumed":                         {key: true, resumed: true},
+		"resumed, random key":             {resumed: true},
+		"repeated, journal":               {key: true, journal: true},
+		"repeated after a restart":        {key: true, journal: true, restarted: true},
+		"resumed after a restart":         {resumed: true, journal: true, restarted: true},
+		"resumed, random key and journal": {resumed: true, journal: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				server := serve(t, letagentpaytest.WithServiceRaces(letagentpaytest.Races{Confirm: 12 * time.Second}))
+				var opts []letagentpay.GuardOption
+				if c.journal {
+					opts = append(opts, letagentpay.WithJournal(new(memoryJournal)))
+				}
+				purchase := price("30")
+				if c.key {
+					purchase = underKey("30", "turn-7")
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				client := server.Client(through(stoppedAfterPosting(server.HTTPClient().Transport, cancel)))
+				var runs atomic.Int64
+				_, err := guardGroceries(client, &runs, succeed, opts...)(ctx, purchase)
+				require.ErrorIs(t, err, context.Canceled)
+				var unconfirmed *letagentpay.ConfirmError
+				require.ErrorAs(t, err, &unconfirmed, "the refund is not known to have arrived")
+
+				again, second := t.Context(), server.Client()
+				if c.restarted {
+					second = server.Client(elsewhere())
+				}
+				if c.resumed {
+					again = letagentpay.ResumeApproval(again, server.Requests()[0].RequestID)
+				}
+				_, err = guardGroceries(second, &runs, func(context.Context) (string, error) {
+					time.Sleep(30 * time.Second)
+					return "receipt", nil
+				}, opts...)(again, purchase)
+				var handled *letagentpay.AlreadyHandledError
+				require.ErrorAs(t, err, &handled)
+				assert.Zero(t, runs.Load())
+				time.Sleep(time.Minute)
+				assert.Equal(t, letagentpay.StatusFailed, server.Requests()[0].Status)
+				books(t, server, "0.00", "0.00")
+			})
+		})
+	}
+}
+
+func TestNothingRunsUnderARequestThatIsBeingConfirmed(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t, letagentpaytest.WithServiceRaces(letagentpaytest.Races{Confirm: 20 * time.Second}))
+		client := server.Client()
+		purchase, err := client.Purchase(t.Context(), price("30"))
+		require.NoError(t, err)
+		var group sync.WaitGroup
+		group.Go(func() {
+			_, err := client.Confirm(t.Context(), purchase.RequestID, letagentpay.ConfirmParams{})
+			assert.NoError(t, err)
+		})
+		time.Sleep(time.Second)
+		var runs atomic.Int64
+		_, err = guardGroceries(client, &runs, succeed)(letagentpay.ResumeApproval(t.Context(), purchase.RequestID), price("30"))
+		var handled *letagentpay.AlreadyHandledError
+		require.ErrorAs(t, err, &handled)
+		group.Wait()
+		assert.Zero(t, runs.Load())
+		books(t, server, "0.00", "0.00")
+	})
+}
