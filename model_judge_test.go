@@ -205,6 +205,14 @@ func (w *world) tell(idOrKey string) {
 	w.told[idOrKey] = true
 }
 
+// tellResumable notes that somebody knows which request a purchase has led to.
+func (w *world) tellResumable(id string) {
+	w.tell(id)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.resumable[id] = true
+}
+
 // hearError notes whom an error tells of.
 func (w *world) hearError(p *process, err error, resumed bool) {
 	_, notGivenBack := errors.AsType[*letagentpay.ConfirmError](err)
@@ -212,7 +220,7 @@ func (w *world) hearError(p *process, err error, resumed bool) {
 	parts(err, func(err error) {
 		switch e := err.(type) {
 		case *letagentpay.ConfirmError:
-			w.tell(e.RequestID)
+			w.tellResumable(e.RequestID)
 			if !e.Params.Success { // it was on its way
 				w.mu.Lock()
 				w.givenBack[e.RequestID] = true
@@ -230,11 +238,11 @@ func (w *world) hearError(p *process, err error, resumed bool) {
 				w.tell(e.RequestID)
 			}
 		case *letagentpay.PendingError:
-			w.tell(e.RequestID)
+			w.tellResumable(e.RequestID)
 		case *letagentpay.MismatchError:
 			w.tell(e.RequestID)
 		case *letagentpay.AlreadyHandledError:
-			w.tell(e.Request.RequestID)
+			w.tellResumable(e.Request.RequestID)
 		case *letagentpay.OutcomeUnknownError:
 			w.tell(e.IdempotencyKey)
 			w.tell(e.RequestID)

@@ -19,10 +19,12 @@ type program struct {
 	steps   []step
 }
 
-// isMortal reports whether processes end in the program.
+// isMortal reports whether processes end in the program, or purchases are made by hand: then what is done without the
+// journal is done under keys of its own.
 func (p *program) isMortal() bool {
 	for _, s := range p.steps {
-		if text := s.String(); strings.Contains(text, dies) || strings.Contains(text, "another process") {
+		if text := s.String(); strings.Contains(text, dies) || strings.Contains(text, "another process") ||
+			strings.Contains(text, "by hand") {
 			return true
 		}
 	}
@@ -359,6 +361,9 @@ func (p *palette) outage(t *rapid.T) step {
 		return &outage{f}
 	case delayed:
 		f.Delay = rapid.SampledFrom([]time.Duration{2 * time.Second, 7 * time.Second, 90 * time.Second}).Draw(t, "delay")
+		if f.Op == "" || f.Op == letagentpaytest.OpConfirm {
+			f.Delay = min(f.Delay, 50*time.Second) // a failure confirmation that takes more than a minute is at the caller's risk
+		}
 		return &outage{f}
 	}
 	if rapid.IntRange(0, 5).Draw(t, "delayed") == 5 {
@@ -571,7 +576,7 @@ var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 		traits: few(t, "traits", 2, anyTrait...),
 	}
 	p.keys = append(p.keys, few(t, "known", 2, knownKey, resumedKey)...)
-	p.kinds = append(few(t, "kinds", 4, p.outage, p.outage, p.verdict, p.human, p.time, p.change, p.process), p.call, p.call, p.call)
+	p.kinds = append(few(t, "kinds", 4, p.outage, p.outage, p.verdict, p.human, p.time, p.change, p.process, p.handmade), p.call, p.call, p.call)
 	if slices.Contains(p.traits, hasJournalFaults) {
 		p.kinds = append(p.kinds, p.change)
 	}
