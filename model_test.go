@@ -519,7 +519,8 @@ func (w *world) accountFor() {
 		}
 		creator, posted := w.creators[r.RequestID], w.posted[r.IdempotencyKey]
 		cut := slices.ContainsFunc(posted, func(a *attempt) bool { return a.process.isDead() })
-		late := creator == nil // its call had ended before it came into being
+		// Its call had ended before it came into being, or may have: another has posted under the key since.
+		late := creator == nil || len(posted) > 1
 		if !cut && !late && !w.told[r.RequestID] && !w.told[r.IdempotencyKey] {
 			w.violated("%s is approved and has not run, and nobody was told", w.name(r.RequestID))
 		}

@@ -184,15 +184,16 @@ func sleepWithin(ctx context.Context, d time.Duration) error {
 
 // unknown is the outcome of a purchase of which nobody knows whether it was made.
 func (p *posting) unknown(ctx context.Context, err error) error {
+	p.client.process.postings.addUnknown(p.content(), unknownPosting{p.params.IdempotencyKey, p.first, p.latest()})
 	p.leave()
-	found, _ := p.found(context.WithoutCancel(ctx), "")
 	alone := p.alone()
+	found, _ := p.found(context.WithoutCancel(ctx), "")
+	alone = alone && p.alone()
 	for _, id := range found {
 		if alone {
 			p.client.alertDuplicate(ctx, id, "", p.params.IdempotencyKey)
 		}
 	}
-	p.client.process.postings.addUnknown(p.content(), unknownPosting{p.params.IdempotencyKey, p.first, p.latest()})
 	return &OutcomeUnknownError{Op: "purchase", IdempotencyKey: p.params.IdempotencyKey, Err: err, Found: found, alone: alone}
 }
 
