@@ -20,7 +20,7 @@ func (c *Client) Authorize(ctx context.Context, p PurchaseParams, opts ...GuardO
 	approval, earlier, err := c.authorize(ctx, p, g)
 	if earlier != nil {
 		earlier.scoped.done(false, false)
-		return nil, earlier.handled()
+		return nil, withCleanup(earlier.handled(), c.confirmEarlier(ctx, g, earlier.JournalEntry))
 	}
 	return approval, err
 }
@@ -98,6 +98,7 @@ type claim struct {
 
 	baseline baseline // what there was before the key was first asked under
 	asked    bool     // an earlier call has asked under the key, says the journal
+	fresh    bool     // the answer under a random key names a request that nobody here knew
 	recorded bool     // the record is the journal's entry of the resumed request
 
 	held [2]*heldLock[lockKey] // the key and the request
@@ -142,12 +143,8 @@ func (c *claim) passOver(ctx context.Context, scoped *scopedPurchase, earlier *J
 	if scoped == nil || earlier.Confirm.Success {
 		return nil, earlier, nil
 	}
-	if earlier.State == JournalExecuted {
-		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
-		defer cancel()
-		if err := c.client.confirmRecorded(limited, &record{journal: c.config.journal, entry: *earlier}); err != nil {
-			return nil, nil, errors.Join(earlier.handled(), err)
-		}
+	if err := c.client.confirmEarlier(ctx, c.config, earlier); err != nil {
+		return nil, nil, errors.Join(earlier.handled(), err)
 	}
 	return nil, nil, &errMovesOn{ended: true, err: earlier.handled()}
 }
@@ -157,12 +154,35 @@ func (c *claim) start(ctx context.Context, category string) error {
 	if err := ctx.Err(); err != nil {
 		return c.giveBack(ctx, &APIError{Op: OpGuard, IdempotencyKey: c.params.IdempotencyKey, Err: err, withdrawn: !c.resumed, waiting: c.resumed})
 	}
+	if err := c.beingConfirmed(); err != nil {
+		return err
+	}
 	c.record.entry.RequestID, c.record.entry.Category = c.requestID, category
 	if err := c.record.put(ctx, JournalStarted); err != nil {
 		return c.giveBack(ctx, err)
 	}
 	c.client.process.start(c.client.requestKey(c.requestID))
+	if c.own || c.purchase != nil && c.purchase.posting != nil {
+		c.client.process.startUnder(c.client.identity, c.params.IdempotencyKey, c.requestID)
+	}
 	return nil
+}
+
+// beingConfirmed refuses a request whose confirmation is under way, or may still be handled by the service: it is still
+// approved, and the money would return while it is spent.
+func (c *claim) beingConfirmed() error {
+	held := c.client.process.inFlight.tryLock(lockKey{c.client.service, "confirm", c.requestID})
+	if held != nil {
+		held.release()
+		if !c.client.process.refundSent(c.client.requestKey(c.requestID)) {
+			return nil
+		}
+	}
+	known := &Request{RequestID: c.requestID, Status: StatusApproved, Amount: c.params.Amount, Category: c.params.Category}
+	return &AlreadyHandledError{
+		Request: known, IdempotencyKey: c.params.IdempotencyKey,
+		Err: errors.New("its confirmation is under way, or may still be handled"),
+	}
 }
 
 // giveBack confirms as failed what was approved and will not run, so that its money returns. A resumed request stays:
@@ -171,10 +191,14 @@ func (c *claim) giveBack(ctx context.Context, reason error) error {
 	if c.resumed {
 		return reason
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
+	ctx = context.WithoutCancel(ctx)
+	// The service may be handling the confirmation when nobody waits for it any more. So nobody runs under the request
+	// from now on, and Recover confirms it.
+	c.record.entry.RequestID, c.record.entry.Error = c.requestID, textOfUsers(reason)
+	putErr := c.record.put(ctx, JournalExecuted)
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
 	if _, err := c.client.confirm(ctx, c.requestID, ConfirmParams{}, confirmOptions{attempt: attemptLimit}); err != nil {
-		putErr := c.record.put(ctx, JournalAsked) // so that Recover finds it
 		return errors.Join(reason, &ConfirmError{RequestID: c.requestID, Err: err}, putErr)
 	}
 	return withCleanup(reason, c.record.drop(ctx))
@@ -315,7 +339,7 @@ func (c *claim) ask(ctx context.Context, scoped *scopedPurchase) (earlier *Journ
 	if err := c.record.put(ctx, JournalAsked); err != nil {
 		return nil, err
 	}
-	c.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, func(*Purchase) {})
+	c.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, c.noteAnswer)
 	if err != nil {
 		return nil, c.refused(ctx, err)
 	}
@@ -326,6 +350,26 @@ func (c *claim) ask(ctx context.Context, scoped *scopedPurchase) (earlier *Journ
 		return nil, c.forget(ctx, err)
 	}
 	return c.consultAboutOthers(ctx)
+}
+
+// noteAnswer notes the request before anybody else can take it for a stray one. Under a random key it is this process's,
+// unless the process knows it; under another key it is if it came after the baseline, which only a read shows.
+func (c *claim) noteAnswer(purchase *Purchase) {
+	if purchase.Status == StatusRejected {
+		return
+	}
+	key := c.client.requestKey(purchase.RequestID)
+	standing, _ := c.client.process.of(key)
+	c.fresh = !c.own && standing == unknownHere
+	if standing != unknownHere {
+		return
+	}
+	asked := &askedRequest{content: purchase.content(&c.params), name: c.params.Category}
+	if c.own {
+		since := c.baseline
+		asked.since = &since
+	}
+	c.client.process.ask(key, asked)
 }
 
 // noteDuplicates puts into the record what the answer says, and which of the requests that an earlier call found, without
@@ -514,11 +558,10 @@ func (c *claim) approvedNew(ctx context.Context) (category string, err error) {
 	if state.Status == StatusRejected {
 		return "", c.verdict(state)
 	}
-	if standing, _ := c.client.process.of(c.client.requestKey(c.requestID)); standing != unknownHere {
+	if standing, _ := c.client.process.of(c.client.requestKey(c.requestID)); !c.fresh || standing != askedFor {
 		return "", c.knownBefore(ctx)
 	}
 	if !state.Status.Decided() {
-		c.remember()
 		if state, err = c.wait(ctx, state); err != nil {
 			return "", err
 		}
@@ -563,18 +606,25 @@ func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
 	if c.purchase.Status == StatusRejected {
 		return "", c.verdict(&Request{RequestID: c.requestID, Status: StatusRejected})
 	}
-	if err := c.startedHere(); err != nil {
-		return "", err
-	}
 	if asked := strings.ToUpper(c.params.Currency); asked != "" && asked != strings.ToUpper(c.purchase.Currency) {
 		return "", &MismatchError{RequestID: c.requestID, Field: "Currency", Requested: c.purchase.Currency, Described: asked}
 	}
+	started := c.startedHere()
 	state, err := c.read(ctx)
+	switch {
+	case started == nil:
+	case err != nil || !state.Status.Final():
+		return "", started
+	default: // somebody has confirmed it since
+		c.client.process.finish(c.client.requestKey(c.requestID))
+	}
 	if err != nil {
-		c.rememberUnread()
 		return "", &OutcomeUnknownError{Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID, Err: err}
 	}
 	if err := c.notFinishedHere(state); err != nil {
+		return "", err
+	}
+	if err := c.ranUnderKey(ctx, state); err != nil {
 		return "", err
 	}
 	asked, mine := c.mine(state)
@@ -601,6 +651,9 @@ func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
 	return state.Category, c.verdict(state)
 }
 
+// keyLifetime is how long the service remembers an idempotency key.
+const keyLifetime = 24 * time.Hour
+
 var errNotOurs = errors.New("neither this process nor its journal has asked for it; use ResumeApproval with its id if whoever has will not run it")
 
 // read reads the request, even when ctx has ended since it was made: what can no longer run is to be given back.
@@ -612,6 +665,31 @@ func (c *claim) read(ctx context.Context) (*Request, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptLimit)
 	defer cancel()
 	return c.client.Request(ctx, c.requestID)
+}
+
+// ranUnderKey refuses a request when this process has run another one under the key: the service repeats whichever of
+// several it stored last.
+func (c *claim) ranUnderKey(ctx context.Context, answered *Request) error {
+	ran := c.client.process.ranUnder(c.client.identity, c.params.IdempotencyKey)
+	if ran == "" || ran == c.requestID {
+		return nil
+	}
+	state, err := c.client.Request(ctx, ran)
+	switch {
+	case err != nil:
+		state = &Request{RequestID: ran, Status: StatusApproved, Amount: c.params.Amount, Category: c.params.Category}
+	case answered.CreatedAt.Sub(state.CreatedAt) >= keyLifetime:
+		return nil // the service has forgotten the key in between
+	}
+	c.client.alertDuplicate(ctx, c.requestID, ran, c.params.IdempotencyKey)
+	refused := errors.Join(
+		&AlreadyHandledError{Request: state, IdempotencyKey: c.params.IdempotencyKey, MayHaveRun: !state.Status.Final()},
+		&DuplicateError{RequestID: ran, Duplicates: []string{c.requestID}, IdempotencyKey: c.params.IdempotencyKey},
+	)
+	if state.Status == StatusFailed {
+		return &errMovesOn{ended: true, err: refused}
+	}
+	return refused
 }
 
 // mine reports whether the request is this call's: it came after the baseline, or this process has asked for it by a
@@ -627,15 +705,6 @@ func (c *claim) mine(state *Request) (asked *askedRequest, mine bool) {
 		return asked, asked.since.precedes(state) || c.baseline.precedes(state)
 	default:
 		return asked, true
-	}
-}
-
-// rememberUnread notes a request that was answered with and could not be read. Nothing has run under it, and whether it
-// is this process's shows as soon as it is read.
-func (c *claim) rememberUnread() {
-	if standing, _ := c.client.process.of(c.client.requestKey(c.requestID)); standing == unknownHere && (c.baseline.taken || c.asked) {
-		since := c.baseline
-		c.client.process.ask(c.client.requestKey(c.requestID), &askedRequest{content: c.purchase.content(&c.params), name: c.params.Category, since: &since})
 	}
 }
 

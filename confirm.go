@@ -17,7 +17,9 @@ import (
 // long as the attempt lasted: if it shows the state confirmed, Confirm succeeds. If it is still approved, a success is
 // sent again, and a failure only when the service itself has answered the attempt. Otherwise a failure is only read again,
 // because a second failure confirmation beside the first may return the money twice; within a minute of such an attempt,
-// Confirm does not send another. What stays unclear, or is unclear when ctx
+// Confirm does not send another. Two success confirmations of another amount than requested that the service handles at
+// the same time correct its books twice: that can happen when it takes more than twice as long as an attempt was given.
+// What stays unclear, or is unclear when ctx
 // ends, is an [*OutcomeUnknownError]. The service itself cannot tell two failure confirmations apart that it handles at
 // the same time, so one that it is still handling after that minute remains a risk.
 func (c *Client) Confirm(ctx context.Context, requestID string, p ConfirmParams) (*Confirmation, error) {
@@ -96,7 +98,7 @@ func (c *confirming) run(ctx context.Context) (*Confirmation, error) {
 			return nil, c.unknown(errCoolingDown)
 		}
 	}
-	for n := 0; ; n++ {
+	for n, unclear := 0, false; ; n++ {
 		confirmation, attempt, err := c.send(ctx)
 		if err == nil {
 			return confirmation, nil
@@ -106,10 +108,14 @@ func (c *confirming) run(ctx context.Context) (*Confirmation, error) {
 			ctx, cancel = context.WithDeadline(ctx, c.began.Add(c.limit))
 			defer cancel()
 		}
-		if !attempt.unclear && !(c.doubt && errors.Is(err, ErrConflict)) {
+		switch {
+		case attempt.unclear, c.doubt && errors.Is(err, ErrConflict):
+		case unclear: // an earlier attempt may have taken effect
+			return nil, c.unknown(err)
+		default:
 			return nil, err
 		}
-		c.doubt = true
+		unclear, c.doubt = unclear || attempt.unclear, true
 		if attempt.unclear && refund && attempt.last.fate() == mayStillRun {
 			c.client.process.coolDown(key, attempt.lasted)
 			return c.watch(ctx, attempt, err)

@@ -79,7 +79,7 @@ func TestLostConfirmationsAreSettledByReading(t *testing.T) {
 		"never connected at first": {[]httpmock.Responder{broken(errRefused), answer(200, confirmed)}, nil, []string{post, post}, nil, false},
 		"rate limited at first":    {[]httpmock.Responder{answer(429, `{"detail":"Too many requests. Please try again later."}`), answer(200, confirmed)}, nil, []string{post, post}, nil, false},
 		"somebody else's failure":  {[]httpmock.Responder{broken(errReset), conflict}, []httpmock.Responder{answer(200, detail("failed"))}, []string{post, get, post, get}, letagentpay.ErrConflict, false},
-		"refused the second time":  {[]httpmock.Responder{broken(errReset), answer(403, `{"detail":"Agent is paused"}`)}, []httpmock.Responder{answer(200, detail("approved"))}, []string{post, get, post}, letagentpay.ErrForbidden, false},
+		"refused the second time":  {[]httpmock.Responder{broken(errReset), answer(403, `{"detail":"Agent is paused"}`)}, []httpmock.Responder{answer(200, detail("approved"))}, []string{post, get, post}, letagentpay.ErrForbidden, true},
 		"nobody can read":          {[]httpmock.Responder{broken(errReset)}, []httpmock.Responder{answer(403, `{"detail":"Agent is paused"}`)}, []string{post, get}, letagentpay.ErrForbidden, true},
 		"never gets through":       {[]httpmock.Responder{broken(errReset)}, []httpmock.Responder{answer(200, detail("approved"))}, []string{post, get, post, get, post, get}, letagentpay.ErrNoResponse, true},
 	} {

@@ -46,7 +46,8 @@ func OnError(mayHavePaid func(error) bool) GuardOption {
 }
 
 // MayHavePaid reports whether an error of a guarded function can hide a payment: the end of a context, a timeout, a
-// connection that broke after it was made, or an [*OutcomeUnknownError]. Errors marked with [NotPaid] cannot, nor can
+// connection that broke after it was made, an [*OutcomeUnknownError], or what a guarded call inside returns after it has
+// paid. Errors marked with [NotPaid] cannot, nor can
 // errors that say that nothing was run or sent: [ErrNotApproved], [*ParamError], a connection that could not be made.
 // It looks at every error that err wraps.
 func MayHavePaid(err error) bool {
@@ -60,9 +61,13 @@ func hidesPayment(err error) (hides, decided bool) {
 		return false, false
 	}
 	switch e := err.(type) { // each error of the tree is looked at by itself
-	case *notPaidError, *RejectedError, *PendingError, *ExpiredError, *MismatchError, *ParamError, *AlreadyHandledError, *ConfirmError:
+	case *notPaidError, *RejectedError, *PendingError, *ExpiredError, *MismatchError, *ParamError, *AlreadyHandledError:
 		return false, true
-	case *OutcomeUnknownError:
+	case *ConfirmError: // of a guarded call inside
+		return e.MayHaveSpent || e.Params.Success, true
+	case *JournalError:
+		return e.State == JournalExecuted || e.State == JournalSettled, true
+	case *OutcomeUnknownError, *OverspendError, *DuplicateError:
 		return true, true
 	case *APIError:
 		return !e.waiting && e.mayHaveTakenEffect(), true

@@ -329,8 +329,8 @@ func TestDoubtOfAnAuthorizedPurchase(t *testing.T) {
 	})
 }
 
-// The inner call's doubt is told by the inner error; the outer purchase has not been paid by it.
-func TestDoubtOfANestedCallIsItsOwn(t *testing.T) {
+// What the inner call may have paid may be what the outer purchase is for.
+func TestDoubtOfANestedCallIsTheOuterOnesToo(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
 		client := server.Client()
@@ -341,10 +341,12 @@ func TestDoubtOfANestedCallIsItsOwn(t *testing.T) {
 		var unconfirmed *letagentpay.ConfirmError
 		require.ErrorAs(t, err, &unconfirmed)
 		require.Len(t, server.Requests(), 2)
-		assert.Equal(t, letagentpay.StatusFailed, server.Requests()[0].Status)
-		assert.Equal(t, letagentpay.StatusAutoApproved, server.Requests()[1].Status)
-		assert.Equal(t, server.Requests()[1].RequestID, unconfirmed.RequestID)
-		books(t, server, "7.00", "0.00")
+		assert.Equal(t, server.Requests()[0].RequestID, unconfirmed.RequestID)
+		assert.True(t, unconfirmed.MayHaveSpent)
+		var nested *letagentpay.ConfirmError
+		require.ErrorAs(t, unconfirmed.Err, &nested)
+		assert.Equal(t, server.Requests()[1].RequestID, nested.RequestID)
+		books(t, server, "37.00", "0.00")
 	})
 }
 
@@ -506,4 +508,61 @@ func TestResumedRequestThatCannotRunStaysApproved(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, 1, runs.Load())
 	confirmedOnce(t, server, letagentpay.StatusCompleted, "30.00")
+}
+
+// An error of the function may be one of this package's that somebody has made by hand.
+func TestZeroErrorsOfTheFunctionAreSettled(t *testing.T) {
+	for _, err := range []error{
+		new(letagentpay.AlreadyHandledError), new(letagentpay.RejectedError), new(letagentpay.PendingError), new(letagentpay.ExpiredError),
+		new(letagentpay.MismatchError), new(letagentpay.ConfirmError), new(letagentpay.ParamError), new(letagentpay.JournalError),
+		new(letagentpay.OverspendError), new(letagentpay.DuplicateError),
+	} {
+		t.Run(fmt.Sprintf("%T", err), func(t *testing.T) {
+			server := serve(t)
+			var runs atomic.Int64
+			var got error
+			assert.Nil(t, alone(func() { _, got = guardGroceries(server.Client(), &runs, failing(err))(t.Context(), price("30")) }))
+			require.ErrorIs(t, got, err)
+			confirmations := 1
+			if letagentpay.MayHavePaid(err) {
+				confirmations = 0
+			}
+			assert.Len(t, server.Calls().Of(letagentpaytest.OpConfirm), confirmations)
+		})
+	}
+}
+
+func TestErrorsThatCannotBeAskedAreDoubtful(t *testing.T) {
+	for name, do := range mischief {
+		for _, method := range []string{"As", "Unwrap"} {
+			t.Run(name+" in "+method, func(t *testing.T) { settledWithBadMethods(t, method, do) })
+		}
+	}
+}
+
+// The purchase was answered, and the context ended before the request could be read, which an own key takes.
+func TestContextThatEndsBeforeAnOwnPurchaseIsReadCostsNothing(t *testing.T) {
+	for name, begin := range waysToLoop {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				server := serve(t)
+				var runs atomic.Int64
+				for i := range 10 {
+					ctx, cancel := context.WithCancel(t.Context())
+					ctx, p := begin(ctx, i)
+					client := server.Client(letagentpay.WithObserver(endings(func(op string) {
+						if op == letagentpay.OpPurchase {
+							cancel()
+						}
+					})))
+					_, err := guardGroceries(client, &runs, succeed)(ctx, p)
+					cancel()
+					require.Error(t, err)
+					time.Sleep(2 * time.Minute)
+				}
+				assert.Zero(t, runs.Load())
+				books(t, server, "0.00", "0.00")
+			})
+		})
+	}
 }

@@ -337,7 +337,8 @@ func (e *ConfirmError) Unwrap() error { return e.Err }
 // as the call's result and other errors say. Nothing runs under the duplicates. Give their money back with
 // [Client.Confirm] and a zero [ConfirmParams] once they are approved.
 //
-// Duplicates are found by their content and time. Where another process of the agent makes an identical purchase at the
+// Duplicates are looked for as long as the call lasts, and by [Client.Recover] where there is a journal: one that the
+// service makes later is not found without. They are found by their content and time. Where another process of the agent makes an identical purchase at the
 // same moment, it may be one of them.
 type DuplicateError struct {
 	RequestID      string   // the request that counts

@@ -242,6 +242,60 @@ func ExampleWithPurchaseScope() {
 	// spent: 49.99
 }
 
+// A turn that buys two identical things on purpose. The turn begins again after an error, and buys nothing twice.
+func ExampleWithScopeRun() {
+	server := embedded()
+	defer server.Close()
+
+	ride := func(string) letagentpay.PurchaseParams {
+		return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("12"), Category: "taxi", Description: "a ride"}
+	}
+	book := letagentpay.Guard(server.Client(), ride, func(_ context.Context, to string) (string, error) { return "booked: " + to, nil })
+	scope := letagentpay.WithPurchaseScope(context.Background(), "message 17") // once
+	for attempt := range 2 {
+		run := letagentpay.WithScopeRun(scope) // once for each attempt
+		for _, to := range []string{"there", "and back"} {
+			if _, err := book(run, to); attempt == 1 && !errors.As(err, new(*letagentpay.AlreadyHandledError)) {
+				fmt.Println("bought again:", err)
+			}
+		}
+	}
+	fmt.Println("rides:", len(server.Requests()), "spent:", server.Budget().Spent)
+	// Output: rides: 2 spent: 24.00
+}
+
+// A payment that timed out may have been made, so its money stays booked. One that timed out before it was sent was not.
+func ExampleNotPaid() {
+	server := embedded()
+	defer server.Close()
+	client := server.Client()
+
+	groceries := func(string) letagentpay.PurchaseParams {
+		return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("20"), Category: "groceries"}
+	}
+	buy := letagentpay.Guard(client, groceries, func(_ context.Context, how string) (string, error) {
+		if how == "the shop did not answer the order" {
+			return "", context.DeadlineExceeded
+		}
+		return "", letagentpay.NotPaid(context.DeadlineExceeded)
+	})
+	_, err := buy(context.Background(), "the shop did not answer the order")
+	var unconfirmed *letagentpay.ConfirmError
+	fmt.Println("may have spent:", errors.As(err, &unconfirmed) && unconfirmed.MayHaveSpent, "booked:", server.Budget().Spent)
+	_, err = buy(context.Background(), "the catalogue did not answer, nothing was ordered")
+	fmt.Println("may have spent:", letagentpay.MayHavePaid(err), "booked:", server.Budget().Spent)
+
+	// The order turns out not to have been made.
+	if _, err := client.Confirm(context.Background(), unconfirmed.RequestID, letagentpay.ConfirmParams{Success: false}); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println("booked:", server.Budget().Spent)
+	// Output:
+	// may have spent: true booked: 20.00
+	// may have spent: false booked: 20.00
+	// booked: 0.00
+}
+
 func ExampleWithJournal() {
 	server := embedded()
 	defer server.Close()

@@ -28,6 +28,8 @@ func (e *APIError) fate() fate {
 		return neverArrived
 	case e.StatusCode == http.StatusRequestTimeout || e.StatusCode == statusClientClosed:
 		return mayStillRun // somebody on the way has given up
+	case gatewayStatus(e.StatusCode):
+		return mayStillRun // whatever the body says: the service does not answer so
 	case e.explained:
 		return ended
 	case e.answered && (e.StatusCode/100 == 2 || e.StatusCode/100 == 4):
@@ -35,6 +37,12 @@ func (e *APIError) fate() fate {
 	default:
 		return mayStillRun
 	}
+}
+
+// gatewayStatus reports whether a status is one of those with which a gateway answers for a service that it has not heard
+// of. Some of them come with a JSON body and a "detail", as problem details (RFC 9457) have one.
+func gatewayStatus(status int) bool {
+	return status == http.StatusBadGateway || status == http.StatusGatewayTimeout || status >= 520 && status <= 530 || status >= 598
 }
 
 // isObject reports whether data is a JSON object, and whole.

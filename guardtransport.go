@@ -131,6 +131,9 @@ func (t *GuardTransport) authorize(request *http.Request, p PurchaseParams) (*Ap
 // makesWay reports whether an error says that an earlier purchase ended without a payment, so that another attempt is
 // not a second purchase.
 func makesWay(err error) bool {
+	if as[*ConfirmError](err) != nil {
+		return false // the service does not know that it failed
+	}
 	if handled := as[*AlreadyHandledError](err); handled != nil {
 		return handled.status() == StatusFailed || handled.status() == StatusExpired
 	}

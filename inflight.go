@@ -28,9 +28,10 @@ func (k lockKey) idempotencyKey() string {
 // lock keeps writes that the service could not tell apart from overlapping: with each other, and with one that is not
 // waited for any more but may still be under way. With a limit above 0 it fails with ErrInProgress after that time.
 func (c *Client) lock(ctx context.Context, op string, key lockKey, limit time.Duration) (*heldLock[lockKey], error) {
+	until := time.Now().Add(limit)
 	held, err := c.waitForLock(ctx, key, limit)
 	if err == nil {
-		if err = c.process.resting.wait(ctx, key); err == nil {
+		if err = c.process.resting.wait(ctx, key, limit > 0, until); err == nil {
 			return held, nil
 		}
 		held.release()
@@ -82,16 +83,21 @@ func (r *rests) add(key lockKey, until time.Time) {
 	r.until[key] = until
 }
 
-// wait returns when the time of key has come, or with ctx's error.
-func (r *rests) wait(ctx context.Context, key lockKey) error {
+// wait returns when the time of key has come, or with ctx's error, or at once with ErrInProgress when it does not come
+// within a limit.
+func (r *rests) wait(ctx context.Context, key lockKey, limited bool, limit time.Time) error {
 	r.mu.Lock()
 	until := r.until[key]
 	r.mu.Unlock()
 	// Bounded, because a test's clock may have given the time, and this one's may be another.
-	if pause := min(time.Until(until), mostRest); pause > 0 {
-		return sleep(ctx, pause)
+	pause := min(time.Until(until), mostRest)
+	switch {
+	case pause <= 0:
+		return nil
+	case limited && pause > time.Until(limit):
+		return ErrInProgress
 	}
-	return nil
+	return sleep(ctx, pause)
 }
 
 // cooldown is the time until which a failure confirmation whose outcome is unknown is only read again, never sent.
@@ -105,6 +111,14 @@ func (m *memory) coolDown(key requestKey, lasted time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.refunds.put(key, cooldown{time.Now().Add(max(leastCooldown, 2*lasted))})
+}
+
+// refundSent reports whether a failure confirmation was sent whose outcome is unknown.
+func (m *memory) refundSent(key requestKey) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.refunds.get(key)
+	return ok
 }
 
 // coolingDown reports whether an earlier failure confirmation may still be handled.

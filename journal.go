@@ -3,9 +3,11 @@ package letagentpay
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"iter"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -163,7 +165,7 @@ func (r *record) find(ctx context.Context) (*JournalEntry, error) {
 	if r.journal == nil {
 		return nil, nil
 	}
-	entry, err := r.journal.Get(ctx, r.entry.Key)
+	entry, err := contained(journalLimit, func() (*JournalEntry, error) { return r.journal.Get(ctx, r.entry.Key) })
 	if err != nil {
 		return nil, &JournalError{Op: "get", IdempotencyKey: r.entry.Purchase.IdempotencyKey, Err: err}
 	}
@@ -210,48 +212,63 @@ func (r *record) write(do func() error) error {
 // ofRequest finds the entry of a request in a journal, but for the one with a key; nil if there is none. Of several it
 // is the one that has come furthest. An entry that cannot be read may be the one sought, so without another there is an
 // error.
-func (c *Client) ofRequest(ctx context.Context, journal Journal, requestID, but string) (found *JournalEntry, err error) {
-	var unreadable error
-	for entry, err := range entriesOf(ctx, journal) {
-		if err != nil {
-			unreadable = &JournalError{Op: "entries", RequestID: requestID, Err: err}
-			continue
-		}
-		if canonicalID(entry.RequestID) == requestID && entry.Key != but && c.owns(entry) && (found == nil || found.State.before(entry.State)) {
+func (c *Client) ofRequest(ctx context.Context, journal Journal, requestID, but string) (*JournalEntry, error) {
+	var found *JournalEntry
+	err := eachEntry(ctx, journal, func(entry *JournalEntry) {
+		if canonicalID(entry.RequestID) == requestID && entry.Key != but && c.sameService(entry) && (found == nil || found.State.before(entry.State)) {
 			found = entry
 		}
-	}
-	if found == nil || found.State == JournalAsked {
-		return found, unreadable
+	})
+	if err != nil && (found == nil || found.State == JournalAsked) {
+		return nil, &JournalError{Op: "entries", RequestID: requestID, Err: err}
 	}
 	return found, nil
 }
 
-const mostUnreadable = 1000 // errors of a journal after which it is taken to have no end
+const (
+	mostUnreadable = 1000      // errors of a journal after which it is taken to have no end
+	entriesLimit   = time.Hour // how long a journal may take for all of its entries
+)
 
-// entriesOf goes through a journal's entries, past those that cannot be read.
-func entriesOf(ctx context.Context, journal Journal) iter.Seq2[*JournalEntry, error] {
-	return func(yield func(*JournalEntry, error) bool) {
-		unreadable := 0
+// eachEntry calls do for a journal's entries, past those that cannot be read, whose errors it joins.
+func eachEntry(ctx context.Context, journal Journal, do func(*JournalEntry)) error {
+	var mu sync.Mutex // a journal that takes too long is left alone, and may come back
+	over := false
+	_, err := contained(entriesLimit, func() (struct{}, error) {
+		var unreadable []error
 		for entry, err := range journal.Entries(ctx) {
-			if err == nil && entry == nil {
-				continue
+			mu.Lock()
+			switch {
+			case over:
+			case err != nil:
+				unreadable = append(unreadable, err)
+				over = len(unreadable) == mostUnreadable || ctx.Err() != nil
+			case entry != nil:
+				do(entry)
 			}
-			if !yield(entry, err) {
-				return
-			}
-			if err != nil {
-				if unreadable++; unreadable == mostUnreadable || ctx.Err() != nil {
-					return
-				}
+			ended := over
+			mu.Unlock()
+			if ended {
+				break
 			}
 		}
-	}
+		return struct{}{}, errors.Join(unreadable...)
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	over = true
+	return err
 }
 
 func (s JournalState) before(other JournalState) bool {
 	order := []JournalState{JournalAsked, JournalStarted, JournalExecuted, JournalSettled}
 	return slices.Index(order, s) < slices.Index(order, other)
+}
+
+// sameService reports whether an entry is of the client's service. Where a request's id is known, that is enough: it may
+// have been written under an earlier token.
+func (c *Client) sameService(entry *JournalEntry) bool {
+	return strings.HasPrefix(entry.Key, c.service+" ")
 }
 
 func (c *Client) owns(entry *JournalEntry) bool { return strings.HasPrefix(entry.Key, c.identity) }

@@ -30,7 +30,7 @@ type process struct {
 
 func newProcess() *process {
 	p := &process{memory: newMemory()}
-	p.postings.unknown = newRecent[scopedContent, []unknownPosting](mostUnknown)
+	p.postings.unknown = newRecent[postingContent, []unknownPosting](mostUnknown)
 	return p
 }
 
@@ -55,6 +55,7 @@ type memory struct {
 	seed     maphash.Seed
 	asked    *recent[requestKey, *askedRequest]
 	byHand   *recent[uint64, struct{}]
+	keys     *recent[uint64, string] // by fingerprint of an idempotency key: the request that was run under it
 	started  *recent[requestKey, struct{}]
 	finished *recent[uint64, struct{}] // by fingerprint, as byHand: there are many
 	aliases  *recent[aliasKey, string]
@@ -74,6 +75,7 @@ func newMemory() *memory {
 	return &memory{
 		seed:     maphash.MakeSeed(),
 		asked:    newRecent[requestKey, *askedRequest](mostAsked),
+		keys:     newRecent[uint64, string](mostFinished),
 		byHand:   newRecent[uint64, struct{}](mostFinished),
 		started:  newRecent[requestKey, struct{}](mostStarted),
 		finished: newRecent[uint64, struct{}](mostFinished),
@@ -130,6 +132,21 @@ func (m *memory) start(key requestKey) {
 	defer m.mu.Unlock()
 	m.asked.drop(key)
 	m.started.put(key, struct{}{})
+}
+
+// startUnder remembers which request was run under an idempotency key.
+func (m *memory) startUnder(identity, key, requestID string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.keys.put(m.fingerprint(requestKey{identity, key}), requestID)
+}
+
+// ranUnder returns the request that was run under an idempotency key, empty if none is remembered.
+func (m *memory) ranUnder(identity, key string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	id, _ := m.keys.get(m.fingerprint(requestKey{identity, key}))
+	return id
 }
 
 // finish remembers that the service knows how a request ended.

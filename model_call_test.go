@@ -22,6 +22,7 @@ type run struct {
 	turn      *turn // nil: outside
 	of        subject
 	journaled bool
+	byHand    bool
 	params    letagentpay.PurchaseParams
 	truth     letagentpay.ConfirmParams // what it has done
 	doubtful  bool                      // it returned an error that can hide a payment
@@ -152,10 +153,10 @@ func (w *world) mayResume(s *slot, r *letagentpaytest.Request, journaled bool) b
 		return true
 	}
 	w.mu.Lock()
-	duplicate, posted := w.duplicates[r.RequestID], slices.Clone(w.posted[r.IdempotencyKey])
+	duplicate, posted, known := w.duplicates[r.RequestID], slices.Clone(w.posted[r.IdempotencyKey]), w.resumable[r.RequestID]
 	w.mu.Unlock()
-	if duplicate {
-		return false
+	if duplicate || w.races && !known {
+		return false // nobody resumes a duplicate, or what may be one
 	}
 	for _, a := range posted {
 		if a.process.slot != s || w.mortal && a.journaled != journaled {
@@ -163,7 +164,7 @@ func (w *world) mayResume(s *slot, r *letagentpaytest.Request, journaled bool) b
 		}
 	}
 	for _, ran := range w.runsOf(r.RequestID) {
-		if ran.process != s.process && (!journaled || !s.journal.knows(r.RequestID)) {
+		if ran.byHand || ran.process != s.process && (!journaled || !s.journal.knows(r.RequestID)) {
 			return false
 		}
 	}
@@ -265,12 +266,18 @@ func (c *guardedCall) calls(w *world, p *process, ctx context.Context, params le
 	a.interrupted = c.interrupted
 	w.disturbed = w.disturbed || c.interrupted.kind != ""
 	answers := make([]*answered, 2)
-	players := []player{{attempt: a, do: func(ctx context.Context) { answers[0] = c.make(ctx, w, params) }}}
+	answering := func(n int) func(ctx context.Context) func() {
+		return func(ctx context.Context) func() {
+			answer := c.make(ctx, w, params)
+			return func() { answers[n] = answer }
+		}
+	}
+	players := []player{{attempt: a, do: answering(0)}}
 	switch {
 	case c.twice:
-		players = append(players, player{attempt: a, do: func(ctx context.Context) { answers[1] = c.make(ctx, w, params) }})
+		players = append(players, player{attempt: a, do: answering(1)})
 	case c.redelivered && p.slot.journal == nil: // else the other process has keys of its own
-		players = append(players, c.redelivery(w, a, params, &answers[1]))
+		players = append(players, c.redelivery(w, a, params, func(answer *answered) { answers[1] = answer }))
 	}
 	if c.key != resumedKey {
 		w.calls += len(players)
@@ -295,7 +302,7 @@ func (c *guardedCall) attempt(p *process, ctx context.Context, t *turn, params l
 }
 
 // redelivery is the same call by the other process, while the first awaits its approval.
-func (c *guardedCall) redelivery(w *world, first *attempt, params letagentpay.PurchaseParams, answer **answered) player {
+func (c *guardedCall) redelivery(w *world, first *attempt, params letagentpay.PurchaseParams, publish func(*answered)) player {
 	p := w.slots[1-first.process.slot.number].process
 	ctx, t := p.life, (*turn)(nil)
 	if first.turn != nil {
@@ -306,12 +313,13 @@ func (c *guardedCall) redelivery(w *world, first *attempt, params letagentpay.Pu
 	if t != nil {
 		t.width[a.subject] = max(t.width[a.subject], 1)
 	}
-	return player{attempt: a, after: 20 * time.Second, do: func(ctx context.Context) {
-		if *answer = (&answered{attempt: a, skipped: true}); w.calm && w.awaitsOwner(first) {
-			*answer = nil
+	return player{attempt: a, after: 20 * time.Second, do: func(ctx context.Context) func() {
+		answer := &answered{attempt: a, skipped: true}
+		if w.calm && w.awaitsOwner(first) {
 			a.began = w.server.Now()
-			*answer = c.make(ctx, w, params)
+			answer = c.make(ctx, w, params)
 		}
+		return func() { publish(answer) }
 	}}
 }
 

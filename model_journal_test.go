@@ -73,6 +73,7 @@ func (j *processJournal) fault(op string, state letagentpay.JournalState) string
 }
 
 func (j *processJournal) event(ctx context.Context, op string, state letagentpay.JournalState, do func() error) (err error) {
+	a := attemptOf(ctx)
 	work := func() {
 		switch j.fault(op, state) {
 		case diskFails:
@@ -83,13 +84,14 @@ func (j *processJournal) event(ctx context.Context, op string, state letagentpay
 		case callExits:
 			runtime.Goexit()
 		case callIsSlow:
-			time.Sleep(11 * time.Second)
+			if time.Sleep(11 * time.Second); a != nil && a.process.isDead() {
+				return
+			}
 		case failsHavingly:
 			defer func() { err = errDisk }()
 		}
 		err = do()
 	}
-	a := attemptOf(ctx)
 	if a == nil {
 		work()
 		return err

@@ -21,7 +21,7 @@ func (w *world) judge(c *guardedCall, a *answered, p letagentpay.PurchaseParams)
 		w.violated("an error tells the token")
 	}
 	w.documented(a.err, a.run)
-	w.hearError(a.err)
+	w.hearError(a.attempt.process, a.err, a.attempt.resumed)
 	w.honest(c, a)
 	confirm, unconfirmed := errors.AsType[*letagentpay.ConfirmError](a.err)
 	if r := a.run; r != nil {
@@ -32,8 +32,8 @@ func (w *world) judge(c *guardedCall, a *answered, p letagentpay.PurchaseParams)
 	if t := a.attempt.turn; t != nil && a.err == nil {
 		t.bought[a.attempt.subject]++
 	}
-	// A failure confirmation rests for a while after one that may still be handled.
-	resting := unconfirmed && !confirm.Params.Success && time.Since(w.calmSince) < 3*time.Minute
+	// A failure confirmation rests for a while after one that may still be handled, such as one of a dead process.
+	resting := unconfirmed && !confirm.Params.Success && (a.run == nil || time.Since(w.calmSince) < 3*time.Minute)
 	if w.calm && unconfirmed && !confirm.MayHaveSpent && !resting {
 		w.violated("a confirmation did not get through although nothing was wrong") // not even a cancelled context
 	}
@@ -205,17 +205,31 @@ func (w *world) tell(idOrKey string) {
 	w.told[idOrKey] = true
 }
 
+// tellResumable notes that somebody knows which request a purchase has led to.
+func (w *world) tellResumable(id string) {
+	w.tell(id)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.resumable[id] = true
+}
+
 // hearError notes whom an error tells of.
-func (w *world) hearError(err error) {
+func (w *world) hearError(p *process, err error, resumed bool) {
 	_, notGivenBack := errors.AsType[*letagentpay.ConfirmError](err)
+	notGivenBack = notGivenBack || resumed // whose id is in the caller's hands
 	parts(err, func(err error) {
 		switch e := err.(type) {
 		case *letagentpay.ConfirmError:
-			w.tell(e.RequestID)
-			w.hearError(e.Err)
+			w.tellResumable(e.RequestID)
+			if !e.Params.Success { // it was on its way
+				w.mu.Lock()
+				w.givenBack[e.RequestID] = true
+				w.mu.Unlock()
+			}
+			w.hearError(p, e.Err, resumed)
 		case *letagentpay.DuplicateError:
 			for _, id := range e.Duplicates {
-				w.callDuplicate(id)
+				w.callDuplicate(p, id, e.RequestID)
 			}
 		case *letagentpay.JournalError:
 			if e.State == letagentpay.JournalStarted && !notGivenBack {
@@ -224,11 +238,11 @@ func (w *world) hearError(err error) {
 				w.tell(e.RequestID)
 			}
 		case *letagentpay.PendingError:
-			w.tell(e.RequestID)
+			w.tellResumable(e.RequestID)
 		case *letagentpay.MismatchError:
 			w.tell(e.RequestID)
 		case *letagentpay.AlreadyHandledError:
-			w.tell(e.Request.RequestID)
+			w.tellResumable(e.Request.RequestID)
 		case *letagentpay.OutcomeUnknownError:
 			w.tell(e.IdempotencyKey)
 			w.tell(e.RequestID)
@@ -245,9 +259,6 @@ func (w *world) hearError(err error) {
 
 // hearGivenBack checks that a purchase that is said to be given back is.
 func (w *world) hearGivenBack(key string) {
-	if key == "" {
-		return // resumed
-	}
 	w.mu.Lock()
 	w.givenBack[key] = true
 	w.mu.Unlock()

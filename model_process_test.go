@@ -67,6 +67,8 @@ func (w *world) start(s *slot) *process {
 
 // client returns one of the process's two clients.
 func (p *process) client(n int) *letagentpay.Client {
+	p.world.mu.Lock()
+	defer p.world.mu.Unlock()
 	if p.clients[n] == nil {
 		p.clients[n] = p.world.server.Client(
 			letagentpay.InProcess(p.memory), letagentpay.WithHTTPClient(&http.Client{Transport: p}), letagentpay.WithLogger(slog.New(&alerts{p})),
@@ -114,13 +116,14 @@ type attemptKey struct{}
 type player struct {
 	attempt *attempt
 	after   time.Duration
-	do      func(ctx context.Context)
+	do      func(ctx context.Context) (publish func()) // what it leads to is published if its process lives
 }
 
 type outcome struct {
 	panicked any
 	returned bool
 	died     bool // with its process; what it has done is not known
+	publish  func()
 }
 
 // run runs players at the same time and waits for them. The context of each ends, or its process dies, as the
@@ -143,7 +146,7 @@ func (w *world) run(players ...player) []outcome {
 			defer close(ended[i])
 			defer func() { outcomes[i].panicked = recover() }()
 			time.Sleep(player.after)
-			player.do(playing)
+			outcomes[i].publish = player.do(playing)
 			outcomes[i].returned = true
 		})
 	}
@@ -164,12 +167,18 @@ func (w *world) run(players ...player) []outcome {
 		}
 		if s := player.attempt.process.slot; s.process.isDead() {
 			synctest.Wait() // until nothing of it moves
+			w.calmSince = time.Now()
 			w.start(s)
 		}
 	}
 	for a := range begun {
 		if !a.process.isDead() {
 			a.cancel()
+		}
+	}
+	for _, result := range results {
+		if result.publish != nil {
+			result.publish()
 		}
 	}
 	return results
@@ -301,6 +310,6 @@ func (h *alerts) Handle(_ context.Context, record slog.Record) error {
 		said[attribute.Key] = attribute.Value.String()
 		return true
 	})
-	h.process.world.alerted(record.Message, said)
+	h.process.world.alerted(h.process, record.Message, said)
 	return nil
 }

@@ -19,10 +19,12 @@ type program struct {
 	steps   []step
 }
 
-// isMortal reports whether processes end in the program.
+// isMortal reports whether processes end in the program, or purchases are made by hand: then what is done without the
+// journal is done under keys of its own.
 func (p *program) isMortal() bool {
 	for _, s := range p.steps {
-		if text := s.String(); strings.Contains(text, dies) || strings.Contains(text, "another process") {
+		if text := s.String(); strings.Contains(text, dies) || strings.Contains(text, "another process") ||
+			strings.Contains(text, "by hand") {
 			return true
 		}
 	}
@@ -69,13 +71,16 @@ const (
 	timesOut         behaviour = "times out, having paid nothing"
 	paysAndTimesOut  behaviour = "pays and times out"
 	surelyNotPaid    behaviour = "times out and says that it surely has not paid"
-	returnsTypedNil  behaviour = "pays and returns a nil *modelError"
+	returnsTypedNil  behaviour = "pays and returns a nil pointer as its error"
 	errorPanics      behaviour = "fails with an error whose text panics"
 	spendsErrorExits behaviour = "spends 15.00 and fails with an error whose text ends the goroutine"
 	errorIsSlow      behaviour = "fails with an error whose text takes 11s"
 )
 
-var behaviours = []behaviour{succeeds, fails, spendsLess, spendsMore, spendsNothing, spendsAndFails, panics, spendsAndPanics, endsItsGoroutine}
+var behaviours = []behaviour{
+	succeeds, fails, spendsLess, spendsMore, spendsNothing, spendsAndFails, panics, spendsAndPanics, endsItsGoroutine,
+	timesOut, paysAndTimesOut, surelyNotPaid, returnsTypedNil, errorPanics, spendsErrorExits, errorIsSlow,
+}
 
 // interruption is what becomes of a call from outside: its context is cancelled, or its process dies. Either at one of
 // the call's events, which are what it exchanges with the service, with its journal, and the guarded function's run, or
@@ -303,6 +308,13 @@ func (o *outage) String() string {
 	}
 	b.WriteString(": ")
 	switch {
+	case f.GatewayTimeout > 0:
+		fmt.Fprintf(&b, "the gateway answers %d after %v", f.Status, f.GatewayTimeout)
+		if f.NonJSON {
+			b.WriteString(" with a web page")
+		}
+		fmt.Fprintf(&b, ", and it is carried out after %v", f.Delay)
+		return b.String()
 	case f.Drop != "":
 		fmt.Fprintf(&b, "the connection drops %s it is carried out", f.Drop)
 	case f.Status != 0 && f.AfterCommit:
@@ -341,8 +353,17 @@ func (p *palette) outage(t *rapid.T) step {
 		f.NonJSON = true
 	case brokenOff:
 		f.Truncate = 10
+	case gateway:
+		f.Delay = rapid.SampledFrom([]time.Duration{4 * time.Second, 5 * time.Second, 20 * time.Second}).Draw(t, "delay")
+		f.GatewayTimeout = 3 * time.Second
+		f.NonJSON = rapid.Bool().Draw(t, "page")
+		f.Status = rapid.SampledFrom([]int{504, 502}).Draw(t, "status")
+		return &outage{f}
 	case delayed:
 		f.Delay = rapid.SampledFrom([]time.Duration{2 * time.Second, 7 * time.Second, 90 * time.Second}).Draw(t, "delay")
+		if f.Op == "" || f.Op == letagentpaytest.OpConfirm {
+			f.Delay = min(f.Delay, 50*time.Second) // a failure confirmation that takes more than a minute is at the caller's risk
+		}
 		return &outage{f}
 	}
 	if rapid.IntRange(0, 5).Draw(t, "delayed") == 5 {
@@ -450,7 +471,20 @@ func (*palette) time(t *rapid.T) step {
 	}).Draw(t, "time")
 }
 
-func (*palette) change(t *rapid.T) step {
+func (p *palette) change(t *rapid.T) step {
+	if p.sometimes(t, hasJournalFaults) {
+		fault := &journalFault{
+			op:    rapid.SampledFrom([]string{"put", "put", "put", "", "get", "delete", "entries"}).Draw(t, "journal's call"),
+			kind:  rapid.SampledFrom([]string{diskFails, failsHavingly, callPanics, callExits, callIsSlow}).Draw(t, "mishap"),
+			times: rapid.IntRange(1, 3).Draw(t, "times"),
+		}
+		if fault.op == "put" {
+			fault.state = rapid.SampledFrom([]letagentpay.JournalState{
+				"", letagentpay.JournalAsked, letagentpay.JournalStarted, letagentpay.JournalExecuted, letagentpay.JournalSettled,
+			}).Draw(t, "state")
+		}
+		return fault
+	}
 	return rapid.SampledFrom([]step{
 		reconnect,
 		&event{"the agent is paused", func(w *world) {
@@ -517,6 +551,7 @@ const (
 	webPage
 	brokenOff
 	delayed
+	gateway
 )
 
 // few draws one to most elements of all.
@@ -524,7 +559,9 @@ func few[E any](t *rapid.T, label string, most int, all ...E) []E {
 	return rapid.SliceOfN(rapid.SampledFrom(all), 1, most).Draw(t, label)
 }
 
-var anyTrait = []trait{"", hasRuns, hasClients, hasUnjournaled, hasContents, hasRefs, hasSpellings, hasRedeliveries, hasRepeats}
+var anyTrait = []trait{
+	"", "", hasRuns, hasRepeats, hasClients, hasUnjournaled, hasContents, hasRefs, hasSpellings, hasRedeliveries, hasCodecs, hasJournalFaults,
+}
 
 var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 	p := &palette{
@@ -535,17 +572,32 @@ var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 		interruptions: few(t, "interruptions", 4, "", "", "", "", "", cancelled, dies),
 		operations: few(t, "operations", 2, letagentpaytest.OpConfirm, letagentpaytest.OpConfirm, letagentpaytest.OpConfirm, letagentpaytest.OpPurchase,
 			letagentpaytest.OpPurchase, letagentpaytest.OpRequest, letagentpaytest.OpRequest, letagentpaytest.OpRequests, letagentpaytest.OpCategories, ""),
-		faults: few(t, "faults", 3, dropped, answerLost, refusal, webPage, brokenOff, delayed),
+		faults: few(t, "faults", 3, dropped, answerLost, refusal, webPage, brokenOff, delayed, gateway),
 		traits: few(t, "traits", 2, anyTrait...),
 	}
 	p.keys = append(p.keys, few(t, "known", 2, knownKey, resumedKey)...)
-	p.kinds = append(few(t, "kinds", 4, p.outage, p.outage, p.verdict, p.human, p.time, p.change, p.process), p.call, p.call, p.call)
+	p.kinds = append(few(t, "kinds", 4, p.outage, p.outage, p.verdict, p.human, p.time, p.change, p.process, p.handmade), p.call, p.call, p.call)
+	if slices.Contains(p.traits, hasJournalFaults) {
+		p.kinds = append(p.kinds, p.change)
+	}
 	return p
+})
+
+// anyRaces is nil in half of the programs: then the service carries each call out at one instant.
+var anyRaces = rapid.Custom(func(t *rapid.T) *letagentpaytest.Races {
+	if rapid.Bool().Draw(t, "one instant") {
+		return nil
+	}
+	times := rapid.SampledFrom([]time.Duration{0, time.Second, 4 * time.Second})
+	return &letagentpaytest.Races{
+		Purchase: times.Draw(t, "purchase"), Confirm: times.Draw(t, "confirm"),
+		Store: rapid.SampledFrom([]time.Duration{0, time.Second}).Draw(t, "store"),
+	}
 })
 
 var anyProgram = rapid.Custom(func(t *rapid.T) program {
 	p := anyPalette.Draw(t, "palette")
 	anyStep := rapid.Custom(func(t *rapid.T) step { return rapid.SampledFrom(p.kinds).Draw(t, "kind")(t) })
 	least := rapid.SampledFrom([]int{4, 1, 6, 8}).Draw(t, "least") // left alone, rapid draws one or two
-	return program{rapid.Bool().Draw(t, "journal"), nil, rapid.SliceOfN(anyStep, least, 12).Draw(t, "steps")}
+	return program{rapid.Bool().Draw(t, "journal"), anyRaces.Draw(t, "races"), rapid.SliceOfN(anyStep, least, 12).Draw(t, "steps")}
 })

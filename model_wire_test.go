@@ -24,6 +24,9 @@ func (p *process) hear(r *http.Request) (heard func(*http.Response, error)) {
 			defer p.world.mu.Unlock()
 			if before := p.wire["confirm "+id]; before != nil && err == nil && response.StatusCode == http.StatusOK {
 				before.read = true
+				if request, _ := p.world.server.Request(id); request.Status.Final() {
+					before.mayStillRun = false // and the process knows
+				}
 			}
 		}
 	}
@@ -32,7 +35,6 @@ func (p *process) hear(r *http.Request) (heard func(*http.Response, error)) {
 
 func (p *process) hearPurchase(r *http.Request) func(*http.Response, error) {
 	w, key, a := p.world, r.Header.Get("Idempotency-Key"), attemptOf(r.Context())
-	known := w.idsOf(key)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.posted[key] = append(w.posted[key], a)
@@ -54,7 +56,7 @@ func (p *process) hearPurchase(r *http.Request) func(*http.Response, error) {
 		defer w.mu.Unlock()
 		now.answered(response, err)
 		for id := range created {
-			if !known[id] && w.creators[id] == nil {
+			if _, known := w.creators[id]; !known {
 				w.creators[id] = a
 			}
 		}
@@ -79,10 +81,14 @@ func (p *process) hearConfirm(r *http.Request) func(*http.Response, error) {
 		}
 	}
 	p.wire["confirm "+id] = now
+	adjusts := bytes.Contains(body, []byte(`"actual_amount"`))
 	return func(response *http.Response, err error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		now.answered(response, err)
+		if adjusts && (now.unclear || response.StatusCode == http.StatusOK) {
+			w.adjusted[id]++
+		}
 	}
 }
 

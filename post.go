@@ -45,6 +45,7 @@ func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fr
 		return nil, err
 	}
 	posting := &posting{client: c, params: p, since: since}
+	posting.enter()
 	defer func() {
 		posting.leave()
 		c.unlock(held, key, posting.began, err)
@@ -86,9 +87,7 @@ func (p *posting) run(ctx context.Context) (*Purchase, error) {
 			return purchase, nil
 		}
 		p.attempts = attempt.attempts
-		if p.unclear = p.unclear || attempt.unclear; p.unclear {
-			p.enter()
-		}
+		p.unclear = p.unclear || attempt.unclear
 		switch {
 		case !p.unclear || certain(attempt.last) && p.foundNothing(ctx):
 			return nil, err
@@ -101,7 +100,8 @@ func (p *posting) run(ctx context.Context) (*Purchase, error) {
 	}
 }
 
-// enter counts the posting among those under way whose requests are not known; leave ends that.
+// enter counts the posting among those under way whose requests are not known. leave ends that, once the answer is
+// remembered.
 func (p *posting) enter() {
 	if !p.counted {
 		p.counted = true
@@ -184,15 +184,16 @@ func sleepWithin(ctx context.Context, d time.Duration) error {
 
 // unknown is the outcome of a purchase of which nobody knows whether it was made.
 func (p *posting) unknown(ctx context.Context, err error) error {
+	p.client.process.postings.addUnknown(p.content(), unknownPosting{p.params.IdempotencyKey, p.first, p.latest()})
 	p.leave()
-	found, _ := p.found(context.WithoutCancel(ctx), "")
 	alone := p.alone()
+	found, _ := p.found(context.WithoutCancel(ctx), "")
+	alone = alone && p.alone()
 	for _, id := range found {
 		if alone {
 			p.client.alertDuplicate(ctx, id, "", p.params.IdempotencyKey)
 		}
 	}
-	p.client.process.postings.addUnknown(p.content(), unknownPosting{p.params.IdempotencyKey, p.first, p.latest()})
 	return &OutcomeUnknownError{Op: "purchase", IdempotencyKey: p.params.IdempotencyKey, Err: err, Found: found, alone: alone}
 }
 
@@ -262,10 +263,15 @@ func (p *posting) came(row *Request, date time.Time) bool {
 	return row.CreatedAt.After(date.Add(-time.Since(p.first) - clockSlack))
 }
 
-// content names identical purchases of an agent.
-func (p *posting) content() scopedContent {
-	c := contentOf(p.params)
-	return scopedContent{p.client.identity, digestOf(c.amount.String(), c.merchant, c.description)}
+// postingContent names identical purchases of an agent.
+type postingContent struct {
+	identity              string
+	amount                Amount
+	merchant, description string
+}
+
+func (p *posting) content() postingContent {
+	return postingContent{p.client.identity, p.params.Amount, trimText(p.params.MerchantName), trimText(p.params.Description)}
 }
 
 // alone reports whether no identical purchase of this process can have made the requests that are found: none is under
@@ -289,8 +295,8 @@ func (p *posting) latest() time.Time { return p.ended.Add(max(p.ended.Sub(p.bega
 // postings are the purchases of a process that may have made requests that it does not know.
 type postings struct {
 	mu       sync.Mutex
-	underWay map[scopedContent]int
-	unknown  *recent[scopedContent, []unknownPosting]
+	underWay map[postingContent]int
+	unknown  *recent[postingContent, []unknownPosting]
 }
 
 // unknownPosting is one whose outcome has stayed unknown.
@@ -304,18 +310,18 @@ const (
 	mostUnknownAlike = 16      // of one content
 )
 
-func (p *postings) add(of scopedContent, n int) {
+func (p *postings) add(of postingContent, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.underWay == nil {
-		p.underWay = make(map[scopedContent]int)
+		p.underWay = make(map[postingContent]int)
 	}
 	if p.underWay[of] += n; p.underWay[of] == 0 {
 		delete(p.underWay, of)
 	}
 }
 
-func (p *postings) addUnknown(of scopedContent, posting unknownPosting) {
+func (p *postings) addUnknown(of postingContent, posting unknownPosting) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	alike, _ := p.unknown.get(of)

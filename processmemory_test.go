@@ -610,3 +610,61 @@ func TestHeapOfALongLife(t *testing.T) {
 		})
 	}
 }
+
+// The ordinal that the purchase has is the only one that it can have.
+func TestScopedPurchaseThatChangesWhileItIsWaitedForDoesNotRun(t *testing.T) {
+	for what, replaced := range changedMeanwhile {
+		t.Run(what, func(t *testing.T) { changesWhileWaitedFor(t, replaced, "", waysToAsk["scope"]) })
+	}
+}
+
+func TestRequestThatTakesOverTheKeyOfARunIsNotRun(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		log := defaultLog(t)
+		server, begun := serve(t), time.Now()
+		var posts atomic.Int64
+		server.SetServiceRaces(&letagentpaytest.Races{Choose: func(c letagentpaytest.Call) time.Duration {
+			if c.Op == letagentpaytest.OpPurchase && posts.Add(1) == 1 {
+				return 100 * time.Second // the first attempt commits after all that follows it
+			}
+			return 0
+		}})
+		inner := server.HTTPClient().Transport
+		var repeated atomic.Bool
+		client := server.Client(letagentpay.WithHTTPClient(&http.Client{
+			Timeout: 10 * time.Second,
+			Transport: exchange(func(r *http.Request) (*http.Response, error) {
+				if repeated.Load() && r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/requests") {
+					time.Sleep(time.Until(begun.Add(101 * time.Second))) // between the list and the post
+				}
+				return inner.RoundTrip(r)
+			}),
+		}))
+		var runs atomic.Int64
+		buy := guardGroceries(client, &runs, succeed)
+		_, err := buy(t.Context(), underKey("30", "turn-7"))
+		require.NoError(t, err)
+		time.Sleep(time.Until(begun.Add(99 * time.Second)))
+		repeated.Store(true)
+		_, err = buy(t.Context(), underKey("30", "turn-7"))
+		var handled *letagentpay.AlreadyHandledError
+		require.ErrorAs(t, err, &handled)
+		var duplicate *letagentpay.DuplicateError
+		require.ErrorAs(t, err, &duplicate)
+		requests := server.Requests()
+		require.Len(t, requests, 2)
+		assert.Equal(t, letagentpay.StatusCompleted, handled.Request.Status)
+		assert.Equal(t, handled.Request.RequestID, duplicate.RequestID)
+		require.Len(t, duplicate.Duplicates, 1)
+		stray, _ := server.Request(duplicate.Duplicates[0])
+		assert.Equal(t, letagentpay.StatusAutoApproved, stray.Status)
+		assert.EqualValues(t, 1, runs.Load(), "one key, one run")
+		assert.Contains(t, log.String(), "letagentpay.duplicate")
+
+		server.Advance(25 * time.Hour) // the service forgets the key
+		repeated.Store(false)
+		_, err = buy(t.Context(), underKey("30", "turn-7"))
+		require.NoError(t, err)
+		assert.EqualValues(t, 2, runs.Load())
+	})
+}

@@ -1,7 +1,9 @@
 package letagentpay_test
 
 import (
+	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -50,4 +52,26 @@ func unindented(text string) string {
 		lines[i] = strings.TrimSpace(line)
 	}
 	return strings.Join(lines, "\n")
+}
+
+// docs/promises.md names the tests that hold each promise.
+func TestPromisesNameTestsThatExist(t *testing.T) {
+	page, err := os.ReadFile("docs/promises.md")
+	require.NoError(t, err)
+	declared := make(map[string]bool)
+	require.NoError(t, filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		for _, match := range regexp.MustCompile(`(?m)^func (Test[A-Za-z0-9_]+)\(`).FindAllSubmatch(source, -1) {
+			declared[string(match[1])] = true
+		}
+		return err
+	}))
+	named := regexp.MustCompile(`Test[A-Z][A-Za-z0-9_]+`).FindAllString(string(page), -1)
+	require.NotEmpty(t, named)
+	for _, name := range named {
+		assert.True(t, declared[name], name)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 )
@@ -47,14 +48,17 @@ func (c *Client) Recover(ctx context.Context, journal Journal) ([]Interrupted, e
 	}
 	r := &recovery{client: c, journal: journal}
 	var open []*JournalEntry
-	for entry, err := range entriesOf(ctx, journal) {
-		switch {
-		case err != nil:
-			r.fail(&JournalError{Op: "entries", Err: err})
-		case entry.State != JournalSettled || len(entry.Duplicates) > 0:
+	if err := eachEntry(ctx, journal, func(entry *JournalEntry) {
+		if entry.Unclear {
+			r.unclear = true
+		}
+		if entry.State != JournalSettled || len(entry.Duplicates) > 0 || entry.Unclear {
 			open = append(open, entry)
 		}
+	}); err != nil {
+		r.fail(&JournalError{Op: "entries", Err: err})
 	}
+	r.readList(ctx)
 	for _, entry := range open {
 		r.entry(ctx, entry)
 	}
@@ -65,6 +69,10 @@ func (c *Client) Recover(ctx context.Context, journal Journal) ([]Interrupted, e
 type recovery struct {
 	client      *Client
 	journal     Journal
+	unclear     bool                // there are entries of purchases that may have duplicates
+	listed      []Request           // the requests that such duplicates are among
+	journaled   map[string]struct{} // ids of listed requests that the journal has entries of
+	undecidedOf []content           // purchases of which it is not known which request they are
 	interrupted []Interrupted
 	errs        []error
 }
@@ -84,7 +92,10 @@ func (r *recovery) entry(ctx context.Context, entry *JournalEntry) {
 		}
 	}
 	record := &record{journal: r.journal, entry: *entry}
-	if len(entry.Duplicates) > 0 {
+	if entry.Unclear && entry.RequestID != "" {
+		r.findDuplicates(ctx, record)
+	}
+	if len(record.entry.Duplicates) > 0 {
 		r.duplicates(ctx, record)
 	}
 	switch {
@@ -98,7 +109,7 @@ func (r *recovery) entry(ctx context.Context, entry *JournalEntry) {
 // adopted returns the state of the request of an entry that was written under another token, if the service shows it to
 // this one.
 func (r *recovery) adopted(ctx context.Context, entry *JournalEntry) *Request {
-	if !strings.HasPrefix(entry.Key, r.client.service+" ") {
+	if !r.client.sameService(entry) {
 		if entry.State == JournalExecuted {
 			r.client.alert(ctx, "letagentpay.unconfirmed_elsewhere", slog.String("request_id", entry.RequestID),
 				slog.String("address", entry.Key[:max(0, strings.IndexByte(entry.Key, ' '))]))
@@ -131,6 +142,73 @@ func (r *recovery) undecided(ctx context.Context, record *record, request *Reque
 		return
 	}
 	r.interrupted = append(r.interrupted, found)
+}
+
+// duplicateSpan is how far a duplicate's creation may lie from that of the request that counts.
+const duplicateSpan = 5 * time.Minute
+
+// readList reads the newest requests, where there may be duplicates among them, and notes which the journal knows.
+func (r *recovery) readList(ctx context.Context) {
+	if !r.unclear {
+		return
+	}
+	for request, err := range r.client.Requests(ctx, ListParams{}) {
+		if err != nil {
+			r.fail(err)
+			return
+		}
+		if r.listed = append(r.listed, *request); len(r.listed) == mostRows {
+			break
+		}
+	}
+	ids := make(map[string]bool, len(r.listed))
+	for i := range r.listed {
+		ids[r.listed[i].RequestID] = true
+	}
+	r.journaled = make(map[string]struct{})
+	_ = eachEntry(ctx, r.journal, func(entry *JournalEntry) { // what cannot be read was reported before
+		if id := canonicalID(entry.RequestID); ids[id] {
+			r.journaled[id] = struct{}{}
+		}
+		if entry.RequestID == "" {
+			r.undecidedOf = append(r.undecidedOf, contentOf(&entry.Purchase))
+		}
+	})
+}
+
+// findDuplicates looks for further requests of a purchase whose attempts were unclear: they may have come after the call
+// had ended.
+func (r *recovery) findDuplicates(ctx context.Context, record *record) {
+	entry := &record.entry
+	at := slices.IndexFunc(r.listed, func(request Request) bool { return request.RequestID == canonicalID(entry.RequestID) })
+	if at < 0 {
+		return
+	}
+	counts, content := &r.listed[at], contentOf(&entry.Purchase)
+	for _, other := range r.undecidedOf {
+		if content.mismatch("", other) == nil {
+			return // what is found may be that one
+		}
+	}
+	before := len(entry.Duplicates)
+	for i := range r.listed {
+		other := &r.listed[i]
+		standing, _ := r.client.process.of(r.client.requestKey(other.RequestID))
+		_, journaled := r.journaled[other.RequestID]
+		if i != at && !journaled && standing == unknownHere && (other.Status.Approved() || !other.Status.Decided()) &&
+			content.mismatch(other.RequestID, contentOfRequest(other)) == nil &&
+			other.CreatedAt.Sub(counts.CreatedAt).Abs() <= duplicateSpan && !contains(entry.Duplicates, other.RequestID) {
+			entry.Duplicates = append(entry.Duplicates, other.RequestID)
+			r.client.alertDuplicate(ctx, other.RequestID, entry.RequestID, entry.Purchase.IdempotencyKey)
+		}
+	}
+	settled := entry.State == JournalSettled && time.Since(entry.UpdatedAt) > 2*duplicateSpan
+	if settled {
+		entry.Unclear = false // nothing comes any more
+	}
+	if len(entry.Duplicates) > before || settled {
+		r.fail(record.put(ctx, entry.State))
+	}
 }
 
 // duplicates reports the further requests of a purchase whose money is still booked, and forgets the others.

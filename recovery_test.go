@@ -312,3 +312,49 @@ func TestRotatedTokenRunsNothingAgain(t *testing.T) {
 		}
 	}
 }
+
+// The process was restarted while the service was still busy with the first failure confirmation.
+func TestRecoverAfterARestartDoesNotRefundBesideAnEarlierConfirmation(t *testing.T) {
+	for _, commit := range []time.Duration{20 * time.Second, 50 * time.Second} {
+		t.Run(commit.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				s, journal := &slowRefunds{status: "auto_approved", commit: commit}, new(memoryJournal)
+				client := s.client(t)
+				var runs atomic.Int64
+				_, err := guardGroceries(client, &runs, func(context.Context) (string, error) { return "", errShop },
+					letagentpay.WithJournal(journal))(t.Context(), groceries())
+				require.ErrorIs(t, err, errShop)
+				restarted := s.client(t, letagentpay.WithBaseURL(client.BaseURL()), elsewhere())
+				_, _ = restarted.Recover(t.Context(), journal)
+				time.Sleep(2 * time.Minute)
+				_, err = restarted.Recover(t.Context(), journal)
+				require.NoError(t, err)
+				assert.Equal(t, 1, s.refunds)
+				assert.Equal(t, []string{"settled"}, journal.states())
+			})
+		})
+	}
+}
+
+// The process was restarted with the agent's next token: the journal still knows what was run.
+func TestJournalKnowsWhatRanBeforeTheTokenWasRotated(t *testing.T) {
+	for again, how := range map[string]func(ctx context.Context, id string) context.Context{
+		"resumed":       letagentpay.ResumeApproval,
+		"under its key": func(ctx context.Context, _ string) context.Context { return ctx },
+	} {
+		t.Run(again, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				server := serve(t)
+				journal := new(memoryJournal)
+				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+				var runs atomic.Int64
+				_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+				var unconfirmed *letagentpay.ConfirmError
+				require.ErrorAs(t, err, &unconfirmed)
+				guarded := guardGroceries(rotated(server, elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))
+				_, _ = guarded(how(t.Context(), unconfirmed.RequestID), underKey("30", "turn-7"))
+				assert.EqualValues(t, 1, runs.Load())
+			})
+		})
+	}
+}

@@ -8,11 +8,7 @@ import (
 
 // replay gives the result of an earlier run back, and reports it to the service if that is still to be done.
 func replay[Out any](ctx context.Context, c *Client, g *guardConfig, earlier *JournalEntry) (out Out, err error) {
-	if earlier.State == JournalExecuted {
-		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
-		defer cancel()
-		err = c.confirmRecorded(limited, &record{journal: g.journal, entry: *earlier})
-	}
+	err = c.confirmEarlier(ctx, g, earlier)
 	decodeErr := errors.New("its result could not be kept")
 	switch {
 	case earlier.Function != "" && earlier.Function != g.function:
@@ -31,6 +27,16 @@ func replay[Out any](ctx context.Context, c *Client, g *guardConfig, earlier *Jo
 		handled.Err = decodeErr
 	}
 	return out, withCleanup(handled, err)
+}
+
+// confirmEarlier reports an earlier run to the service if that is still to be done.
+func (c *Client) confirmEarlier(ctx context.Context, g *guardConfig, earlier *JournalEntry) error {
+	if earlier.State != JournalExecuted {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
+	defer cancel()
+	return c.confirmRecorded(ctx, &record{journal: g.journal, entry: *earlier})
 }
 
 // handled is the error of a call that an earlier one has made needless.

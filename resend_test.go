@@ -93,7 +93,7 @@ func impatient(server *letagentpaytest.Server, o *overlapping, opts ...letagentp
 	}, opts...)...)
 }
 
-// apart checks that each post began at least as long after the one before had ended as that one had lasted, and 2 seconds.
+// apart checks that each post began 2 seconds after the one before had ended, and as long after it as that had lasted.
 func (o *overlapping) apart(t *testing.T) {
 	t.Helper()
 	o.mu.Lock()
@@ -429,6 +429,7 @@ func TestAnswerThatIsCutOffAtAnyByte(t *testing.T) {
 // The caller's context ends before or after each exchange; then the purchase is asked for under its key until it is
 // settled. It never runs twice, and never without a confirmation or an error that says that there is none.
 func TestContextThatEndsAtAnyStep(t *testing.T) {
+	_ = defaultLog(t)
 	for _, withJournal := range []bool{false, true} {
 		for how, amount := range map[string]string{"approved at once": "30", "approved by a human": "60"} {
 			for _, key := range []string{"turn-7", ""} {
@@ -503,4 +504,22 @@ func endingStep(next http.RoundTripper, end context.CancelFunc, step int, when s
 		}
 		return response, err
 	}
+}
+
+// The late post commits after the confirmation, when nobody looks at the list for this call any more. The journal knows
+// that an attempt was unclear.
+func TestRecoverFindsADuplicateThatCameAfterTheConfirmation(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		service, journal := &overlapping{lasts: []time.Duration{11 * time.Second}}, new(memoryJournal)
+		var runs atomic.Int64
+		_, err := guardGroceries(impatient(server, service), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), price("30"))
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		require.Len(t, server.Requests(), 2)
+		interrupted, err := server.Client(elsewhere()).Recover(t.Context(), journal)
+		require.NoError(t, err)
+		require.Len(t, interrupted, 1)
+		assert.True(t, interrupted[0].Duplicate)
+	})
 }

@@ -346,7 +346,9 @@ var rememberers = map[string]struct{ journal, otherProcess bool }{
 
 // approvedBefore asks for whole(60) under a context and a key, has it approved, and returns the request's id and a
 // function that guards the next call.
-func approvedBefore(t *testing.T, server *letagentpaytest.Server, ctx context.Context, key, ref string, journal, otherProcess bool, paid *[]string) (string, func(context.Context, letagentpay.PurchaseParams) (string, error)) {
+func approvedBefore(
+	t *testing.T, server *letagentpaytest.Server, ctx context.Context, key, ref string, journal, otherProcess bool, paid *[]string,
+) (string, func(context.Context, letagentpay.PurchaseParams) (string, error)) {
 	t.Helper()
 	opts := []letagentpay.GuardOption{letagentpay.OnPendingFail()}
 	if journal {
@@ -716,4 +718,38 @@ func TestKeysThatSpellTheJournalsNamesAreOtherPurchases(t *testing.T) {
 	}
 	assert.EqualValues(t, len(keys)+1, runs.Load())
 	assert.Len(t, journal.states(), len(keys)+1)
+}
+
+func TestRefOfAnotherCategoryIsAMismatch(t *testing.T) {
+	for name, buy := range map[string]func(context.Context, *letagentpay.Client, letagentpay.PurchaseParams) error{
+		"guarded": func(ctx context.Context, client *letagentpay.Client, p letagentpay.PurchaseParams) error {
+			_, err := guardGroceries(client, new(atomic.Int64), succeed, letagentpay.OnPendingFail())(ctx, p)
+			return err
+		},
+		"with a journal": func(ctx context.Context, client *letagentpay.Client, p letagentpay.PurchaseParams) error {
+			_, err := guardGroceries(client, new(atomic.Int64), succeed, letagentpay.OnPendingFail(),
+				letagentpay.WithJournal(new(memoryJournal)))(ctx, p)
+			return err
+		},
+		"by hand": func(ctx context.Context, client *letagentpay.Client, p letagentpay.PurchaseParams) error {
+			_, err := client.Purchase(ctx, p)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := serve(t)
+			ctx, cancel := context.WithCancel(letagentpay.WithPurchaseScope(t.Context(), "message 17"))
+			defer cancel()
+			client := server.Client(through(atMost(30, cancel, server.HTTPClient().Transport)))
+			p := whole("60")
+			p.Ref = "lunch"
+			_ = buy(ctx, client, p)
+			p.Category = "transport"
+			var mismatch *letagentpay.MismatchError
+			require.ErrorAs(t, buy(ctx, client, p), &mismatch)
+			assert.Equal(t, "Category", mismatch.Field)
+			assert.Less(t, len(server.Calls()), 20, "it is not asked for again and again")
+			assert.Len(t, server.Requests(), 1)
+		})
+	}
 }

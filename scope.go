@@ -88,6 +88,7 @@ type scopedPurchase struct {
 	client   *Client
 	named    bool         // by a Ref
 	taken    int          // the number of the ordinal taken; -1: none
+	released bool         // the ordinal taken has turned out to be another purchase
 	left     map[int]bool // ordinals that are another purchase
 }
 
@@ -202,7 +203,7 @@ func (s *scopedPurchase) occupy(n int, o *ordinal) {
 		o.names, o.answered = []string{s.category}, make(chan struct{})
 	}
 	o.calls++
-	s.taken = n
+	s.taken, s.released = n, false
 }
 
 // force takes an ordinal whose category may be this purchase's under another name.
@@ -245,8 +246,9 @@ func (s *scopedPurchase) answered(category, original string) {
 	if original != "" {
 		names = append(names, normalCategory(original))
 	}
-	if contains(names, s.category) {
-		names = append(names, s.category)
+	if !s.named && !contains(names, s.category) && !s.released {
+		o.calls-- // it is another purchase, which a call that waits may be
+		s.released = true
 	}
 	o.names = names
 	closeOnce(o.answered)
@@ -262,7 +264,9 @@ func (s *scopedPurchase) done(bought, ended bool) {
 	defer s.scope.mu.Unlock()
 	o := s.scope.purchases[s.content][s.taken]
 	s.taken = -1
-	o.calls--
+	if !s.released {
+		o.calls--
+	}
 	o.closed = o.closed || ended || bought && s.scope.run && !s.named
 	if o.calls == 0 && !isClosed(o.answered) { // nobody knows what it is
 		closeOnce(o.answered)

@@ -610,6 +610,7 @@ func TestHugeSpentIsConfirmedAsTheMostThatTheServiceTakes(t *testing.T) {
 
 // The shares of the time that a confirmation has.
 func TestSlowJournalLeavesTheConfirmationItsTime(t *testing.T) {
+	_ = defaultLog(t)
 	for _, slow := range []time.Duration{4 * time.Second, 11 * time.Second, time.Hour} {
 		t.Run(slow.String(), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -821,8 +822,8 @@ func TestLateSpentIsReportedWithItsAmount(t *testing.T) {
 	}
 }
 
-// slowRefunds is a service that takes its time with confirmations, at whose gateway nobody waits for it: it looks at the
-// request as it begins, and commits at the end, so that two of them at once return the money twice.
+// slowRefunds is a service that is slow with confirmations and whose gateway gives up on them at once: it looks at the
+// request as it begins, and commits at the end, so that two of them at the same time return the money twice.
 type slowRefunds struct {
 	mu      sync.Mutex
 	status  string
@@ -924,6 +925,7 @@ func TestSlowFailureConfirmationRefundsOnce(t *testing.T) {
 }
 
 func TestApprovalIsConfirmedOnceHoweverManySettleIt(t *testing.T) {
+	_ = defaultLog(t)
 	for range 30 {
 		server := serve(t)
 		approval, err := server.Client().Authorize(t.Context(), price("30"), letagentpay.WithJournal(new(memoryJournal)))
@@ -1091,4 +1093,162 @@ func TestOutcomeIsWrittenDownAlthoughTheContextHasEnded(t *testing.T) {
 			assert.True(t, server.Requests()[0].Status.Final())
 		})
 	}
+}
+
+func TestErrorMethodsDoNotHoldALoggedCall(t *testing.T) {
+	for name, do := range mischief {
+		t.Run(name, func(t *testing.T) {
+			misbehavingError(t, do, true, letagentpay.WithLogger(logTo(new(lockedBuffer))))
+		})
+	}
+}
+
+// From the function's return on, whatever the logger does.
+func TestLoggersThatDoNotReturnCannotStopTheConfirmation(t *testing.T) {
+	for _, name := range []string{"ends", "hangs for 11 s", "hangs for an hour"} {
+		for _, method := range []string{"Enabled", "Handle"} {
+			for _, lost := range []bool{false, true} {
+				t.Run(fmt.Sprint(name, " in ", method, ", first confirmation lost ", lost), func(t *testing.T) {
+					withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
+						server := serve(t)
+						var ran atomic.Bool
+						client := server.Client(letagentpay.WithLogger(slog.New(badHandler{method, func() {
+							if ran.Load() {
+								mischief[name]()
+							}
+						}})))
+						if lost {
+							server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Drop: letagentpaytest.DropBefore})
+						}
+						var runs atomic.Int64
+						begun, returned := time.Now(), false
+						assert.Nil(t, alone(func() {
+							_, err := guardGroceries(client, &runs, func(ctx context.Context) (string, error) {
+								ran.Store(true)
+								reportSpent(ctx, "25")
+								return "receipt", nil
+							}, opts...)(t.Context(), underKey("30", "turn-7"))
+							assert.NoError(t, err)
+							returned = true
+						}))
+						assert.True(t, returned)
+						assert.Less(t, time.Since(begun), 5*time.Minute)
+						assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[0].Status)
+						books(t, server, "25.00", "0.00")
+						ran.Store(false)
+						usable(t, server, "turn-7")
+					})
+				})
+			}
+		}
+	}
+}
+
+// endedContexts gives operations a context that has ended.
+type endedContexts struct{ op string }
+
+func (o endedContexts) Begin(ctx context.Context, op string) (context.Context, func(letagentpay.Observation)) {
+	if op == o.op {
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		ctx = ended
+	}
+	return ctx, func(letagentpay.Observation) {}
+}
+
+func TestContextsOfObserversCannotStopTheConfirmation(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		var runs atomic.Int64
+		client := server.Client(letagentpay.WithObserver(endedContexts{letagentpay.OpConfirm}))
+		_, err := guardGroceries(client, &runs, spending("25", nil))(t.Context(), price("30"))
+		require.NoError(t, err)
+		confirmedOnce(t, server, letagentpay.StatusCompleted, "25.00")
+	})
+}
+
+// stoppedAfterPosting ends a context as soon as a purchase is answered.
+func stoppedAfterPosting(next http.RoundTripper, stop func()) exchange {
+	return func(r *http.Request) (*http.Response, error) {
+		response, err := next.RoundTrip(r)
+		if err == nil && r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/requests") {
+			data, readErr := io.ReadAll(response.Body)
+			response.Body, err = io.NopCloser(bytes.NewReader(data)), readErr
+			stop()
+		}
+		return response, err
+	}
+}
+
+func TestNothingRunsUnderARequestWhoseRefundMayStillBeHandled(t *testing.T) {
+	for name, c := range map[string]struct{ key, resumed, journal, restarted bool }{
+		"repeated":                        {key: true},
+		"resumed":                         {key: true, resumed: true},
+		"resumed, random key":             {resumed: true},
+		"repeated, journal":               {key: true, journal: true},
+		"repeated after a restart":        {key: true, journal: true, restarted: true},
+		"resumed after a restart":         {resumed: true, journal: true, restarted: true},
+		"resumed, random key and journal": {resumed: true, journal: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				server := serve(t, letagentpaytest.WithServiceRaces(letagentpaytest.Races{Confirm: 12 * time.Second}))
+				var opts []letagentpay.GuardOption
+				if c.journal {
+					opts = append(opts, letagentpay.WithJournal(new(memoryJournal)))
+				}
+				purchase := price("30")
+				if c.key {
+					purchase = underKey("30", "turn-7")
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				client := server.Client(through(stoppedAfterPosting(server.HTTPClient().Transport, cancel)))
+				var runs atomic.Int64
+				_, err := guardGroceries(client, &runs, succeed, opts...)(ctx, purchase)
+				require.ErrorIs(t, err, context.Canceled)
+				var unconfirmed *letagentpay.ConfirmError
+				require.ErrorAs(t, err, &unconfirmed, "the refund is not known to have arrived")
+
+				again, second := t.Context(), server.Client()
+				if c.restarted {
+					second = server.Client(elsewhere())
+				}
+				if c.resumed {
+					again = letagentpay.ResumeApproval(again, server.Requests()[0].RequestID)
+				}
+				_, err = guardGroceries(second, &runs, func(context.Context) (string, error) {
+					time.Sleep(30 * time.Second)
+					return "receipt", nil
+				}, opts...)(again, purchase)
+				var handled *letagentpay.AlreadyHandledError
+				require.ErrorAs(t, err, &handled)
+				assert.Zero(t, runs.Load())
+				time.Sleep(time.Minute)
+				assert.Equal(t, letagentpay.StatusFailed, server.Requests()[0].Status)
+				books(t, server, "0.00", "0.00")
+			})
+		})
+	}
+}
+
+func TestNothingRunsUnderARequestThatIsBeingConfirmed(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t, letagentpaytest.WithServiceRaces(letagentpaytest.Races{Confirm: 20 * time.Second}))
+		client := server.Client()
+		purchase, err := client.Purchase(t.Context(), price("30"))
+		require.NoError(t, err)
+		var group sync.WaitGroup
+		group.Go(func() {
+			_, err := client.Confirm(t.Context(), purchase.RequestID, letagentpay.ConfirmParams{})
+			assert.NoError(t, err)
+		})
+		time.Sleep(time.Second)
+		var runs atomic.Int64
+		_, err = guardGroceries(client, &runs, succeed)(letagentpay.ResumeApproval(t.Context(), purchase.RequestID), price("30"))
+		var handled *letagentpay.AlreadyHandledError
+		require.ErrorAs(t, err, &handled)
+		group.Wait()
+		assert.Zero(t, runs.Load())
+		books(t, server, "0.00", "0.00")
+	})
 }

@@ -235,6 +235,12 @@ func readAll(response *http.Response) ([]byte, error) {
 	}
 }
 
+// isProblem reports whether an answer is a gateway's problem details (RFC 9457), which the service does not write.
+func isProblem(header http.Header) bool {
+	mediaType, _, err := mime.ParseMediaType(header.Get("Content-Type"))
+	return err == nil && mediaType == "application/problem+json"
+}
+
 // isJSON accepts a missing content type: the body then speaks for itself.
 func isJSON(header http.Header) bool {
 	contentType := header.Get("Content-Type")
@@ -261,7 +267,7 @@ func (c *call) readRefusal(failure *APIError, response *http.Response, data []by
 	switch {
 	case decodeObject(data, &body, refusalShape) != nil:
 	case json.Unmarshal(body.Detail, &failure.Detail) == nil:
-		failure.Detail, failure.explained = c.transport.cleaned(failure.Detail, longText), failure.Detail != ""
+		failure.Detail, failure.explained = c.transport.cleaned(failure.Detail, longText), failure.Detail != "" && !isProblem(response.Header)
 		return
 	case json.Unmarshal(body.Detail, &items) == nil:
 		c.readFields(failure, items)
