@@ -40,7 +40,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/started-here-is-run-again-under-its-key", file: "authorize.go",
-		old: "if err := c.startedHere(); err != nil {\n\t\treturn \"\", err\n\t}\n\tif asked :=", new: "if asked :=",
+		old: "started := c.startedHere()", new: "started := error(nil)",
 		why: "a request whose confirmation was lost runs a second time under its key",
 	},
 	{
@@ -50,7 +50,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/finished-here-is-run-again-under-its-key", file: "authorize.go",
-		old: "if err := c.notFinishedHere(state); err != nil {\n\t\treturn \"\", err\n\t}\n\tasked, mine", new: "asked, mine",
+		old: "if err := c.notFinishedHere(state); err != nil {\n\t\treturn \"\", err\n\t}\n\tif err := c.ranUnderKey", new: "if err := c.ranUnderKey",
 		why: "an old read makes a confirmed request run again under its key",
 	},
 	{
@@ -70,8 +70,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/asked-before-the-journal-knows", file: "authorize.go",
-		old: "if err := c.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}\n\tc.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, func(*Purchase) {})\n\tif err != nil {\n\t\treturn nil, c.refused(ctx, err)\n\t}",
-		new: "c.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, func(*Purchase) {})\n\tif err != nil {\n\t\treturn nil, c.refused(ctx, err)\n\t}\n\tif err := c.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}",
+		old: "if err := c.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}\n\tc.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, c.noteAnswer)\n\tif err != nil {\n\t\treturn nil, c.refused(ctx, err)\n\t}",
+		new: "c.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, c.noteAnswer)\n\tif err != nil {\n\t\treturn nil, c.refused(ctx, err)\n\t}\n\tif err := c.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}",
 		why: "a crash after the purchase leaves no entry, and a journal that fails leaves the money booked",
 	},
 	{
@@ -81,7 +81,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/start-is-not-remembered", file: "authorize.go",
-		old: "c.client.process.start(c.client.requestKey(c.requestID))\n\treturn nil", new: "return nil",
+		old: "c.client.process.start(c.client.requestKey(c.requestID))\n", new: "",
 		why: "what runs unconfirmed is not known to have started, and runs again",
 	},
 	{
@@ -91,18 +91,17 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/what-cannot-run-stays-booked", file: "authorize.go",
-		old: "if c.resumed {\n\t\treturn reason\n\t}\n\tctx, cancel", new: "if true {\n\t\treturn reason\n\t}\n\tctx, cancel",
+		old: "if c.resumed {\n\t\treturn reason", new: "if true {\n\t\treturn reason",
 		why: "an approval that is not used keeps its money for ever",
 	},
 	{
 		name: "authorize/resumed-request-is-given-back", file: "authorize.go",
-		old: "if c.resumed {\n\t\treturn reason\n\t}\n\tctx, cancel", new: "ctx, cancel",
+		old: "if c.resumed {\n\t\treturn reason", new: "if false {\n\t\treturn reason",
 		why: "a resumed request whose caller is cancelled is refunded, although its caller may resume it again",
 	},
 	{
 		name: "authorize/gives-back-under-the-dead-context", file: "authorize.go",
-		old: "ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)\n\tdefer cancel()\n\tif _, err := c.client.confirm",
-		new: "ctx, cancel := context.WithTimeout(ctx, settleLimit)\n\tdefer cancel()\n\tif _, err := c.client.confirm",
+		old: "ctx = context.WithoutCancel(ctx)\n\t// The service may", new: "// The service may",
 		why: "what is given back because the context has ended cannot be given back under it",
 	},
 	{
@@ -117,12 +116,12 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/no-entry-of-what-could-not-be-given-back", file: "authorize.go",
-		old: "putErr := c.record.put(ctx, JournalAsked) // so that Recover finds it", new: "putErr := c.record.drop(ctx)",
+		old: "putErr := c.record.put(ctx, JournalExecuted)", new: "putErr := error(nil)",
 		why: "booked money that could not be given back is forgotten, and Recover does not find it",
 	},
 	{
 		name: "authorize/executed-failure-passed-over-unconfirmed", file: "authorize.go",
-		old: "if earlier.State == JournalExecuted {\n\t\tlimited", new: "if false {\n\t\tlimited",
+		old: "if err := c.client.confirmEarlier(ctx, c.config, earlier); err != nil {", new: "if err := error(nil); err != nil {",
 		why: "a scope asks for the next purchase while the money of the failed one is still booked",
 	},
 	{
@@ -217,7 +216,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/known-id-runs-under-a-new-key", file: "authorize.go",
-		old: "standing != unknownHere {\n\t\treturn \"\", c.knownBefore(ctx)", new: "standing > finishedHere {\n\t\treturn \"\", c.knownBefore(ctx)",
+		old: "!c.fresh || standing != askedFor {", new: "standing > finishedHere {",
 		why: "a new purchase that is answered with an old request's id runs under that request",
 	},
 	{
@@ -292,7 +291,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/unread-request-counts-as-ours", file: "authorize.go",
-		old: "return asked, asked.since.precedes(state) || c.baseline.precedes(state)", new: "return asked, true",
+		old: "asked.since = &since", new: "_ = &since",
 		why: "another process's request that could not be read once is run here as well",
 	},
 	{
@@ -302,7 +301,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/unread-is-not-remembered", file: "authorize.go",
-		old: "standing == unknownHere && (c.baseline.taken || c.asked)", new: "standing > finishedHere && (c.baseline.taken || c.asked)",
+		old: "c.client.process.ask(key, asked)", new: "_ = asked",
 		why: "a request that could not be read right after its approval is never continued, and stays booked",
 	},
 	{
@@ -331,9 +330,9 @@ var guardMutants = []mutant{
 		why: "a resumed request that is decided between the read and the list is refused",
 	},
 	{
-		name: "authorize/pending-runs", file: "authorize.go",
-		old: "case state.Status.Approved():\n\t\treturn nil\n\tcase state.Status == StatusRejected:", new: "case state.Status.Approved() || !state.Status.Decided():\n\t\treturn nil\n\tcase state.Status == StatusRejected:",
-		why: "an undecided request runs the function",
+		name: "authorize/completed-runs", file: "authorize.go",
+		old: "default:\n\t\treturn &AlreadyHandledError{Request: state, IdempotencyKey: c.params.IdempotencyKey}", new: "default:\n\t\treturn nil",
+		why: "what is completed runs again",
 	},
 	{
 		name: "authorize/unknown-status-counts-as-decided", file: "authorize.go",
@@ -357,7 +356,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/waits-although-told-not-to", file: "authorize.go",
-		old: "if c.config.pendingWait == 0 {\n\t\treturn nil, pending\n\t}", new: "",
+		old: "if c.config.pendingWait == 0 {\n\t\treturn nil, pending\n\t}", new: "if c.config.pendingWait == 0 {\n\t\tc.config.pendingWait = defaultPendingWait\n\t}",
 		why: "OnPendingFail waits for a human",
 	},
 	{
@@ -397,7 +396,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/scope-key-kept-after-an-earlier-run", file: "authorize.go",
-		old: "earlier.scoped.done(false, false)\n\t\treturn nil, earlier.handled()", new: "return nil, earlier.handled()",
+		old: "earlier.scoped.done(false, false)\n", new: "",
 		why: "a purchase that has run is taken for one under way, and a run of the scope asks for another one",
 	},
 	{
@@ -409,6 +408,56 @@ var guardMutants = []mutant{
 		name: "authorize/changed-request-is-another-purchase", file: "authorize.go",
 		old: "return \"\", plainly(err) // it has changed, and is no other purchase of the scope", new: "return \"\", err",
 		why: "a request whose category changes while a human decides makes the scope ask for another one",
+	},
+	{
+		name: "authorize/earlier-run-stays-unconfirmed", file: "authorize.go",
+		old: "withCleanup(earlier.handled(), c.confirmEarlier(ctx, g, earlier.JournalEntry))", new: "earlier.handled()",
+		why: "a purchase that ran before a crash is not confirmed by the next Authorize under its key",
+	},
+	{
+		name: "authorize/runs-while-it-is-confirmed", file: "authorize.go",
+		old: "if err := c.beingConfirmed(); err != nil {", new: "if err := error(nil); err != nil {",
+		why: "a request runs whose refund is under way",
+	},
+	{
+		name: "authorize/runs-after-an-unclear-refund", file: "authorize.go",
+		old: "if !c.client.process.refundSent(c.client.requestKey(c.requestID)) {", new: "if true {",
+		why: "a request runs whose refund the service may still be handling",
+	},
+	{
+		name: "authorize/key-of-a-run-is-not-remembered", file: "authorize.go",
+		old: "c.client.process.startUnder(c.client.identity, c.params.IdempotencyKey, c.requestID)", new: "_ = c.own",
+		why: "a second request that a lost attempt has made under the key of a run is run as well",
+	},
+	{
+		name: "authorize/runs-beside-another-of-its-key", file: "authorize.go",
+		old: "if ran == \"\" || ran == c.requestID {", new: "if ran != c.requestID || ran == c.requestID {",
+		why: "a second request that a lost attempt has made under the key of a run is run as well",
+	},
+	{
+		name: "authorize/forgotten-keys-refused", file: "authorize.go",
+		old: "case answered.CreatedAt.Sub(state.CreatedAt) >= keyLifetime:", new: "case false:",
+		why: "a key that the service has forgotten after a day cannot be used again",
+	},
+	{
+		name: "authorize/forgets-the-key-of-a-run-too-early", file: "authorize.go",
+		old: "keyLifetime = 24 * time.Hour", new: "keyLifetime = 0 * time.Hour",
+		why: "a second request that a lost attempt has made under the key of a run is run as well",
+	},
+	{
+		name: "authorize/failed-run-blocks-its-scope", file: "authorize.go",
+		old: "if state.Status == StatusFailed {\n\t\treturn &errMovesOn{ended: true, err: refused}", new: "if false {\n\t\treturn &errMovesOn{ended: true, err: refused}",
+		why: "a purchase that failed, and has a second request under its key, is never asked for again in its scope",
+	},
+	{
+		name: "authorize/second-request-of-a-key-is-silent", file: "authorize.go",
+		old: "&DuplicateError{RequestID: ran, Duplicates: []string{c.requestID}, IdempotencyKey: c.params.IdempotencyKey},", new: "error(nil),",
+		why: "nobody learns that a second request of a purchase holds money",
+	},
+	{
+		name: "authorize/confirmed-elsewhere-counts-as-running", file: "authorize.go",
+		old: "case err != nil || !state.Status.Final():\n\t\treturn \"\", started", new: "case true:\n\t\treturn \"\", started",
+		why: "a request that somebody else has confirmed counts as running for ever",
 	},
 	{
 		name: "authorize/category-of-the-journal-not-noted", file: "authorize.go",

@@ -39,6 +39,11 @@ var journalMutants = []mutant{
 		why: "a slow write replaces a later one, and the journal goes back in time",
 	},
 	{
+		name: "journal/waits-for-a-hanging-read", file: "journal.go",
+		old: "contained(journalLimit, func() (*JournalEntry, error)", new: "contained(journalLimit*1000, func() (*JournalEntry, error)",
+		why: "a journal that hangs holds each call",
+	},
+	{
 		name: "journal/waits-for-a-hanging-write", file: "journal.go",
 		old: "contained(journalLimit, func() (struct{}, error) {", new: "contained(journalLimit*1000, func() (struct{}, error) {",
 		why: "a journal that hangs keeps the service from being told",
@@ -49,9 +54,9 @@ var journalMutants = []mutant{
 		why: "a call finds its own entry and takes it for another call's",
 	},
 	{
-		name: "journal/entry-of-another-agent-found", file: "journal.go",
-		old: "&& c.owns(entry) && (found", new: "&& (found",
-		why: "an agent continues the entry of another one",
+		name: "journal/entry-of-another-service-found", file: "journal.go",
+		old: "&& c.sameService(entry) && (found", new: "&& (found",
+		why: "a request of another service with the same id counts as run",
 	},
 	{
 		name: "journal/least-advanced-entry-found", file: "journal.go",
@@ -65,27 +70,27 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "journal/unreadable-entry-ignored", file: "journal.go",
-		old: "return found, unreadable\n", new: "_ = unreadable\n\t\treturn found, nil\n",
+		old: "if err != nil && (found == nil || found.State == JournalAsked) {", new: "if err != nil && false {",
 		why: "a resumed request runs again when the entry that says that it has run cannot be read",
 	},
 	{
 		name: "journal/unreadable-entry-outweighs-a-known-one", file: "journal.go",
-		old: "if found == nil || found.State == JournalAsked {\n\t\treturn found, unreadable", new: "if true {\n\t\treturn found, unreadable",
+		old: "if err != nil && (found == nil || found.State == JournalAsked) {", new: "if err != nil {",
 		why: "one damaged entry keeps the results of all others from being given back",
 	},
 	{
 		name: "journal/ends-at-the-first-unreadable-entry", file: "journal.go",
-		old: "unreadable == mostUnreadable || ctx.Err() != nil", new: "unreadable > 0",
+		old: "over = len(unreadable) == mostUnreadable || ctx.Err() != nil", new: "over = true",
 		why: "one damaged entry hides all that follow",
 	},
 	{
 		name: "journal/endless-errors-followed", file: "journal.go",
-		old: "unreadable == mostUnreadable || ctx.Err() != nil", new: "unreadable == 100*mostUnreadable || ctx.Err() != nil",
+		old: "over = len(unreadable) == mostUnreadable ||", new: "over = len(unreadable) == 100*mostUnreadable ||",
 		why: "a journal that fails without end is asked without end",
 	},
 	{
 		name: "journal/empty-entries-passed-on", file: "journal.go",
-		old: "if err == nil && entry == nil {\n\t\t\t\tcontinue\n\t\t\t}\n", new: "",
+		old: "case entry != nil:\n\t\t\t\tdo(entry)", new: "default:\n\t\t\t\tdo(entry)",
 		why: "an entry that is nil panics",
 	},
 	{
@@ -102,12 +107,12 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/bad-entries-are-silent", file: "recover.go",
-		old: "r.fail(&JournalError{Op: \"entries\", Err: err})", new: "continue",
+		old: "r.fail(&JournalError{Op: \"entries\", Err: err})", new: "_ = err",
 		why: "nobody learns that the journal is damaged",
 	},
 	{
 		name: "recover/settled-duplicates-forgotten", file: "recover.go",
-		old: "case entry.State != JournalSettled || len(entry.Duplicates) > 0:", new: "case entry.State != JournalSettled:",
+		old: "if entry.State != JournalSettled || len(entry.Duplicates) > 0 || entry.Unclear {", new: "if entry.State != JournalSettled || entry.Unclear {",
 		why: "the money of a duplicate stays booked for ever",
 	},
 	{
@@ -122,7 +127,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/entries-of-another-address-sent-here", file: "recover.go",
-		old: "if !strings.HasPrefix(entry.Key, r.client.service+\" \") {", new: "if false {",
+		old: "if !r.client.sameService(entry) {", new: "if false {",
 		why: "a request of another service is looked for at this one",
 	},
 	{
@@ -226,6 +231,61 @@ var journalMutants = []mutant{
 		why: "a refund is sent beside that of the process that has just crashed, and returns the money twice",
 	},
 	{
+		name: "recover/late-duplicates-not-sought", file: "recover.go",
+		old: "if entry.State != JournalSettled || len(entry.Duplicates) > 0 || entry.Unclear {", new: "if entry.State != JournalSettled || len(entry.Duplicates) > 0 {",
+		why: "a request that a lost attempt has made after the confirmation is never found",
+	},
+	{
+		name: "recover/list-not-read", file: "recover.go",
+		old: "if !r.unclear {\n\t\treturn", new: "if true {\n\t\treturn",
+		why: "a request that a lost attempt has made after the call is never found",
+	},
+	{
+		name: "recover/list-read-without-need", file: "recover.go",
+		old: "if !r.unclear {\n\t\treturn", new: "if false {\n\t\treturn",
+		why: "each start of a process reads a thousand requests",
+	},
+	{
+		name: "recover/other-entries-are-duplicates", file: "recover.go",
+		old: "i != at && !journaled && standing == unknownHere", new: "i != at && (journaled || !journaled) && standing == unknownHere",
+		why: "the caller is told to give the money of another purchase back that the journal knows",
+	},
+	{
+		name: "recover/other-calls-requests-are-duplicates", file: "recover.go",
+		old: "!journaled && standing == unknownHere &&", new: "!journaled && standing <= finishedHere &&",
+		why: "the caller is told to give the money of another call's purchase back",
+	},
+	{
+		name: "recover/ended-requests-are-duplicates", file: "recover.go",
+		old: "(other.Status.Approved() || !other.Status.Decided()) &&", new: "(other.Status != \"\") &&",
+		why: "a request that holds no money is reported as a duplicate",
+	},
+	{
+		name: "recover/other-purchases-are-duplicates", file: "recover.go",
+		old: "content.mismatch(other.RequestID, contentOfRequest(other)) == nil &&", new: "content.amount == other.Amount &&",
+		why: "the caller is told to give the money of another purchase of the same amount back",
+	},
+	{
+		name: "recover/distant-requests-are-duplicates", file: "recover.go",
+		old: "other.CreatedAt.Sub(counts.CreatedAt).Abs() <= duplicateSpan && ", new: "(counts != nil) && ",
+		why: "the caller is told to give the money of an identical purchase of another day back",
+	},
+	{
+		name: "recover/purchase-in-doubt-is-a-duplicate", file: "recover.go",
+		old: "if content.mismatch(\"\", other) == nil {", new: "if content.mismatch(\"\", other) == nil && false {",
+		why: "the caller is told to give the money of an identical purchase back whose request is not known yet",
+	},
+	{
+		name: "recover/looks-for-ever", file: "recover.go",
+		old: "entry.Unclear = false // nothing comes any more", new: "_ = entry.Unclear",
+		why: "each start of a process looks for the duplicates of purchases of long ago",
+	},
+	{
+		name: "recover/looks-once", file: "recover.go",
+		old: "time.Since(entry.UpdatedAt) > 2*duplicateSpan", new: "time.Since(entry.UpdatedAt) >= 0",
+		why: "a duplicate that comes a minute after a restart is never found",
+	},
+	{
 		name: "recover/confirmed-entry-stays-executed", file: "recover.go",
 		old: "if err := r.put(ctx, JournalSettled); err != nil { // all is well but for the record\n\t\tc.alert", new: "if err := error(nil); err != nil {\n\t\tc.alert",
 		why: "what was confirmed is confirmed again at each start",
@@ -234,7 +294,7 @@ var journalMutants = []mutant{
 	// replay.go
 	{
 		name: "replay/executed-is-not-confirmed", file: "replay.go",
-		old: "if earlier.State == JournalExecuted {", new: "if false {",
+		old: "if earlier.State != JournalExecuted {", new: "if true {",
 		why: "a result is given back although the service was never told",
 	},
 	{
@@ -370,8 +430,23 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "doubt/unknown-outcomes-cannot-hide-a-payment", file: "doubt.go",
-		old: "case *OutcomeUnknownError:\n\t\treturn true, true", new: "case *OutcomeUnknownError:\n\t\treturn false, true",
+		old: "case *OutcomeUnknownError, *OverspendError, *DuplicateError:\n\t\treturn true, true", new: "case *OutcomeUnknownError, *OverspendError, *DuplicateError:\n\t\treturn false, true",
 		why: "a payment of unknown outcome is refunded",
+	},
+	{
+		name: "doubt/unconfirmed-purchases-inside-cannot-hide-a-payment", file: "doubt.go",
+		old: "return e.MayHaveSpent || e.Params.Success, true", new: "return e.MayHaveSpent, true",
+		why: "a function that has paid through another guarded call is refunded, because that could not be confirmed",
+	},
+	{
+		name: "doubt/doubt-inside-cannot-hide-a-payment", file: "doubt.go",
+		old: "return e.MayHaveSpent || e.Params.Success, true", new: "return !e.MayHaveSpent && e.Params.Success, true",
+		why: "a function that may have paid through another guarded call is refunded",
+	},
+	{
+		name: "doubt/journals-errors-inside-cannot-hide-a-payment", file: "doubt.go",
+		old: "return e.State == JournalExecuted || e.State == JournalSettled, true", new: "return e.State == JournalSettled, true",
+		why: "a function that has paid through another guarded call is refunded, because the journal failed",
 	},
 	{
 		name: "doubt/waiting-can-hide-a-payment", file: "doubt.go",

@@ -49,6 +49,16 @@ var memoryMutants = []mutant{
 		why: "a purchase by hand under the key of a guarded call that is over counts as one that guards never run",
 	},
 	{
+		name: "memory/keys-of-runs-forgotten", file: "memory.go",
+		old: "m.keys.put(m.fingerprint(requestKey{identity, key}), requestID)", new: "_ = m.keys",
+		why: "a second request that a lost attempt has made under the key of a run is run as well",
+	},
+	{
+		name: "memory/keys-of-agents-not-told-apart", file: "memory.go",
+		old: "m.keys.put(m.fingerprint(requestKey{identity, key}), requestID)", new: "m.keys.put(m.fingerprint(requestKey{identity[:0], key}), requestID)",
+		why: "the run under an agent's key is not found again",
+	},
+	{
 		name: "memory/by-hand-is-forgotten", file: "memory.go",
 		old: "m.byHand.put(m.fingerprint(key), struct{}{})", new: "_ = m.byHand",
 		why: "a guarded call takes what a caller of Client.Purchase spends by itself",
@@ -82,8 +92,18 @@ var memoryMutants = []mutant{
 	// inflight.go
 	{
 		name: "inflight/no-rest", file: "inflight.go",
-		old: "if err = c.process.resting.wait(ctx, key); err == nil {", new: "if err == nil {",
+		old: "err = c.process.resting.wait(ctx, key, limit > 0, until); err == nil {", new: "_ = until; err == nil {",
 		why: "a write repeated after a lost one overlaps it",
+	},
+	{
+		name: "inflight/rests-beyond-the-limit", file: "inflight.go",
+		old: "case limited && pause > time.Until(limit):", new: "case false:",
+		why: "a call that may wait for ten seconds rests for two minutes",
+	},
+	{
+		name: "inflight/sent-refunds-forgotten", file: "inflight.go",
+		old: "_, ok := m.refunds.get(key)\n\treturn ok\n", new: "_, ok := m.refunds.get(key)\n\treturn ok && false\n",
+		why: "a request runs whose refund the service may still be handling",
 	},
 	{
 		name: "inflight/lock-kept-after-an-interrupted-rest", file: "inflight.go",

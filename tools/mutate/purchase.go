@@ -675,6 +675,16 @@ var purchaseMutants = []mutant{
 		why: "one Ref in two categories is two purchases instead of a mismatch",
 	},
 	{
+		name: "scope/another-purchase-holds-the-key", file: "scope.go",
+		old: "if !s.named && !contains(names, s.category) && !s.released {", new: "if false {",
+		why: "a purchase that was answered with another category keeps the key from the one that it belongs to",
+	},
+	{
+		name: "scope/another-purchase-counted-twice", file: "scope.go",
+		old: "if !s.released {\n\t\to.calls--", new: "if true {\n\t\to.calls--",
+		why: "a call that is over makes one that is under way look over as well",
+	},
+	{
 		name: "scope/own-key-overruled", file: "scope.go",
 		old: "if !ok || p.IdempotencyKey != \"\" {", new: "if !ok {",
 		why: "a caller's own key is replaced by the scope's",
@@ -753,8 +763,13 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/conflict-after-doubt-is-final", file: "confirm.go",
-		old: "if !attempt.unclear && !(c.doubt && errors.Is(err, ErrConflict)) {", new: "if !attempt.unclear {",
+		old: "case attempt.unclear, c.doubt && errors.Is(err, ErrConflict):", new: "case attempt.unclear:",
 		why: "a confirmation that got through at the first attempt is reported as a conflict after the second",
+	},
+	{
+		name: "confirm/refusal-after-doubt-is-final", file: "confirm.go",
+		old: "case unclear: // an earlier attempt may have taken effect", new: "case false:",
+		why: "a confirmation that may have got through at the first attempt is reported as refused after the second",
 	},
 	{
 		name: "confirm/no-pause-before-the-look", file: "confirm.go",

@@ -64,6 +64,11 @@ var wireMutants = []mutant{
 		why: "the service's own word about a lost attempt is not believed",
 	},
 	{
+		name: "transport/problem-details-explain", file: "transport.go",
+		old: "failure.Detail != \"\" && !isProblem(response.Header)", new: "failure.Detail != \"\"",
+		why: "a gateway that explains itself counts as the service's word, and the next attempt overlaps the first",
+	},
+	{
 		name: "transport/refusals-shown-as-they-are", file: "transport.go",
 		old: "c.transport.cleaned(failure.Detail, longText), failure.Detail != \"\"", new: "failure.Detail, failure.Detail != \"\"",
 		why: "an echoed token and control characters reach errors and logs",
@@ -284,6 +289,16 @@ var wireMutants = []mutant{
 		name: "fate/unsent-may-still-run", file: "fate.go",
 		old: "case e.unsent || e.waiting:\n\t\treturn neverArrived", new: "case false:\n\t\treturn neverArrived",
 		why: "a write that never left is waited for",
+	},
+	{
+		name: "fate/gateways-explanations-have-ended", file: "fate.go",
+		old: "case gatewayStatus(e.StatusCode):", new: "case false:",
+		why: "a gateway that explains itself counts as the service's word, and the next attempt overlaps the first",
+	},
+	{
+		name: "fate/gateway-timeouts-are-the-services", file: "fate.go",
+		old: "status == http.StatusBadGateway || status == http.StatusGatewayTimeout ||", new: "status == http.StatusBadGateway ||",
+		why: "a gateway that explains its 504 counts as the service's word, and the next attempt overlaps the first",
 	},
 	{
 		name: "fate/explained-may-still-run", file: "fate.go",
@@ -644,6 +659,11 @@ var wireMutants = []mutant{
 		name: "guardtransport/charged-requests-make-way", file: "guardtransport.go",
 		old: "return handled.status() == StatusFailed || handled.status() == StatusExpired", new: "return handled.status().Final()",
 		why: "a request that was paid for is sent and paid again under its header",
+	},
+	{
+		name: "guardtransport/unconfirmed-requests-make-way", file: "guardtransport.go",
+		old: "if as[*ConfirmError](err) != nil {\n\t\treturn false", new: "if false {\n\t\treturn false",
+		why: "a request whose refund did not get through is asked for again beside it",
 	},
 	{
 		name: "guardtransport/repeated-without-end", file: "guardtransport.go",
