@@ -240,11 +240,6 @@ var guardMutants = []mutant{
 		why: "a repetition forgets the requests that an earlier call has found",
 	},
 	{
-		name: "authorize/asked-is-not-remembered", file: "authorize.go",
-		old: "func (c *claim) remember() {\n", new: "func (c *claim) remember() {\n\tif c.purchase != nil {\n\t\treturn\n\t}\n",
-		why: "a purchase that was pending is not continued by the next call under its key",
-	},
-	{
 		name: "authorize/decided-request-not-compared-new", file: "authorize.go", nth: 1,
 		old: "if err := c.matches(ctx, state); err != nil {\n\t\t\treturn \"\", err\n\t\t}\n\t}", new: "}",
 		why: "what a human has approved is not compared with what the call describes",
@@ -253,11 +248,6 @@ var guardMutants = []mutant{
 		name: "authorize/decided-request-not-compared-resumed", file: "authorize.go", nth: 2,
 		old: "if err := c.matches(ctx, state); err != nil {\n\t\t\treturn \"\", err\n\t\t}\n\t}", new: "}",
 		why: "what a human has approved is not compared with what the resuming call describes",
-	},
-	{
-		name: "authorize/key-in-another-currency", file: "authorize.go",
-		old: "if asked := strings.ToUpper(c.params.Currency); asked != \"\" &&", new: "if asked := strings.ToUpper(c.params.Currency); false &&",
-		why: "a request in another currency under the same key runs the function",
 	},
 	{
 		name: "authorize/runs-what-is-anothers", file: "authorize.go",
@@ -296,7 +286,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/baseline-inverted", file: "authorize.go",
-		old: "return nil, c.baseline.precedes(state)", new: "return nil, !c.baseline.precedes(state)",
+		old: "return state.CreatedAt.After(b.createdAt) ||", new: "return state.CreatedAt.Before(b.createdAt) ||",
 		why: "others' requests are taken for this call's, and this call's for others'",
 	},
 	{

@@ -43,6 +43,7 @@ func run() error {
 		names    = flag.String("run", "", "only the mutants whose name matches this `regexp`")
 		list     = flag.Bool("list", false, "print the mutants, with the reason why each is a defect, and end")
 		onlyMake = flag.Bool("build", false, "only compile the mutants, one by one")
+		only     = flag.String("tests", "", "only the tests whose name matches this `regexp`")
 		skip     = flag.String("skip", "", "leave out the tests whose name matches this `regexp`")
 		t        tester
 	)
@@ -53,9 +54,12 @@ func run() error {
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
 	}
-	only, err := regexp.Compile(*names)
+	named, err := regexp.Compile(*names)
 	if err != nil {
 		return fmt.Errorf("-run: %w", err)
+	}
+	if t.only, err = regexp.Compile(*only); err != nil {
+		return fmt.Errorf("-tests: %w", err)
 	}
 	if t.skip, err = regexp.Compile(*skip); err != nil {
 		return fmt.Errorf("-skip: %w", err)
@@ -63,7 +67,7 @@ func run() error {
 	if t.root, err = repository(); err != nil {
 		return err
 	}
-	chosen, err := choose(t.root, only)
+	chosen, err := choose(t.root, named)
 	if err != nil {
 		return err
 	}
@@ -90,7 +94,7 @@ func run() error {
 }
 
 // choose returns the mutants whose name matches. All of the list must be as it should be.
-func choose(root string, only *regexp.Regexp) ([]*mutant, error) {
+func choose(root string, named *regexp.Regexp) ([]*mutant, error) {
 	var chosen []*mutant
 	var problems []error
 	seen := make(map[string]bool)
@@ -103,7 +107,7 @@ func choose(root string, only *regexp.Regexp) ([]*mutant, error) {
 		if _, err := m.source(root); err != nil {
 			problems = append(problems, err)
 		}
-		if only.MatchString(m.name) {
+		if named.MatchString(m.name) {
 			chosen = append(chosen, m)
 		}
 	}

@@ -40,6 +40,7 @@ type tester struct {
 	dir     string // for what is compiled
 	timeout time.Duration
 	checks  int            // programs that the model tests play
+	only    *regexp.Regexp // tests to run
 	skip    *regexp.Regexp // tests to leave out
 	jobs    int
 
@@ -129,7 +130,7 @@ func (t *tester) baseline(ctx context.Context, pkg string) error {
 	}
 	var names []string
 	for _, name := range strings.Fields(string(listing)) {
-		if !strings.HasPrefix(name, "Benchmark") && (t.skip.String() == "" || !t.skip.MatchString(name)) {
+		if !strings.HasPrefix(name, "Benchmark") && t.only.MatchString(name) && (t.skip.String() == "" || !t.skip.MatchString(name)) {
 			names = append(names, name)
 		}
 	}
