@@ -79,3 +79,16 @@ func TestResumedRequestIsComparedWithTheListAsItIsNow(t *testing.T) {
 		})
 	}
 }
+
+func TestRequestAmongOthersOfOneInstantIsNotThisCalls(t *testing.T) {
+	for _, listed := range []string{item("r1", created) + "," + item("r0", created), item("r0", created) + "," + item("r1", created)} {
+		synctest.Test(t, func(t *testing.T) {
+			s := approving(t).on("GET", "/requests", list(listed)).on("GET", "/requests/r1", answer(200, detail("approved")))
+			var runs atomic.Int64
+			_, err := guardGroceries(s.client(), &runs, succeed)(t.Context(), keyed())
+			var handled *letagentpay.AlreadyHandledError
+			require.ErrorAs(t, err, &handled)
+			assert.Zero(t, runs.Load())
+		})
+	}
+}

@@ -450,11 +450,6 @@ var guardMutants = []mutant{
 		why: "a request that somebody else has confirmed counts as running for ever",
 	},
 	{
-		name: "authorize/category-of-the-journal-not-noted", file: "authorize.go",
-		old: "if entry.Category != \"\" {\n\t\t\tscoped.answered", new: "if false {\n\t\t\tscoped.answered",
-		why: "after a restart two purchases of a scope in two categories are not told apart",
-	},
-	{
 		name: "authorize/found-by-several-is-journaled", file: "authorize.go",
 		old: "if ok && unknown.alone && len(unknown.Found) > 0 {", new: "if ok && len(unknown.Found) > 0 {",
 		why: "of two identical purchases in doubt, each takes the other's request for its duplicate",
