@@ -2,8 +2,10 @@ package letagentpay_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -13,9 +15,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 )
 
-// run is a context for a run of a scope.
+// oneRun is a context for a run of a scope.
 func oneRun(ctx context.Context) context.Context {
 	return letagentpay.WithScopeRun(letagentpay.WithPurchaseScope(ctx, "message 17"))
 }
@@ -135,5 +138,70 @@ func TestFailedRunMakesWayAlthoughItsKeyLeadsElsewhereNow(t *testing.T) {
 		require.NoError(t, err)
 		assert.EqualValues(t, 2, runs.Load())
 		assert.Equal(t, "POST /requests/r3/confirm", s.paths()[len(s.paths())-1], fmt.Sprint(s.paths()))
+	})
+}
+
+func TestDoubtIsNotBoughtAgainInItsRun(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		var runs atomic.Int64
+		ctx := oneRun(t.Context())
+		_, err := guardGroceries(server.Client(), &runs, failing(context.DeadlineExceeded))(ctx, price("30"))
+		var unconfirmed *letagentpay.ConfirmError
+		require.ErrorAs(t, err, &unconfirmed)
+		require.True(t, unconfirmed.MayHaveSpent)
+		_, err = guardGroceries(server.Client(), &runs, succeed)(ctx, price("30"))
+		var handled *letagentpay.AlreadyHandledError
+		require.ErrorAs(t, err, &handled)
+		assert.EqualValues(t, 1, runs.Load())
+		assert.Len(t, server.Requests(), 1)
+	})
+}
+
+func TestNeitherTheJournalNorTheServiceKnows(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+		full := errors.New("disk full")
+		journal := &memoryJournal{fail: func(op string, entry *letagentpay.JournalEntry) error {
+			if op == "put" && entry.State == letagentpay.JournalExecuted {
+				return full
+			}
+			return nil
+		}}
+		var runs atomic.Int64
+		_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), price("30"))
+		var unconfirmed *letagentpay.ConfirmError
+		require.ErrorAs(t, err, &unconfirmed)
+		var journalErr *letagentpay.JournalError
+		require.ErrorAs(t, err, &journalErr)
+		assert.ErrorIs(t, journalErr, full)
+	})
+}
+
+func TestOneRequestRunsOnceWhicheverTokenResumesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t).on("GET", "/requests/r1", answer(200, detail("approved"))).
+			on("GET", "/requests", list(row("r1", "approved", created, ""))).
+			on("POST", "/requests/r1/confirm", answer(200, confirmed))
+		slow := &memoryJournal{fail: func(op string, entry *letagentpay.JournalEntry) error {
+			if op == "put" && entry.State == letagentpay.JournalStarted {
+				time.Sleep(3 * time.Second) // between the approval and the run
+			}
+			return nil
+		}}
+		var runs atomic.Int64
+		ctx := letagentpay.ResumeApproval(t.Context(), "r1")
+		var group sync.WaitGroup
+		group.Go(func() {
+			_, err := guardGroceries(s.client(), &runs, succeed, letagentpay.WithJournal(slow))(ctx, groceries())
+			assert.NoError(t, err)
+		})
+		time.Sleep(time.Second)
+		_, err := guardGroceries(s.client(letagentpay.WithToken("agt_the-next-one-of-the-same-agent")), &runs, succeed)(ctx, groceries())
+		var handled *letagentpay.AlreadyHandledError
+		require.ErrorAs(t, err, &handled)
+		group.Wait()
+		assert.EqualValues(t, 1, runs.Load())
 	})
 }
