@@ -2,6 +2,7 @@ package letagentpay_test
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -140,5 +141,32 @@ func TestFailedPurchaseIsGivenBackBeforeItsScopeAsksAgain(t *testing.T) {
 		require.Len(t, server.Requests(), 2)
 		assert.Equal(t, letagentpay.StatusFailed, server.Requests()[0].Status)
 		assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[1].Status)
+	})
+}
+
+func TestRequestThatAnotherCallHasTakenIsNoDuplicate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		both := row("r2", "auto_approved", created, "") + "," + row("r1", "auto_approved", created, "")
+		second := strings.NewReplacer(`"r1"`, `"r2"`)
+		s := newService(t).on("POST", "/requests", broken(syscall.ECONNRESET), answer(201, autoApproved)).
+			on("GET", "/requests", list(""), list(both)).
+			on("GET", "/requests/r1", answer(200, detail("auto_approved"))).
+			on("GET", "/requests/r2", answer(200, second.Replace(detail("auto_approved")))).
+			on("POST", "/requests/r1/confirm", answer(200, confirmed)).
+			on("POST", "/requests/r2/confirm", answer(200, second.Replace(confirmed)))
+		journal := new(memoryJournal)
+		client := s.client(elsewhere(), letagentpay.WithMaxRetries(0))
+		var runs atomic.Int64
+		_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), keyed())
+		var unknown *letagentpay.OutcomeUnknownError
+		require.ErrorAs(t, err, &unknown)
+		require.Len(t, unknown.Found, 2)
+
+		_, err = guardGroceries(client, &runs, func(ctx context.Context) (string, error) {
+			return guardGroceries(client, &runs, succeed)(letagentpay.ResumeApproval(ctx, "r2"), groceries())
+		}, letagentpay.WithJournal(journal))(t.Context(), keyed())
+		require.NoError(t, err)
+		assert.EqualValues(t, 2, runs.Load())
+		assert.Empty(t, only(t, journal).Duplicates)
 	})
 }

@@ -1,14 +1,17 @@
 package letagentpay_test
 
 import (
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 )
 
 // row is an entry of the request list about the purchase of groceries.
@@ -89,6 +92,30 @@ func TestRequestAmongOthersOfOneInstantIsNotThisCalls(t *testing.T) {
 			var handled *letagentpay.AlreadyHandledError
 			require.ErrorAs(t, err, &handled)
 			assert.Zero(t, runs.Load())
+		})
+	}
+}
+
+func TestResumedRequestIsFoundHoweverOldItIs(t *testing.T) {
+	for _, newer := range []int{10, 20, 50} { // on the first page, the first of the second, within it
+		t.Run(fmt.Sprint(newer, " newer"), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				server := serve(t, letagentpaytest.WithBudget(letagentpay.MustAmount("5000")))
+				client := server.Client(elsewhere())
+				old, err := client.Purchase(t.Context(), price("60"))
+				require.NoError(t, err)
+				for range newer {
+					time.Sleep(2 * time.Second)
+					_, err := client.Purchase(t.Context(), price("61"))
+					require.NoError(t, err)
+				}
+				server.OnPending(nil)
+				time.AfterFunc(time.Minute, func() { assert.NoError(t, server.Approve(old.RequestID)) })
+				var runs atomic.Int64
+				_, err = guardGroceries(server.Client(elsewhere()), &runs, succeed)(letagentpay.ResumeApproval(t.Context(), old.RequestID), price("60"))
+				require.NoError(t, err)
+				assert.EqualValues(t, 1, runs.Load())
+			})
 		})
 	}
 }

@@ -205,3 +205,100 @@ func TestOneRequestRunsOnceWhicheverTokenResumesIt(t *testing.T) {
 		assert.EqualValues(t, 1, runs.Load())
 	})
 }
+
+func TestNextAttemptAsksUnderANewKeyAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		var runs atomic.Int64
+		ctx := letagentpay.WithPurchaseScope(t.Context(), "message 17")
+		_, err := guardGroceries(server.Client(), &runs, failing(errShop))(ctx, price("30"))
+		require.ErrorIs(t, err, errShop)
+		_, err = guardGroceries(server.Client(), &runs, succeed)(ctx, price("30"))
+		require.NoError(t, err)
+		assert.Len(t, server.Calls().Of(letagentpaytest.OpPurchase), 2)
+	})
+}
+
+func TestPurchaseByHandInARun(t *testing.T) {
+	t.Run("rejected, it is not made again", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			server := serve(t)
+			client, ctx := server.Client(), oneRun(t.Context())
+			for range 2 {
+				purchase, err := client.Purchase(ctx, price("201"))
+				require.NoError(t, err)
+				assert.Equal(t, letagentpay.StatusRejected, purchase.Status)
+			}
+			assert.Len(t, server.Requests(), 1)
+		})
+	})
+	t.Run("in another category, it is asked for under another key", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			server := serve(t)
+			client, ctx := server.Client(), letagentpay.WithPurchaseScope(t.Context(), "message 17")
+			for _, category := range []string{"groceries", "taxi"} {
+				p := price("30")
+				p.Category = category
+				purchase, err := client.Purchase(ctx, p)
+				require.NoError(t, err)
+				assert.Equal(t, category, purchase.Category)
+			}
+			assert.Len(t, server.Requests(), 2)
+			assert.Len(t, server.Calls().Of(letagentpaytest.OpPurchase), 2)
+		})
+	})
+}
+
+func TestPurchaseByHandLeavesGuardedCallsAlone(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		client := server.Client()
+		byHand := func() *letagentpay.AlreadyHandledError {
+			t.Helper()
+			purchase, err := client.Purchase(t.Context(), underKey("60", "turn-7"))
+			assert.Nil(t, purchase)
+			var handled *letagentpay.AlreadyHandledError
+			require.ErrorAs(t, err, &handled)
+			return handled
+		}
+		var runs atomic.Int64
+		guarded := guardGroceries(client, &runs, func(context.Context) (string, error) {
+			assert.True(t, byHand().MayHaveRun, "it runs")
+			return "receipt", nil
+		}, letagentpay.OnPendingFail())
+		_, err := guarded(t.Context(), underKey("60", "turn-7"))
+		var pending *letagentpay.PendingError
+		require.ErrorAs(t, err, &pending)
+		handled := byHand()
+		assert.False(t, handled.MayHaveRun, "it awaits its approval")
+		assert.Equal(t, pending.RequestID, handled.Request.RequestID)
+		require.NoError(t, server.Approve(pending.RequestID))
+		_, err = guarded(t.Context(), underKey("60", "turn-7"))
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, runs.Load())
+	})
+}
+
+// ends is an observer that keeps how guarded calls ended.
+type ends []letagentpay.Observation
+
+func (e *ends) Begin(ctx context.Context, op string) (context.Context, func(letagentpay.Observation)) {
+	return ctx, func(o letagentpay.Observation) {
+		if op == letagentpay.OpGuard {
+			*e = append(*e, o)
+		}
+	}
+}
+
+func TestDoubtIsObservedAsApproved(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		var observed ends
+		var runs atomic.Int64
+		client := server.Client(letagentpay.WithObserver(&observed))
+		_, err := guardGroceries(client, &runs, failing(context.DeadlineExceeded))(t.Context(), price("30"))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Len(t, observed, 1)
+		assert.Equal(t, letagentpay.StatusApproved, observed[0].Status, "nothing is confirmed")
+	})
+}
