@@ -109,7 +109,7 @@ func newClaim(c *Client, g *guardConfig, p PurchaseParams, requestID string, res
 	if !own && !resumed {
 		p.IdempotencyKey = rand.Text()
 	}
-	return claim{client: c, config: g, params: p, own: own, requestID: requestID, resumed: resumed, record: record{journal: g.journal}}
+	return claim{client: c, config: g, params: p, own: own, requestID: requestID, resumed: resumed, record: record{journal: g.journal, process: c.process}}
 }
 
 // run brings the claim to an approval under which the function may run. Without one, all locks are free again.

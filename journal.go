@@ -148,8 +148,8 @@ func (e *JournalError) Unwrap() error { return e.Err }
 // concurrent use.
 type record struct {
 	journal Journal
+	process *process
 	entry   JournalEntry
-	last    <-chan struct{} // closed when the write before has ended; nil: there was none
 }
 
 // describe says what the record is of. Entries of different kinds have different keys, whatever the names are.
@@ -195,18 +195,47 @@ func (r *record) drop(ctx context.Context) error {
 	return nil
 }
 
-// write does one write after the one before it, which may be slow, and waits for it no longer than journalLimit.
+// write does one write and waits for it no longer than journalLimit. It begins after all earlier writes of the entry in
+// this process, which may be slow: one that came late would undo what was written since.
 func (r *record) write(do func() error) error {
-	before, ended := r.last, make(chan struct{})
-	r.last = ended
+	before, ended := r.process.writes.begin(r.entry.Key)
 	_, err := contained(journalLimit, func() (struct{}, error) {
-		defer close(ended)
+		defer ended()
 		if before != nil {
 			<-before
 		}
 		return struct{}{}, do()
 	})
 	return err
+}
+
+// entryWrites are the writes under way of each journal entry. The zero value is ready.
+type entryWrites struct {
+	mu   sync.Mutex
+	last map[string]chan struct{} // by the entry's key; closed when the write has ended
+}
+
+// begin puts a write after those under way. before is closed when it may begin, nil when that is now; ended must be called
+// when it has ended.
+func (w *entryWrites) begin(key string) (before <-chan struct{}, ended func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if earlier, ok := w.last[key]; ok {
+		before = earlier
+	}
+	if w.last == nil {
+		w.last = make(map[string]chan struct{})
+	}
+	own := make(chan struct{})
+	w.last[key] = own
+	return before, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		close(own)
+		if w.last[key] == own {
+			delete(w.last, key)
+		}
+	}
 }
 
 // ofRequest finds the entry of a request in a journal, but for the one with a key; nil if there is none. Of several it

@@ -26,6 +26,7 @@ type process struct {
 	inFlight keyedLock[lockKey]
 	resting  rests
 	postings postings
+	writes   entryWrites
 }
 
 func newProcess() *process {

@@ -91,7 +91,7 @@ func (r *recovery) entry(ctx context.Context, entry *JournalEntry) {
 			return
 		}
 	}
-	record := &record{journal: r.journal, entry: *entry}
+	record := &record{journal: r.journal, process: r.client.process, entry: *entry}
 	if entry.Unclear && entry.RequestID != "" {
 		r.findDuplicates(ctx, record)
 	}
