@@ -334,6 +334,7 @@ func (o *outage) String() string {
 
 func (o *outage) play(w *world) {
 	w.disturb()
+	w.gateways = w.gateways || o.fault.GatewayTimeout > 0
 	w.server.Fail(o.fault)
 }
 

@@ -57,10 +57,21 @@ func (p *process) hearPurchase(r *http.Request) func(*http.Response, error) {
 		now.answered(response, err)
 		for id := range created {
 			if _, known := w.creators[id]; !known {
-				w.creators[id] = a
+				w.creators[id] = w.creatorOf(key, a)
 			}
 		}
 	}
+}
+
+// creatorOf returns whose attempt has made a request: the one that is answered, unless the service may have been at work
+// on another one's.
+func (w *world) creatorOf(key string, answered *attempt) *attempt {
+	for _, a := range w.posted[key] {
+		if a != answered && (w.races || w.gateways) {
+			return nil
+		}
+	}
+	return answered
 }
 
 func (p *process) hearConfirm(r *http.Request) func(*http.Response, error) {
