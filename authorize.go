@@ -180,7 +180,7 @@ func (c *claim) beingConfirmed() error {
 	}
 	known := &Request{RequestID: c.requestID, Status: StatusApproved, Amount: c.params.Amount, Category: c.params.Category}
 	return &AlreadyHandledError{
-		Request: known, IdempotencyKey: c.params.IdempotencyKey,
+		Request: known, IdempotencyKey: c.params.IdempotencyKey, MayHaveRun: held == nil,
 		Err: errors.New("its confirmation is under way, or may still be handled"),
 	}
 }

@@ -333,6 +333,7 @@ func (o *outage) String() string {
 }
 
 func (o *outage) play(w *world) {
+	w.detached = w.detached || o.fault.GatewayTimeout > 0
 	w.disturb()
 	w.server.Fail(o.fault)
 }
