@@ -454,7 +454,10 @@ func passing(d time.Duration) *event {
 }
 
 func jumping(d time.Duration) *event {
-	return &event{fmt.Sprintf("the service's clock jumps by %v", d), func(w *world) { w.server.Advance(d) }}
+	return &event{fmt.Sprintf("the service's clock jumps by %v", d), func(w *world) {
+		w.forgets = w.forgets || d >= 24*time.Hour
+		w.server.Advance(d)
+	}}
 }
 
 func approvingUpTo(limit string) *event {
