@@ -180,7 +180,7 @@ func (c *claim) beingConfirmed() error {
 	}
 	known := &Request{RequestID: c.requestID, Status: StatusApproved, Amount: c.params.Amount, Category: c.params.Category}
 	return &AlreadyHandledError{
-		Request: known, IdempotencyKey: c.params.IdempotencyKey,
+		Request: known, IdempotencyKey: c.params.IdempotencyKey, MayHaveRun: held == nil,
 		Err: errors.New("its confirmation is under way, or may still be handled"),
 	}
 }
@@ -199,6 +199,7 @@ func (c *claim) giveBack(ctx context.Context, reason error) error {
 	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
 	if _, err := c.client.confirm(ctx, c.requestID, ConfirmParams{}, confirmOptions{attempt: attemptLimit}); err != nil {
+		c.client.process.noteRefund(c.client.requestKey(c.requestID))
 		return errors.Join(reason, &ConfirmError{RequestID: c.requestID, Err: err}, putErr)
 	}
 	return withCleanup(reason, c.record.drop(ctx))

@@ -113,7 +113,16 @@ func (m *memory) coolDown(key requestKey, lasted time.Duration) {
 	m.refunds.put(key, cooldown{time.Now().Add(max(leastCooldown, 2*lasted))})
 }
 
-// refundSent reports whether a failure confirmation was sent whose outcome is unknown.
+// noteRefund notes that a request is to be given back, so that nothing runs under it.
+func (m *memory) noteRefund(key requestKey) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.refunds.get(key); !ok {
+		m.refunds.put(key, cooldown{})
+	}
+}
+
+// refundSent reports whether a failure confirmation was sent whose outcome is unknown, or is still to be sent.
 func (m *memory) refundSent(key requestKey) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

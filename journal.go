@@ -98,7 +98,8 @@ func (jsonCodec) Decode(data []byte, result any) error { return json.Unmarshal(d
 // is told whatever becomes of the journal.
 //
 // Several processes may share an agent's token, but each needs a journal of its own, and keys and scopes of its own: a
-// call that was cut off while it asked takes the request that was made under its key since then for its own.
+// call that was cut off while it asked takes the request that was made under its key since then for its own. For the same
+// reason all guarded calls under one key or scope use the same journal.
 func WithJournal(journal Journal) GuardOption {
 	return func(g *guardConfig) error {
 		if journal == nil {

@@ -112,7 +112,7 @@ func (w *world) place(s *slot, journaled bool) string {
 	switch {
 	case s.journal == nil:
 		return ""
-	case !journaled && w.mortal: // a process that begins anew does not know what was done without the journal
+	case !journaled: // a process that begins anew does not know what was done without the journal
 		return "-" + s.name + " without a journal"
 	default:
 		return "-" + s.name

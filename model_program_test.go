@@ -333,8 +333,8 @@ func (o *outage) String() string {
 }
 
 func (o *outage) play(w *world) {
+	w.detached = w.detached || o.fault.GatewayTimeout > 0
 	w.disturb()
-	w.gateways = w.gateways || o.fault.GatewayTimeout > 0
 	w.server.Fail(o.fault)
 }
 
@@ -454,7 +454,10 @@ func passing(d time.Duration) *event {
 }
 
 func jumping(d time.Duration) *event {
-	return &event{fmt.Sprintf("the service's clock jumps by %v", d), func(w *world) { w.server.Advance(d) }}
+	return &event{fmt.Sprintf("the service's clock jumps by %v", d), func(w *world) {
+		w.forgets = w.forgets || d >= 24*time.Hour
+		w.server.Advance(d)
+	}}
 }
 
 func approvingUpTo(limit string) *event {

@@ -67,7 +67,7 @@ func (p *process) hearPurchase(r *http.Request) func(*http.Response, error) {
 // on another one's.
 func (w *world) creatorOf(key string, answered *attempt) *attempt {
 	for _, a := range w.posted[key] {
-		if a != answered && (w.races || w.gateways) {
+		if a != answered && (w.races || w.detached) {
 			return nil
 		}
 	}
