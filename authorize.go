@@ -340,7 +340,7 @@ func (c *claim) ask(ctx context.Context, scoped *scopedPurchase) (earlier *Journ
 	if err := c.record.put(ctx, JournalAsked); err != nil {
 		return nil, err
 	}
-	c.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, c.noteAnswer)
+	c.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, c.config.lockWait(), c.noteAnswer)
 	if err != nil {
 		return nil, c.refused(ctx, err)
 	}

@@ -37,11 +37,11 @@ type posting struct {
 }
 
 // post makes a purchase under the key of p. While it lasts, no other client of the process posts under the key. fresh says
-// that the key is a random one, so that the answer must be about this purchase. answered is called with the answer before
-// the next post can begin.
-func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fresh bool, answered func(*Purchase)) (purchase *Purchase, err error) {
+// that the key is a random one, so that the answer must be about this purchase. limit bounds the wait for another post
+// under the key, when above 0. answered is called with the answer before the next post can begin.
+func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fresh bool, limit time.Duration, answered func(*Purchase)) (purchase *Purchase, err error) {
 	key := lockKey{c.identity, "key", p.IdempotencyKey}
-	held, err := c.lock(ctx, "purchase", key, 0)
+	held, err := c.lockWithin(ctx, "purchase", key, limit, 0)
 	if err != nil {
 		return nil, err
 	}
