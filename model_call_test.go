@@ -155,7 +155,7 @@ func (w *world) mayResume(s *slot, r *letagentpaytest.Request, journaled bool) b
 	w.mu.Lock()
 	duplicate, posted, known := w.duplicates[r.RequestID], slices.Clone(w.posted[r.IdempotencyKey]), w.resumable[r.RequestID]
 	w.mu.Unlock()
-	if duplicate || w.races && !known {
+	if duplicate || (w.races || w.forgets) && !known {
 		return false // nobody resumes a duplicate, or what may be one
 	}
 	for _, a := range posted {
