@@ -244,7 +244,7 @@ func (w *entryWrites) begin(key string) (before <-chan struct{}, ended func()) {
 // error.
 func (c *Client) ofRequest(ctx context.Context, journal Journal, requestID, but string) (*JournalEntry, error) {
 	var found *JournalEntry
-	err := eachEntry(ctx, journal, func(entry *JournalEntry) {
+	err := eachEntry(ctx, journal, searchLimit, func(entry *JournalEntry) {
 		if canonicalID(entry.RequestID) == requestID && entry.Key != but && c.sameService(entry) && (found == nil || found.State.before(entry.State)) {
 			found = entry
 		}
@@ -256,15 +256,17 @@ func (c *Client) ofRequest(ctx context.Context, journal Journal, requestID, but 
 }
 
 const (
-	mostUnreadable = 1000      // errors of a journal after which it is taken to have no end
-	entriesLimit   = time.Hour // how long a journal may take for all of its entries
+	mostUnreadable = 1000         // errors of a journal after which it is taken to have no end
+	entriesLimit   = time.Hour    // how long a journal may take for all of its entries in Recover
+	searchLimit    = mostLockWait // and in a guarded call
 )
 
-// eachEntry calls do for a journal's entries, past those that cannot be read, whose errors it joins.
-func eachEntry(ctx context.Context, journal Journal, do func(*JournalEntry)) error {
+// eachEntry calls do for a journal's entries, past those that cannot be read, whose errors it joins. It ends with ctx, and
+// after limit.
+func eachEntry(ctx context.Context, journal Journal, limit time.Duration, do func(*JournalEntry)) error {
 	var mu sync.Mutex // a journal that takes too long is left alone, and may come back
 	over := false
-	_, err := contained(entriesLimit, func() (struct{}, error) {
+	_, err := containedWithin(ctx, limit, func() (struct{}, error) {
 		var unreadable []error
 		for entry, err := range journal.Entries(ctx) {
 			mu.Lock()

@@ -33,6 +33,7 @@ type posting struct {
 	counted  bool      // among the postings under way
 	attempts int
 	unclear  bool // an attempt may have made a request without an answer
+	running  bool // an attempt may still be handled
 }
 
 // post makes a purchase under the key of p. While it lasts, no other client of the process posts under the key. fresh says
@@ -88,8 +89,9 @@ func (p *posting) run(ctx context.Context) (*Purchase, error) {
 		}
 		p.attempts = attempt.attempts
 		p.unclear = p.unclear || attempt.unclear
+		p.running = p.running || attempt.unclear && attempt.last.fate() == mayStillRun
 		switch {
-		case !p.unclear || certain(attempt.last) && p.foundNothing(ctx):
+		case !p.unclear || p.certain(attempt.last) && p.foundNothing(ctx):
 			return nil, err
 		case !attempt.unclear || attempt.attempts > attempt.maxRetries || !attempt.last.worthRepeating():
 			return nil, p.unknown(ctx, err)
@@ -142,6 +144,12 @@ func (p *posting) attempt(ctx context.Context) (purchase *Purchase, attempt *cal
 // it has looked for the key, or that every attempt would have got.
 func certain(e *APIError) bool {
 	return e != nil && e.explained && !e.mayHaveTakenEffect() && (e.Is(ErrInvalid) || e.Is(ErrTooManyPending))
+}
+
+// certain is the function certain. How many requests are pending says nothing about an attempt that has not come that
+// far yet.
+func (p *posting) certain(e *APIError) bool {
+	return certain(e) && !(p.running && e.Is(ErrTooManyPending))
 }
 
 // worthRepeating reports whether another attempt may fare better.

@@ -103,8 +103,9 @@ type Purchase struct {
 	IdempotencyKey   string    // the key it was sent under
 
 	// Duplicates are the ids of further requests of this purchase that its attempts seem to have made, because the
-	// service was still at work on one when the next arrived. Nothing runs under them. Give their money back with
-	// [Client.Confirm] and a zero [ConfirmParams] once they are approved. Usually empty.
+	// service was still at work on one when the next arrived. Nothing of this process runs under them. Give their money
+	// back with [Client.Confirm] and a zero [ConfirmParams] once they are approved, and not another process's; see
+	// [DuplicateError]. Usually empty.
 	Duplicates []string
 
 	posting *posting // set when an attempt may have made a request without an answer

@@ -19,7 +19,9 @@ type Interrupted struct {
 	Request *Request
 	// MayHaveRun: the function had been started. Otherwise it has surely not run.
 	MayHaveRun bool
-	// Duplicate: Request is a further request of the entry's purchase, under which nothing runs; see [DuplicateError].
+	// Duplicate: Request seems to be a further request of the entry's purchase, under which nothing of this process and
+	// this journal runs. It was found by its content and time: where other processes use the agent, it may be an identical
+	// purchase of theirs; see [DuplicateError].
 	Duplicate bool
 }
 
@@ -31,7 +33,8 @@ type Interrupted struct {
 // without MayHaveRun, calling the guarded function again under Entry.Purchase.IdempotencyKey continues it; with it, look
 // into your own books, then run it with [ResumeApproval] or confirm it with [Client.Confirm]. An entry whose request
 // turns out rejected, expired, completed or failed needs no decision and is forgotten. A Duplicate that is approved has
-// money booked: give it back with [Client.Confirm] and a zero [ConfirmParams].
+// money booked: once it is certain that no other process of the agent runs under it, give it back with [Client.Confirm]
+// and a zero [ConfirmParams].
 //
 // Entries of another token of the same service are this agent's if the service shows their requests to it, as it does
 // after the token was rotated; then they are dealt with like the others. Entries of another address are left alone;
@@ -48,7 +51,7 @@ func (c *Client) Recover(ctx context.Context, journal Journal) ([]Interrupted, e
 	}
 	r := &recovery{client: c, journal: journal}
 	var open []*JournalEntry
-	if err := eachEntry(ctx, journal, func(entry *JournalEntry) {
+	if err := eachEntry(ctx, journal, entriesLimit, func(entry *JournalEntry) {
 		if entry.Unclear {
 			r.unclear = true
 		}
@@ -166,7 +169,7 @@ func (r *recovery) readList(ctx context.Context) {
 		ids[r.listed[i].RequestID] = true
 	}
 	r.journaled = make(map[string]struct{})
-	_ = eachEntry(ctx, r.journal, func(entry *JournalEntry) { // what cannot be read was reported before
+	_ = eachEntry(ctx, r.journal, entriesLimit, func(entry *JournalEntry) { // what cannot be read was reported before
 		if id := canonicalID(entry.RequestID); ids[id] {
 			r.journaled[id] = struct{}{}
 		}
