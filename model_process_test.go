@@ -190,8 +190,8 @@ func (w *world) run(players ...player) []outcome {
 	return results
 }
 
-// interruptByTime sets the time of an interruption. The function returned ends it; an interruption at the very instant of
-// the end comes before it.
+// interruptByTime sets the time of an interruption. The function returned ends it; an interruption at the very instant
+// of the end comes before it.
 func (a *attempt) interruptByTime() (stop func()) {
 	switch {
 	case a.interrupted.kind == "" || a.interrupted.event > 0:

@@ -44,7 +44,8 @@ func (p *process) hearPurchase(r *http.Request) func(*http.Response, error) {
 		switch {
 		case before.ended.IsZero():
 			w.wrong = append(w.wrong, "a purchase is sent again while the first attempt is under way")
-		case before.unclear && pause < 2*time.Second, before.mayStillRun && pause < min(before.ended.Sub(before.began), time.Minute):
+		case before.unclear && pause < 2*time.Second,
+			before.mayStillRun && pause < min(before.ended.Sub(before.began), time.Minute):
 			w.wrong = append(w.wrong, "a purchase is sent again before the first attempt is surely over")
 		}
 	}
@@ -80,7 +81,8 @@ func (p *process) hearConfirm(r *http.Request) func(*http.Response, error) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := &sentWrite{attempt: attemptOf(r.Context()), began: time.Now(), refund: bytes.Contains(body, []byte(`"success":false`))}
+	refund := bytes.Contains(body, []byte(`"success":false`))
+	now := &sentWrite{attempt: attemptOf(r.Context()), began: time.Now(), refund: refund}
 	if before := p.wire["confirm "+id]; before != nil {
 		switch {
 		case before.ended.IsZero():
