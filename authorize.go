@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -344,7 +345,7 @@ func (c *claim) ask(ctx context.Context, scoped *scopedPurchase) (earlier *Journ
 	if err != nil {
 		return nil, c.refused(ctx, err)
 	}
-	c.noteDuplicates()
+	c.noteDuplicates(ctx)
 	scoped.answered(c.purchase.Category, c.purchase.OriginalCategory)
 	c.requestID = c.purchase.RequestID
 	if err := c.holdRequest(ctx); err != nil {
@@ -374,16 +375,29 @@ func (c *claim) noteAnswer(purchase *Purchase) {
 }
 
 // noteDuplicates puts into the record what the answer says, and which of the requests that an earlier call found, without
-// knowing which was the purchase, are not.
-func (c *claim) noteDuplicates() {
+// knowing which was the purchase, are not. One that has run since, resumed by its id, was the purchase.
+func (c *claim) noteDuplicates(ctx context.Context) {
 	entry := &c.record.entry
 	for _, id := range entry.Found {
-		if id != c.purchase.RequestID && !contains(c.purchase.Duplicates, id) {
+		if id != c.purchase.RequestID && !contains(c.purchase.Duplicates, id) && !c.hasRun(ctx, id) {
 			c.purchase.Duplicates = append(c.purchase.Duplicates, id)
 		}
 	}
 	entry.Currency, entry.Duplicates, entry.Found = c.purchase.Currency, c.purchase.Duplicates, nil
 	entry.Unclear = entry.Unclear || c.purchase.posting != nil
+}
+
+// hasRun reports whether this process or the journal knows of a run under a request.
+func (c *claim) hasRun(ctx context.Context, requestID string) bool {
+	switch standing, _ := c.client.process.of(c.client.requestKey(requestID)); standing {
+	case startedHere, finishedHere:
+		return true
+	}
+	if c.config.journal == nil {
+		return false
+	}
+	entry, err := c.client.ofRequest(ctx, c.config.journal, requestID, c.record.entry.Key)
+	return err != nil || entry != nil
 }
 
 // consultAboutOthers finds out whether a request that an earlier call had asked for was resumed by its id meanwhile,
@@ -611,7 +625,7 @@ func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
 		return "", &MismatchError{RequestID: c.requestID, Field: "Currency", Requested: c.purchase.Currency, Described: asked}
 	}
 	started := c.startedHere()
-	state, err := c.read(ctx)
+	state, err := c.read(ctx, c.requestID)
 	switch {
 	case started == nil:
 	case err != nil || !state.Status.Final():
@@ -657,15 +671,15 @@ const keyLifetime = 24 * time.Hour
 
 var errNotOurs = errors.New("neither this process nor its journal has asked for it; use ResumeApproval with its id if whoever has will not run it")
 
-// read reads the request, even when ctx has ended since it was made: what can no longer run is to be given back.
-func (c *claim) read(ctx context.Context) (*Request, error) {
-	state, err := c.client.Request(ctx, c.requestID)
+// read reads a request, even when ctx has ended since it was made: what can no longer run is to be given back.
+func (c *claim) read(ctx context.Context, requestID string) (*Request, error) {
+	state, err := c.client.Request(ctx, requestID)
 	if err == nil || ctx.Err() == nil {
 		return state, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptLimit)
 	defer cancel()
-	return c.client.Request(ctx, c.requestID)
+	return c.client.Request(ctx, requestID)
 }
 
 // ranUnderKey refuses a request when this process has run another one under the key: the service repeats whichever of
@@ -675,10 +689,13 @@ func (c *claim) ranUnderKey(ctx context.Context, answered *Request) error {
 	if ran == "" || ran == c.requestID {
 		return nil
 	}
-	state, err := c.client.Request(ctx, ran)
+	state, err := c.read(ctx, ran)
 	switch {
 	case err != nil:
-		state = &Request{RequestID: ran, Status: StatusApproved, Amount: c.params.Amount, Category: c.params.Category}
+		return &OutcomeUnknownError{
+			Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID,
+			Err: fmt.Errorf("reading purchase %s, which ran under the key: %w", ran, err),
+		}
 	case answered.CreatedAt.Sub(state.CreatedAt) >= keyLifetime:
 		return nil // the service has forgotten the key in between
 	}

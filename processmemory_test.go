@@ -2,6 +2,7 @@ package letagentpay_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -667,4 +668,79 @@ func TestRequestThatTakesOverTheKeyOfARunIsNotRun(t *testing.T) {
 		require.NoError(t, err)
 		assert.EqualValues(t, 2, runs.Load())
 	})
+}
+
+// What ran under the key cannot be read: whether the answer is a stray request or another purchase is unknown.
+func TestKeyOfTheDayBeforeWhoseRunCannotBeRead(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		log := defaultLog(t)
+		server := serve(t)
+		inner := server.HTTPClient().Transport
+		var unreadable atomic.Value // an id
+		unreadable.Store("none")
+		client := server.Client(through(exchange(func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "/"+unreadable.Load().(string)) {
+				return answer(403, `{"detail":"Forbidden"}`)(r)
+			}
+			return inner.RoundTrip(r)
+		})))
+		var runs atomic.Int64
+		buy := guardGroceries(client, &runs, succeed)
+		_, err := buy(t.Context(), underKey("30", "turn-7"))
+		require.NoError(t, err)
+		first := server.Requests()[0].RequestID
+		server.Advance(25 * time.Hour) // the service forgets the key
+		unreadable.Store(first)
+
+		_, err = buy(t.Context(), underKey("30", "turn-7"))
+		var unknown *letagentpay.OutcomeUnknownError
+		require.ErrorAs(t, err, &unknown)
+		require.ErrorIs(t, err, letagentpay.ErrForbidden)
+		assert.Contains(t, err.Error(), first)
+		assert.Equal(t, "turn-7", unknown.IdempotencyKey)
+		_, named := errors.AsType[*letagentpay.DuplicateError](err)
+		assert.False(t, named, "%v", err)
+		assert.NotContains(t, log.String(), "letagentpay.duplicate")
+		assert.EqualValues(t, 1, runs.Load())
+
+		unreadable.Store("none")
+		_, err = buy(t.Context(), underKey("30", "turn-7"))
+		require.NoError(t, err)
+		assert.EqualValues(t, 2, runs.Load())
+	})
+}
+
+// A purchase whose answer was lost was found and resumed by its id. What the key leads to a day later is another one.
+func TestFoundPurchaseThatHasRunIsNoDuplicate(t *testing.T) {
+	for name, afterRestart := range map[string]bool{"same process": false, "another process": true} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				defaultLog(t)
+				server := serve(t)
+				journal := new(memoryJournal)
+				client := server.Client(letagentpay.WithMaxRetries(0), letagentpay.InProcess(letagentpay.NewProcess()))
+				var runs atomic.Int64
+				buy := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))
+				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter, Times: 1})
+				_, err := buy(t.Context(), underKey("30", "turn-7"))
+				var unknown *letagentpay.OutcomeUnknownError
+				require.ErrorAs(t, err, &unknown)
+				require.Len(t, unknown.Found, 1)
+				found := unknown.Found[0]
+				_, err = buy(letagentpay.ResumeApproval(t.Context(), found), price("30"))
+				require.NoError(t, err)
+
+				server.Advance(25 * time.Hour) // the service forgets the key
+				if afterRestart {
+					client = server.Client(letagentpay.InProcess(letagentpay.NewProcess()))
+					buy = guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))
+				}
+				_, err = buy(t.Context(), underKey("30", "turn-7"))
+				_, named := errors.AsType[*letagentpay.DuplicateError](err)
+				assert.False(t, named, "%v", err)
+				request, _ := server.Request(found)
+				assert.Equal(t, letagentpay.StatusCompleted, request.Status)
+			})
+		})
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -386,6 +387,37 @@ func TestCallsUnderOneKeyWaitForEachOtherWithinBounds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A purchase made by hand is no exception, however long its attempts take.
+func TestGuardedCallWaitsForAPurchaseByHandWithinBounds(t *testing.T) {
+	withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
+		server := serve(t)
+		inner := server.HTTPClient().Transport
+		client := server.Client(through(exchange(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPost {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}
+			return inner.RoundTrip(r)
+		})))
+		byHand, cancel := context.WithCancel(t.Context())
+		var group sync.WaitGroup
+		group.Go(func() {
+			_, err := client.Purchase(byHand, underKey("30", "turn-7"))
+			var unknown *letagentpay.OutcomeUnknownError
+			assert.ErrorAs(t, err, &unknown)
+		})
+		time.Sleep(time.Second)
+		var runs atomic.Int64
+		begun := time.Now()
+		_, err := guardGroceries(client, &runs, succeed, opts...)(t.Context(), underKey("30", "turn-7"))
+		require.ErrorIs(t, err, letagentpay.ErrInProgress)
+		assert.Equal(t, 30*time.Second, time.Since(begun))
+		assert.Zero(t, runs.Load())
+		cancel()
+		group.Wait()
+	})
 }
 
 // silentJournal does not return from Entries before it is released.
