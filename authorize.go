@@ -99,7 +99,7 @@ type claim struct {
 
 	baseline baseline // what there was before the key was first asked under
 	asked    bool     // an earlier call has asked under the key, says the journal
-	fresh    bool     // the answer under a random key names a request that nobody here knew
+	known    bool     // the answer names a request that this process knew
 	recorded bool     // the record is the journal's entry of the resumed request
 
 	held [2]*heldLock[lockKey] // the key and the request
@@ -362,8 +362,7 @@ func (c *claim) noteAnswer(purchase *Purchase) {
 	}
 	key := c.client.requestKey(purchase.RequestID)
 	standing, _ := c.client.process.of(key)
-	c.fresh = !c.own && standing == unknownHere
-	if standing != unknownHere {
+	if c.known = standing != unknownHere; c.known {
 		return
 	}
 	asked := &askedRequest{content: purchase.content(&c.params), name: c.params.Category}
@@ -403,7 +402,7 @@ func (c *claim) hasRun(ctx context.Context, requestID string) bool {
 // consultAboutOthers finds out whether a request that an earlier call had asked for was resumed by its id meanwhile,
 // before the journal knew which request the key had led to.
 func (c *claim) consultAboutOthers(ctx context.Context) (earlier *JournalEntry, err error) {
-	if !c.asked {
+	if c.config.journal == nil || !c.own || !c.asked && !c.known {
 		return nil, nil
 	}
 	entry, err := c.client.ofRequest(ctx, c.config.journal, c.requestID, c.record.entry.Key)
@@ -411,7 +410,8 @@ func (c *claim) consultAboutOthers(ctx context.Context) (earlier *JournalEntry, 
 		return nil, err
 	}
 	if earlier, err = c.past(ctx, entry); err != nil || earlier != nil {
-		if dropErr := c.record.drop(ctx); dropErr != nil { // the other entry is the one that counts
+		c.client.process.start(c.client.requestKey(c.requestID)) // the key's own entry says so no more
+		if dropErr := c.record.drop(ctx); dropErr != nil {       // the other entry is the one that counts
 			return nil, dropErr
 		}
 	}
@@ -573,7 +573,7 @@ func (c *claim) approvedNew(ctx context.Context) (category string, err error) {
 	if state.Status == StatusRejected {
 		return "", c.verdict(state)
 	}
-	if standing, _ := c.client.process.of(c.client.requestKey(c.requestID)); !c.fresh || standing != askedFor {
+	if standing, _ := c.client.process.of(c.client.requestKey(c.requestID)); c.known || standing != askedFor {
 		return "", c.knownBefore(ctx)
 	}
 	if !state.Status.Decided() {

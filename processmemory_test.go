@@ -744,3 +744,45 @@ func TestFoundPurchaseThatHasRunIsNoDuplicate(t *testing.T) {
 		})
 	}
 }
+
+// A purchase whose answer was lost was resumed by its id, and may have run. However often its key is asked under, it does
+// not run again.
+func TestResumedPurchaseDoesNotRunUnderItsKey(t *testing.T) {
+	for name, outcome := range map[string]error{"may have run": context.DeadlineExceeded, "has run": nil, "has failed": errShop} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				defaultLog(t)
+				server := serve(t)
+				journal := new(memoryJournal)
+				var runs atomic.Int64
+				buy := func(of *letagentpay.Process, opts ...letagentpay.GuardOption) func(context.Context, letagentpay.PurchaseParams) (string, error) {
+					client := server.Client(letagentpay.WithMaxRetries(0), letagentpay.InProcess(of))
+					return guardGroceries(client, &runs, func(context.Context) (string, error) { return "receipt", outcome }, opts...)
+				}
+				first, later := letagentpay.NewProcess(), letagentpay.NewProcess()
+				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter, Times: 1})
+				_, err := buy(first, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+				var unknown *letagentpay.OutcomeUnknownError
+				require.ErrorAs(t, err, &unknown)
+				require.Len(t, unknown.Found, 1)
+				_, err = buy(first, letagentpay.WithJournal(journal))(letagentpay.ResumeApproval(t.Context(), unknown.Found[0]), price("30"))
+				require.Equal(t, outcome == nil, err == nil, "%v", err)
+
+				for range 3 {
+					receipt, err := buy(later, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+					if outcome == nil {
+						require.NoError(t, err)
+						assert.Equal(t, "receipt", receipt)
+					} else {
+						require.Error(t, err)
+					}
+				}
+				_, err = buy(later)(t.Context(), underKey("30", "turn-7"))
+				var handled *letagentpay.AlreadyHandledError
+				require.ErrorAs(t, err, &handled)
+				assert.EqualValues(t, 1, runs.Load())
+				assert.Len(t, server.Requests(), 1)
+			})
+		})
+	}
+}
