@@ -378,7 +378,7 @@ func (c *claim) noteAnswer(purchase *Purchase) {
 func (c *claim) noteDuplicates(ctx context.Context) {
 	entry := &c.record.entry
 	for _, id := range entry.Found {
-		if id != c.purchase.RequestID && !contains(c.purchase.Duplicates, id) && !c.hasRun(ctx, id) {
+		if id != c.purchase.RequestID && !slices.Contains(c.purchase.Duplicates, id) && !c.hasRun(ctx, id) {
 			c.purchase.Duplicates = append(c.purchase.Duplicates, id)
 		}
 	}
@@ -423,7 +423,7 @@ func (c *claim) refused(ctx context.Context, err error) error {
 	if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || c.asked {
 		if ok && unknown.alone && len(unknown.Found) > 0 {
 			for _, id := range unknown.Found {
-				if !contains(c.record.entry.Found, id) {
+				if !slices.Contains(c.record.entry.Found, id) {
 					c.record.entry.Found = append(c.record.entry.Found, id)
 				}
 			}

@@ -200,7 +200,7 @@ func (r *recovery) findDuplicates(ctx context.Context, record *record) {
 		_, journaled := r.journaled[other.RequestID]
 		if i != at && !journaled && standing == unknownHere && (other.Status.Approved() || !other.Status.Decided()) &&
 			content.mismatch(other.RequestID, contentOfRequest(other)) == nil &&
-			other.CreatedAt.Sub(counts.CreatedAt).Abs() <= duplicateSpan && !contains(entry.Duplicates, other.RequestID) {
+			other.CreatedAt.Sub(counts.CreatedAt).Abs() <= duplicateSpan && !slices.Contains(entry.Duplicates, other.RequestID) {
 			entry.Duplicates = append(entry.Duplicates, other.RequestID)
 			r.client.alertDuplicate(ctx, other.RequestID, entry.RequestID, entry.Purchase.IdempotencyKey)
 		}
