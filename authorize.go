@@ -375,15 +375,30 @@ func (c *claim) noteAnswer(purchase *Purchase) {
 
 // noteDuplicates puts into the record what the answer says, and which of the requests that an earlier call found, without
 // knowing which was the purchase, are not. One that has run since, resumed by its id, was the purchase.
+// The journal learns of them before the caller does, so that the purchase is not continued under one of them.
 func (c *claim) noteDuplicates(ctx context.Context) {
 	entry := &c.record.entry
+	known := len(entry.Duplicates)
 	for _, id := range entry.Found {
 		if id != c.purchase.RequestID && !slices.Contains(c.purchase.Duplicates, id) && !c.hasRun(ctx, id) {
 			c.purchase.Duplicates = append(c.purchase.Duplicates, id)
 		}
 	}
+	for _, id := range entry.Duplicates {
+		if id != c.purchase.RequestID && !slices.Contains(c.purchase.Duplicates, id) {
+			c.purchase.Duplicates = append(c.purchase.Duplicates, id)
+		}
+	}
 	entry.Currency, entry.Duplicates, entry.Found = c.purchase.Currency, c.purchase.Duplicates, nil
 	entry.Unclear = entry.Unclear || c.purchase.posting != nil
+	if len(entry.Duplicates) == known {
+		return
+	}
+	for _, id := range entry.Duplicates {
+		c.client.process.noteDuplicate(c.client.requestKey(id), counted{c.purchase.RequestID, c.params.IdempotencyKey})
+	}
+	entry.RequestID = c.purchase.RequestID
+	_ = c.record.put(context.WithoutCancel(ctx), JournalAsked) // start writes it again, and fails if it cannot
 }
 
 // hasRun reports whether this process or the journal knows of a run under a request.
@@ -408,6 +423,9 @@ func (c *claim) consultAboutOthers(ctx context.Context) (earlier *JournalEntry, 
 	entry, err := c.client.ofRequest(ctx, c.config.journal, c.requestID, c.record.entry.Key)
 	if err != nil || entry == nil {
 		return nil, err
+	}
+	if err := c.compareEntry(ctx, entry); err != nil {
+		return nil, c.forget(ctx, err)
 	}
 	if earlier, err = c.past(ctx, entry); err != nil || earlier != nil {
 		c.client.process.start(c.client.requestKey(c.requestID)) // the key's own entry says so no more
@@ -456,12 +474,25 @@ func (c *claim) consult(ctx context.Context, scoped *scopedPurchase) (earlier *J
 		if err := c.compareEntry(ctx, entry); err != nil {
 			return nil, err
 		}
-		c.record.entry.Found, c.record.entry.Unclear = entry.Found, entry.Unclear
+		c.recall(entry)
 		c.baseline, c.asked = baseline{!entry.NewestAt.IsZero(), entry.NewestAt, entry.NewestIDs}, entry.State == JournalAsked
 		return c.past(ctx, entry)
 	}
 	c.baseline, err = c.client.newest(ctx)
 	return nil, err
+}
+
+// recall takes over what an entry says of the requests that an earlier call under the key has made.
+func (c *claim) recall(entry *JournalEntry) {
+	known := &c.record.entry
+	known.Found, known.Unclear, known.Duplicates = slices.Clone(entry.Found), entry.Unclear, slices.Clone(entry.Duplicates)
+	if entry.RequestID == "" {
+		return
+	}
+	known.Found = append(known.Found, entry.RequestID) // it is a stray one, should the key lead to another now
+	for _, id := range entry.Duplicates {
+		c.client.process.noteDuplicate(c.client.requestKey(id), counted{entry.RequestID, c.params.IdempotencyKey})
+	}
 }
 
 // compareEntry holds what the journal says was asked for against what the call describes.

@@ -68,10 +68,18 @@ func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fr
 	if original := normalCategory(purchase.OriginalCategory); original != "" {
 		c.process.learnAlias(aliasKey{c.identity, original}, purchase.Category)
 	}
+	if counts := c.process.countsFor(c.requestKey(purchase.RequestID), p.IdempotencyKey); counts != "" {
+		purchase.RequestID, purchase.Duplicates = counts, []string{purchase.RequestID} // the service repeats the one it stored last
+	}
 	answered(purchase)
 	posting.leave()
 	if posting.unclear {
-		purchase.posting, purchase.Duplicates = posting, posting.duplicates(ctx, purchase.RequestID)
+		purchase.posting = posting
+		for _, id := range posting.duplicates(ctx, purchase.RequestID) {
+			if !slices.Contains(purchase.Duplicates, id) {
+				purchase.Duplicates = append(purchase.Duplicates, id)
+			}
+		}
 	}
 	return purchase, nil
 }
@@ -210,6 +218,7 @@ func (p *posting) unknown(ctx context.Context, err error) error {
 func (p *posting) duplicates(ctx context.Context, known string) []string {
 	ids := p.late(context.WithoutCancel(ctx), known)
 	for _, id := range ids {
+		p.client.process.noteDuplicate(p.client.requestKey(id), counted{known, p.params.IdempotencyKey})
 		p.client.alertDuplicate(ctx, id, known, p.params.IdempotencyKey)
 	}
 	return ids

@@ -786,3 +786,95 @@ func TestResumedPurchaseDoesNotRunUnderItsKey(t *testing.T) {
 		})
 	}
 }
+
+// Which of several requests a key leads to may change at the service. The one that was named a duplicate stays one.
+func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
+	for name, test := range map[string]struct{ journal, restarted, byHand bool }{
+		"same process":               {},
+		"with a journal":             {journal: true},
+		"with a journal, restarted":  {journal: true, restarted: true},
+		"made by hand":               {byHand: true},
+		"made by hand, then guarded": {journal: true, byHand: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				log := defaultLog(t)
+				server := serve(t)
+				inner := server.HTTPClient().Transport
+				var unreadable atomic.Bool
+				client := func(of *letagentpay.Process) *letagentpay.Client {
+					return server.Client(letagentpay.InProcess(of), through(exchange(func(r *http.Request) (*http.Response, error) {
+						if unreadable.Load() && r.Method == http.MethodGet && !strings.HasSuffix(r.URL.Path, "/requests") {
+							return answer(403, `{"detail":"Forbidden"}`)(r)
+						}
+						return inner.RoundTrip(r)
+					})))
+				}
+				var opts []letagentpay.GuardOption
+				if test.journal {
+					opts = append(opts, letagentpay.WithJournal(new(memoryJournal)))
+				}
+				server.SetServiceRaces(&letagentpaytest.Races{Store: 1500 * time.Millisecond})
+				server.Fail(letagentpaytest.Fault{
+					Op: letagentpaytest.OpPurchase, Times: 2, Status: 502, NonJSON: true, GatewayTimeout: 3 * time.Second, Delay: 5 * time.Second,
+				})
+				of := letagentpay.NewProcess()
+				var runs atomic.Int64
+				var counts, duplicate string
+				if test.byHand {
+					purchase, err := client(of).Purchase(t.Context(), underKey("30", "turn-7"))
+					require.NoError(t, err)
+					require.Len(t, purchase.Duplicates, 1)
+					counts, duplicate = purchase.RequestID, purchase.Duplicates[0]
+				} else {
+					unreadable.Store(true)
+					_, err := guardGroceries(client(of), &runs, succeed, opts...)(t.Context(), underKey("30", "turn-7"))
+					var unknown *letagentpay.OutcomeUnknownError
+					require.ErrorAs(t, err, &unknown)
+					require.Len(t, server.Requests(), 2)
+					for _, request := range server.Requests() {
+						if request.RequestID == unknown.RequestID {
+							counts = request.RequestID
+						} else {
+							duplicate = request.RequestID
+						}
+					}
+					assert.Contains(t, log.String(), duplicate)
+					unreadable.Store(false)
+				}
+				time.Sleep(time.Minute)
+				if test.restarted {
+					of = letagentpay.NewProcess()
+				}
+				again, err := client(letagentpay.NewProcess()).Purchase(t.Context(), underKey("30", "turn-7"))
+				require.NoError(t, err)
+				require.Equal(t, duplicate, again.RequestID, "the key leads to the other one by now")
+
+				if test.byHand && !test.journal {
+					purchase, err := client(of).Purchase(t.Context(), underKey("30", "turn-7"))
+					require.NoError(t, err)
+					assert.Equal(t, counts, purchase.RequestID)
+					assert.Equal(t, []string{duplicate}, purchase.Duplicates)
+					return
+				}
+				_, err = guardGroceries(client(of), &runs, succeed, opts...)(t.Context(), underKey("30", "turn-7"))
+				if test.byHand {
+					var handled *letagentpay.AlreadyHandledError
+					require.ErrorAs(t, err, &handled)
+					assert.Equal(t, counts, handled.Request.RequestID)
+					assert.Zero(t, runs.Load())
+					return
+				}
+				var named *letagentpay.DuplicateError
+				require.ErrorAs(t, err, &named)
+				assert.Equal(t, counts, named.RequestID)
+				assert.Equal(t, []string{duplicate}, named.Duplicates)
+				assert.EqualValues(t, 1, runs.Load())
+				ran, _ := server.Request(counts)
+				assert.Equal(t, letagentpay.StatusCompleted, ran.Status)
+				stray, _ := server.Request(duplicate)
+				assert.Equal(t, letagentpay.StatusAutoApproved, stray.Status)
+			})
+		})
+	}
+}
