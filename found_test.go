@@ -1,0 +1,144 @@
+package letagentpay_test
+
+import (
+	"context"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+)
+
+// only returns the one entry of a journal.
+func only(t *testing.T, journal *memoryJournal) *letagentpay.JournalEntry {
+	t.Helper()
+	var entries []*letagentpay.JournalEntry
+	for entry, err := range journal.Entries(t.Context()) {
+		require.NoError(t, err)
+		entries = append(entries, entry)
+	}
+	require.Len(t, entries, 1)
+	return entries[0]
+}
+
+func TestRequestsFoundInDoubtAreDuplicatesOnceOneIsThePurchase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		both := row("r2", "auto_approved", created, "") + "," + row("r1", "auto_approved", created, "")
+		s := newService(t).on("POST", "/requests", broken(syscall.ECONNRESET), answer(201, autoApproved)).
+			on("GET", "/requests", list(""), list(both)).
+			on("GET", "/requests/r1", answer(200, detail("auto_approved"))).
+			on("POST", "/requests/r1/confirm", answer(200, confirmed))
+		journal := new(memoryJournal)
+		var runs atomic.Int64
+		buy := func() error {
+			client := s.client(elsewhere(), letagentpay.WithMaxRetries(0))
+			_, err := guardGroceries(client, &runs, func(context.Context) (string, error) {
+				assert.Equal(t, []string{"r2"}, only(t, journal).Duplicates, "not the request that this runs under")
+				return "receipt", nil
+			}, letagentpay.WithJournal(journal))(t.Context(), keyed())
+			return err
+		}
+		var unknown *letagentpay.OutcomeUnknownError
+		require.ErrorAs(t, buy(), &unknown)
+		assert.ElementsMatch(t, []string{"r1", "r2"}, unknown.Found)
+		entry := only(t, journal)
+		assert.ElementsMatch(t, []string{"r1", "r2"}, entry.Found)
+		assert.Empty(t, entry.Duplicates)
+		assert.True(t, entry.Unclear)
+
+		var duplicate *letagentpay.DuplicateError
+		require.ErrorAs(t, buy(), &duplicate)
+		assert.Equal(t, []string{"r2"}, duplicate.Duplicates)
+		assert.EqualValues(t, 1, runs.Load())
+		entry = only(t, journal)
+		assert.Equal(t, letagentpay.JournalSettled, entry.State)
+		assert.Equal(t, []string{"r2"}, entry.Duplicates)
+		assert.Empty(t, entry.Found)
+	})
+}
+
+func TestJournalKeepsWhatMayHaveBeenBought(t *testing.T) {
+	for name, between := range map[string]func(t *testing.T, server *letagentpaytest.Server, call func() error){
+		"at once": func(*testing.T, *letagentpaytest.Server, func() error) {},
+		"after a call that was refused": func(t *testing.T, server *letagentpaytest.Server, call func() error) {
+			server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Status: 403})
+			require.ErrorIs(t, call(), letagentpay.ErrForbidden)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				server := serve(t)
+				journal := new(memoryJournal)
+				var runs atomic.Int64
+				call := func() error {
+					client := server.Client(elsewhere(), letagentpay.WithMaxRetries(0))
+					_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+					return err
+				}
+				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter})
+				var unknown *letagentpay.OutcomeUnknownError
+				require.ErrorAs(t, call(), &unknown)
+				assert.Equal(t, letagentpay.JournalAsked, only(t, journal).State)
+				time.Sleep(time.Minute)
+				between(t, server, call)
+				require.NoError(t, call(), "the request that was made is this purchase's")
+				assert.EqualValues(t, 1, runs.Load())
+				assert.Len(t, server.Requests(), 1)
+			})
+		})
+	}
+}
+
+func TestJournalKnowsWhichRequestsWereThereBefore(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		approval, err := server.Client(elsewhere()).Authorize(t.Context(), underKey("30", "turn-7")) // another process, which runs now
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+
+		journal := new(memoryJournal)
+		var runs atomic.Int64
+		call := func() error {
+			client := server.Client(elsewhere(), letagentpay.WithMaxRetries(0))
+			_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+			return err
+		}
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropBefore})
+		require.Error(t, call())
+		time.Sleep(time.Minute)
+		var handled *letagentpay.AlreadyHandledError
+		require.ErrorAs(t, call(), &handled)
+		assert.Equal(t, approval.RequestID(), handled.Request.RequestID)
+		assert.Zero(t, runs.Load())
+	})
+}
+
+func TestFailedPurchaseIsGivenBackBeforeItsScopeAsksAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		journal := new(memoryJournal)
+		ctx := letagentpay.WithPurchaseScope(t.Context(), "message 17")
+		buy := func(fn func(context.Context) (string, error)) error {
+			var runs atomic.Int64
+			_, err := guardGroceries(server.Client(elsewhere()), &runs, fn, letagentpay.WithJournal(journal))(ctx, price("30"))
+			return err
+		}
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+		var unconfirmed *letagentpay.ConfirmError
+		require.ErrorAs(t, buy(failing(errShop)), &unconfirmed)
+		books(t, server, "30.00", "0.00")
+		time.Sleep(2 * time.Minute)
+
+		require.NoError(t, buy(succeed))
+		books(t, server, "30.00", "0.00")
+		require.Len(t, server.Requests(), 2)
+		assert.Equal(t, letagentpay.StatusFailed, server.Requests()[0].Status)
+		assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[1].Status)
+	})
+}

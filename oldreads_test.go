@@ -1,0 +1,94 @@
+package letagentpay_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/letagentpay/letagentpay-go"
+)
+
+// row is an entry of the request list about the purchase of groceries.
+func row(id, status, createdAt, merchant string) string {
+	return `{"request_id":"` + id + `","status":"` + status + `","amount":49.99,"currency":"USD","category":"groceries",` +
+		`"merchant":"` + merchant + `","description":null,"created_at":"` + createdAt + `","reviewed_at":null,"expires_at":null}`
+}
+
+const created = "2026-03-11T12:00:00.123456+00:00" // as detail has it
+
+func TestReadFromBeforeTheConfirmationRunsNothingAgain(t *testing.T) {
+	for name, resumed := range map[string]bool{"under the key": false, "resumed": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := approving(t).on("GET", "/requests", list("")).on("GET", "/requests/r1", answer(200, detail("auto_approved")))
+				var runs atomic.Int64
+				guarded := guardGroceries(s.client(), &runs, succeed)
+				_, err := guarded(t.Context(), keyed())
+				require.NoError(t, err)
+
+				ctx, p := t.Context(), keyed()
+				if resumed {
+					ctx, p = letagentpay.ResumeApproval(ctx, "r1"), groceries()
+				}
+				_, err = guarded(ctx, p)
+				var handled *letagentpay.AlreadyHandledError
+				require.ErrorAs(t, err, &handled)
+				assert.True(t, handled.MayHaveRun)
+				assert.EqualValues(t, 1, runs.Load())
+			})
+		})
+	}
+}
+
+func TestResumedRequestIsComparedWithTheListAsItIsNow(t *testing.T) {
+	pending, approved := row("r1", "pending", created, "Corner Shop"), row("r1", "approved", created, "Corner Shop")
+	for name, c := range map[string]struct {
+		lists []string
+		runs  int64
+		want  any
+	}{
+		"listed as it was read":     {[]string{pending}, 1, nil},
+		"decided since it was read": {[]string{"", approved}, 1, nil},
+		"of another merchant":       {[]string{row("r1", "pending", created, "Casino")}, 0, new(*letagentpay.MismatchError)},
+		"not listed":                {[]string{""}, 0, new(*letagentpay.APIError)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newService(t).on("GET", "/requests/r1", answer(200, detail("pending")), answer(200, detail("approved"))).
+					on("POST", "/requests/r1/confirm", answer(200, confirmed))
+				switch len(c.lists) {
+				case 1:
+					s.on("GET", "/requests", list(c.lists[0]))
+				default:
+					s.on("GET", "/requests", list(c.lists[0]), list(c.lists[1]))
+				}
+				var runs atomic.Int64
+				p := groceries()
+				p.MerchantName = "Corner Shop"
+				_, err := guardGroceries(s.client(), &runs, succeed)(letagentpay.ResumeApproval(t.Context(), "r1"), p)
+				if c.want == nil {
+					require.NoError(t, err)
+				} else {
+					require.ErrorAs(t, err, c.want)
+				}
+				assert.Equal(t, c.runs, runs.Load())
+			})
+		})
+	}
+}
+
+func TestRequestAmongOthersOfOneInstantIsNotThisCalls(t *testing.T) {
+	for _, listed := range []string{item("r1", created) + "," + item("r0", created), item("r0", created) + "," + item("r1", created)} {
+		synctest.Test(t, func(t *testing.T) {
+			s := approving(t).on("GET", "/requests", list(listed)).on("GET", "/requests/r1", answer(200, detail("approved")))
+			var runs atomic.Int64
+			_, err := guardGroceries(s.client(), &runs, succeed)(t.Context(), keyed())
+			var handled *letagentpay.AlreadyHandledError
+			require.ErrorAs(t, err, &handled)
+			assert.Zero(t, runs.Load())
+		})
+	}
+}

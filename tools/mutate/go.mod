@@ -1,0 +1,3 @@
+module github.com/letagentpay/letagentpay-go/tools/mutate
+
+go 1.26.0

@@ -1,0 +1,737 @@
+package main
+
+// guardMutants are about who may run, how that ends, and what the service is told.
+var guardMutants = []mutant{
+	// authorize.go
+	{
+		name: "authorize/locks-kept-after-a-refusal", file: "authorize.go",
+		old: "if approval == nil {\n\t\t\tc.release()", new: "if approval == nil && err == nil {\n\t\t\tc.release()",
+		why: "a call that came to no approval keeps its locks, so the next call under the key waits in vain",
+	},
+	{
+		name: "authorize/no-lock-on-the-key", file: "authorize.go",
+		old: `lockKey{c.client.identity, "authorize", c.params.IdempotencyKey}`, new: `lockKey{c.client.identity, "authorize", rand.Text()}`,
+		why: "two calls under one key ask and run at the same time",
+	},
+	{
+		name: "authorize/no-lock-on-the-request", file: "authorize.go",
+		old: `lockKey{c.client.service, "run", c.requestID}`, new: `lockKey{c.client.service, "run", rand.Text()}`,
+		why: "two calls that resume one request run at the same time",
+	},
+	{
+		name: "authorize/lock-on-the-request-by-token", file: "authorize.go",
+		old: `lockKey{c.client.service, "run", c.requestID}`, new: `lockKey{c.client.identity, "run", c.requestID}`,
+		why: "clients of two tokens of one agent run one request at the same time",
+	},
+	{
+		name: "authorize/started-here-is-run-again-when-resumed", file: "authorize.go",
+		old: "if c.config.journal == nil {\n\t\treturn nil, c.startedHere()", new: "if c.config.journal == nil {\n\t\treturn nil, nil",
+		why: "a resumed request whose confirmation was lost runs a second time",
+	},
+	{
+		name: "authorize/started-here-is-run-again-beside-a-journal", file: "authorize.go",
+		old: "if entry == nil {\n\t\treturn nil, c.startedHere()", new: "if entry == nil {\n\t\treturn nil, nil",
+		why: "a request that ran without the journal runs again when it is resumed with one",
+	},
+	{
+		name: "authorize/started-here-is-run-again-although-journaled", file: "authorize.go",
+		old: "if err := c.startedHere(); err != nil {\n\t\treturn nil, err\n\t}\n\tc.record.entry, c.recorded", new: "c.record.entry, c.recorded",
+		why: "a request that the journal holds as started runs again when it is resumed in the same process",
+	},
+	{
+		name: "authorize/started-here-is-run-again-under-its-key", file: "authorize.go",
+		old: "started := c.startedHere()", new: "started := error(nil)",
+		why: "a request whose confirmation was lost runs a second time under its key",
+	},
+	{
+		name: "authorize/started-has-surely-not-run", file: "authorize.go",
+		old: "MayHaveRun: true,\n\t\tErr: errors.New(\"it has run, and is still to be confirmed\"),", new: "Err: errors.New(\"it has run, and is still to be confirmed\"),",
+		why: "the caller of a purchase that has run is told that it has not",
+	},
+	{
+		name: "authorize/finished-here-is-run-again-under-its-key", file: "authorize.go",
+		old: "if err := c.notFinishedHere(state); err != nil {\n\t\treturn \"\", err\n\t}\n\tif err := c.ranUnderKey", new: "if err := c.ranUnderKey",
+		why: "an old read makes a confirmed request run again under its key",
+	},
+	{
+		name: "authorize/finished-here-is-run-again-when-resumed", file: "authorize.go",
+		old: "if err := c.notFinishedHere(state); err != nil {\n\t\treturn \"\", err\n\t}\n\tif err := c.matches", new: "if err := c.matches",
+		why: "an old read makes a confirmed request run again when it is resumed",
+	},
+	{
+		name: "authorize/nested-call-waits-for-itself", file: "authorize.go",
+		old: "outer, ok := ApprovalFromContext(ctx)\n\t\tif !ok {", new: "outer, ok := ApprovalFromContext(ctx)\n\t\tif ok || !ok {",
+		why: "a function that claims what it runs under waits for its own end",
+	},
+	{
+		name: "authorize/nested-call-sees-the-innermost-approval-only", file: "authorize.go",
+		old: "ctx = outer.callContext\n\t}", new: "return nil\n\t}",
+		why: "a function two levels down that claims what the outermost runs under waits for its own end",
+	},
+	{
+		name: "authorize/asked-before-the-journal-knows", file: "authorize.go",
+		old: "if err := c.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}\n\tc.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, c.noteAnswer)\n\tif err != nil {\n\t\treturn nil, c.refused(ctx, err)\n\t}",
+		new: "c.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, c.noteAnswer)\n\tif err != nil {\n\t\treturn nil, c.refused(ctx, err)\n\t}\n\tif err := c.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}",
+		why: "a crash after the purchase leaves no entry, and a journal that fails leaves the money booked",
+	},
+	{
+		name: "authorize/runs-before-the-journal-knows", file: "authorize.go",
+		old: "if err := c.record.put(ctx, JournalStarted); err != nil {", new: "if err := error(nil); err != nil {",
+		why: "a crash while the function runs looks as if it had never started, and it runs again",
+	},
+	{
+		name: "authorize/start-is-not-remembered", file: "authorize.go",
+		old: "c.client.process.start(c.client.requestKey(c.requestID))\n", new: "",
+		why: "what runs unconfirmed is not known to have started, and runs again",
+	},
+	{
+		name: "authorize/runs-after-the-context-has-ended", file: "authorize.go",
+		old: "if err := ctx.Err(); err != nil {\n\t\treturn c.giveBack", new: "if err := error(nil); err != nil {\n\t\treturn c.giveBack",
+		why: "the function runs for a caller who has gone",
+	},
+	{
+		name: "authorize/what-cannot-run-stays-booked", file: "authorize.go",
+		old: "if c.resumed {\n\t\treturn reason", new: "if true {\n\t\treturn reason",
+		why: "an approval that is not used keeps its money for ever",
+	},
+	{
+		name: "authorize/resumed-request-is-given-back", file: "authorize.go",
+		old: "if c.resumed {\n\t\treturn reason", new: "if false {\n\t\treturn reason",
+		why: "a resumed request whose caller is cancelled is refunded, although its caller may resume it again",
+	},
+	{
+		name: "authorize/gives-back-under-the-dead-context", file: "authorize.go",
+		old: "ctx = context.WithoutCancel(ctx)\n\t// The service may", new: "// The service may",
+		why: "what is given back because the context has ended cannot be given back under it",
+	},
+	{
+		name: "authorize/gives-back-by-completing", file: "authorize.go",
+		old: "c.client.confirm(ctx, c.requestID, ConfirmParams{}, confirmOptions", new: "c.client.confirm(ctx, c.requestID, ConfirmParams{Success: true}, confirmOptions",
+		why: "what never ran is confirmed as bought",
+	},
+	{
+		name: "authorize/entry-of-what-was-given-back-stays", file: "authorize.go",
+		old: "return withCleanup(reason, c.record.drop(ctx))", new: "return reason",
+		why: "the journal holds a purchase as open that was given back",
+	},
+	{
+		name: "authorize/no-entry-of-what-could-not-be-given-back", file: "authorize.go",
+		old: "putErr := c.record.put(ctx, JournalExecuted)", new: "putErr := error(nil)",
+		why: "booked money that could not be given back is forgotten, and Recover does not find it",
+	},
+	{
+		name: "authorize/executed-failure-passed-over-unconfirmed", file: "authorize.go",
+		old: "if err := c.client.confirmEarlier(ctx, c.config, earlier); err != nil {", new: "if err := error(nil); err != nil {",
+		why: "a scope asks for the next purchase while the money of the failed one is still booked",
+	},
+	{
+		name: "authorize/success-passed-over", file: "authorize.go",
+		old: "if scoped == nil || earlier.Confirm.Success {", new: "if scoped == nil {",
+		why: "what a scope has bought is bought again in place of its result",
+	},
+	{
+		name: "authorize/journaled-failure-is-not-passed-over", file: "authorize.go",
+		old: "if scoped == nil || earlier.Confirm.Success {", new: "if true {",
+		why: "a failed and refunded purchase blocks its scope for ever",
+	},
+	{
+		name: "authorize/entry-dropped-after-an-unknown-outcome", file: "authorize.go",
+		old: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || c.asked {", new: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok && c.asked {",
+		why: "the journal forgets a purchase of which nobody knows whether it was made",
+	},
+	{
+		name: "authorize/entry-of-an-earlier-call-dropped", file: "authorize.go",
+		old: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || c.asked {", new: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok {",
+		why: "a refused repetition makes the journal forget the purchase that an earlier call may have made",
+	},
+	{
+		name: "authorize/duplicates-found-in-doubt-not-journaled", file: "authorize.go",
+		old: "if ok && unknown.alone && len(unknown.Found) > 0 {", new: "if false {",
+		why: "after a crash nobody finds the requests that lost attempts have made",
+	},
+	{
+		name: "authorize/key-of-another-purchase-accepted-from-the-journal", file: "authorize.go",
+		old: "if err := c.compareEntry(ctx, entry); err != nil {\n\t\t\treturn nil, err\n\t\t}\n\t\tc.record", new: "c.record",
+		why: "a call gets the result of another purchase under the same key",
+	},
+	{
+		name: "authorize/resumed-as-another-purchase-than-journaled", file: "authorize.go",
+		old: "if err := c.compareEntry(ctx, entry); err != nil {\n\t\treturn nil, err\n\t}\n\tif entry.State", new: "if entry.State",
+		why: "a resumed request runs a function that describes another purchase",
+	},
+	{
+		name: "authorize/no-baseline", file: "authorize.go",
+		old: "c.baseline, err = c.client.newest(ctx)", new: "c.baseline, err = baseline{taken: true}, nil",
+		why: "another process's request under the key counts as this call's, and runs here as well",
+	},
+	{
+		name: "authorize/baseline-of-the-journal-ignored", file: "authorize.go",
+		old: "c.baseline, c.asked = baseline{!entry.NewestAt.IsZero(), entry.NewestAt, entry.NewestIDs}, entry.State == JournalAsked", new: "c.baseline, c.asked = baseline{true, time.Now(), nil}, entry.State == JournalAsked",
+		why: "a purchase that was asked for before a crash is not continued after it",
+	},
+	{
+		name: "authorize/baseline-is-not-journaled", file: "authorize.go",
+		old: "c.record.entry.NewestAt, c.record.entry.NewestIDs = c.baseline.createdAt, c.baseline.ids", new: "c.record.entry.NewestAt = time.Time{}",
+		why: "after a crash every request counts as this call's, other processes' too",
+	},
+	{
+		name: "authorize/other-entries-of-the-request-not-consulted", file: "authorize.go",
+		old: "if !c.asked {\n\t\treturn nil, nil", new: "if true {\n\t\treturn nil, nil",
+		why: "a request that was resumed by its id behind the back of its key runs again under the key",
+	},
+	{
+		name: "authorize/categories-not-compared", file: "authorize.go",
+		old: "if err != nil || relation == sameCategory {\n\t\treturn err\n\t}\n\tmismatch := &MismatchError{RequestID: c.requestID, Field: \"Category\"", new: "if true {\n\t\treturn err\n\t}\n\tmismatch := &MismatchError{RequestID: c.requestID, Field: \"Category\"",
+		why: "a request that was approved under one category is spent on another",
+	},
+	{
+		name: "authorize/other-category-ends-the-scope", file: "authorize.go",
+		old: "if relation == otherNames {\n\t\treturn &errMovesOn{err: mismatch}", new: "if false {\n\t\treturn &errMovesOn{err: mismatch}",
+		why: "two purchases of a scope that differ in their category alone are refused instead of told apart",
+	},
+	{
+		name: "authorize/started-entry-runs-again", file: "authorize.go",
+		old: "return nil, handled\n\tdefault:", new: "return nil, nil\n\tdefault:",
+		why: "after a crash within the function it runs a second time",
+	},
+	{
+		name: "authorize/started-entry-has-surely-not-run", file: "authorize.go",
+		old: "IdempotencyKey: c.params.IdempotencyKey, MayHaveRun: true}\n\t\tif entry.Error", new: "IdempotencyKey: c.params.IdempotencyKey}\n\t\tif entry.Error",
+		why: "the caller is told that nothing has run where a crash has cut the function off",
+	},
+	{
+		name: "authorize/started-and-refunded-blocks-the-scope", file: "authorize.go",
+		old: "if request.Status == StatusFailed {\n\t\t\treturn nil, &errMovesOn", new: "if false {\n\t\t\treturn nil, &errMovesOn",
+		why: "a purchase that was given back after a crash is never asked for again in its scope",
+	},
+	{
+		name: "authorize/rejected-entry-stays", file: "authorize.go",
+		old: "if err == nil || c.resumed || !settled(err)", new: "if true || err == nil || c.resumed || !settled(err)",
+		why: "the journal holds rejected purchases as open for ever",
+	},
+	{
+		name: "authorize/entry-dropped-while-pending", file: "authorize.go",
+		old: "return rejected || expired || handled", new: "return true || rejected || expired || handled",
+		why: "a purchase that awaits a human is forgotten by the journal, and not continued after a restart",
+	},
+	{
+		name: "authorize/known-id-runs-under-a-new-key", file: "authorize.go",
+		old: "!c.fresh || standing != askedFor {", new: "standing > finishedHere {",
+		why: "a new purchase that is answered with an old request's id runs under that request",
+	},
+	{
+		name: "authorize/found-requests-that-are-duplicates-forgotten", file: "authorize.go",
+		old: "if id != c.purchase.RequestID && !contains(c.purchase.Duplicates, id) {", new: "if false {",
+		why: "of the requests that an earlier call has found nobody learns that all but one are duplicates",
+	},
+	{
+		name: "authorize/found-requests-that-are-the-purchase-are-duplicates", file: "authorize.go",
+		old: "if id != c.purchase.RequestID && !contains(c.purchase.Duplicates, id) {", new: "if !contains(c.purchase.Duplicates, id) {",
+		why: "the caller is told to give its own purchase's money back",
+	},
+	{
+		name: "authorize/found-requests-stay-found", file: "authorize.go",
+		old: "entry.Currency, entry.Duplicates, entry.Found = c.purchase.Currency, c.purchase.Duplicates, nil", new: "entry.Currency, entry.Duplicates = c.purchase.Currency, c.purchase.Duplicates",
+		why: "the journal still holds requests as possible purchases when it is known which one is",
+	},
+	{
+		name: "authorize/found-requests-not-carried-over", file: "authorize.go",
+		old: "c.record.entry.Found, c.record.entry.Unclear = entry.Found, entry.Unclear\n", new: "",
+		why: "a repetition forgets the requests that an earlier call has found",
+	},
+	{
+		name: "authorize/decided-request-not-compared-new", file: "authorize.go", nth: 1,
+		old: "if err := c.matches(ctx, state); err != nil {\n\t\t\treturn \"\", err\n\t\t}\n\t}", new: "}",
+		why: "what a human has approved is not compared with what the call describes",
+	},
+	{
+		name: "authorize/decided-request-not-compared-resumed", file: "authorize.go", nth: 2,
+		old: "if err := c.matches(ctx, state); err != nil {\n\t\t\treturn \"\", err\n\t\t}\n\t}", new: "}",
+		why: "what a human has approved is not compared with what the resuming call describes",
+	},
+	{
+		name: "authorize/runs-what-is-anothers", file: "authorize.go",
+		old: "if !mine && !state.Status.Final() {", new: "if false {",
+		why: "a request that another process has asked for and may run is run here as well",
+	},
+	{
+		name: "authorize/anothers-has-surely-not-run", file: "authorize.go",
+		old: "MayHaveRun: state.Status.Approved(), Err: errNotOurs}", new: "Err: errNotOurs}",
+		why: "the caller is told that nothing has run where another process may have",
+	},
+	{
+		name: "authorize/expired-blocks-the-scope", file: "authorize.go",
+		old: "if state.Status == StatusFailed || state.Status == StatusExpired {", new: "if state.Status == StatusFailed {",
+		why: "a purchase that expired undecided is never asked for again in its scope",
+	},
+	{
+		name: "authorize/failed-blocks-the-scope", file: "authorize.go",
+		old: "if state.Status == StatusFailed || state.Status == StatusExpired {", new: "if state.Status == StatusExpired {",
+		why: "a purchase that failed and was refunded is never asked for again in its scope",
+	},
+	{
+		name: "authorize/guard-takes-what-was-bought-by-hand", file: "authorize.go",
+		old: "return nil, false\n\tcase asked == nil:", new: "return nil, true\n\tcase asked == nil:",
+		why: "a guarded call runs under a request whose caller of Client.Purchase spends by itself",
+	},
+	{
+		name: "authorize/unread-request-counts-as-anothers", file: "authorize.go",
+		old: "return asked, asked.since.precedes(state) || c.baseline.precedes(state)", new: "return asked, false",
+		why: "a request that could not be read once is never continued",
+	},
+	{
+		name: "authorize/unread-request-counts-as-ours", file: "authorize.go",
+		old: "asked.since = &since", new: "_ = &since",
+		why: "another process's request that could not be read once is run here as well",
+	},
+	{
+		name: "authorize/baseline-inverted", file: "authorize.go",
+		old: "return state.CreatedAt.After(b.createdAt) ||", new: "return state.CreatedAt.Before(b.createdAt) ||",
+		why: "others' requests are taken for this call's, and this call's for others'",
+	},
+	{
+		name: "authorize/unread-is-not-remembered", file: "authorize.go",
+		old: "c.client.process.ask(key, asked)", new: "_ = asked",
+		why: "a request that could not be read right after its approval is never continued, and stays booked",
+	},
+	{
+		name: "authorize/remembered-content-not-compared", file: "authorize.go",
+		old: "if asked != nil && mine {", new: "if asked != nil && mine && false {",
+		why: "a call for another merchant runs under a request of this process's memory",
+	},
+	{
+		name: "authorize/listed-content-not-compared", file: "authorize.go",
+		old: "} else if !mine && described.amount == state.Amount {", new: "} else if false {",
+		why: "a key of another purchase is not reported as a mismatch",
+	},
+	{
+		name: "authorize/resumed-content-not-compared", file: "authorize.go",
+		old: "if !c.recorded && !state.Status.Final() {", new: "if false {",
+		why: "a resumed request for another merchant is run",
+	},
+	{
+		name: "authorize/resumed-and-unlisted-accepted", file: "authorize.go",
+		old: "if row == nil {\n\t\treturn &APIError{Op: \"requests\"", new: "if row == nil {\n\t\treturn nil\n\t}\n\tif false {\n\t\treturn &APIError{Op: \"requests\"",
+		why: "a resumed request whose merchant nobody knows is run",
+	},
+	{
+		name: "authorize/list-of-one-status-only", file: "authorize.go",
+		old: "if err == nil && row == nil {\n\t\trow, err = c.client.row(ctx, c.requestID, \"\") // decided meanwhile\n\t}\n", new: "",
+		why: "a resumed request that is decided between the read and the list is refused",
+	},
+	{
+		name: "authorize/completed-runs", file: "authorize.go",
+		old: "default:\n\t\treturn &AlreadyHandledError{Request: state, IdempotencyKey: c.params.IdempotencyKey}", new: "default:\n\t\treturn nil",
+		why: "what is completed runs again",
+	},
+	{
+		name: "authorize/unknown-status-counts-as-decided", file: "authorize.go",
+		old: "if !state.Status.Decided() {\n\t\tif state, err = c.wait(ctx, state); err != nil {", nth: 1, new: "if state.Status == StatusPending {\n\t\tif state, err = c.wait(ctx, state); err != nil {",
+		why: "a purchase in a state that is not known yet is not waited for",
+	},
+	{
+		name: "authorize/rejection-without-its-reasons", file: "authorize.go",
+		old: "rejected.Checks = c.purchase.PolicyCheck.Failed()", new: "rejected.Checks = nil",
+		why: "nobody learns why the policy has rejected a purchase",
+	},
+	{
+		name: "authorize/expired-counts-as-handled", file: "authorize.go",
+		old: "case state.Status == StatusExpired:\n\t\treturn &ExpiredError", new: "case false:\n\t\treturn &ExpiredError",
+		why: "a request whose time is over is reported as another call's",
+	},
+	{
+		name: "authorize/request-id-not-journaled-before-the-wait", file: "authorize.go",
+		old: "if !c.resumed && c.record.entry.RequestID == \"\" {", new: "if false {",
+		why: "whoever resumes a pending request by its id does not find the entry of its key",
+	},
+	{
+		name: "authorize/waits-although-told-not-to", file: "authorize.go",
+		old: "if c.config.pendingWait == 0 {\n\t\treturn nil, pending\n\t}", new: "if c.config.pendingWait == 0 {\n\t\tc.config.pendingWait = defaultPendingWait\n\t}",
+		why: "OnPendingFail waits for a human",
+	},
+	{
+		name: "authorize/pending-wait-unbounded", file: "authorize.go",
+		old: "c.client.WaitForDecision(ctx, c.requestID, WaitTimeout(c.config.pendingWait))", new: "c.client.WaitForDecision(ctx, c.requestID)",
+		why: "the wait for a human lasts longer than the call allows",
+	},
+	{
+		name: "authorize/same-instant-counts-as-later", file: "authorize.go",
+		old: "state.CreatedAt.Equal(b.createdAt) && !slices.Contains(b.ids, state.RequestID)", new: "state.CreatedAt.Equal(b.createdAt)",
+		why: "the newest request before the call counts as made by the call",
+	},
+	{
+		name: "authorize/same-instant-counts-as-earlier", file: "authorize.go",
+		old: "return state.CreatedAt.After(b.createdAt) || state.CreatedAt.Equal(b.createdAt) && !slices.Contains(b.ids, state.RequestID)", new: "return state.CreatedAt.After(b.createdAt)",
+		why: "a purchase made in the same instant as another one is never this call's",
+	},
+	{
+		name: "authorize/read-amount-not-compared", file: "authorize.go",
+		old: "if state.Amount != c.params.Amount {\n\t\treturn &MismatchError", new: "if false {\n\t\treturn &MismatchError",
+		why: "an approval of another amount is spent",
+	},
+	{
+		name: "authorize/baseline-of-one-request", file: "authorize.go",
+		old: "b.ids = append(b.ids, page[i].RequestID)", new: "b.ids = []string{page[i].RequestID}",
+		why: "of several requests in the instant before the call, all but one count as made by it",
+	},
+	{
+		name: "authorize/full-page-of-one-instant-trusted", file: "authorize.go",
+		old: "b.createdAt = b.createdAt.Add(1)", new: "b.createdAt = b.createdAt.Add(0)",
+		why: "of more requests in one instant than a page holds, the rest count as made by the call",
+	},
+	{
+		name: "authorize/scope-key-kept-after-a-refusal", file: "authorize.go",
+		old: "if approval == nil && earlier == nil {\n\t\t\tscoped.done(false, false)", new: "if false {\n\t\t\tscoped.done(false, false)",
+		why: "a purchase that was refused once is taken for one under way, and a run of the scope asks for another one",
+	},
+	{
+		name: "authorize/scope-key-kept-after-an-earlier-run", file: "authorize.go",
+		old: "earlier.scoped.done(false, false)\n", new: "",
+		why: "a purchase that has run is taken for one under way, and a run of the scope asks for another one",
+	},
+	{
+		name: "authorize/unread-when-the-context-has-ended", file: "authorize.go",
+		old: "if err == nil || ctx.Err() == nil {\n\t\treturn state, err", new: "if true {\n\t\treturn state, err",
+		why: "what was approved as its caller went is not given back, and stays booked",
+	},
+	{
+		name: "authorize/changed-request-is-another-purchase", file: "authorize.go",
+		old: "return \"\", plainly(err) // it has changed, and is no other purchase of the scope", new: "return \"\", err",
+		why: "a request whose category changes while a human decides makes the scope ask for another one",
+	},
+	{
+		name: "authorize/earlier-run-stays-unconfirmed", file: "authorize.go",
+		old: "withCleanup(earlier.handled(), c.confirmEarlier(ctx, g, earlier.JournalEntry))", new: "earlier.handled()",
+		why: "a purchase that ran before a crash is not confirmed by the next Authorize under its key",
+	},
+	{
+		name: "authorize/runs-while-it-is-confirmed", file: "authorize.go",
+		old: "if err := c.beingConfirmed(); err != nil {", new: "if err := error(nil); err != nil {",
+		why: "a request runs whose refund is under way",
+	},
+	{
+		name: "authorize/runs-after-an-unclear-refund", file: "authorize.go",
+		old: "if !c.client.process.refundSent(c.client.requestKey(c.requestID)) {", new: "if true {",
+		why: "a request runs whose refund the service may still be handling",
+	},
+	{
+		name: "authorize/key-of-a-run-is-not-remembered", file: "authorize.go",
+		old: "c.client.process.startUnder(c.client.identity, c.params.IdempotencyKey, c.requestID)", new: "_ = c.own",
+		why: "a second request that a lost attempt has made under the key of a run is run as well",
+	},
+	{
+		name: "authorize/runs-beside-another-of-its-key", file: "authorize.go",
+		old: "if ran == \"\" || ran == c.requestID {", new: "if ran != c.requestID || ran == c.requestID {",
+		why: "a second request that a lost attempt has made under the key of a run is run as well",
+	},
+	{
+		name: "authorize/forgotten-keys-refused", file: "authorize.go",
+		old: "case answered.CreatedAt.Sub(state.CreatedAt) >= keyLifetime:", new: "case false:",
+		why: "a key that the service has forgotten after a day cannot be used again",
+	},
+	{
+		name: "authorize/forgets-the-key-of-a-run-too-early", file: "authorize.go",
+		old: "keyLifetime = 24 * time.Hour", new: "keyLifetime = 0 * time.Hour",
+		why: "a second request that a lost attempt has made under the key of a run is run as well",
+	},
+	{
+		name: "authorize/failed-run-blocks-its-scope", file: "authorize.go",
+		old: "if state.Status == StatusFailed {\n\t\treturn &errMovesOn{ended: true, err: refused}", new: "if false {\n\t\treturn &errMovesOn{ended: true, err: refused}",
+		why: "a purchase that failed, and has a second request under its key, is never asked for again in its scope",
+	},
+	{
+		name: "authorize/second-request-of-a-key-is-silent", file: "authorize.go",
+		old: "&DuplicateError{RequestID: ran, Duplicates: []string{c.requestID}, IdempotencyKey: c.params.IdempotencyKey},", new: "error(nil),",
+		why: "nobody learns that a second request of a purchase holds money",
+	},
+	{
+		name: "authorize/confirmed-elsewhere-counts-as-running", file: "authorize.go",
+		old: "case err != nil || !state.Status.Final():\n\t\treturn \"\", started", new: "case true:\n\t\treturn \"\", started",
+		why: "a request that somebody else has confirmed counts as running for ever",
+	},
+	{
+		name: "authorize/found-by-several-is-journaled", file: "authorize.go",
+		old: "if ok && unknown.alone && len(unknown.Found) > 0 {", new: "if ok && len(unknown.Found) > 0 {",
+		why: "of two identical purchases in doubt, each takes the other's request for its duplicate",
+	},
+
+	// guard.go
+	{
+		name: "guard/waits-for-others-too-long", file: "guard.go",
+		old: "return min(g.pendingWait, mostLockWait)", new: "return max(g.pendingWait, mostLockWait)",
+		why: "a call waits minutes for another one under its key",
+	},
+	{
+		name: "guard/no-pending-wait-of-zero", file: "guard.go",
+		old: "if d <= 0 {\n\t\t\treturn paramError(\"OnPendingWait\"", new: "if d < 0 {\n\t\t\treturn paramError(\"OnPendingWait\"",
+		why: "a wait of zero is taken for OnPendingFail instead of refused",
+	},
+	{
+		name: "guard/panic-counts-as-success", file: "guard.go",
+		old: "outcome, settled := errDidNotReturn, false", new: "outcome, settled := error(nil), false",
+		why: "a function that panics without having paid is confirmed as completed",
+	},
+	{
+		name: "guard/panic-leaves-it-unsettled", file: "guard.go",
+		old: "if settled {\n\t\t\t\treturn\n\t\t\t}", new: "if settled || !settled {\n\t\t\t\treturn\n\t\t\t}",
+		why: "a function that panics keeps its money booked and its key locked",
+	},
+	{
+		name: "guard/panic-is-not-journaled", file: "guard.go",
+		old: "approval.keepFailure(outcome)\n", new: "",
+		why: "after a panic the journal says that the function has succeeded",
+	},
+	{
+		name: "guard/unconfirmed-panic-is-silent", file: "guard.go",
+		old: "c.alert(ctx, \"letagentpay.unconfirmed\"", new: "_ = slog.GroupValue // \"letagentpay.unconfirmed\"",
+		why: "nobody learns that a panicking function's money is still booked",
+	},
+	{
+		name: "guard/function-does-not-find-its-approval", file: "guard.go",
+		old: "out, err = fn(approval.context(), in)", new: "out, err = fn(ctx, in)",
+		why: "a function cannot say what it has spent",
+	},
+	{
+		name: "guard/result-given-back-does-not-count", file: "guard.go",
+		old: "earlier.scoped.done(err == nil, false)", new: "earlier.scoped.done(false, false)",
+		why: "the second of two identical purchases of a repeated run gets the first one's result",
+	},
+	{
+		name: "guard/failure-given-back-counts", file: "guard.go",
+		old: "earlier.scoped.done(err == nil, false)", new: "earlier.scoped.done(true, false)",
+		why: "in a run, the repetition of a purchase whose result cannot be given back buys another one",
+	},
+	{
+		name: "guard/result-is-not-kept", file: "guard.go",
+		old: "keepResult(approval, g, out, err)\n", new: "",
+		why: "a repeated call under the key does not get the first result back",
+	},
+	{
+		name: "guard/failure-confirmed-as-success", file: "guard.go",
+		old: "settleErr := approval.Settle(approval.callContext, err)", new: "settleErr := approval.Settle(approval.callContext, nil)",
+		why: "a function that failed is confirmed as completed, and its money is gone",
+	},
+	{
+		name: "guard/unconfirmed-failure-is-silent", file: "guard.go",
+		old: "return out, errors.Join(err, settleErr)", new: "return out, err",
+		why: "a caller whose function failed does not learn that the refund did not get through",
+	},
+	{
+		name: "guard/unconfirmed-success-is-silent", file: "guard.go",
+		old: "case err == nil || isDoubt(settleErr): // it wraps err\n\t\t\treturn out, settleErr", new: "case err == nil:\n\t\t\treturn out, nil\n\t\tcase isDoubt(settleErr):\n\t\t\treturn out, settleErr",
+		why: "a caller whose function succeeded does not learn that the confirmation did not get through",
+	},
+	{
+		name: "guard/functions-not-told-apart", file: "guard.go",
+		old: "return name + \" \" + out.String()", new: "return name[:0] + out.String()",
+		why: "a function gets back the result of another one that was guarded under the same key",
+	},
+	{
+		name: "guard/types-of-results-not-told-apart", file: "guard.go",
+		old: "return name + \" \" + out.String()", new: "return name",
+		why: "a generic function gets back a result of another type",
+	},
+
+	// approval.go
+	{
+		name: "approval/resumed-id-inherited", file: "approval.go",
+		old: "if ctx.Value(resumeKey{}) != nil {", new: "if false {",
+		why: "a guarded call within a resumed function claims the function's own request",
+	},
+	{
+		name: "approval/spent-after-the-end-recorded", file: "approval.go",
+		old: "return fmt.Errorf(\"%w: purchase %s\", ErrSettled, a.requestID)", new: "_ = fmt.Errorf",
+		why: "a caller who says too late what was spent believes that it is recorded",
+	},
+	{
+		name: "approval/spent-too-late-is-silent", file: "approval.go",
+		old: "a.client.alert(a.callContext, \"letagentpay.spent_late\"", new: "_ = append([]any{}, \"letagentpay.spent_late\"",
+		why: "nobody learns of money that was spent after the purchase was confirmed",
+	},
+	{
+		name: "approval/bad-amount-counts-as-unpaid", file: "approval.go",
+		old: "if a.spending == nil {\n\t\t\ta.spending = &ConfirmParams{Success: true}\n\t\t}\n", new: "",
+		why: "what was paid and reported with a bad amount is refunded when the function fails",
+	},
+	{
+		name: "approval/bad-amount-replaces-a-good-one", file: "approval.go",
+		old: "if a.spending == nil {\n\t\t\ta.spending = &ConfirmParams{Success: true}", new: "if true {\n\t\t\ta.spending = &ConfirmParams{Success: true}",
+		why: "a bad amount takes the place of the true one that was reported before",
+	},
+	{
+		name: "approval/zero-counts-as-spent", file: "approval.go",
+		old: "if actual.Sign() <= 0 {", new: "if actual.Sign() < 0 {",
+		why: "nothing spent is recorded as a cent",
+	},
+	{
+		name: "approval/rounded-to-nothing", file: "approval.go",
+		old: "if rounded.IsZero() {\n\t\trounded = leastAmount\n\t}\n", new: "",
+		why: "an amount below half a cent is confirmed as the whole amount approved",
+	},
+	{
+		name: "approval/rounded-half-to-even", file: "approval.go",
+		old: "rounded = actual.RoundHalfUp()", new: "rounded = actual.RoundHalfEven()",
+		why: "half a cent is rounded otherwise than the service does",
+	},
+	{
+		name: "approval/beyond-the-most-sent-as-it-is", file: "approval.go",
+		old: "if actual.Less(maxAmount) {\n\t\trounded", new: "if true {\n\t\trounded",
+		why: "an amount that the service does not accept cannot be confirmed at all",
+	},
+	{
+		name: "approval/overspending-is-silent", file: "approval.go",
+		old: "if a.amount.Less(rounded) {", new: "if false {",
+		why: "nobody learns that more was spent than approved",
+	},
+	{
+		name: "approval/receipt-too-long-sent", file: "approval.go",
+		old: "case receiptErr == nil:\n\t\tspending.ReceiptURL", new: "case true:\n\t\tspending.ReceiptURL",
+		why: "a receipt that the service does not accept prevents the confirmation",
+	},
+	{
+		name: "approval/settled-twice", file: "approval.go",
+		old: "if settled {\n\t\treturn nil\n\t}", new: "_ = settled",
+		why: "a deferred Settle after a success confirms again, and reports a conflict",
+	},
+	{
+		name: "approval/settled-at-the-same-time", file: "approval.go",
+		old: "a.turn <- struct{}{}\n\tdefer func() { <-a.turn }()\n", new: "",
+		why: "two calls of Settle confirm at the same time",
+	},
+	{
+		name: "approval/locks-kept-after-the-end", file: "approval.go",
+		old: "defer a.claim.release()\n", new: "",
+		why: "the next call under the key waits for one that is over",
+	},
+	{
+		name: "approval/confirmed-under-the-dead-context", file: "approval.go",
+		old: "ctx = context.WithoutCancel(ctx)\n\tif outcome.inDoubt", new: "if outcome.inDoubt",
+		why: "a purchase whose caller has gone is not confirmed",
+	},
+	{
+		name: "approval/spent-and-failed-is-refunded", file: "approval.go",
+		old: "case a.spending != nil:\n\t\t\ta.outcome", new: "case a.spending != nil && err == nil:\n\t\t\ta.outcome",
+		why: "money that is gone is refunded because the function failed afterwards",
+	},
+	{
+		name: "approval/doubt-is-refunded", file: "approval.go",
+		old: "case a.claim.config.inDoubt(err):", new: "case false:",
+		why: "a payment whose answer was lost is refunded",
+	},
+	{
+		name: "approval/doubt-is-confirmed", file: "approval.go",
+		old: "a.outcome = &outcome{params: ConfirmParams{Success: true}, inDoubt: err}", new: "a.outcome = &outcome{params: ConfirmParams{Success: true}}",
+		why: "a payment of which nobody knows is confirmed as made, and the error is not told as a doubt",
+	},
+	{
+		name: "approval/failure-is-not-refunded", file: "approval.go",
+		old: "default:\n\t\t\ta.outcome = &outcome{}", new: "default:\n\t\t\ta.outcome = &outcome{params: ConfirmParams{Success: true}}",
+		why: "a purchase that failed is confirmed as completed",
+	},
+	{
+		name: "approval/decided-anew-at-each-settle", file: "approval.go",
+		old: "if a.outcome == nil {\n\t\tfirst = true", new: "if true {\n\t\tfirst = true",
+		why: "a second Settle turns a success that may have been confirmed into a refund",
+	},
+	{
+		name: "approval/doubt-is-not-journaled", file: "approval.go",
+		old: "a.claim.record.entry.Error = textOfUsers(o.inDoubt)\n", new: "",
+		why: "after a restart nobody knows what the function's error was",
+	},
+	{
+		name: "approval/confirmed-before-the-journal-knows", file: "approval.go",
+		old: "journalErr := a.recordOutcome(ctx, o.params)\n\t_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit, limit: settleLimit})",
+		new: "_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit, limit: settleLimit})\n\tjournalErr := a.recordOutcome(ctx, o.params)",
+		why: "a crash during the confirmation loses the function's result",
+	},
+	{
+		name: "approval/journals-error-is-silent", file: "approval.go",
+		old: "return a.claim.record.put(ctx, JournalExecuted)", new: "_ = a.claim.record.put(ctx, JournalExecuted)\n\treturn nil",
+		why: "nobody learns that neither the service nor the journal knows how a purchase ended",
+	},
+	{
+		name: "approval/doubtful-confirmation-sent-blindly", file: "approval.go",
+		old: "confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit, limit", new: "confirmOptions{attempt: attemptLimit, limit",
+		why: "a confirmation that may have got through is sent again without a look",
+	},
+	{
+		name: "approval/hanging-confirmation-takes-all-the-time", file: "approval.go",
+		old: "confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit, limit", new: "confirmOptions{doubt: a.inDoubt(), limit",
+		why: "an attempt that hangs leaves no time for another one",
+	},
+	{
+		name: "approval/confirmation-without-a-limit", file: "approval.go",
+		old: "attempt: attemptLimit, limit: settleLimit})\n\tduplicates", new: "attempt: attemptLimit})\n\tduplicates",
+		why: "a call whose confirmation does not get through returns only after minutes",
+	},
+	{
+		name: "approval/confirmed-entry-stays-open", file: "approval.go",
+		old: "if err := a.claim.record.put(ctx, JournalSettled); err != nil {", new: "if err := error(nil); err != nil {",
+		why: "the journal holds what the service knows as unconfirmed for ever",
+	},
+	{
+		name: "approval/failure-uses-up-the-scope", file: "approval.go",
+		old: "a.scoped.done(settleErr == nil && err == nil, ", new: "a.scoped.done(true, ",
+		why: "a purchase that is in doubt counts as bought in a run, and the repetition buys another one",
+	},
+	{
+		name: "approval/refund-does-not-end-the-key", file: "approval.go",
+		old: "settleErr == nil && !outcome.params.Success)", new: "false)",
+		why: "the next attempt at a failed purchase asks under the used key first",
+	},
+	{
+		name: "approval/scope-key-kept", file: "approval.go",
+		old: "a.scoped.done(settleErr == nil && err == nil, settleErr == nil && !outcome.params.Success)\n", new: "",
+		why: "a purchase that is over is taken for one under way, and a run of the scope asks for another one",
+	},
+	{
+		name: "approval/late-duplicates-not-sought", file: "approval.go",
+		old: "range purchase.posting.late(ctx, a.requestID) {", new: "range purchase.posting.late(ctx, a.requestID)[:0] {",
+		why: "a request that a lost attempt makes while the function runs is never found",
+	},
+	{
+		name: "approval/duplicates-counted-twice", file: "approval.go",
+		old: "if !contains(duplicates, id) {", new: "if true {",
+		why: "one duplicate is reported as two",
+	},
+	{
+		name: "approval/others-requests-stay-duplicates", file: "approval.go",
+		old: "return standing != unknownHere // another call's, as has turned out", new: "return standing > finishedHere",
+		why: "the caller is told to give the money of another call's purchase back",
+	},
+	{
+		name: "approval/duplicates-are-silent", file: "approval.go",
+		old: "return withDuplicates(nil, duplicates)", new: "return nil",
+		why: "a caller whose purchase succeeded does not learn that it was made twice",
+	},
+	{
+		name: "approval/duplicates-not-journaled", file: "approval.go",
+		old: "a.claim.record.entry.Duplicates = a.claim.purchase.Duplicates", new: "a.claim.record.entry.Duplicates = nil",
+		why: "after a crash nobody finds the money of a duplicate",
+	},
+	{
+		name: "approval/reported-at-each-settle", file: "approval.go",
+		old: "a.end = nil\n", new: "",
+		why: "observers count one purchase more than once",
+	},
+	{
+		name: "approval/doubt-observed-as-completed", file: "approval.go",
+		old: "if o.inDoubt != nil {\n\t\tobserved.Status = StatusApproved\n\t}\n", new: "",
+		why: "observers count money in doubt as confirmed",
+	},
+	{
+		name: "approval/actual-amount-not-observed", file: "approval.go",
+		old: "observed.Amount = o.params.ActualAmount", new: "_ = o.params.ActualAmount",
+		why: "observers count what was approved in place of what was spent",
+	},
+	{
+		name: "approval/changed-result-kept", file: "approval.go",
+		old: "if !sameValue(reflect.ValueOf(&result).Elem(), reflect.ValueOf(&back).Elem()) {", new: "if false && !sameValue(reflect.ValueOf(&result).Elem(), reflect.ValueOf(&back).Elem()) {",
+		why: "a repeated call gets a result back that differs from the first",
+	},
+	{
+		name: "approval/any-size-of-result-kept", file: "approval.go",
+		old: "if encodeErr == nil && len(encoded) <= maxJournalResult {", new: "if encodeErr == nil {",
+		why: "the journal's entries grow without a bound",
+	},
+}

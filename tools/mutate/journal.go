@@ -1,0 +1,546 @@
+package main
+
+// journalMutants are about the journal, what is recovered from it and given back, and code of the user's.
+var journalMutants = []mutant{
+	// journal.go
+	{
+		name: "journal/agents-not-told-apart", file: "journal.go",
+		old: "c.identity+kind+\" \"+name", new: "c.service+\" \"+kind+\" \"+name",
+		why: "two agents that share a journal get each other's results",
+	},
+	{
+		name: "journal/kinds-not-told-apart", file: "journal.go",
+		old: "c.identity+kind+\" \"+name", new: "c.identity+\" \"+name",
+		why: "a key that is spelled like a request's id leads to that request's entry",
+	},
+	{
+		name: "journal/entries-of-any-agent-owned", file: "journal.go",
+		old: "return strings.HasPrefix(entry.Key, c.identity)", new: "return strings.HasPrefix(entry.Key, c.service)",
+		why: "an agent deals with the entries of another one",
+	},
+	{
+		name: "journal/function-is-not-noted", file: "journal.go",
+		old: "*p, function", new: "*p, \"\"",
+		why: "a function gets back the result of another one",
+	},
+	{
+		name: "journal/error-of-a-read-ignored", file: "journal.go",
+		old: "if err != nil {\n\t\treturn nil, &JournalError{Op: \"get\"", new: "if false {\n\t\treturn nil, &JournalError{Op: \"get\"",
+		why: "a purchase whose entry cannot be read is made again",
+	},
+	{
+		name: "journal/time-is-not-noted", file: "journal.go",
+		old: "r.entry.State, r.entry.UpdatedAt = state, time.Now().UTC()", new: "r.entry.State, r.entry.UpdatedAt = state, time.Time{}",
+		why: "Recover does not pause before it repeats a refund that was just sent",
+	},
+	{
+		name: "journal/writes-overtake-each-other", file: "journal.go",
+		old: "if before != nil {\n\t\t\t<-before\n\t\t}", new: "_ = before",
+		why: "a slow write replaces a later one, and the journal goes back in time",
+	},
+	{
+		name: "journal/waits-for-a-hanging-read", file: "journal.go",
+		old: "contained(journalLimit, func() (*JournalEntry, error)", new: "contained(journalLimit*1000, func() (*JournalEntry, error)",
+		why: "a journal that hangs holds each call",
+	},
+	{
+		name: "journal/waits-for-a-hanging-write", file: "journal.go",
+		old: "contained(journalLimit, func() (struct{}, error) {", new: "contained(journalLimit*1000, func() (struct{}, error) {",
+		why: "a journal that hangs keeps the service from being told",
+	},
+	{
+		name: "journal/own-entry-found-as-another", file: "journal.go",
+		old: "entry.Key != but && ", new: "(but == \"\" || but != \"\") && ",
+		why: "a call finds its own entry and takes it for another call's",
+	},
+	{
+		name: "journal/entry-of-another-service-found", file: "journal.go",
+		old: "&& c.sameService(entry) && (found", new: "&& (found",
+		why: "a request of another service with the same id counts as run",
+	},
+	{
+		name: "journal/least-advanced-entry-found", file: "journal.go",
+		old: "found.State.before(entry.State)", new: "entry.State.before(found.State)",
+		why: "of two entries of a request the one counts that does not know that it has run",
+	},
+	{
+		name: "journal/ids-compared-as-spelled", file: "journal.go",
+		old: "if canonicalID(entry.RequestID) == requestID &&", new: "if entry.RequestID == requestID &&",
+		why: "an entry whose request id is spelled otherwise is not found, and its request runs again",
+	},
+	{
+		name: "journal/unreadable-entry-ignored", file: "journal.go",
+		old: "if err != nil && (found == nil || found.State == JournalAsked) {", new: "if err != nil && false {",
+		why: "a resumed request runs again when the entry that says that it has run cannot be read",
+	},
+	{
+		name: "journal/unreadable-entry-outweighs-a-known-one", file: "journal.go",
+		old: "if err != nil && (found == nil || found.State == JournalAsked) {", new: "if err != nil {",
+		why: "one damaged entry keeps the results of all others from being given back",
+	},
+	{
+		name: "journal/ends-at-the-first-unreadable-entry", file: "journal.go",
+		old: "over = len(unreadable) == mostUnreadable || ctx.Err() != nil", new: "over = true",
+		why: "one damaged entry hides all that follow",
+	},
+	{
+		name: "journal/endless-errors-followed", file: "journal.go",
+		old: "over = len(unreadable) == mostUnreadable ||", new: "over = len(unreadable) == 100*mostUnreadable ||",
+		why: "a journal that fails without end is asked without end",
+	},
+	{
+		name: "journal/empty-entries-passed-on", file: "journal.go",
+		old: "case entry != nil:\n\t\t\t\tdo(entry)", new: "default:\n\t\t\t\tdo(entry)",
+		why: "an entry that is nil panics",
+	},
+	{
+		name: "journal/nil-accepted", file: "journal.go",
+		old: "if journal == nil {\n\t\t\treturn paramError(\"WithJournal\"", new: "if false {\n\t\t\treturn paramError(\"WithJournal\"",
+		why: "a journal that is missing by mistake is not reported",
+	},
+
+	// recover.go
+	{
+		name: "recover/one-bad-entry-ends-it", file: "recover.go",
+		old: "r.fail(&JournalError{Op: \"entries\", Err: err})", new: "return nil, &JournalError{Op: \"entries\", Err: err}",
+		why: "one damaged entry keeps all others from being dealt with",
+	},
+	{
+		name: "recover/bad-entries-are-silent", file: "recover.go",
+		old: "r.fail(&JournalError{Op: \"entries\", Err: err})", new: "_ = err",
+		why: "nobody learns that the journal is damaged",
+	},
+	{
+		name: "recover/settled-duplicates-forgotten", file: "recover.go",
+		old: "if entry.State != JournalSettled || len(entry.Duplicates) > 0 || entry.Unclear {", new: "if entry.State != JournalSettled || entry.Unclear {",
+		why: "the money of a duplicate stays booked for ever",
+	},
+	{
+		name: "recover/other-agents-entries-dealt-with", file: "recover.go",
+		old: "if !r.client.owns(entry) {", new: "if false {",
+		why: "an agent confirms or reports what belongs to another one",
+	},
+	{
+		name: "recover/entries-of-a-rotated-token-left", file: "recover.go",
+		old: "if request = r.adopted(ctx, entry); request == nil {\n\t\t\treturn\n\t\t}", new: "return",
+		why: "after the token was rotated nothing is confirmed any more",
+	},
+	{
+		name: "recover/entries-of-another-address-sent-here", file: "recover.go",
+		old: "if !r.client.sameService(entry) {", new: "if false {",
+		why: "a request of another service is looked for at this one",
+	},
+	{
+		name: "recover/unconfirmed-elsewhere-is-silent", file: "recover.go",
+		old: "if entry.State == JournalExecuted {\n\t\t\tr.client.alert", new: "if false {\n\t\t\tr.client.alert",
+		why: "nobody learns that a purchase at another address was never confirmed",
+	},
+	{
+		name: "recover/unknown-requests-are-errors", file: "recover.go",
+		old: "if err != nil && !errors.Is(err, ErrNotFound) {", new: "if err != nil {",
+		why: "a journal that agents share makes each Recover fail",
+	},
+	{
+		name: "recover/unread-requests-are-silent", file: "recover.go", nth: 1,
+		old: "if err != nil && !errors.Is(err, ErrNotFound) {", new: "if false {",
+		why: "nobody learns that an entry of a rotated token could not be dealt with",
+	},
+	{
+		name: "recover/executed-is-not-confirmed", file: "recover.go",
+		old: "r.fail(r.client.confirmRecorded(ctx, record))", new: "_ = r.client.confirmRecorded",
+		why: "what was bought before a crash is never confirmed",
+	},
+	{
+		name: "recover/unconfirmed-is-silent", file: "recover.go",
+		old: "r.fail(r.client.confirmRecorded(ctx, record))", new: "_ = r.client.confirmRecorded(ctx, record)",
+		why: "nobody learns that a purchase could not be confirmed",
+	},
+	{
+		name: "recover/started-has-surely-not-run", file: "recover.go",
+		old: "MayHaveRun: entry.State == JournalStarted", new: "MayHaveRun: entry.State == JournalAsked",
+		why: "what may have run is reported as not run, and runs again",
+	},
+	{
+		name: "recover/ended-entries-stay", file: "recover.go",
+		old: "if found.Request != nil && found.Request.Status.Final() {", new: "if false {",
+		why: "the caller is asked to decide about what is over",
+	},
+	{
+		name: "recover/ended-entries-not-dropped", file: "recover.go",
+		old: "r.fail(record.drop(ctx))", new: "_ = record.drop",
+		why: "the journal holds what is over for ever",
+	},
+	{
+		name: "recover/unread-interruptions-are-silent", file: "recover.go",
+		old: "r.fail(fmt.Errorf(\"%w (interrupted purchase %s)\", err, entry.RequestID))", new: "_ = err",
+		why: "an interrupted purchase that cannot be read is not reported at all",
+	},
+	{
+		name: "recover/duplicates-not-reported", file: "recover.go",
+		old: "Interrupted{Entry: &entry, Request: request, Duplicate: true}", new: "Interrupted{Entry: &entry, Request: request}",
+		why: "a duplicate is taken for the purchase itself, and run",
+	},
+	{
+		name: "recover/ended-duplicates-reported", file: "recover.go",
+		old: "case request.Status.Final():\n\t\t\tcontinue\n\t\tdefault:\n\t\t\tentry := record.entry", new: "default:\n\t\t\tentry := record.entry",
+		why: "the caller is asked to give back what was given back",
+	},
+	{
+		name: "recover/unread-duplicates-forgotten", file: "recover.go",
+		old: "open = append(open, id)", new: "if err == nil {\n\t\t\topen = append(open, id)\n\t\t}",
+		why: "a duplicate that cannot be read once is never reported again",
+	},
+	{
+		name: "recover/ended-duplicates-kept", file: "recover.go",
+		old: "r.fail(record.put(ctx, record.entry.State))", new: "_ = record.put",
+		why: "each Recover reads duplicates that are over",
+	},
+	{
+		name: "recover/duplicates-advance-the-entry", file: "recover.go",
+		old: "r.fail(record.put(ctx, record.entry.State))", new: "r.fail(record.put(ctx, JournalSettled))",
+		why: "an entry whose duplicates are over counts as confirmed",
+	},
+	{
+		name: "recover/confirms-without-a-look", file: "recover.go",
+		old: "confirmOptions{doubt: true, attempt: attemptLimit}", new: "confirmOptions{attempt: attemptLimit}",
+		why: "a refund that got through before the crash is sent again",
+	},
+	{
+		name: "recover/confirms-at-once", file: "recover.go",
+		old: "if err := c.awaitEarlierRefund(ctx, r); err != nil {", new: "if err := error(nil); err != nil {",
+		why: "a refund is sent beside that of the process that has just crashed, and returns the money twice",
+	},
+	{
+		name: "recover/successes-rest-too", file: "recover.go",
+		old: "if r.entry.Confirm.Success || rest <= 0 {", new: "if rest <= 0 {",
+		why: "a start of a process with many purchases takes seconds for each",
+	},
+	{
+		name: "recover/ended-refunds-rest-too", file: "recover.go",
+		old: "if request.Status.Final() {\n\t\treturn nil", new: "if request == nil {\n\t\treturn nil",
+		why: "a start of a process waits a minute for what the service shows to be over",
+	},
+	{
+		name: "recover/rests-without-a-bound", file: "recover.go",
+		old: "rest := min(time.Until(r.entry.UpdatedAt.Add(leastCooldown)), leastCooldown)", new: "rest := time.Until(r.entry.UpdatedAt.Add(leastCooldown))",
+		why: "a start of a process waits for as long as the clock was wrong that dated the entry",
+	},
+	{
+		name: "recover/sent-when-there-is-no-time-to-wait", file: "recover.go",
+		old: "return cmp.Or(ctx.Err(), errCoolingDown)", new: "return cmp.Or(ctx.Err(), error(nil))",
+		why: "a refund is sent beside that of the process that has just crashed, and returns the money twice",
+	},
+	{
+		name: "recover/late-duplicates-not-sought", file: "recover.go",
+		old: "if entry.State != JournalSettled || len(entry.Duplicates) > 0 || entry.Unclear {", new: "if entry.State != JournalSettled || len(entry.Duplicates) > 0 {",
+		why: "a request that a lost attempt has made after the confirmation is never found",
+	},
+	{
+		name: "recover/list-not-read", file: "recover.go",
+		old: "if !r.unclear {\n\t\treturn", new: "if true {\n\t\treturn",
+		why: "a request that a lost attempt has made after the call is never found",
+	},
+	{
+		name: "recover/list-read-without-need", file: "recover.go",
+		old: "if !r.unclear {\n\t\treturn", new: "if false {\n\t\treturn",
+		why: "each start of a process reads a thousand requests",
+	},
+	{
+		name: "recover/other-entries-are-duplicates", file: "recover.go",
+		old: "i != at && !journaled && standing == unknownHere", new: "i != at && (journaled || !journaled) && standing == unknownHere",
+		why: "the caller is told to give the money of another purchase back that the journal knows",
+	},
+	{
+		name: "recover/other-calls-requests-are-duplicates", file: "recover.go",
+		old: "!journaled && standing == unknownHere &&", new: "!journaled && standing <= finishedHere &&",
+		why: "the caller is told to give the money of another call's purchase back",
+	},
+	{
+		name: "recover/ended-requests-are-duplicates", file: "recover.go",
+		old: "(other.Status.Approved() || !other.Status.Decided()) &&", new: "(other.Status != \"\") &&",
+		why: "a request that holds no money is reported as a duplicate",
+	},
+	{
+		name: "recover/other-purchases-are-duplicates", file: "recover.go",
+		old: "content.mismatch(other.RequestID, contentOfRequest(other)) == nil &&", new: "content.amount == other.Amount &&",
+		why: "the caller is told to give the money of another purchase of the same amount back",
+	},
+	{
+		name: "recover/distant-requests-are-duplicates", file: "recover.go",
+		old: "other.CreatedAt.Sub(counts.CreatedAt).Abs() <= duplicateSpan && ", new: "(counts != nil) && ",
+		why: "the caller is told to give the money of an identical purchase of another day back",
+	},
+	{
+		name: "recover/purchase-in-doubt-is-a-duplicate", file: "recover.go",
+		old: "if content.mismatch(\"\", other) == nil {", new: "if content.mismatch(\"\", other) == nil && false {",
+		why: "the caller is told to give the money of an identical purchase back whose request is not known yet",
+	},
+	{
+		name: "recover/looks-for-ever", file: "recover.go",
+		old: "entry.Unclear = false // nothing comes any more", new: "_ = entry.Unclear",
+		why: "each start of a process looks for the duplicates of purchases of long ago",
+	},
+	{
+		name: "recover/looks-once", file: "recover.go",
+		old: "time.Since(entry.UpdatedAt) > 2*duplicateSpan", new: "time.Since(entry.UpdatedAt) >= 0",
+		why: "a duplicate that comes a minute after a restart is never found",
+	},
+	{
+		name: "recover/confirmed-entry-stays-executed", file: "recover.go",
+		old: "if err := r.put(ctx, JournalSettled); err != nil { // all is well but for the record\n\t\tc.alert", new: "if err := error(nil); err != nil {\n\t\tc.alert",
+		why: "what was confirmed is confirmed again at each start",
+	},
+
+	// replay.go
+	{
+		name: "replay/executed-is-not-confirmed", file: "replay.go",
+		old: "if earlier.State != JournalExecuted {", new: "if true {",
+		why: "a result is given back although the service was never told",
+	},
+	{
+		name: "replay/confirmed-under-the-dead-context", file: "replay.go",
+		old: "context.WithTimeout(context.WithoutCancel(ctx), settleLimit)", new: "context.WithTimeout(ctx, settleLimit)",
+		why: "a purchase whose caller has gone is not confirmed",
+	},
+	{
+		name: "replay/result-of-another-function", file: "replay.go",
+		old: "case earlier.Function != \"\" && earlier.Function != g.function:", new: "case false:",
+		why: "a function gets back the result of another one",
+	},
+	{
+		name: "replay/lost-result-is-empty", file: "replay.go",
+		old: "decodeErr := errors.New(\"its result could not be kept\")", new: "_ = errors.New\n\tvar decodeErr error",
+		why: "a result that could not be kept comes back as nothing, without an error",
+	},
+	{
+		name: "replay/failure-is-success", file: "replay.go",
+		old: "if earlier.Error == \"\" && decodeErr == nil {", new: "if decodeErr == nil {",
+		why: "a call under the key of a failed one succeeds",
+	},
+	{
+		name: "replay/unconfirmed-result-is-silent", file: "replay.go",
+		old: "if earlier.Error == \"\" && decodeErr == nil {\n\t\treturn out, err", new: "if earlier.Error == \"\" && decodeErr == nil {\n\t\treturn out, nil",
+		why: "nobody learns that the service still does not know of the purchase",
+	},
+	{
+		name: "replay/unconfirmed-failure-is-silent", file: "replay.go",
+		old: "return out, withCleanup(handled, err)", new: "return out, handled",
+		why: "nobody learns that the refund of an earlier failure did not get through",
+	},
+	{
+		name: "replay/text-of-the-failure-lost", file: "replay.go",
+		old: "handled.Err = errors.New(e.Error)", new: "_ = errors.New(e.Error)",
+		why: "nobody learns why the first call failed",
+	},
+
+	// samevalue.go
+	{
+		name: "samevalue/times-compared-by-clock-reading", file: "samevalue.go",
+		old: "if a.Type() == timeType &&", new: "if false && a.Type() == timeType &&",
+		why: "a result that holds a time is never given back",
+	},
+	{
+		name: "samevalue/types-not-compared", file: "samevalue.go",
+		old: "if a.Type() != b.Type() {\n\t\treturn false\n\t}\n", new: "if a.Type() != b.Type() {\n\t\treturn true\n\t}\n",
+		why: "what an interface holds comes back as a map, and counts as unchanged",
+	},
+	{
+		name: "samevalue/fields-not-compared", file: "samevalue.go",
+		old: "for i := range a.NumField() {\n\t\t\tif !same", new: "for i := range a.NumField() {\n\t\t\tif a.Field(i).CanInterface() && !same",
+		why: "unexported fields, which JSON drops, come back empty",
+	},
+	{
+		name: "samevalue/empty-and-nil-slices-are-the-same", file: "samevalue.go",
+		old: "if a.IsNil() != b.IsNil() {\n\t\t\treturn false\n\t\t}\n\t\treturn sameElements", new: "return sameElements",
+		why: "a nil slice comes back as an empty one, or the other way round",
+	},
+	{
+		name: "samevalue/lengths-not-compared", file: "samevalue.go",
+		old: "if a.Len() != b.Len() {", new: "if a.Len() > b.Len() {",
+		why: "a result with more elements than the first one had counts as unchanged",
+	},
+	{
+		name: "samevalue/elements-not-compared", file: "samevalue.go",
+		old: "if !same(a.Index(i), b.Index(i), depth+1) {", new: "if i < 0 {",
+		why: "a result whose elements have changed counts as unchanged",
+	},
+	{
+		name: "samevalue/entries-not-compared", file: "samevalue.go",
+		old: "if !same(entries.Value(), b.MapIndex(entries.Key()), depth+1) {", new: "if false {",
+		why: "a result whose map has changed counts as unchanged",
+	},
+	{
+		name: "samevalue/functions-are-the-same", file: "samevalue.go",
+		old: "return a.IsZero() && b.IsZero()", new: "return true",
+		why: "a function or a channel of a result comes back as nil",
+	},
+	{
+		name: "samevalue/cycles-followed", file: "samevalue.go",
+		old: "if depth > deepest {", new: "if depth > deepest*deepest*deepest {",
+		why: "a result with a cycle, which a codec may know, ends the process",
+	},
+
+	// contained.go
+	{
+		name: "contained/panics-pass", file: "contained.go",
+		old: "if r := recover(); r != nil {\n\t\t\t\to.err", new: "if r := any(nil); r != nil {\n\t\t\t\to.err",
+		why: "a panic in a journal or a codec ends the process before the service is told",
+	},
+	{
+		name: "contained/exit-is-success", file: "contained.go",
+		old: "o := outcome{err: errExited}", new: "o := outcome{}",
+		why: "a journal that ends its goroutine seems to have written",
+	},
+	{
+		name: "contained/slowness-is-success", file: "contained.go",
+		old: "return none, errTooSlow", new: "return none, nil",
+		why: "a journal that hangs seems to have written",
+	},
+	{
+		name: "contained/no-limit", file: "contained.go",
+		old: "timer := time.NewTimer(limit)", new: "timer := time.NewTimer(limit * 1000)",
+		why: "code of the user's that hangs keeps the service from being told",
+	},
+
+	// doubt.go
+	{
+		name: "doubt/not-paid-ignored", file: "doubt.go",
+		old: "if _, ok := errors.AsType[*notPaidError](err); ok {\n\t\t\treturn false, nil", new: "if false {\n\t\t\treturn false, nil",
+		why: "what a function knows to be unpaid stays booked",
+	},
+	{
+		name: "doubt/dialling-can-hide-a-payment", file: "doubt.go",
+		old: "if e.Op == \"dial\" || e.Op == \"proxyconnect\" {", new: "if e.Op == \"proxyconnect\" {",
+		why: "a payment that was never sent stays booked",
+	},
+	{
+		name: "doubt/proxies-can-hide-a-payment", file: "doubt.go",
+		old: "if e.Op == \"dial\" || e.Op == \"proxyconnect\" {", new: "if e.Op == \"dial\" {",
+		why: "a payment that never left the proxy stays booked",
+	},
+	{
+		name: "doubt/broken-connections-cannot-hide-a-payment", file: "doubt.go",
+		old: "return false, true\n\t\t}\n\t\treturn true, true\n\tcase *net.DNSError:", new: "return false, true\n\t\t}\n\t\treturn false, true\n\tcase *net.DNSError:",
+		why: "a payment on a connection that broke is refunded",
+	},
+	{
+		name: "doubt/unknown-names-can-hide-a-payment", file: "doubt.go",
+		old: "case *net.DNSError:\n\t\treturn false, true", new: "case *net.DNSError:\n\t\treturn true, true",
+		why: "a payment to a host that does not exist stays booked",
+	},
+	{
+		name: "doubt/unknown-outcomes-cannot-hide-a-payment", file: "doubt.go",
+		old: "case *OutcomeUnknownError, *OverspendError, *DuplicateError:\n\t\treturn true, true", new: "case *OutcomeUnknownError, *OverspendError, *DuplicateError:\n\t\treturn false, true",
+		why: "a payment of unknown outcome is refunded",
+	},
+	{
+		name: "doubt/unconfirmed-purchases-inside-cannot-hide-a-payment", file: "doubt.go",
+		old: "return e.MayHaveSpent || e.Params.Success, true", new: "return e.MayHaveSpent, true",
+		why: "a function that has paid through another guarded call is refunded, because that could not be confirmed",
+	},
+	{
+		name: "doubt/doubt-inside-cannot-hide-a-payment", file: "doubt.go",
+		old: "return e.MayHaveSpent || e.Params.Success, true", new: "return !e.MayHaveSpent && e.Params.Success, true",
+		why: "a function that may have paid through another guarded call is refunded",
+	},
+	{
+		name: "doubt/journals-errors-inside-cannot-hide-a-payment", file: "doubt.go",
+		old: "return e.State == JournalExecuted || e.State == JournalSettled, true", new: "return e.State == JournalSettled, true",
+		why: "a function that has paid through another guarded call is refunded, because the journal failed",
+	},
+	{
+		name: "doubt/waiting-can-hide-a-payment", file: "doubt.go",
+		old: "return !e.waiting && e.mayHaveTakenEffect(), true", new: "return e.mayHaveTakenEffect(), true",
+		why: "a call that was never sent leaves the money booked",
+	},
+	{
+		name: "doubt/answers-cannot-hide-a-payment", file: "doubt.go",
+		old: "return !e.waiting && e.mayHaveTakenEffect(), true", new: "return false, true",
+		why: "a payment through another guarded service whose answer was lost is refunded",
+	},
+	{
+		name: "doubt/exchanges-cannot-hide-a-payment", file: "doubt.go",
+		old: "if hides, decided := hidesPayment(e.Err); decided || e.Op == \"parse\" {\n\t\t\treturn hides, true\n\t\t}\n\t\treturn true, true", new: "hides, _ := hidesPayment(e.Err)\n\t\treturn hides, true",
+		why: "an HTTP exchange that broke for a reason unknown is refunded",
+	},
+	{
+		name: "doubt/bad-addresses-can-hide-a-payment", file: "doubt.go",
+		old: "decided || e.Op == \"parse\" {", new: "decided {",
+		why: "a payment to an address that is none stays booked",
+	},
+	{
+		name: "doubt/untrusted-servers-can-hide-a-payment", file: "doubt.go",
+		old: "if untrusted(err) {\n\t\treturn false, true\n\t}\n", new: "",
+		why: "a payment that was not sent for want of a certificate stays booked",
+	},
+	{
+		name: "doubt/timeouts-cannot-hide-a-payment", file: "doubt.go",
+		old: "if timeout, ok := err.(interface{ Timeout() bool }); ok && timeout.Timeout() {\n\t\treturn true\n\t}\n", new: "",
+		why: "a payment that timed out is refunded",
+	},
+	{
+		name: "doubt/deadlines-cannot-hide-a-payment", file: "doubt.go",
+		old: "context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded, io.EOF,", new: "context.Canceled, os.ErrDeadlineExceeded, io.EOF,",
+		why: "a payment that an error of its own type reports as out of time is refunded",
+	},
+	{
+		name: "doubt/cancellations-cannot-hide-a-payment", file: "doubt.go",
+		old: "context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded, io.EOF,", new: "context.DeadlineExceeded, os.ErrDeadlineExceeded, io.EOF,",
+		why: "a payment that was cancelled on its way is refunded",
+	},
+	{
+		name: "doubt/cut-off-answers-cannot-hide-a-payment", file: "doubt.go",
+		old: "io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe,", new: "io.ErrClosedPipe,",
+		why: "a payment whose answer was cut off is refunded",
+	},
+	{
+		name: "doubt/resets-cannot-hide-a-payment", file: "doubt.go",
+		old: "syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE,", new: "syscall.ECONNABORTED,",
+		why: "a payment whose connection was reset is refunded",
+	},
+	{
+		name: "doubt/wrapped-errors-not-looked-at", file: "doubt.go",
+		old: "case interface{ Unwrap() error }:\n\t\treturn hidesPayment(e.Unwrap())", new: "case interface{ Unwrap() error }:\n\t\treturn false, false",
+		why: "a timeout that a function wraps is refunded",
+	},
+	{
+		name: "doubt/joined-errors-not-looked-at", file: "doubt.go",
+		old: "hides, decided = hides || h && d, decided || d", new: "hides, decided = h && d, decided || d",
+		why: "a timeout that is joined with a harmless error is refunded",
+	},
+	{
+		name: "doubt/joined-not-paid-ignored", file: "doubt.go", nth: 1,
+		old: "if _, ok := errors.AsType[*notPaidError](err); ok {", new: "if false {",
+		why: "what a function knows to be unpaid stays booked when it joins its errors",
+	},
+	{
+		name: "doubt/users-judgement-ignored", file: "doubt.go",
+		old: "if g.mayHavePaid != nil {", new: "if false {",
+		why: "OnError has no effect",
+	},
+	{
+		name: "doubt/panicking-judgement-refunds", file: "doubt.go",
+		old: "return doubt || failure != nil || isTypedNil(err)", new: "_ = failure\n\treturn doubt || isTypedNil(err)",
+		why: "a payment is refunded when the code that judges its error panics",
+	},
+	{
+		name: "doubt/typed-nil-refunds", file: "doubt.go",
+		old: "return doubt || failure != nil || isTypedNil(err)", new: "return doubt || failure != nil",
+		why: "a payment is refunded because the function returned a nil pointer as its error",
+	},
+	{
+		name: "doubt/panicking-function-stays-booked", file: "doubt.go",
+		old: "if err == errDidNotReturn {\n\t\treturn false\n\t}\n", new: "if err == errDidNotReturn {\n\t\treturn true\n\t}\n",
+		why: "a function that panics without having paid keeps its money booked",
+	},
+	{
+		name: "doubt/texts-of-any-length-kept", file: "doubt.go",
+		old: "if len(text) > maxErrorText {", new: "if false {",
+		why: "an error's text makes a journal entry of any size",
+	},
+	{
+		name: "doubt/errors-without-a-text-succeed", file: "doubt.go",
+		old: "text == \"\" {\n\t\ttext = \"failed\"", new: "text == \"\" {\n\t\ttext = \"\"",
+		why: "a failure whose text is empty is journaled as a success",
+	},
+}

@@ -1,0 +1,247 @@
+package main
+
+// memoryMutants are about what a process remembers, and what must not overlap in it.
+var memoryMutants = []mutant{
+	// memory.go
+	{
+		name: "memory/services-not-told-apart", file: "memory.go",
+		old: "return requestKey{c.service, requestID}", new: "return requestKey{\"\", requestID}",
+		why: "a request of one service counts as that of another one with the same id",
+	},
+	{
+		name: "memory/agents-told-apart", file: "memory.go",
+		old: "return requestKey{c.service, requestID}", new: "return requestKey{c.identity, requestID}",
+		why: "after the token was rotated a request that has run runs again",
+	},
+	{
+		name: "memory/started-is-forgotten", file: "memory.go",
+		old: "m.started.put(key, struct{}{})", new: "_ = key",
+		why: "what has run unconfirmed runs again",
+	},
+	{
+		name: "memory/finished-is-forgotten", file: "memory.go",
+		old: "m.finished.put(m.fingerprint(key), struct{}{})", new: "_ = key",
+		why: "an old read makes what was confirmed run again",
+	},
+	{
+		name: "memory/finished-counts-as-started", file: "memory.go",
+		old: "m.started.drop(key)\n", new: "",
+		why: "what was confirmed is reported as still to be confirmed",
+	},
+	{
+		name: "memory/cooldown-outlives-the-end", file: "memory.go",
+		old: "m.refunds.drop(key)\n", new: "",
+		why: "a refund that is known to have got through counts as still on its way",
+	},
+	{
+		name: "memory/asked-again-overrules", file: "memory.go",
+		old: "|| known == askedByHand || before != nil", new: "|| before != nil",
+		why: "a guarded call under the key of a purchase by hand makes it one that guards may run",
+	},
+	{
+		name: "memory/read-is-unread-again", file: "memory.go",
+		old: "|| before != nil && before.since == nil {", new: "|| before != nil && false {",
+		why: "a request that this process has asked for counts as another's once it could not be read",
+	},
+	{
+		name: "memory/by-hand-again-overrules", file: "memory.go",
+		old: "if _, ok := m.asked.get(key); !ok {\n\t\tm.byHand", new: "if _, ok := m.asked.get(key); ok || !ok {\n\t\tm.byHand",
+		why: "a purchase by hand under the key of a guarded call that is over counts as one that guards never run",
+	},
+	{
+		name: "memory/keys-of-runs-forgotten", file: "memory.go",
+		old: "m.keys.put(m.fingerprint(requestKey{identity, key}), requestID)", new: "_ = m.keys",
+		why: "a second request that a lost attempt has made under the key of a run is run as well",
+	},
+	{
+		name: "memory/keys-of-agents-not-told-apart", file: "memory.go",
+		old: "m.keys.put(m.fingerprint(requestKey{identity, key}), requestID)", new: "m.keys.put(m.fingerprint(requestKey{identity[:0], key}), requestID)",
+		why: "the run under an agent's key is not found again",
+	},
+	{
+		name: "memory/by-hand-is-forgotten", file: "memory.go",
+		old: "m.byHand.put(m.fingerprint(key), struct{}{})", new: "_ = m.byHand",
+		why: "a guarded call takes what a caller of Client.Purchase spends by itself",
+	},
+	{
+		name: "memory/services-share-fingerprints", file: "memory.go",
+		old: "_, _ = h.WriteString(key.service)\n", new: "",
+		why: "a request of one service counts as finished because another's with the same id is",
+	},
+	{
+		name: "memory/forgets-at-once", file: "memory.go",
+		old: "if r.young == nil || len(r.young) >= r.limit/2 {", new: "if r.young == nil || len(r.young) >= 1 {",
+		why: "of all that has run only the latest two are remembered",
+	},
+	{
+		name: "memory/never-forgets", file: "memory.go",
+		old: "if r.young == nil || len(r.young) >= r.limit/2 {", new: "if r.young == nil {",
+		why: "a process that runs for long needs memory without a bound",
+	},
+	{
+		name: "memory/forgets-the-older-half", file: "memory.go",
+		old: "value, ok = r.old[key]\n", new: "_ = r.old\n",
+		why: "when the memory is full, all of it is forgotten at once",
+	},
+	{
+		name: "memory/drops-the-younger-half-only", file: "memory.go",
+		old: "func (r *recent[K, V]) drop(key K) {\n\tdelete(r.young, key)\n\tdelete(r.old, key)", new: "func (r *recent[K, V]) drop(key K) {\n\tdelete(r.young, key)",
+		why: "what was confirmed long after it was started counts as unconfirmed",
+	},
+
+	// inflight.go
+	{
+		name: "inflight/no-rest", file: "inflight.go",
+		old: "err = c.process.resting.wait(ctx, key, limit > 0, until); err == nil {", new: "_ = until; err == nil {",
+		why: "a write repeated after a lost one overlaps it",
+	},
+	{
+		name: "inflight/rests-beyond-the-limit", file: "inflight.go",
+		old: "case limited && pause > time.Until(limit):", new: "case false:",
+		why: "a call that may wait for ten seconds rests for two minutes",
+	},
+	{
+		name: "inflight/sent-refunds-forgotten", file: "inflight.go",
+		old: "_, ok := m.refunds.get(key)\n\treturn ok\n", new: "_, ok := m.refunds.get(key)\n\treturn ok && false\n",
+		why: "a request runs whose refund the service may still be handling",
+	},
+	{
+		name: "inflight/lock-kept-after-an-interrupted-rest", file: "inflight.go",
+		old: "held.release()\n\t}\n\tif ctx.Err()", new: "_ = held\n\t}\n\tif ctx.Err()",
+		why: "a call that is cancelled while it rests locks its key for ever",
+	},
+	{
+		name: "inflight/waits-for-ever", file: "inflight.go",
+		old: "if limit > 0 {", new: "if limit < 0 {",
+		why: "a call waits without end for one that hangs",
+	},
+	{
+		name: "inflight/busy-is-a-deadline", file: "inflight.go",
+		old: "err = ErrInProgress", new: "_ = ErrInProgress",
+		why: "a caller takes another call's slowness for its own deadline",
+	},
+	{
+		name: "inflight/known-outcomes-rest", file: "inflight.go",
+		old: "if _, unknown := errors.AsType[*OutcomeUnknownError](err); unknown {", new: "if _, unknown := errors.AsType[*OutcomeUnknownError](err); unknown || err == nil {",
+		why: "the second of two calls under a key waits for nothing",
+	},
+	{
+		name: "inflight/rest-not-in-proportion", file: "inflight.go",
+		old: "now.Add(min(max(settlePause, now.Sub(began)), mostRest))", new: "now.Add(min(settlePause, mostRest))",
+		why: "a write repeated after a slow one overlaps it",
+	},
+	{
+		name: "inflight/no-least-rest", file: "inflight.go",
+		old: "now.Add(min(max(settlePause, now.Sub(began)), mostRest))", new: "now.Add(min(now.Sub(began), mostRest))",
+		why: "a write repeated after one that broke at once overlaps it",
+	},
+	{
+		name: "inflight/rests-without-a-bound", file: "inflight.go",
+		old: "min(time.Until(until), mostRest)", new: "time.Until(until) + 0*mostRest",
+		why: "a key rests as long as another clock says",
+	},
+	{
+		name: "inflight/rests-are-kept", file: "inflight.go",
+		old: "maps.DeleteFunc(r.until, func(_ lockKey, until time.Time) bool { return until.Before(now) })", new: "maps.DeleteFunc(r.until, func(_ lockKey, until time.Time) bool { return false && until.Before(now) })",
+		why: "each unknown outcome needs memory for ever",
+	},
+	{
+		name: "inflight/rests-end-early", file: "inflight.go",
+		old: "return until.Before(now) })", new: "return !until.Before(now) })",
+		why: "an unknown outcome ends the rest of all others",
+	},
+	{
+		name: "inflight/short-cooldown", file: "inflight.go",
+		old: "max(leastCooldown, 2*lasted)", new: "max(0, 2*lasted)",
+		why: "a refund is sent beside one that broke at once and may still be handled",
+	},
+	{
+		name: "inflight/cooldown-not-in-proportion", file: "inflight.go",
+		old: "max(leastCooldown, 2*lasted)", new: "max(leastCooldown, 0*lasted)",
+		why: "a refund is sent beside one that a slow service may still handle",
+	},
+	{
+		name: "inflight/cooldown-without-end", file: "inflight.go",
+		old: "return ok && time.Until(rest.until) > 0", new: "_ = rest\n\treturn ok",
+		why: "a refund that never arrived is never sent again",
+	},
+
+	// keyedlock.go
+	{
+		name: "keyedlock/released-twice", file: "keyedlock.go",
+		old: "if !h.released.Swap(true) {", new: "if h.released.Swap(true); true {",
+		why: "a lock that is released twice frees that of the next holder",
+	},
+	{
+		name: "keyedlock/not-taken", file: "keyedlock.go",
+		old: "l.held[name] = nil\n\treturn &heldLock", new: "return &heldLock",
+		why: "nobody ever waits",
+	},
+	{
+		name: "keyedlock/taken-twice", file: "keyedlock.go",
+		old: "if _, taken := l.held[name]; taken {\n\t\treturn nil", new: "if _, taken := l.held[name]; taken && false {\n\t\treturn nil",
+		why: "a lock that is taken is given to everyone who asks",
+	},
+	{
+		name: "keyedlock/last-comes-first", file: "keyedlock.go",
+		old: "l.held[name] = append(queue, turn)", new: "l.held[name] = append([]chan struct{}{turn}, queue...)",
+		why: "the call that waits longest is overtaken by all others",
+	},
+	{
+		name: "keyedlock/abandoned-place-kept", file: "keyedlock.go",
+		old: "l.held[name] = slices.Delete(l.held[name], i, i+1)", new: "_ = i",
+		why: "the lock is handed to a call that has gone, and never comes back",
+	},
+	{
+		name: "keyedlock/late-turn-kept", file: "keyedlock.go",
+		old: "if i < 0 {\n\t\tl.pass(name)", new: "if false {\n\t\tl.pass(name)",
+		why: "a turn that comes as the call gives up is lost, and the lock is never free again",
+	},
+	{
+		name: "keyedlock/names-are-kept", file: "keyedlock.go",
+		old: "if len(queue) == 0 {\n\t\tdelete(l.held, name)", new: "if len(queue) == 0 {\n\t\tl.held[name] = nil",
+		why: "a lock that nobody waits for is never free again",
+	},
+	{
+		name: "keyedlock/wait-ignores-the-context", file: "keyedlock.go",
+		old: "case <-ctx.Done():\n\t}", new: "}",
+		why: "a cancelled call waits for the lock",
+	},
+
+	// requestid.go
+	{
+		name: "requestid/case-matters", file: "requestid.go",
+		old: "lower := strings.ToLower(id)", new: "lower := id",
+		why: "a request that is spelled in capitals runs at the same time as itself",
+	},
+	{
+		name: "requestid/hyphens-matter", file: "requestid.go",
+		old: "digits := strings.ReplaceAll(bare, \"-\", \"\")", new: "digits := bare",
+		why: "a request that is spelled without hyphens runs at the same time as itself",
+	},
+	{
+		name: "requestid/braces-matter", file: "requestid.go",
+		old: "if strings.HasPrefix(bare, \"{\") && strings.HasSuffix(bare, \"}\") {", new: "if false {",
+		why: "a request that is spelled in braces runs at the same time as itself",
+	},
+	{
+		name: "requestid/urns-matter", file: "requestid.go",
+		old: "strings.TrimPrefix(lower, \"urn:uuid:\")", new: "lower",
+		why: "a request that is spelled as a URN runs at the same time as itself",
+	},
+	{
+		name: "requestid/capitals-are-canonical", file: "requestid.go",
+		old: "(c < 'a' || c > 'f'):", new: "(c < 'a' || c > 'f') && (c < 'A' || c > 'F'):",
+		why: "a request that is spelled in capitals runs at the same time as itself",
+	},
+	{
+		name: "requestid/canonical-without-hyphens", file: "requestid.go",
+		old: "if c != '-' {\n\t\t\t\treturn false", new: "if c == 0 {\n\t\t\t\treturn false",
+		why: "an id of any characters where the hyphens belong is sent unchecked",
+	},
+	{
+		name: "requestid/any-32-characters", file: "requestid.go",
+		old: "if len(digits) != 32 || strings.Trim(digits, \"0123456789abcdef\") != \"\" {", new: "if len(digits) != 32 {",
+		why: "an id that is no UUID is changed into another one",
+	},
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// mutant is the source with one defect.
+type mutant struct {
+	name string // the file without its ending, a slash, and what is wrong
+	file string // from the root of the repository
+	old  string // what is replaced; it occurs in the file once, unless nth says which occurrence is meant, counted from 1
+	nth  int
+	new  string
+	why  string // why that is a defect
+}
+
+// mutants is the whole list.
+var mutants = slices.Concat(guardMutants, purchaseMutants, journalMutants, memoryMutants, wireMutants, serverMutants)
+
+// find returns where in the text of its file the defect is.
+func (m *mutant) find(text string) (int, error) {
+	found := strings.Count(text, m.old)
+	switch {
+	case m.old == "" || m.old == m.new:
+		return 0, errors.New("nothing is replaced")
+	case found == 0:
+		return 0, fmt.Errorf("there is no %q", m.old)
+	case m.nth == 0 && found > 1:
+		return 0, fmt.Errorf("%q occurs %d times; say with nth which is meant", m.old, found)
+	case m.nth > found:
+		return 0, fmt.Errorf("%q occurs %d times, not %d", m.old, found, m.nth)
+	}
+	at := strings.Index(text, m.old)
+	for range m.nth - 1 {
+		at += len(m.old)
+		at += strings.Index(text[at:], m.old)
+	}
+	return at, nil
+}
+
+// source returns the file with the defect.
+func (m *mutant) source(root string) ([]byte, error) {
+	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(m.file)))
+	if err != nil {
+		return nil, fmt.Errorf("mutant %s: %w", m.name, err)
+	}
+	at, err := m.find(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("mutant %s: %s: %w", m.name, m.file, err)
+	}
+	return slices.Concat(text[:at], []byte(m.new), text[at+len(m.old):]), nil
+}
+
+const (
+	rootPackage   = "."
+	boltPackage   = "./journal/bboltjournal"
+	serverPackage = "./letagentpaytest"
+)
+
+// packages returns the packages whose tests are to notice the defect, the likeliest first.
+func (m *mutant) packages() []string {
+	if strings.HasPrefix(m.file, "letagentpaytest/") {
+		return []string{serverPackage, rootPackage}
+	}
+	return []string{rootPackage, boltPackage, serverPackage}
+}

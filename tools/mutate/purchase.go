@@ -1,0 +1,854 @@
+package main
+
+// purchaseMutants are about what a purchase is, how it is posted and confirmed, and the keys of scopes.
+var purchaseMutants = []mutant{
+	// purchase.go
+	{
+		name: "purchase/approved-without-automatic", file: "purchase.go",
+		old: "return s == StatusApproved || s == StatusAutoApproved", new: "return s == StatusApproved",
+		why: "what the policy approves is not run",
+	},
+	{
+		name: "purchase/pending-is-approved", file: "purchase.go",
+		old: "return s == StatusApproved || s == StatusAutoApproved", new: "return s == StatusApproved || s == StatusAutoApproved || s == StatusPending",
+		why: "what awaits a human is run",
+	},
+	{
+		name: "purchase/unknown-status-is-decided", file: "purchase.go",
+		old: "return s.Approved() || s.Final()", new: "return s != StatusPending",
+		why: "a state that the service may learn counts as a decision",
+	},
+	{
+		name: "purchase/expired-is-not-final", file: "purchase.go",
+		old: "return s == StatusRejected || s == StatusExpired ||", new: "return s == StatusRejected ||",
+		why: "a request whose time is over is waited for until the end of the call",
+	},
+	{
+		name: "purchase/passed-checks-count-as-failed", file: "purchase.go",
+		old: "if check.Result == policy.Fail {", new: "if check.Result != policy.Fail {",
+		why: "a rejection names the rules that it did not break",
+	},
+	{
+		name: "purchase/rejected-uses-up-the-scope", file: "purchase.go",
+		old: "scoped.done(purchase != nil && purchase.Status.Approved(), false)", new: "scoped.done(purchase != nil, false)",
+		why: "in a run, what was rejected is asked for again as another purchase",
+	},
+	{
+		name: "purchase/approved-does-not-count", file: "purchase.go",
+		old: "scoped.done(purchase != nil && purchase.Status.Approved(), false)", new: "scoped.done(false, false)",
+		why: "the second of two identical purchases of a run is taken for the first",
+	},
+	{
+		name: "purchase/category-is-not-noted", file: "purchase.go",
+		old: "if purchase != nil {\n\t\t\tscoped.answered", new: "if false {\n\t\t\tscoped.answered",
+		why: "two purchases of a scope in two categories are not told apart",
+	},
+	{
+		name: "purchase/by-hand-is-not-noted", file: "purchase.go",
+		old: "c.process.askByHand(c.requestKey(purchase.RequestID))", new: "c.process.ask(c.requestKey(purchase.RequestID), &askedRequest{content: purchase.content(p), name: p.Category})",
+		why: "a guarded call takes what a caller of Client.Purchase spends by itself",
+	},
+	{
+		name: "purchase/repeated-answer-taken-as-news", file: "purchase.go",
+		old: "if err == nil && repeated && purchase.Status != StatusRejected {", new: "if false {",
+		why: "a repeated purchase that has completed since is reported as approved",
+	},
+	{
+		name: "purchase/by-hand-takes-what-is-guarded", file: "purchase.go",
+		old: "err = c.guardedHere(p, purchase)", new: "_ = c.guardedHere",
+		why: "a caller of Client.Purchase spends what a guarded call of the same process runs under",
+	},
+	{
+		name: "purchase/by-hand-takes-what-runs", file: "purchase.go",
+		old: "if standing != askedFor && standing != startedHere {", new: "if standing != askedFor {",
+		why: "a caller of Client.Purchase spends what a guarded call of the same process is spending",
+	},
+	{
+		name: "purchase/guarded-has-surely-not-run", file: "purchase.go",
+		old: "MayHaveRun: standing == startedHere,", new: "MayHaveRun: standing == askedFor,",
+		why: "the caller is told that nothing has run where a guarded call has",
+	},
+	{
+		name: "purchase/keys-with-tokens-accepted", file: "purchase.go",
+		old: "if holdsToken(key) {", new: "if false {",
+		why: "a token that is used as a key reaches errors and journals",
+	},
+	{
+		name: "purchase/repetition-not-compared", file: "purchase.go",
+		old: "if err := c.compare(ctx, p, row, purchase.OriginalCategory); err != nil {", new: "if err := error(nil); err != nil {",
+		why: "another purchase under the same key gets the first one's approval",
+	},
+	{
+		name: "purchase/state-of-a-repetition-is-old", file: "purchase.go",
+		old: "purchase.Status, purchase.AutoApproved = row.Status, row.Status == StatusAutoApproved\n", new: "",
+		why: "a repeated purchase that has completed since is reported as approved",
+	},
+	{
+		name: "purchase/expiry-of-a-decided-one-kept", file: "purchase.go",
+		old: "if row.Status != StatusPending {\n\t\tpurchase.ExpiresAt = time.Time{}\n\t}\n", new: "",
+		why: "a repeated purchase that is decided seems to expire",
+	},
+	{
+		name: "purchase/failed-or-expired-blocks-the-scope", file: "purchase.go",
+		old: "if row.Status == StatusFailed || row.Status == StatusExpired {", new: "if false {",
+		why: "a purchase that failed and was refunded, or expired, is never asked for again in its scope",
+	},
+	{
+		name: "purchase/merchants-not-compared", file: "purchase.go",
+		old: "if read.Currency == \"\" { // a read by id tells neither", new: "if true {",
+		why: "a key of a purchase from another merchant is answered with that purchase",
+	},
+	{
+		name: "purchase/category-of-a-repetition-not-compared", file: "purchase.go",
+		old: "relation, err := c.relate(ctx, p.Category, read.Category, askedUnder...)\n\tif err != nil || relation == sameCategory {", new: "relation, err := c.relate(ctx, p.Category, read.Category, askedUnder...)\n\tif true {",
+		why: "a key of a purchase in another category is answered with that purchase",
+	},
+	{
+		name: "purchase/id-is-not-canonical", file: "purchase.go",
+		old: "RequestID: canonicalID(body.RequestID), Status: Status(body.Status), Currency: body.Currency, Category: body.Category,", new: "RequestID: body.RequestID, Status: Status(body.Status), Currency: body.Currency, Category: body.Category,",
+		why: "an id that an answer spells otherwise is not found in the memory and the journal",
+	},
+	{
+		name: "purchase/any-id-accepted", file: "purchase.go", nth: 1,
+		old: "if err := checkAnsweredID(body.RequestID); err != nil {", new: "if err := error(nil); err != nil {",
+		why: "an answer with an id that leads elsewhere is taken for a purchase",
+	},
+	{
+		name: "purchase/contradictions-accepted", file: "purchase.go",
+		old: "if err := purchase.contradicts(); err != nil {", new: "if err := error(nil); err != nil {",
+		why: "an answer that approves what the policy check refused is spent",
+	},
+	{
+		name: "purchase/read-about-another-request", file: "purchase.go",
+		old: "if canonicalID(body.RequestID) != requestID {\n\t\t\treturn errors.New(\"it is about another request\")\n\t\t}\n", new: "_ = errors.New\n",
+		why: "the state of another request decides about this one",
+	},
+	{
+		name: "purchase/id-not-checked-before-sending", file: "purchase.go",
+		old: "if err := checkRequestID(id); err != nil {\n\t\treturn \"\", err\n\t}\n", new: "",
+		why: "an id with a slash or points leads a call to another path",
+	},
+	{
+		name: "purchase/list-repeats-requests", file: "purchase.go",
+		old: "if seen[page[i].RequestID] {", new: "if false {",
+		why: "a request made while the pages are read makes another one appear twice",
+	},
+	{
+		name: "purchase/list-without-end-followed", file: "purchase.go",
+		old: "if stale == mostStalePages {", new: "if stale == 100*mostStalePages {",
+		why: "a service that repeats one page is asked a thousand times",
+	},
+	{
+		name: "purchase/last-page-not-recognised", file: "purchase.go",
+		old: "if len(page) < size {\n\t\t\t\treturn", new: "if len(page) == 0 {\n\t\t\t\treturn",
+		why: "each list costs a call more than its pages",
+	},
+	{
+		name: "purchase/only-the-newest-are-searched", file: "purchase.go",
+		old: "if len(page) < size {\n\t\t\tbreak", new: "if true {\n\t\t\tbreak",
+		why: "a request that is not one of the newest is not compared with what a call describes",
+	},
+	{
+		name: "purchase/pages-overlap", file: "purchase.go", nth: 2,
+		old: "offset += len(page)\n", new: "offset += len(page) + 1\n",
+		why: "a request at the border of two pages is not found",
+	},
+	{
+		name: "purchase/list-ignores-the-status", file: "purchase.go",
+		old: "params.Status = (*string)(&status)", new: "_ = (*string)(&status)",
+		why: "a list of one state holds all",
+	},
+	{
+		name: "purchase/amount-not-checked", file: "purchase.go",
+		old: "if err := checkAmount(\"PurchaseParams.Amount\", p.Amount); err != nil {\n\t\treturn err\n\t}\n", new: "",
+		why: "an amount below zero or with fractions of a cent is sent",
+	},
+	{
+		name: "purchase/category-not-checked", file: "purchase.go",
+		old: "if trimText(p.Category) == \"\" {", new: "if false {",
+		why: "a purchase without a category is sent",
+	},
+	{
+		name: "purchase/currency-not-checked", file: "purchase.go",
+		old: "if p.Currency != \"\" && !isCurrency(p.Currency) {", new: "if false {",
+		why: "a currency that is none is sent",
+	},
+	{
+		name: "purchase/longest-category-off-by-one", file: "purchase.go",
+		old: "{\"PurchaseParams.Category\", p.Category, 50, true}", new: "{\"PurchaseParams.Category\", p.Category, 51, true}",
+		why: "a category that the service refuses is sent",
+	},
+	{
+		name: "purchase/longest-merchant-off-by-one", file: "purchase.go",
+		old: "p.MerchantName, 255, false}", new: "p.MerchantName, 254, false}",
+		why: "a merchant's name that the service accepts is refused",
+	},
+	{
+		name: "purchase/longest-description-off-by-one", file: "purchase.go",
+		old: "p.Description, 2000, false}", new: "p.Description, 2001, false}",
+		why: "a description that the service refuses is sent",
+	},
+	{
+		name: "purchase/largest-amount-refused", file: "purchase.go",
+		old: "case maxAmount.Less(a):", new: "case !a.Less(maxAmount):",
+		why: "the largest amount that the service accepts is refused",
+	},
+	{
+		name: "purchase/three-decimals-accepted", file: "purchase.go",
+		old: "case a.Decimals() > 2:", new: "case a.Decimals() > 3:",
+		why: "the service rounds what was to be approved",
+	},
+	{
+		name: "purchase/free-of-charge-accepted", file: "purchase.go",
+		old: "case a.Sign() <= 0:", new: "case a.Sign() < 0:",
+		why: "a purchase of nothing is sent",
+	},
+	{
+		name: "purchase/keys-with-spaces-accepted", file: "purchase.go",
+		old: "|| strings.TrimSpace(key) != key {", new: "{",
+		why: "two keys that differ in spaces around are one to the service",
+	},
+	{
+		name: "purchase/longest-key-off-by-one", file: "purchase.go",
+		old: "if len(key) > longest ||", new: "if len(key) > longest+1 ||",
+		why: "a key that the service does not keep is sent",
+	},
+	{
+		name: "purchase/page-size-off-by-one", file: "purchase.go",
+		old: "p.PageSize > maxPageSize", new: "p.PageSize > maxPageSize+1",
+		why: "a page size that the service refuses is sent",
+	},
+
+	// post.go
+	{
+		name: "post/no-lock-on-the-key", file: "post.go",
+		old: "key := lockKey{c.identity, \"key\", p.IdempotencyKey}", new: "key := lockKey{c.identity, \"key\", fmt.Sprintf(\"%p\", p)}",
+		why: "two purchases under one key overlap, and the service makes two requests of them",
+	},
+	{
+		name: "post/no-rest-after-an-unknown-outcome", file: "post.go",
+		old: "c.unlock(held, key, posting.began, err)", new: "held.release()",
+		why: "a purchase repeated under its key overlaps the lost attempt, and is made twice",
+	},
+	{
+		name: "post/answers-to-other-questions-accepted", file: "post.go",
+		old: "if err := purchase.answers(p); fresh && err != nil {", new: "if err := purchase.answers(p); false && err != nil {",
+		why: "an answer about another purchase is taken for the approval",
+	},
+	{
+		name: "post/answer-in-another-currency", file: "post.go",
+		old: "case question.currency != \"\" && question.currency != strings.ToUpper(p.Currency):\n\t\tcontradiction", new: "case false:\n\t\tcontradiction",
+		why: "an approval in another currency than asked for is spent",
+	},
+	{
+		name: "post/answer-in-another-category", file: "post.go",
+		old: "case question.category != normalCategory(p.Category) &&", new: "case false && question.category != normalCategory(p.Category) &&",
+		why: "an approval that names another category than asked for is spent",
+	},
+	{
+		name: "post/rejections-must-agree", file: "post.go",
+		old: "case p.Status == StatusRejected:\n\t\treturn nil\n", new: "",
+		why: "a rejection of a runaway loop, which repeats an earlier answer, is reported as an unknown outcome",
+	},
+	{
+		name: "post/refusals-certain-although-found", file: "post.go",
+		old: "certain(attempt.last) && p.foundNothing(ctx):", new: "certain(attempt.last):",
+		why: "a purchase that was made is reported as refused, because a later attempt was",
+	},
+	{
+		name: "post/aliases-not-learnt", file: "post.go",
+		old: "c.process.learnAlias(aliasKey{c.identity, original}, purchase.Category)", new: "_ = aliasKey{c.identity, original}",
+		why: "a purchase described by an alias is not recognised when it is resumed",
+	},
+	{
+		name: "post/duplicates-not-sought", file: "post.go",
+		old: "if posting.unclear {\n", new: "if false {\n",
+		why: "a request that a lost attempt has made is never found",
+	},
+	{
+		name: "post/doubt-forgotten-at-the-next-attempt", file: "post.go",
+		old: "p.unclear = p.unclear || attempt.unclear", new: "p.unclear = attempt.unclear",
+		why: "a purchase that may have been made is reported as refused, because a later attempt was",
+	},
+	{
+		name: "post/refusals-never-certain", file: "post.go",
+		old: "return e != nil && e.explained && !e.mayHaveTakenEffect() &&", new: "return false && e != nil && e.explained && !e.mayHaveTakenEffect() &&",
+		why: "a refusal that every attempt would have got is reported as an unknown outcome",
+	},
+	{
+		name: "post/every-refusal-certain", file: "post.go",
+		old: "(e.Is(ErrInvalid) || e.Is(ErrTooManyPending))", new: "(true || e.Is(ErrInvalid) || e.Is(ErrTooManyPending))",
+		why: "a refusal of a later attempt, such as of its token, is taken for that of the lost one",
+	},
+	{
+		name: "post/proxies-refusals-certain", file: "post.go",
+		old: "return e != nil && e.explained && !e.mayHaveTakenEffect()", new: "return e != nil && !e.mayHaveTakenEffect()",
+		why: "a proxy's refusal is taken for the service's word about a lost attempt",
+	},
+	{
+		name: "post/one-attempt-too-many", file: "post.go",
+		old: "attempt.attempts > attempt.maxRetries", new: "attempt.attempts > attempt.maxRetries+1",
+		why: "a purchase is posted more often than allowed",
+	},
+	{
+		name: "post/one-attempt-too-few", file: "post.go",
+		old: "attempt.attempts > attempt.maxRetries", new: "attempt.attempts >= attempt.maxRetries",
+		why: "a purchase is given up before its last attempt",
+	},
+	{
+		name: "post/hopeless-attempts-repeated", file: "post.go",
+		old: "return e.StatusCode != http.StatusNotImplemented && e.StatusCode/100 != 3 && !errors.Is(e, errTooLarge)", new: "return e.StatusCode != http.StatusNotImplemented || e.StatusCode/100 != 3 || !errors.Is(e, errTooLarge)",
+		why: "a purchase is sent again where each attempt may make another request and none can be answered",
+	},
+	{
+		name: "post/no-least-pause", file: "post.go",
+		old: "wait := max(settlePause, backoff(n, retryBase, retryCap), attempt.last.retryAfter)", new: "wait := max(backoff(n, retryBase, retryCap), attempt.last.retryAfter)",
+		why: "the next attempt overlaps the lost one, and the purchase is made twice",
+	},
+	{
+		name: "post/pause-shorter-than-the-service-asks", file: "post.go",
+		old: "wait := max(settlePause, backoff(n, retryBase, retryCap), attempt.last.retryAfter)", new: "wait := max(settlePause, backoff(n, retryBase, retryCap))",
+		why: "a service that asks for time does not get it",
+	},
+	{
+		name: "post/pause-not-in-proportion", file: "post.go",
+		old: "wait = max(wait, attempt.lasted)", new: "wait = max(wait, 0)",
+		why: "the next attempt overlaps one that a slow service is still at work on",
+	},
+	{
+		name: "post/pause-halved", file: "post.go",
+		old: "wait = max(wait, attempt.lasted)", new: "wait = max(wait, attempt.lasted/2)",
+		why: "the next attempt overlaps one that a slow service is still at work on",
+	},
+	{
+		name: "post/no-look-before-the-next-attempt", file: "post.go",
+		old: "if ids, _ := p.found(ctx, \"\"); len(ids) > 0 {\n\t\treturn nil", new: "if ids, _ := p.found(ctx, \"\"); len(ids) > 1000 {\n\t\treturn nil",
+		why: "a purchase whose request is there already waits as if it were not",
+	},
+	{
+		name: "post/no-second-pause", file: "post.go",
+		old: "return sleepWithin(ctx, max(settlePause, attempt.lasted))", new: "return nil",
+		why: "a service that needs twice as long as an attempt makes two requests",
+	},
+	{
+		name: "post/second-pause-halved", file: "post.go",
+		old: "return sleepWithin(ctx, max(settlePause, attempt.lasted))", new: "return sleepWithin(ctx, max(settlePause, attempt.lasted)/2)",
+		why: "a service that needs almost three times as long as an attempt makes two requests",
+	},
+	{
+		name: "post/waits-beyond-the-deadline", file: "post.go",
+		old: "if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {", new: "if deadline, ok := ctx.Deadline(); false && ok && time.Until(deadline) <= d {",
+		why: "a call waits for its deadline although nothing can follow",
+	},
+	{
+		name: "post/found-in-doubt-not-named", file: "post.go",
+		old: "Err: err, Found: found, alone: alone}", new: "Err: err, alone: alone}",
+		why: "a caller whose purchase is in doubt does not learn which request may be it",
+	},
+	{
+		name: "post/look-under-the-dead-context", file: "post.go",
+		old: "found, _ := p.found(context.WithoutCancel(ctx), \"\")", new: "found, _ := p.found(ctx, \"\")",
+		why: "after a cancellation nobody looks for what the lost attempts have made",
+	},
+	{
+		name: "post/own-request-is-a-duplicate", file: "post.go",
+		old: "if row.RequestID != known && standing", new: "if standing",
+		why: "the caller is told to give its own purchase's money back",
+	},
+	{
+		name: "post/other-calls-requests-are-duplicates", file: "post.go",
+		old: "standing == unknownHere && (row.Status", new: "standing <= finishedHere && (row.Status",
+		why: "the caller is told to give the money of another call's purchase back",
+	},
+	{
+		name: "post/rejected-requests-are-duplicates", file: "post.go",
+		old: "(row.Status.Approved() || !row.Status.Decided()) &&", new: "(row.Status != \"\") &&",
+		why: "a request that holds no money is reported as a duplicate",
+	},
+	{
+		name: "post/other-purchases-are-duplicates", file: "post.go",
+		old: "described.mismatch(row.RequestID, contentOfRequest(row)) == nil && p.came", new: "described.amount == row.Amount && p.came",
+		why: "the caller is told to give the money of another purchase of the same amount back",
+	},
+	{
+		name: "post/older-requests-are-duplicates", file: "post.go",
+		old: "if p.since.taken && !p.since.precedes(row) {", new: "if false {",
+		why: "the caller is told to give the money of an earlier purchase back",
+	},
+	{
+		name: "post/older-requests-are-duplicates-without-a-baseline", file: "post.go",
+		old: "return row.CreatedAt.After(date.Add(-time.Since(p.first) - clockSlack))", new: "return true",
+		why: "the caller is told to give the money of an earlier purchase back",
+	},
+	{
+		name: "post/later-requests-are-duplicates", file: "post.go",
+		old: "!date.IsZero() && row.CreatedAt.After(latest) {", new: "!date.IsZero() && row.CreatedAt.After(latest) && false {",
+		why: "the caller is told to give the money of a later purchase back",
+	},
+	{
+		name: "post/found-without-any-clock", file: "post.go",
+		old: "return p.since.taken\n", new: "return true\n",
+		why: "the caller is told to give the money of an earlier purchase back, because the service does not tell the time",
+	},
+	{
+		name: "post/unread-list-shows-nothing", file: "post.go",
+		old: "return ok && len(ids) == 0", new: "return (ok || !ok) && len(ids) == 0",
+		why: "a purchase that may have been made is reported as refused, because the list could not be read",
+	},
+	{
+		name: "post/identical-purchases-take-each-other-for-duplicates", file: "post.go",
+		old: "if postings.underWay[content] > 0 {\n\t\treturn false", new: "if postings.underWay[content] > 0 {\n\t\treturn true",
+		why: "the caller is told to give the money of an identical purchase back that is still under way",
+	},
+	{
+		name: "post/own-earlier-doubt-counts-as-anothers", file: "post.go",
+		old: "return other.key != p.params.IdempotencyKey && !other", new: "return !other",
+		why: "a purchase repeated under the key of an unknown outcome never names its duplicates",
+	},
+	{
+		name: "post/every-earlier-doubt-counts", file: "post.go",
+		old: "&& !other.first.After(p.latest()) && !other.latest.Before(p.first)", new: "",
+		why: "after one unknown outcome the duplicates of identical purchases are never named again",
+	},
+	{
+		name: "post/counted-for-ever", file: "post.go",
+		old: "p.client.process.postings.add(p.content(), -1)", new: "_ = p.content()",
+		why: "after one unclear attempt the duplicates of identical purchases are never named again",
+	},
+	{
+		name: "post/unclear-is-not-counted", file: "post.go",
+		old: "p.client.process.postings.add(p.content(), 1)", new: "_ = p.content()",
+		why: "the caller is told to give the money of an identical purchase back that is still under way",
+	},
+	{
+		name: "post/unknown-outcome-is-not-noted", file: "post.go",
+		old: "p.client.process.postings.addUnknown(p.content(), unknownPosting{p.params.IdempotencyKey, p.first, p.latest()})\n", new: "",
+		why: "of two identical purchases in doubt, each takes the other's request for its duplicate",
+	},
+	{
+		name: "post/late-requests-expected-too-short", file: "post.go",
+		old: "p.ended.Add(max(p.ended.Sub(p.began), leastLate))", new: "p.ended.Add(min(p.ended.Sub(p.began), leastLate))",
+		why: "a request that a lost attempt makes half a minute later is not found",
+	},
+	{
+		name: "post/whole-seconds-not-allowed-for", file: "post.go",
+		old: "date.Add(-time.Since(p.first) - clockSlack)", new: "date.Add(-time.Since(p.first) + clockSlack)",
+		why: "a duplicate made at once is not found, because the service's date has whole seconds",
+	},
+
+	// content.go
+	{
+		name: "content/texts-not-trimmed", file: "content.go",
+		old: "trimText(p.MerchantName), trimText(p.Description)}", new: "p.MerchantName, p.Description}",
+		why: "a repetition with a space more is another purchase, or a mismatch with what the service has trimmed",
+	},
+	{
+		name: "content/invisible-characters-kept", file: "content.go",
+		old: "return unicode.IsSpace(r) || unicode.In(r, unicode.Cc, unicode.Cf)", new: "return unicode.IsSpace(r)",
+		why: "a category that differs in an invisible character is another one",
+	},
+	{
+		name: "content/trimmed-at-neither-end", file: "content.go",
+		old: "plain(text[0]) && plain(text[len(text)-1])", new: "(plain(text[0]) || plain(text[len(text)-1]))",
+		why: "a text with a space at one end only is another one",
+	},
+	{
+		name: "content/case-of-categories-matters", file: "content.go",
+		old: "Replace(strings.ToLower(trimText(name)))", new: "Replace(trimText(name))",
+		why: "a category that differs in case is another one, although the service ignores case",
+	},
+	{
+		name: "content/dashes-in-categories-matter", file: "content.go",
+		old: "strings.NewReplacer(\" \", \"_\", \"-\", \"_\")", new: "strings.NewReplacer(\" \", \"_\")",
+		why: "a category that is written with a dash is another one, although the service takes both",
+	},
+	{
+		name: "content/amounts-not-compared", file: "content.go",
+		old: "case described.amount != requested.amount:", new: "case false:",
+		why: "a purchase of another amount counts as the same",
+	},
+	{
+		name: "content/currencies-not-compared", file: "content.go",
+		old: "case described.currency != \"\" && requested.currency != \"\" && described.currency != requested.currency:", new: "case false:",
+		why: "a purchase in another currency counts as the same",
+	},
+	{
+		name: "content/currency-left-out-is-another", file: "content.go",
+		old: "case described.currency != \"\" && requested.currency != \"\" && described.currency != requested.currency:", new: "case described.currency != requested.currency:",
+		why: "a purchase that leaves the account's currency out counts as another one",
+	},
+	{
+		name: "content/merchants-not-compared", file: "content.go",
+		old: "case described.merchant != requested.merchant:", new: "case false:",
+		why: "a purchase from another merchant counts as the same",
+	},
+	{
+		name: "content/descriptions-not-compared", file: "content.go",
+		old: "case described.description != requested.description:", new: "case false:",
+		why: "a purchase of something else counts as the same",
+	},
+	{
+		name: "content/name-asked-under-forgotten", file: "content.go",
+		old: "if asked != \"\" && normalCategory(asked) == name {", new: "if asked != asked {",
+		why: "a repetition under the alias that was asked under is a mismatch",
+	},
+	{
+		name: "content/categories-of-the-account-not-told-apart", file: "content.go",
+		old: "if slices.Contains(names, name) {\n\t\treturn otherNames, nil", new: "if slices.Contains(names, name) {\n\t\treturn notSame, nil",
+		why: "two purchases of a scope in two categories are refused instead of told apart",
+	},
+	{
+		name: "content/aliases-not-recognised", file: "content.go",
+		old: "if isAlias && known == category ||", new: "if false && known == category ||",
+		why: "a resumed purchase that is described by an alias is a mismatch",
+	},
+	{
+		name: "content/any-alias-recognised", file: "content.go",
+		old: "if isAlias && known == category ||", new: "if isAlias && known != \"\" ||",
+		why: "an alias counts as every category",
+	},
+	{
+		name: "content/unknown-names-not-recognised", file: "content.go",
+		old: "!isAlias && len(askedUnder) == 0 && category == \"other\"", new: "false",
+		why: "a resumed purchase under a name that the account does not know is a mismatch",
+	},
+	{
+		name: "content/aliases-counted-as-unknown-names", file: "content.go",
+		old: "!isAlias && len(askedUnder) == 0 && category == \"other\"", new: "len(askedUnder) == 0 && category == \"other\"",
+		why: "an alias that leads elsewhere counts as the category other",
+	},
+	{
+		name: "content/unknown-names-are-all-the-same", file: "content.go",
+		old: "!isAlias && len(askedUnder) == 0 && category == \"other\"", new: "!isAlias && category == \"other\"",
+		why: "a purchase that was asked for under another unknown name counts as the same",
+	},
+
+	// scope.go
+	{
+		name: "scope/key-ignores-the-scope", file: "scope.go",
+		old: "scope.name, \"content\", asked.amount", new: "\"\", \"content\", asked.amount",
+		why: "identical purchases of two scopes are one",
+	},
+	{
+		name: "scope/key-ignores-the-amount", file: "scope.go",
+		old: "asked.amount.String(), asked.merchant, asked.description}", new: "\"\", asked.merchant, asked.description}",
+		why: "purchases of two amounts in one scope share a key, and the second is refused",
+	},
+	{
+		name: "scope/key-ignores-the-merchant", file: "scope.go",
+		old: "asked.amount.String(), asked.merchant, asked.description}", new: "asked.amount.String(), \"\", asked.description}",
+		why: "purchases from two merchants in one scope share a key, and the second is refused",
+	},
+	{
+		name: "scope/key-ignores-the-description", file: "scope.go",
+		old: "asked.amount.String(), asked.merchant, asked.description}", new: "asked.amount.String(), asked.merchant, \"\"}",
+		why: "purchases of two things in one scope share a key, and the second is refused",
+	},
+	{
+		name: "scope/parts-run-together", file: "scope.go",
+		old: "digest.Write(length[:])\n", new: "",
+		why: "a merchant and a description that together read the same are one purchase",
+	},
+	{
+		name: "scope/ref-ignores-the-scope", file: "scope.go",
+		old: "scope.name, \"ref\", p.Ref}", new: "\"\", \"ref\", p.Ref}",
+		why: "purchases of two scopes under one Ref are one",
+	},
+	{
+		name: "scope/ref-taken-for-content", file: "scope.go",
+		old: "if p.Ref != \"\" {\n\t\tparts", new: "if false {\n\t\tparts",
+		why: "two identical purchases that are told apart by Ref are one",
+	},
+	{
+		name: "scope/ref-without-a-scope-ignored", file: "scope.go",
+		old: "if p.Ref != \"\" {\n\t\t\treturn nil, paramError", new: "if false {\n\t\t\treturn nil, paramError",
+		why: "a Ref that has no effect is not reported",
+	},
+	{
+		name: "scope/named-by-ref-is-counted", file: "scope.go",
+		old: "named: p.Ref != \"\", taken: -1", new: "taken: -1",
+		why: "in a run, the same Ref names a second purchase after a success",
+	},
+	{
+		name: "scope/nameless-scope-accepted", file: "scope.go",
+		old: "if scope.name == \"\" {", new: "if false {",
+		why: "all units of work without a name are one scope",
+	},
+	{
+		name: "scope/agents-not-told-apart", file: "scope.go",
+		old: "content: scopedContent{c.identity, digestOf(parts...)}", new: "content: scopedContent{\"\", digestOf(parts...)}",
+		why: "in a run, one agent's purchase counts as another's",
+	},
+	{
+		name: "scope/ordinals-share-a-key", file: "scope.go",
+		old: "binary.BigEndian.PutUint64(count[:], uint64(n))", new: "binary.BigEndian.PutUint64(count[:], uint64(min(n, 0)))",
+		why: "two identical purchases of a run are one",
+	},
+	{
+		name: "scope/run-does-not-count", file: "scope.go",
+		old: "&purchaseScope{name: name, run: true}", new: "&purchaseScope{name: name}",
+		why: "two identical purchases of a run are one",
+	},
+	{
+		name: "scope/counts-without-a-run", file: "scope.go",
+		old: "&purchaseScope{name: scope})", new: "&purchaseScope{name: scope, run: true})",
+		why: "a repetition in a scope that is placed around the retry loop buys another one",
+	},
+	{
+		name: "scope/run-without-a-scope-accepted", file: "scope.go",
+		old: "name := \"\"\n\tif scope, ok", new: "name := \"run\"\n\tif scope, ok",
+		why: "runs of all units of work are one scope",
+	},
+	{
+		name: "scope/closed-ordinal-taken", file: "scope.go",
+		old: "case o.closed, s.left[n]:", new: "case s.left[n]:",
+		why: "what was bought in a run is taken for the next identical purchase",
+	},
+	{
+		name: "scope/closed-by-an-error", file: "scope.go",
+		old: "o.closed = o.closed || ended || bought && s.scope.run && !s.named", new: "o.closed = o.closed || ended || s.scope.run && !s.named",
+		why: "an error uses a purchase up, and its repetition buys another one",
+	},
+	{
+		name: "scope/closed-without-a-run", file: "scope.go",
+		old: "o.closed = o.closed || ended || bought && s.scope.run && !s.named", new: "o.closed = o.closed || ended || bought",
+		why: "without a run, the repetition of what was bought buys another one",
+	},
+	{
+		name: "scope/never-closed-by-an-end", file: "scope.go",
+		old: "o.closed = o.closed || ended || bought && s.scope.run && !s.named", new: "o.closed = o.closed || bought && s.scope.run && !s.named",
+		why: "a purchase that failed is asked for under its used key without end",
+	},
+	{
+		name: "scope/opened-again", file: "scope.go",
+		old: "o.closed = o.closed || ended ||", new: "o.closed = ended ||",
+		why: "what was bought in a run is taken for the next identical purchase once another call has looked at it",
+	},
+	{
+		name: "scope/concurrent-purchases-of-a-run-are-one", file: "scope.go",
+		old: "case s.scope.run && !s.named && o.calls > 0: // at the same time: another one\n", new: "case false:\n",
+		why: "identical purchases at the same time in a run buy one",
+	},
+	{
+		name: "scope/does-not-wait-for-the-category", file: "scope.go",
+		old: "case !known && o.calls > 0 && !isClosed(o.answered):", new: "case false:",
+		why: "which keys purchases of two categories get depends on who is faster",
+	},
+	{
+		name: "scope/waits-for-the-category-for-ever", file: "scope.go",
+		old: "case <-timer.C:\n\t\treturn &APIError{Op: \"authorize\", Err: ErrInProgress, waiting: true}\n", new: "",
+		why: "a call hangs as long as another one of its scope",
+	},
+	{
+		name: "scope/wait-ignores-the-context", file: "scope.go",
+		old: "case <-ctx.Done():\n\t\treturn &APIError{Op: \"authorize\", Err: ctx.Err(), waiting: true}\n", new: "",
+		why: "a cancelled call waits for another one of its scope",
+	},
+	{
+		name: "scope/categories-of-a-name-forgotten", file: "scope.go",
+		old: "if original != \"\" {\n\t\tnames = append", new: "if false {\n\t\tnames = append",
+		why: "a repetition under the alias that was asked under is another purchase",
+	},
+	{
+		name: "scope/unanswered-name-kept", file: "scope.go",
+		old: "o.names, o.answered = nil, nil\n", new: "",
+		why: "a purchase that nobody has answered for blocks its number for other categories",
+	},
+	{
+		name: "scope/one-identical-purchase-too-many", file: "scope.go",
+		old: "mostOrdinals = 64 ", new: "mostOrdinals = 65 ",
+		why: "the documented bound is another one",
+	},
+	{
+		name: "scope/asks-about-what-the-answer-decides", file: "scope.go",
+		old: "if relation != otherNames { // the answer decides", new: "if relation == sameCategory {",
+		why: "a repetition under a name whose category is not known here buys another one",
+	},
+	{
+		name: "scope/takes-what-it-has-left", file: "scope.go",
+		old: "case o.closed, s.left[n]:", new: "case o.closed:",
+		why: "a purchase goes back and forth between keys that lead to other purchases",
+	},
+	{
+		name: "scope/ref-moves-on-to-another-category", file: "scope.go",
+		old: "|| s.named && !reason.ended {", new: "{",
+		why: "one Ref in two categories is two purchases instead of a mismatch",
+	},
+	{
+		name: "scope/another-purchase-holds-the-key", file: "scope.go",
+		old: "if !s.named && !contains(names, s.category) && !s.released {", new: "if false {",
+		why: "a purchase that was answered with another category keeps the key from the one that it belongs to",
+	},
+	{
+		name: "scope/another-purchase-counted-twice", file: "scope.go",
+		old: "if !s.released {\n\t\to.calls--", new: "if true {\n\t\to.calls--",
+		why: "a call that is over makes one that is under way look over as well",
+	},
+	{
+		name: "scope/own-key-overruled", file: "scope.go",
+		old: "if !ok || p.IdempotencyKey != \"\" {", new: "if !ok {",
+		why: "a caller's own key is replaced by the scope's",
+	},
+
+	// confirm.go
+	{
+		name: "confirm/no-lock-on-the-request", file: "confirm.go",
+		old: "key, began := lockKey{c.service, \"confirm\", requestID}, time.Now()", new: "key, began := lockKey{c.service, \"confirm\", fmt.Sprintf(\"%p\", &p)}, time.Now()",
+		why: "two confirmations of one request overlap, and two refunds return the money twice",
+	},
+	{
+		name: "confirm/lock-by-token", file: "confirm.go",
+		old: "lockKey{c.service, \"confirm\", requestID}", new: "lockKey{c.identity, \"confirm\", requestID}",
+		why: "clients of two tokens of one agent confirm one request at the same time",
+	},
+	{
+		name: "confirm/no-rest-after-an-unknown-outcome", file: "confirm.go",
+		old: "defer func() { c.unlock(held, key, began, err) }()", new: "_ = began\n\tdefer held.release()",
+		why: "a confirmation repeated after a lost one overlaps it",
+	},
+	{
+		name: "confirm/end-is-not-remembered", file: "confirm.go",
+		old: "c.process.finish(c.requestKey(requestID))\n", new: "_ = requestID\n",
+		why: "a request that the service knows to have ended counts as running, and what is known of it grows",
+	},
+	{
+		name: "confirm/any-conflict-is-an-end", file: "confirm.go",
+		old: "errors.Is(err, ErrConflict) && c.hasStarted(requestID) {", new: "errors.Is(err, ErrConflict) {",
+		why: "a confirmation of a request that is still pending makes it one that is never run",
+	},
+	{
+		name: "confirm/doubt-without-a-look", file: "confirm.go",
+		old: "if c.doubt || onlyRead {", new: "if onlyRead {",
+		why: "a confirmation that may have got through is sent again without a look",
+	},
+	{
+		name: "confirm/second-refund-beside-the-first", file: "confirm.go",
+		old: "onlyRead := refund && c.client.process.coolingDown(key)", new: "onlyRead := refund && false",
+		why: "a refund is sent again while the service may still be at work on the first, and returns the money twice",
+	},
+	{
+		name: "confirm/successes-are-only-read-too", file: "confirm.go",
+		old: "onlyRead := refund && c.client.process.coolingDown(key)", new: "_ = refund\n\tonlyRead := c.client.process.coolingDown(key)",
+		why: "a purchase cannot be confirmed as completed for a minute",
+	},
+	{
+		name: "confirm/any-end-is-success", file: "confirm.go", nth: 1,
+		old: "case read.Status == c.params.status():", new: "case read.Status.Final():",
+		why: "a refund is reported as made where the request is completed",
+	},
+	{
+		name: "confirm/any-end-is-success-after-a-lost-answer", file: "confirm.go", nth: 2,
+		old: "case read.Status == c.params.status():", new: "case read.Status.Final():",
+		why: "a refund is reported as made where the request is completed",
+	},
+	{
+		name: "confirm/unclear-refund-sent-again", file: "confirm.go",
+		old: "if attempt.unclear && refund && attempt.last.fate() == mayStillRun {", new: "if false {",
+		why: "a refund is sent again while the service may still be at work on the first, and returns the money twice",
+	},
+	{
+		name: "confirm/unclear-success-only-read", file: "confirm.go",
+		old: "if attempt.unclear && refund && attempt.last.fate() == mayStillRun {", new: "if attempt.unclear && attempt.last.fate() == mayStillRun {",
+		why: "a confirmation of a success that never arrived is not sent again",
+	},
+	{
+		name: "confirm/refused-refund-only-read", file: "confirm.go",
+		old: "if attempt.unclear && refund && attempt.last.fate() == mayStillRun {", new: "if attempt.unclear && refund {",
+		why: "a refund that the service has answered with an error of its own is not sent again",
+	},
+	{
+		name: "confirm/unclear-refund-not-remembered", file: "confirm.go",
+		old: "c.client.process.coolDown(key, attempt.lasted)\n", new: "",
+		why: "the next call sends a refund beside one that may still be handled",
+	},
+	{
+		name: "confirm/conflict-after-doubt-is-final", file: "confirm.go",
+		old: "case attempt.unclear, c.doubt && errors.Is(err, ErrConflict):", new: "case attempt.unclear:",
+		why: "a confirmation that got through at the first attempt is reported as a conflict after the second",
+	},
+	{
+		name: "confirm/refusal-after-doubt-is-final", file: "confirm.go",
+		old: "case unclear: // an earlier attempt may have taken effect", new: "case false:",
+		why: "a confirmation that may have got through at the first attempt is reported as refused after the second",
+	},
+	{
+		name: "confirm/no-pause-before-the-look", file: "confirm.go",
+		old: "if rested, cancelled = rest(ctx, n, attempt.lasted); cancelled != nil {", new: "if rested, cancelled = true, ctx.Err(); cancelled != nil {",
+		why: "the look comes before the service is done with the lost attempt, and the next one overlaps it",
+	},
+	{
+		name: "confirm/pause-not-in-proportion", file: "confirm.go",
+		old: "wait, rested := max(settlePause, backoff(n, retryBase, retryCap), lasted), true", new: "wait, rested := max(settlePause, backoff(n, retryBase, retryCap)), true",
+		why: "the next attempt overlaps one that a slow service is still at work on",
+	},
+	{
+		name: "confirm/pause-takes-all-the-time", file: "confirm.go",
+		old: "if half := time.Until(deadline) / 2; half < wait {", new: "if half := time.Until(deadline); half < wait {",
+		why: "no time is left for the look that may show that the confirmation got through",
+	},
+	{
+		name: "confirm/sent-again-after-half-a-pause", file: "confirm.go", nth: 1,
+		old: "if !rested || n >= c.client.transport.maxRetries {", new: "_ = rested\n\t\tif n >= c.client.transport.maxRetries {",
+		why: "the next attempt overlaps one that the service is still at work on",
+	},
+	{
+		name: "confirm/one-attempt-too-many", file: "confirm.go", nth: 1,
+		old: "n >= c.client.transport.maxRetries {", new: "n > c.client.transport.maxRetries {",
+		why: "a confirmation is sent more often than allowed",
+	},
+	{
+		name: "confirm/one-attempt-too-few", file: "confirm.go", nth: 1,
+		old: "n >= c.client.transport.maxRetries {", new: "n+1 >= c.client.transport.maxRetries {",
+		why: "a confirmation is given up before its last attempt",
+	},
+	{
+		name: "confirm/refund-looked-at-once", file: "confirm.go", nth: 2,
+		old: "if !rested || n >= c.client.transport.maxRetries {", new: "if rested || !rested {",
+		why: "a refund that takes its time is reported as unknown",
+	},
+	{
+		name: "confirm/unclear-counts-as-done", file: "confirm.go",
+		old: "case readErr != nil:\n\t\treturn nil, false, c.unknown(", new: "case readErr != nil && false:\n\t\treturn nil, false, c.unknown(",
+		why: "a read that failed is taken for the state of the request",
+	},
+	{
+		name: "confirm/all-attempts-without-a-limit", file: "confirm.go",
+		old: "if n == 0 && c.limit > 0 {", new: "if n == 0 && c.limit < 0 {",
+		why: "a guarded call whose confirmation does not get through returns only after minutes",
+	},
+	{
+		name: "confirm/waits-for-others-without-a-limit", file: "confirm.go",
+		old: "held, err := c.lock(ctx, \"confirm\", key, o.limit)", new: "held, err := c.lock(ctx, \"confirm\", key, 0)",
+		why: "a guarded call waits without end for another confirmation that hangs",
+	},
+	{
+		name: "confirm/attempts-without-a-limit", file: "confirm.go",
+		old: "if c.attempt > 0 {", new: "if c.attempt < 0 {",
+		why: "an attempt that hangs leaves no time for another one",
+	},
+	{
+		name: "confirm/answer-about-another-request", file: "confirm.go",
+		old: "if canonicalID(body.RequestID) != requestID || Status(body.Status) != params.status() {", new: "if Status(body.Status) != params.status() {",
+		why: "the confirmation of another request is taken for this one's",
+	},
+	{
+		name: "confirm/answer-of-another-outcome", file: "confirm.go",
+		old: "if canonicalID(body.RequestID) != requestID || Status(body.Status) != params.status() {", new: "if canonicalID(body.RequestID) != requestID {",
+		why: "a confirmation as failed is taken for one as completed",
+	},
+	{
+		name: "confirm/actual-amount-not-sent", file: "confirm.go",
+		old: "body.ActualAmount = &params.ActualAmount", new: "_ = &params.ActualAmount",
+		why: "what was really paid is not told",
+	},
+	{
+		name: "confirm/amount-of-a-failure-accepted", file: "confirm.go",
+		old: "if !p.Success {\n\t\t\treturn paramError(\"ConfirmParams.ActualAmount\"", new: "if false {\n\t\t\treturn paramError(\"ConfirmParams.ActualAmount\"",
+		why: "a failed purchase with an amount paid is sent",
+	},
+	{
+		name: "confirm/longest-receipt-off-by-one", file: "confirm.go",
+		old: "p.ReceiptURL, 2000)", new: "p.ReceiptURL, 2001)",
+		why: "a receipt that the service refuses is sent",
+	},
+}

@@ -1,0 +1,353 @@
+package main
+
+// serverMutants are about the ledger of the embedded server, which the tests of users rely on.
+var serverMutants = []mutant{
+	// purchase.go
+	{
+		name: "server-purchase/keys-not-replayed", file: "letagentpaytest/purchase.go",
+		old: "if first := a.replays.find(key, c.now); first != nil {", new: "if first := a.replays.find(key, c.now); false {",
+		why: "a purchase repeated under its key is made again",
+	},
+	{
+		name: "server-purchase/answers-not-stored", file: "letagentpaytest/purchase.go",
+		old: "a.replays.store(key, reply, c.now, acc.history)", new: "_ = acc.history",
+		why: "a purchase repeated under its key is made again",
+	},
+	{
+		name: "server-purchase/unlimited", file: "letagentpaytest/purchase.go",
+		old: "if !a.purchases.allow(c.now) {", new: "if a.purchases.allow(c.now); false {",
+		why: "an agent that is too fast is not told so",
+	},
+	{
+		name: "server-purchase/replays-free-of-the-limit", file: "letagentpaytest/purchase.go",
+		old: "if !a.purchases.allow(c.now) {", new: "if a.replays.find(trimSpace(c.header.Get(\"Idempotency-Key\")), c.now) == nil && !a.purchases.allow(c.now) {",
+		why: "a repetition does not count as a call, as it does at the service",
+	},
+	{
+		name: "server-purchase/one-pending-more", file: "letagentpaytest/purchase.go",
+		old: "if a.pending >= pendingCap {", new: "if a.pending > pendingCap {",
+		why: "an agent has more undecided purchases than the service allows",
+	},
+	{
+		name: "server-purchase/any-currency", file: "letagentpaytest/purchase.go",
+		old: "if b.currency != nil && *b.currency != currency {", new: "if false {",
+		why: "a purchase in another currency than the account's is made",
+	},
+	{
+		name: "server-purchase/rounded-half-to-even", file: "letagentpaytest/purchase.go",
+		old: "id: s.ids.uuid(), amount: amount.RoundHalfUp(), currency", new: "id: s.ids.uuid(), amount: amount.RoundHalfEven(), currency",
+		why: "half a cent is stored otherwise than the service does",
+	},
+	{
+		name: "server-purchase/failed-policy-approves", file: "letagentpaytest/purchase.go",
+		old: "case !decision.Passed:", new: "case !decision.Passed && !decision.AutoApprove:",
+		why: "a purchase that the policy forbids is approved",
+	},
+	{
+		name: "server-purchase/rejected-is-booked", file: "letagentpaytest/purchase.go",
+		old: "if r.status != letagentpay.StatusRejected {\n\t\ta.book", new: "if true {\n\t\ta.book",
+		why: "a rejected purchase takes money",
+	},
+	{
+		name: "server-purchase/nothing-is-booked", file: "letagentpaytest/purchase.go",
+		old: "if r.status != letagentpay.StatusRejected {\n\t\ta.book", new: "if false {\n\t\ta.book",
+		why: "the budget is never used up",
+	},
+	{
+		name: "server-purchase/pending-is-spent", file: "letagentpaytest/purchase.go",
+		old: "a.hold(amount, r.currency, c.now)\n", new: "a.spend(amount, r.currency, c.now)\n",
+		why: "an undecided purchase counts as spent and as held when it is released",
+	},
+	{
+		name: "server-purchase/pending-is-not-held", file: "letagentpaytest/purchase.go",
+		old: "a.hold(amount, r.currency, c.now)\n", new: "",
+		why: "undecided purchases may use the budget up more than once",
+	},
+	{
+		name: "server-purchase/pending-never-expires", file: "letagentpaytest/purchase.go",
+		old: "a.account.expect(r.expires)\n", new: "",
+		why: "a sweep does not find what is overdue",
+	},
+	{
+		name: "server-purchase/velocity-not-counted", file: "letagentpaytest/purchase.go",
+		old: "a.velocity.accept(c.now)\n", new: "",
+		why: "rules about the number of purchases never apply",
+	},
+	{
+		name: "server-purchase/each-runaway-call-recorded", file: "letagentpaytest/purchase.go",
+		old: "if window := a.velocity.refusedIn(a.policy, c.now); window.rejected != \"\" {", new: "if window := a.velocity.refusedIn(a.policy, c.now); false {",
+		why: "a runaway loop leaves a record for each of its calls",
+	},
+	{
+		name: "server-purchase/temporal-rules-ignore-the-hold", file: "letagentpaytest/purchase.go",
+		old: "t.held = t.held.Add(amount.RoundHalfEven())", new: "_ = t.held",
+		why: "undecided purchases do not count towards a rule with both ends",
+	},
+	{
+		name: "server-purchase/temporal-rules-round-half-up", file: "letagentpaytest/purchase.go",
+		old: "t.spent = t.spent.Add(amount.RoundHalfEven())", new: "t.spent = t.spent.Add(amount.RoundHalfUp())",
+		why: "half a cent counts otherwise than at the service",
+	},
+	{
+		name: "server-purchase/weeks-judged-by-days", file: "letagentpaytest/purchase.go",
+		old: "ThisWeek: periods[1].total()", new: "ThisWeek: periods[0].total()",
+		why: "a weekly limit starts afresh each day",
+	},
+	{
+		name: "server-purchase/accounts-judged-by-agents", file: "letagentpaytest/purchase.go",
+		old: "ruleFacts(currency, periods[3].total(), periods[4].total(), periods[5].total())", new: "ruleFacts(currency, periods[0].total(), periods[1].total(), periods[2].total())",
+		why: "an account's rules look at one agent alone",
+	},
+	{
+		name: "server-purchase/holds-not-judged", file: "letagentpaytest/purchase.go",
+		old: "Spent: a.spent, Held: a.held,", new: "Spent: a.spent,",
+		why: "undecided purchases may use the budget up more than once",
+	},
+	{
+		name: "server-purchase/aliases-are-categories", file: "letagentpaytest/purchase.go",
+		old: "return target, &sent", new: "return target, nil",
+		why: "an answer does not say which name was sent",
+	},
+	{
+		name: "server-purchase/unknown-names-are-categories", file: "letagentpaytest/purchase.go",
+		old: "return \"other\", &sent", new: "return name, &sent",
+		why: "a category that the account does not have is accepted",
+	},
+	{
+		name: "server-purchase/dashes-matter", file: "letagentpaytest/purchase.go",
+		old: "strings.NewReplacer(\" \", \"_\", \"-\", \"_\")", new: "strings.NewReplacer(\" \", \"_\")",
+		why: "a category that is written with a dash is not recognised",
+	},
+	{
+		name: "server-purchase/longest-category-off-by-one", file: "letagentpaytest/purchase.go",
+		old: "f.requiredText(\"category\", textRule{most: 50})", new: "f.requiredText(\"category\", textRule{most: 51})",
+		why: "a category that the service refuses is accepted",
+	},
+
+	// confirm.go
+	{
+		name: "server-confirm/any-status", file: "letagentpaytest/confirm.go",
+		old: "case !r.status.Approved():", new: "case false:",
+		why: "a request is confirmed, and refunded, more than once",
+	},
+	{
+		name: "server-confirm/pending-confirmed", file: "letagentpaytest/confirm.go",
+		old: "case !r.status.Approved():", new: "case r.status.Final():",
+		why: "an undecided request is confirmed",
+	},
+	{
+		name: "server-confirm/requests-of-other-agents", file: "letagentpaytest/confirm.go",
+		old: "r := a.requests[id]\n", new: "r := a.requests[id]\n\tfor _, other := range a.account.agents {\n\t\tif r == nil {\n\t\t\tr = other.requests[id]\n\t\t}\n\t}\n",
+		why: "an agent confirms the requests of another one",
+	},
+	{
+		name: "server-confirm/failure-is-not-refunded", file: "letagentpaytest/confirm.go",
+		old: "a.refund(r.amount, r.currency, c)\n", new: "",
+		why: "a failed purchase keeps its money",
+	},
+	{
+		name: "server-confirm/success-is-refunded", file: "letagentpaytest/confirm.go",
+		old: "r.status = letagentpay.StatusCompleted\n", new: "r.status = letagentpay.StatusCompleted\n\ta.refund(r.amount, r.currency, c)\n",
+		why: "a completed purchase returns its money",
+	},
+	{
+		name: "server-confirm/failure-stays-approved", file: "letagentpaytest/confirm.go",
+		old: "r.status = letagentpay.StatusFailed\n", new: "",
+		why: "a refund is repeated without end",
+	},
+	{
+		name: "server-confirm/actual-amount-not-booked", file: "letagentpaytest/confirm.go",
+		old: "a.spend(b.actual.minus(r.amount), r.currency, c.now)\n", new: "",
+		why: "what was really paid does not count",
+	},
+	{
+		name: "server-confirm/actual-amount-booked-on-top", file: "letagentpaytest/confirm.go",
+		old: "a.spend(b.actual.minus(r.amount), r.currency, c.now)\n", new: "a.spend(b.actual.amount(), r.currency, c.now)\n",
+		why: "a purchase counts twice when its actual amount is told",
+	},
+	{
+		name: "server-confirm/receipt-is-lost", file: "letagentpaytest/confirm.go",
+		old: "r.receipt = b.receipt\n", new: "_ = b.receipt\n",
+		why: "nobody finds the receipt",
+	},
+	{
+		name: "server-confirm/balances-below-zero", file: "letagentpaytest/confirm.go",
+		old: "a.spent = floorZero(a.spent.Sub(amount))", new: "a.spent = a.spent.Sub(amount)",
+		why: "refunds beyond what was spent leave more than the budget",
+	},
+	{
+		name: "server-confirm/account-is-not-refunded", file: "letagentpaytest/confirm.go",
+		old: "a.account.spent = floorZero(a.account.spent.Sub(amount))\n", new: "",
+		why: "an account's rules count what was refunded",
+	},
+	{
+		name: "server-confirm/periods-not-refunded", file: "letagentpaytest/confirm.go",
+		old: "t.spent = t.spent.Sub(amount)", new: "_ = t.spent",
+		why: "daily limits count what was refunded",
+	},
+	{
+		name: "server-confirm/periods-stop-at-zero", file: "letagentpaytest/confirm.go",
+		old: "t.spent = t.spent.Sub(amount)", new: "t.spent = floorZero(t.spent.Sub(amount))",
+		why: "a refund of another day's purchase does not show, as it does at the service",
+	},
+
+	// counters.go
+	{
+		name: "server-counters/holds-below-zero", file: "letagentpaytest/counters.go",
+		old: "t.held = floorZero(t.held.Sub(amount))", new: "t.held = t.held.Sub(amount)",
+		why: "a hold of an earlier day makes room for more today",
+	},
+	{
+		name: "server-counters/total-without-holds", file: "letagentpaytest/counters.go",
+		old: "return t.spent.Add(t.held)", new: "return t.spent",
+		why: "undecided purchases may exceed a limit together",
+	},
+	{
+		name: "server-counters/days-of-all-months-alike", file: "letagentpaytest/counters.go",
+		old: "c.days.at(year*10000 + int(month)*100 + day)", new: "c.days.at(day)",
+		why: "a day's limit counts the same day of the month before",
+	},
+	{
+		name: "server-counters/weeks-by-calendar-year", file: "letagentpaytest/counters.go",
+		old: "c.weeks.at(isoYear*100 + isoWeek)", new: "c.weeks.at(isoYear*0 + year*100 + isoWeek)",
+		why: "a week over New Year is counted as two",
+	},
+	{
+		name: "server-counters/months-of-all-years-alike", file: "letagentpaytest/counters.go",
+		old: "c.months.at(year*100 + int(month))", new: "c.months.at(int(month))",
+		why: "a month's limit counts the same month of the year before",
+	},
+	{
+		name: "server-counters/days-in-utc", file: "letagentpaytest/counters.go",
+		old: "local := now.In(location)", new: "local := now.In(location).UTC()",
+		why: "a day begins at another hour than where the account is",
+	},
+	{
+		name: "server-counters/earlier-periods-forgotten", file: "letagentpaytest/counters.go",
+		old: "copy(p.keys[1:], p.keys[:])\n", new: "",
+		why: "a change of the timezone makes the day's limit start afresh",
+	},
+	{
+		name: "server-counters/currencies-counted-together", file: "letagentpaytest/counters.go",
+		old: "c := byCurrency[currency]\n", new: "currency = \"\"\n\tc := byCurrency[currency]\n",
+		why: "amounts of two currencies are added",
+	},
+
+	// accounts.go
+	{
+		name: "server-accounts/main-one-named-twice", file: "letagentpaytest/accounts.go",
+		old: "if name != mainName {", new: "if name != \"\" {",
+		why: "a test that goes through all accounts meets the main one twice",
+	},
+
+	// idempotency.go
+	{
+		name: "server-idempotency/keys-forgotten-a-moment-late", file: "letagentpaytest/idempotency.go",
+		old: "!now.Before(c.order[n].expires)", new: "now.After(c.order[n].expires)",
+		why: "a key is replayed when its day is over",
+	},
+	{
+		name: "server-idempotency/keys-never-forgotten", file: "letagentpaytest/idempotency.go",
+		old: "(!now.Before(c.order[n].expires) || most > 0 &&", new: "(false && !now.Before(c.order[n].expires) || most > 0 &&",
+		why: "a key is replayed for ever",
+	},
+	{
+		name: "server-idempotency/short-memory", file: "letagentpaytest/idempotency.go",
+		old: "replayLifetime = 24 * time.Hour", new: "replayLifetime = 23 * time.Hour",
+		why: "a key is forgotten before its day is over",
+	},
+	{
+		name: "server-idempotency/without-a-bound", file: "letagentpaytest/idempotency.go",
+		old: "|| most > 0 && len(c.order)-n > most)", new: "|| false && len(c.order)-n > most)",
+		why: "a server that runs for long needs memory without a bound",
+	},
+	{
+		name: "server-idempotency/one-answer-less", file: "letagentpaytest/idempotency.go",
+		old: "|| most > 0 && len(c.order)-n > most)", new: "|| most > 0 && len(c.order)-n >= most)",
+		why: "fewer answers are kept than promised",
+	},
+	{
+		name: "server-idempotency/older-answer-ends-the-newer", file: "letagentpaytest/idempotency.go",
+		old: "if oldest := c.order[n]; c.answers[oldest.key] == oldest.answer {", new: "if oldest := c.order[n]; true {",
+		why: "a key that was stored twice is forgotten with the first answer",
+	},
+
+	// races.go
+	{
+		name: "server-races/no-time-between-check-and-commit", file: "letagentpaytest/races.go",
+		old: "func (c *call) work(usual func(*Races) time.Duration) bool {\n\tif c.race == nil {", new: "func (c *call) work(usual func(*Races) time.Duration) bool {\n\tif true {",
+		why: "calls never overlap, and tests of overlaps show nothing",
+	},
+	{
+		name: "server-races/no-time-before-the-answer-is-stored", file: "letagentpaytest/races.go",
+		old: "if c.race == nil || c.race.Store == 0 {", new: "if true {",
+		why: "a purchase is never listed before its key is known",
+	},
+	{
+		name: "server-races/locked-meanwhile", file: "letagentpaytest/races.go",
+		old: "acc.mu.Unlock()\n\tdefer func() { // also when pause panics: the lock's holder unlocks it\n\t\tacc.mu.Lock()\n", new: "defer func() {\n",
+		why: "calls never overlap, and tests of overlaps show nothing",
+	},
+	{
+		name: "server-races/decided-at-the-check", file: "letagentpaytest/races.go",
+		old: "c.now = c.world.clock.now()\n", new: "",
+		why: "a purchase is dated when it was checked, not when it was committed",
+	},
+	{
+		name: "server-races/faults-delay-ignored", file: "letagentpaytest/races.go",
+		old: "case c.race.delay > 0:\n\t\t\treturn c.race.delay\n", new: "",
+		why: "a fault that orders a delay has no effect",
+	},
+	{
+		name: "server-races/choice-ignored", file: "letagentpaytest/races.go",
+		old: "case c.race.Choose != nil:\n\t\t\treturn c.race.Choose(c.race.call)\n", new: "",
+		why: "a test cannot order its calls",
+	},
+	{
+		name: "server-races/committed-after-the-end", file: "letagentpaytest/races.go",
+		old: "return c.race.server.wait(c.race.server.life, pause()) == nil", new: "_ = c.race.server.wait(c.race.server.life, pause())\n\treturn true",
+		why: "a closed server still books",
+	},
+	{
+		name: "server-races/ended-with-nil-continues", file: "letagentpaytest/races.go",
+		old: "s.races.Store(nil)\n", new: "",
+		why: "the mode cannot be left",
+	},
+	{
+		name: "server-races/times-below-zero-accepted", file: "letagentpaytest/races.go",
+		old: "if field.time < 0 {", new: "if false {",
+		why: "a time that makes no sense is not reported",
+	},
+
+	// state.go
+	{
+		name: "server-state/hold-is-not-released", file: "letagentpaytest/state.go",
+		old: "a.release(r.amount)\n\ta.account.release", new: "a.account.release",
+		why: "a request that was decided holds its money for ever",
+	},
+	{
+		name: "server-state/pending-count-stays", file: "letagentpaytest/state.go",
+		old: "a.pending--\n", new: "",
+		why: "an agent reaches the limit of undecided purchases with decided ones",
+	},
+	{
+		name: "server-state/approval-is-not-spent", file: "letagentpaytest/state.go",
+		old: "r.reviewed = now\n\ta.spend(r.amount, r.currency, now)\n", new: "r.reviewed = now\n",
+		why: "what a human approves takes no money",
+	},
+	{
+		name: "server-state/expires-a-moment-early", file: "letagentpaytest/state.go",
+		old: "r.expires.Before(now)", new: "!r.expires.After(now)",
+		why: "a request expires in the instant that it is still valid in",
+	},
+	{
+		name: "server-state/sweeps-nothing", file: "letagentpaytest/state.go",
+		old: "case r.overdue(now):\n", new: "case false:\n",
+		why: "what nobody reads never expires",
+	},
+	{
+		name: "server-state/top-up-beyond-the-most", file: "letagentpaytest/state.go",
+		old: "room.Less(topUp) {", new: "topUp.Less(room) {",
+		why: "a budget grows beyond its bound",
+	},
+}

@@ -1,0 +1,882 @@
+package main
+
+// wireMutants are about HTTP, what an answer must hold, what an error may show, and waiting for a decision.
+var wireMutants = []mutant{
+	// transport.go
+	{
+		name: "transport/purchase-resent-by-nethttp", file: "transport.go",
+		old: "request.GetBody = nil\n", new: "",
+		why: "net/http resends a purchase at once when a kept-alive connection is dead",
+	},
+	{
+		name: "transport/users-timeout-ignored", file: "transport.go",
+		old: "timeout: cmp.Or(max(httpClient.Timeout, 0), defaultAttemptTimeout)", new: "timeout: defaultAttemptTimeout",
+		why: "the time limit that the user's client sets for an attempt has no effect",
+	},
+	{
+		name: "transport/timeout-bounds-all-attempts", file: "transport.go",
+		old: "httpClient.Timeout = 0\n", new: "",
+		why: "an attempt that takes too long is not told from a context that has ended",
+	},
+	{
+		name: "transport/x402-beside-the-wrong-path", file: "transport.go",
+		old: "strings.TrimSuffix(base.Path, agentPrefix) + x402Prefix", new: "base.Path + x402Prefix",
+		why: "x402 calls go to a path that does not exist",
+	},
+	{
+		name: "transport/sent-under-a-dead-context", file: "transport.go",
+		old: "if err := ctx.Err(); err != nil {\n\t\tc.last", new: "if err := ctx.Err(); false {\n\t\tc.last",
+		why: "a call whose context has ended is in doubt, although nothing was sent",
+	},
+	{
+		name: "transport/answers-of-any-size-read", file: "transport.go",
+		old: "case len(data) > maxResponseBytes:", new: "case len(data) > 1000*maxResponseBytes:",
+		why: "an endless answer fills the memory",
+	},
+	{
+		name: "transport/largest-answer-refused", file: "transport.go",
+		old: "case len(data) > maxResponseBytes:", new: "case len(data) >= maxResponseBytes:",
+		why: "an answer of just the size that is read is refused",
+	},
+	{
+		name: "transport/any-media-type-is-json", file: "transport.go",
+		old: "return err == nil && (mediaType == \"application/json\"", new: "return err == nil || (mediaType == \"application/json\"",
+		why: "a proxy's page is decoded as an answer",
+	},
+	{
+		name: "transport/parameters-of-the-media-type-refused", file: "transport.go",
+		old: "mediaType, _, err := mime.ParseMediaType(contentType)", new: "mediaType, _, err := mime.ParseMediaType(contentType)\n\tmediaType = contentType",
+		why: "an answer that names its charset is refused",
+	},
+	{
+		name: "transport/cut-off-answers-accepted", file: "transport.go",
+		old: "case err != nil:\n\t\tfailure.Err = c.transport.foreign(err)\n\tcase !isJSON", new: "case !isJSON",
+		why: "an answer whose end is missing counts as one",
+	},
+	{
+		name: "transport/bad-answers-are-clear", file: "transport.go",
+		old: "failure.malformed = true\n", new: "",
+		why: "a purchase that was answered with nonsense is not in doubt, and not looked for",
+	},
+	{
+		name: "transport/refusals-not-explained", file: "transport.go",
+		old: "failure.explained = c.transport.cleaned(failure.Detail, longText), failure.Detail != \"\"", new: "failure.explained = c.transport.cleaned(failure.Detail, longText), false",
+		why: "the service's own word about a lost attempt is not believed",
+	},
+	{
+		name: "transport/problem-details-explain", file: "transport.go",
+		old: "failure.Detail != \"\" && !isProblem(response.Header)", new: "failure.Detail != \"\"",
+		why: "a gateway that explains itself counts as the service's word, and the next attempt overlaps the first",
+	},
+	{
+		name: "transport/refusals-shown-as-they-are", file: "transport.go",
+		old: "c.transport.cleaned(failure.Detail, longText), failure.Detail != \"\"", new: "failure.Detail, failure.Detail != \"\"",
+		why: "an echoed token and control characters reach errors and logs",
+	},
+	{
+		name: "transport/samples-shown-as-they-are", file: "transport.go",
+		old: "text = t.cleaned(strings.Join(strings.Fields(text), \" \"), sampleText)", new: "text = strings.Join(strings.Fields(text), \" \")",
+		why: "an echoed token and a page of any length reach errors and logs",
+	},
+	{
+		name: "transport/fields-shown-as-they-are", file: "transport.go",
+		old: "Message: c.transport.cleaned(item.Msg, sampleText),", new: "Message: item.Msg,",
+		why: "a token that the service repeats in a refused field reaches errors and logs",
+	},
+	{
+		name: "transport/any-number-of-fields", file: "transport.go",
+		old: "if len(items) > maxFields {", new: "if len(items) > 100*maxFields {",
+		why: "an error's text has no bound",
+	},
+	{
+		name: "transport/fields-named-with-the-body", file: "transport.go",
+		old: "if i > 0 || part != \"body\" {", new: "if i >= 0 || part != \"body\" {",
+		why: "the path of a refused field begins with a word that is none of the caller's",
+	},
+	{
+		name: "transport/waits-as-long-as-told", file: "transport.go",
+		old: "min(max(seconds, 0), int64(retryAfterCap/time.Second))", new: "max(seconds, 0)",
+		why: "a service can make a call wait for days",
+	},
+	{
+		name: "transport/dates-to-wait-for-ignored", file: "transport.go",
+		old: "return min(max(at.Sub(now), 0), retryAfterCap)", new: "return 0 * at.Sub(now)",
+		why: "a service that asks for time by a date does not get it",
+	},
+	{
+		name: "transport/repeats-once-more", file: "transport.go",
+		old: "c.attempts > c.maxRetries ||", new: "c.attempts > c.maxRetries+1 ||",
+		why: "a call is sent more often than allowed",
+	},
+	{
+		name: "transport/repeats-once-less", file: "transport.go",
+		old: "c.attempts > c.maxRetries ||", new: "c.attempts >= c.maxRetries ||",
+		why: "a call is given up before its last attempt",
+	},
+	{
+		name: "transport/repeats-beyond-the-deadline", file: "transport.go",
+		old: "if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= c.wait {", new: "if deadline, ok := ctx.Deadline(); false && ok && time.Until(deadline) <= c.wait {",
+		why: "a call waits for its deadline although nothing can follow",
+	},
+	{
+		name: "transport/doubt-of-earlier-attempts-forgotten", file: "transport.go",
+		old: "if c.last.mayHaveTakenEffect() {\n\t\tc.unclear = true\n\t}", new: "c.unclear = c.last.mayHaveTakenEffect()",
+		why: "an attempt that may have taken effect is forgotten when a later one was refused",
+	},
+	{
+		name: "transport/dialled-in-vain-is-unclear", file: "transport.go",
+		old: "(dial.Op == \"dial\" || dial.Op == \"proxyconnect\") {\n\t\tfailure.unsent = true", new: "(dial.Op == \"dial\" || dial.Op == \"proxyconnect\") {\n\t\tfailure.unsent = false",
+		why: "a purchase that never left is in doubt",
+	},
+	{
+		name: "transport/untrusted-servers-asked-again", file: "transport.go",
+		old: "failure.unsent, failure.untrusted = true, true", new: "failure.unsent = true",
+		why: "a server that cannot prove who it is gets asked again and again",
+	},
+	{
+		name: "transport/untrusted-servers-may-have-acted", file: "transport.go",
+		old: "failure.unsent, failure.untrusted = true, true", new: "failure.untrusted = true",
+		why: "a purchase that was not sent for want of a certificate is in doubt",
+	},
+	{
+		name: "transport/ids-in-paths-shown-as-they-are", file: "transport.go",
+		old: "return redact(c.transport.token.reveal(), c.request.URL.Path)", new: "return c.request.URL.Path",
+		why: "a token in place of an id reaches errors and logs",
+	},
+	{
+		name: "transport/redirected-writes-are-clear", file: "transport.go",
+		old: "return e.Method != http.MethodGet\n", new: "return false\n",
+		why: "a purchase that was answered with a redirect is not in doubt, although a form that was taken is answered so",
+	},
+	{
+		name: "transport/server-errors-are-clear", file: "transport.go",
+		old: "e.StatusCode == 0 || e.StatusCode >= 500 ||", new: "e.StatusCode == 0 ||",
+		why: "a purchase that was answered with a 504 is not in doubt",
+	},
+	{
+		name: "transport/lost-answers-are-clear", file: "transport.go",
+		old: "e.StatusCode == 0 || e.StatusCode >= 500 ||", new: "e.StatusCode >= 500 ||",
+		why: "a purchase whose answer was lost is not in doubt",
+	},
+	{
+		name: "transport/request-timeouts-are-clear", file: "transport.go",
+		old: "|| e.StatusCode == http.StatusRequestTimeout || e.malformed", new: "|| e.malformed",
+		why: "a purchase that was answered with a 408 is not in doubt",
+	},
+	{
+		name: "transport/hopeless-reads-repeated", file: "transport.go",
+		old: "!c.onlyOnce && c.last.StatusCode != http.StatusNotImplemented && !errors.Is(c.last, errTooLarge)", new: "!c.onlyOnce",
+		why: "what the service cannot do is asked for again and again",
+	},
+	{
+		name: "transport/unclear-writes-repeated", file: "transport.go",
+		old: "!c.onlyOnce && c.last.StatusCode != http.StatusNotImplemented", new: "c.last.StatusCode != http.StatusNotImplemented",
+		why: "a confirmation or a purchase that may have taken effect is sent again at once",
+	},
+	{
+		name: "transport/rate-limits-are-final", file: "transport.go",
+		old: "return c.last.Is(ErrRateLimited)", new: "return false",
+		why: "a call that comes too early fails instead of waiting",
+	},
+	{
+		name: "transport/refusals-repeated", file: "transport.go",
+		old: "return c.last.Is(ErrRateLimited)", new: "return true",
+		why: "a refused call is sent again and again",
+	},
+	{
+		name: "transport/short-waits-at-the-rate-limit", file: "transport.go",
+		old: "wait = backoff(c.attempts-1, rateLimitBase, rateLimitCap)", new: "_ = rateLimitBase + rateLimitCap",
+		why: "all attempts are over before the service's window is",
+	},
+	{
+		name: "transport/waits-less-than-the-service-asks", file: "transport.go",
+		old: "return max(wait, c.last.retryAfter)", new: "return wait",
+		why: "a service that asks for time does not get it",
+	},
+	{
+		name: "transport/waits-do-not-grow", file: "transport.go",
+		old: "full = min(base<<n, limit)", new: "full = min(base, limit)",
+		why: "a service in trouble is asked at a steady pace",
+	},
+	{
+		name: "transport/waits-grow-without-a-bound", file: "transport.go",
+		old: "full = min(base<<n, limit)", new: "full = base << n",
+		why: "a call waits for hours",
+	},
+	{
+		name: "transport/logs-shown-as-they-are", file: "transport.go",
+		old: "attributes[i].Value = slog.StringValue(t.cleaned(attribute.Value.String(), loggedText))", new: "_ = i",
+		why: "a token in an error's text reaches the log",
+	},
+	{
+		name: "transport/panicking-loggers-break-calls", file: "transport.go",
+		old: "_, err := contained(logLimit, func() (struct{}, error) {\n\t\tdo(t.logger)\n\t\treturn struct{}{}, nil\n\t})", new: "var err error\n\tdo(t.logger)",
+		why: "a logger that panics or hangs takes a purchase with it",
+	},
+	{
+		name: "transport/hanging-loggers-asked-again", file: "transport.go",
+		old: "t.loggerHangs.Store(time.Now().Add(time.Minute).UnixNano())", new: "_ = t.loggerHangs.Load()",
+		why: "a logger that hangs takes time from each step of a purchase",
+	},
+	{
+		name: "transport/token-sent-to-other-hosts", file: "transport.go",
+		old: "first.Method != http.MethodGet || request.URL.Host != first.URL.Host ||", new: "first.Method != http.MethodGet ||",
+		why: "a redirect sends the token to another host",
+	},
+	{
+		name: "transport/token-sent-in-the-clear", file: "transport.go",
+		old: "|| request.URL.Scheme != first.URL.Scheme ||", new: "||",
+		why: "a redirect from https to http shows the token to the network",
+	},
+	{
+		name: "transport/writes-follow-redirects", file: "transport.go",
+		old: "if first.Method != http.MethodGet ||", new: "if",
+		why: "a purchase that is redirected turns into a read, and its answer counts",
+	},
+	{
+		name: "transport/one-redirect-more", file: "transport.go",
+		old: "len(via) > most {", new: "len(via) > most+1 {",
+		why: "the documented bound is another one",
+	},
+	{
+		name: "transport/users-redirect-policy-ignored", file: "transport.go",
+		old: "return users(request, via)", new: "_ = users",
+		why: "a user's client follows redirects that its owner has forbidden",
+	},
+	{
+		name: "transport/attempts-without-a-limit", file: "transport.go",
+		old: "ctx, cancel := context.WithTimeout(request.Context(), a.timeout)", new: "ctx, cancel := context.WithCancel(request.Context())",
+		why: "a service that hangs holds a call for ever",
+	},
+	{
+		name: "transport/attempts-end-is-the-contexts", file: "transport.go",
+		old: "err = &attemptTimeoutError{a.timeout}", new: "_ = a.timeout",
+		why: "an attempt that takes too long looks as if the caller's context had ended",
+	},
+	{
+		name: "transport/limit-ends-with-the-head", file: "transport.go",
+		old: "response.Body = &attemptBody{response.Body, end}\n", new: "end()\n\tresponse.Body = &attemptBody{response.Body, end}\n",
+		why: "each answer is cut off after its head",
+	},
+	{
+		name: "transport/panicking-transports-break-calls", file: "transport.go",
+		old: "defer panicAsError(\"the transport\", &err)\n", new: "",
+		why: "a transport that panics leaves a purchase without a word about its outcome",
+	},
+	{
+		name: "transport/panicking-bodies-break-calls", file: "transport.go", nth: 1,
+		old: "defer panicAsError(\"the body of the response\", &err)\n", new: "",
+		why: "a body that panics leaves a purchase without a word about its outcome",
+	},
+	{
+		name: "transport/empty-responses-panic", file: "transport.go",
+		old: "case response == nil:\n\t\treturn nil, errors.New(\"the transport returned neither a response nor an error\")\n", new: "",
+		why: "a transport that returns nothing panics",
+	},
+
+	// fate.go
+	{
+		name: "fate/gone-clients-have-ended", file: "fate.go",
+		old: "case e.StatusCode == http.StatusRequestTimeout || e.StatusCode == statusClientClosed:", new: "case e.StatusCode == http.StatusRequestTimeout:",
+		why: "a refund that a gateway has given up on is sent again while the service is at work on it",
+	},
+	{
+		name: "fate/timed-out-requests-have-ended", file: "fate.go",
+		old: "case e.StatusCode == http.StatusRequestTimeout || e.StatusCode == statusClientClosed:", new: "case e.StatusCode == statusClientClosed && e.StatusCode != http.StatusRequestTimeout:",
+		why: "a refund that a gateway has given up on is sent again while the service is at work on it",
+	},
+	{
+		name: "fate/unsent-may-still-run", file: "fate.go",
+		old: "case e.unsent || e.waiting:\n\t\treturn neverArrived", new: "case false:\n\t\treturn neverArrived",
+		why: "a write that never left is waited for",
+	},
+	{
+		name: "fate/gateways-explanations-have-ended", file: "fate.go",
+		old: "case gatewayStatus(e.StatusCode):", new: "case false:",
+		why: "a gateway that explains itself counts as the service's word, and the next attempt overlaps the first",
+	},
+	{
+		name: "fate/gateway-timeouts-are-the-services", file: "fate.go",
+		old: "status == http.StatusBadGateway || status == http.StatusGatewayTimeout ||", new: "status == http.StatusBadGateway ||",
+		why: "a gateway that explains its 504 counts as the service's word, and the next attempt overlaps the first",
+	},
+	{
+		name: "fate/explained-may-still-run", file: "fate.go",
+		old: "case e.explained:\n\t\treturn ended", new: "case false:\n\t\treturn ended",
+		why: "a refund that the service has answered with an error of its own is not sent again",
+	},
+	{
+		name: "fate/gateways-pages-have-ended", file: "fate.go",
+		old: "case e.answered && (e.StatusCode/100 == 2 || e.StatusCode/100 == 4):", new: "case e.StatusCode != 0:",
+		why: "a gateway's error page counts as the service's word, and the next attempt overlaps the first",
+	},
+	{
+		name: "fate/any-object-speaks-for-the-service", file: "fate.go",
+		old: "return body.RequestID != nil && *body.RequestID != \"\" || len(body.Detail) > 0 && string(body.Detail) != \"null\"", new: "return true",
+		why: "the JSON of whatever stands between counts as the service's word",
+	},
+
+	// redact.go
+	{
+		name: "redact/tokens-shown", file: "redact.go",
+		old: "text = redact(token, visible(text))", new: "text = visible(text)",
+		why: "tokens reach errors and logs",
+	},
+	{
+		name: "redact/control-characters-shown", file: "redact.go",
+		old: "text = redact(token, visible(text))", new: "text = redact(token, text)",
+		why: "a service's text can forge lines of a log and hide what follows",
+	},
+	{
+		name: "redact/texts-of-any-length", file: "redact.go",
+		old: "cut := len(text) > longest*mostBytes", new: "cut := false && len(text) > longest*mostBytes",
+		why: "a megabyte is looked through for each error, or shown",
+	},
+	{
+		name: "redact/one-character-too-many", file: "redact.go",
+		old: "text = string(runes[:longest])", new: "text = string(runes[:longest+1])",
+		why: "the documented bound is another one",
+	},
+	{
+		name: "redact/cut-without-a-sign", file: "redact.go",
+		old: "return text + \"…\"\n", new: "return text\n",
+		why: "nobody sees that a text goes on",
+	},
+	{
+		name: "redact/writing-direction-kept", file: "redact.go",
+		old: "case unicode.In(r, unicode.Cc, unicode.Cf):\n\t\t\tcontinue", new: "case unicode.In(r, unicode.Cc):\n\t\t\tcontinue",
+		why: "characters that change the direction of writing make a text look like another one",
+	},
+	{
+		name: "redact/line-ends-kept", file: "redact.go",
+		old: "case unicode.In(r, unicode.Zl, unicode.Zp) || unicode.Is(unicode.Cc, r) && unicode.IsSpace(r):", new: "case unicode.Is(unicode.Cc, r) && unicode.IsSpace(r):",
+		why: "line and paragraph separators forge lines of a log",
+	},
+	{
+		name: "redact/capital-tokens-shown", file: "redact.go",
+		old: "return r < utf8.RuneSelf && lower(byte(r)) == lower(c)", new: "return r < utf8.RuneSelf && byte(r) == c",
+		why: "a token that is repeated in capitals is shown",
+	},
+	{
+		name: "redact/only-the-first-token", file: "redact.go",
+		old: "from = at\n\t}", new: "from = at\n\t\tbreak\n\t}",
+		why: "the second token of a text is shown",
+	},
+	{
+		name: "redact/tokens-in-urls-shown", file: "redact.go",
+		old: "case '%':\n\t\treturn percented(text)\n", new: "",
+		why: "a token that is escaped as in a URL is shown",
+	},
+	{
+		name: "redact/tokens-in-json-shown", file: "redact.go",
+		old: "case 'u':\n\t\tdigits = 4\n", new: "",
+		why: "a token that is escaped as in JSON is shown",
+	},
+	{
+		name: "redact/tokens-in-html-shown", file: "redact.go",
+		old: "if end := strings.IndexByte(text[:min(len(text), 12)], ';'); end > 0 {", new: "if end := strings.IndexByte(text[:min(len(text), 12)], ';'); end > 12 {",
+		why: "a token that is escaped as in HTML is shown",
+	},
+	{
+		name: "redact/quotes-within-tokens-end-them", file: "redact.go",
+		old: "case r == '\"' && !continues(text[n+size:]):", new: "case r == '\"':",
+		why: "the rest of a token behind a quotation mark is shown",
+	},
+	{
+		name: "redact/folded-tokens-shown", file: "redact.go",
+		old: "if next, _ := character(text[n+gap:]); rest == \"\" || !sameLetter(next, rest[0]) {", new: "if next, _ := character(text[n+gap:]); rest == \"\" || !sameLetter(next, rest[0]) || true {",
+		why: "the rest of a token behind white space is shown",
+	},
+	{
+		name: "redact/quick-look-misses-escapes", file: "redact.go",
+		old: "strings.ContainsAny(text, `_\\%&`)", new: "strings.ContainsAny(text, `_`)",
+		why: "a token whose underscore is escaped is shown",
+	},
+	{
+		name: "redact/errors-without-a-text-panic", file: "redact.go",
+		old: "if recover() != nil {\n\t\t\ttext = fmt", new: "if any(nil) != nil {\n\t\t\ttext = fmt",
+		why: "an error whose text panics takes the call with it",
+	},
+	{
+		name: "redact/causes-tell-the-token", file: "redact.go",
+		old: "if shown == err.Error() && !tells(err) {", new: "if shown == err.Error() {",
+		why: "an error whose text is harmless hands out a cause that tells the token",
+	},
+	{
+		name: "redact/as-hands-the-token-out", file: "redact.go",
+		old: "return errors.As(err, target.Addr().Interface()) && !tellsValue(target)", new: "return errors.As(err, target.Addr().Interface())",
+		why: "errors.As hands out an error that tells the token",
+	},
+	{
+		name: "redact/causes-are-lost", file: "redact.go",
+		old: "for _, cause := range causes(err) {\n\t\tif handOut(cause, target) {\n\t\t\treturn true\n\t\t}\n\t}\n\treturn false", new: "return false",
+		why: "a harmless cause of a redacted error is not found by errors.As",
+	},
+	{
+		name: "redact/timeouts-are-none", file: "redact.go",
+		old: "if network, ok := errors.AsType[net.Error](err); ok {", new: "if network, ok := errors.AsType[net.Error](err); false && ok {",
+		why: "a timeout whose text was redacted is no timeout any more",
+	},
+
+	// wire.go
+	{
+		name: "wire/missing-members-accepted", file: "wire.go",
+		old: "m.required && present&(1<<i) == 0 {", new: "m.required && present&(1<<i) == 0 && i > 64 {",
+		why: "an answer without what was asked for counts as one with zeros",
+	},
+	{
+		name: "wire/null-members-accepted", file: "wire.go",
+		old: "if m >= 0 && (!null || want.members[m].nullable) {", new: "_ = null\n\t\tif m >= 0 {",
+		why: "a null in place of what was asked for counts as zero",
+	},
+	{
+		name: "wire/null-in-lists-accepted", file: "wire.go",
+		old: "if null && want != nil {", new: "if null && want == nil && depth < 0 {",
+		why: "a list with a null in it counts as one with an empty request",
+	},
+	{
+		name: "wire/members-beyond-the-first-forgotten", file: "wire.go",
+		old: "s.more = append(s.more[:s.open-len(s.keys)], k)", new: "s.more = append(s.more[:s.open-len(s.keys)], key{})",
+		why: "of many members, one that is given twice is not noticed",
+	},
+	{
+		name: "wire/members-given-twice-accepted", file: "wire.go",
+		old: "if other := s.key(i); other.hash == k.hash && folded", new: "if other := s.key(i); false && other.hash == k.hash && folded",
+		why: "an answer that gives a member twice is read in one of two ways",
+	},
+	{
+		name: "wire/members-spelled-otherwise-accepted", file: "wire.go",
+		old: "case folded(name) == folded(m.name):", new: "case false:",
+		why: "a member that is spelled in capitals is read by encoding/json and not checked",
+	},
+	{
+		name: "wire/any-depth-accepted", file: "wire.go",
+		old: "if depth > maxDepth {", new: "if depth > maxDepth*maxDepth {",
+		why: "an answer of brackets takes the stack",
+	},
+	{
+		name: "wire/any-number-of-members-accepted", file: "wire.go",
+		old: "if s.open-first >= maxMembers {", new: "if s.open-first >= 1000*maxMembers {",
+		why: "an answer of a hundred thousand members takes minutes to check",
+	},
+	{
+		name: "wire/other-values-than-objects-accepted", file: "wire.go",
+		old: "if firstOf(data) != '{' {", new: "if firstOf(data) == '[' {",
+		why: "an answer of null counts as one with zeros",
+	},
+	{
+		name: "wire/failed-policy-check-approved", file: "wire.go",
+		old: "case p.Status.Approved() && !p.PolicyCheck.Passed:", new: "case false:",
+		why: "an approval whose policy check did not pass is spent",
+	},
+	{
+		name: "wire/failed-rule-approved", file: "wire.go",
+		old: "case p.Status.Approved() && failed:", new: "case false:",
+		why: "an approval with a failed rule is spent",
+	},
+	{
+		name: "wire/failed-rule-pending", file: "wire.go",
+		old: "case p.Status == StatusPending && failed && p.PolicyCheck.Passed:", new: "case false:",
+		why: "a purchase that a rule forbids is put before a human as if it passed",
+	},
+	{
+		name: "wire/automatic-contradiction-accepted", file: "wire.go",
+		old: "case p.AutoApproved != automatic && (", new: "case false && p.AutoApproved != automatic && (",
+		why: "a pending purchase that is said to be approved counts as one or the other",
+	},
+	{
+		name: "wire/case-of-results-matters", file: "wire.go",
+		old: "return strings.EqualFold(string(check.Result), string(policy.Fail))", new: "return check.Result == policy.Fail",
+		why: "a rule that failed in capitals counts as passed",
+	},
+
+	// watcher.go
+	{
+		name: "watcher/one-reader-for-each-wait", file: "watcher.go",
+		old: "if len(ids) > 1 {", new: "if len(ids) > 1000000 {",
+		why: "each of many waits reads its request by itself",
+	},
+	{
+		name: "watcher/overdue-counts-as-pending", file: "watcher.go",
+		old: "&& (request.ExpiresAt.IsZero() || now.Before(request.ExpiresAt))", new: "&& (true || now.Before(request.ExpiresAt))",
+		why: "a request whose time is over is never read, and never expires",
+	},
+	{
+		name: "watcher/hanging-reads-without-a-limit", file: "watcher.go", nth: 1,
+		old: "limited, cancel := context.WithTimeout(ctx, callLimit)", new: "limited, cancel := context.WithCancel(ctx)",
+		why: "one read that hangs holds all waits",
+	},
+	{
+		name: "watcher/hanging-lists-without-a-limit", file: "watcher.go", nth: 2,
+		old: "limited, cancel := context.WithTimeout(ctx, callLimit)", new: "limited, cancel := context.WithCancel(ctx)",
+		why: "a list that hangs holds all waits",
+	},
+	{
+		name: "watcher/looks-without-a-limit", file: "watcher.go",
+		old: "if time.Since(begun) > lookLimit {\n\t\t\tbreak\n\t\t}\n", new: "_ = begun\n",
+		why: "many slow reads hold all waits",
+	},
+	{
+		name: "watcher/only-the-first-page", file: "watcher.go",
+		old: "if len(page) < maxPageSize || len(requests) == len(ids) {", new: "if true {",
+		why: "of more than a page of pending requests each is read by itself",
+	},
+	{
+		name: "watcher/no-last-look", file: "watcher.go",
+		old: "wait.next, wait.final = last, true", new: "_ = last",
+		why: "a decision shortly before the deadline is missed",
+	},
+	{
+		name: "watcher/last-look-does-not-end-the-wait", file: "watcher.go",
+		old: "if w.final && !begun.Before(w.next) {", new: "if false && !begun.Before(w.next) {",
+		why: "a wait lasts until its deadline although nothing can follow",
+	},
+	{
+		name: "watcher/anothers-look-ends-the-wait", file: "watcher.go",
+		old: "if w.final && !begun.Before(w.next) {", new: "_ = begun\n\tif w.final {",
+		why: "a wait ends before its deadline because another one has begun",
+	},
+	{
+		name: "watcher/state-is-shared", file: "watcher.go",
+		old: "state = &own", new: "_ = own",
+		why: "a caller who changes its request changes another caller's",
+	},
+	{
+		name: "watcher/passing-failures-end-the-wait", file: "watcher.go",
+		old: "case err != nil:\n\t\tw.err = err", new: "case err != nil:\n\t\tw.end(nil, err)\n\t\treturn false",
+		why: "one failed look ends a wait of minutes",
+	},
+	{
+		name: "watcher/lasting-failures-waited-out", file: "watcher.go",
+		old: "errors.Is(err, ErrUnauthorized), errors.Is(err, ErrForbidden), errors.Is(err, ErrNotFound):", new: "errors.Is(err, ErrUnauthorized), errors.Is(err, ErrNotFound):",
+		why: "a wait of a paused agent lasts until its deadline",
+	},
+	{
+		name: "watcher/failure-outlives-the-next-look", file: "watcher.go",
+		old: "w.last, w.err = state, nil", new: "w.last = state",
+		why: "a wait that ends undecided names a failure that is over",
+	},
+	{
+		name: "watcher/asks-sooner-than-the-service-wants", file: "watcher.go",
+		old: "pause = max(pause, failure.retryAfter)", new: "_ = failure",
+		why: "a service that asks for time does not get it",
+	},
+	{
+		name: "watcher/runs-without-waits", file: "watcher.go",
+		old: "w.stop()\n\t\tw.stop = nil\n", new: "_ = w.stop\n",
+		why: "the poller goes on for ever after its last wait",
+	},
+	{
+		name: "watcher/late-reports-block", file: "watcher.go",
+		old: "case <-w.looked:\n\t\tdefault:\n\t\t}", new: "default:\n\t\t}",
+		why: "a slow report of progress holds all waits",
+	},
+	{
+		name: "watcher/new-wait-is-not-looked-at", file: "watcher.go",
+		old: "case w.sooner <- struct{}{}:\n\tdefault:\n\t}", new: "default:\n\t}",
+		why: "a wait that joins others has its first look only with their next one",
+	},
+
+	// wait.go
+	{
+		name: "wait/pauses-do-not-grow", file: "wait.go",
+		old: "math.Pow(waitGrowth, float64(n))", new: "math.Pow(waitGrowth, float64(0*n))",
+		why: "a wait of hours asks each second",
+	},
+	{
+		name: "wait/pauses-grow-without-a-bound", file: "wait.go",
+		old: "float64(w.max))", new: "1e18)",
+		why: "a decision is noticed hours later",
+	},
+	{
+		name: "wait/pauses-below-the-shortest", file: "wait.go",
+		old: "return max(w.min, time.Duration(span*jitter))", new: "return time.Duration(span * jitter)",
+		why: "the service is asked more often than the caller allows",
+	},
+	{
+		name: "wait/later-deadline-counts", file: "wait.go",
+		old: "w.deadline.IsZero() || deadline.Before(w.deadline)", new: "w.deadline.IsZero() || deadline.After(w.deadline)",
+		why: "of two deadlines the later one bounds the wait",
+	},
+	{
+		name: "wait/timeout-ignored", file: "wait.go",
+		old: "if config.timeout > 0 {", new: "if config.timeout < 0 {",
+		why: "WaitTimeout has no effect",
+	},
+	{
+		name: "wait/cancellation-is-a-timeout", file: "wait.go",
+		old: "if errors.Is(ctx.Err(), context.DeadlineExceeded) {", new: "if errors.Is(ctx.Err(), context.DeadlineExceeded) || true {",
+		why: "a cancelled wait is reported as one whose time is over",
+	},
+	{
+		name: "wait/intervals-not-checked", file: "wait.go",
+		old: "if shortest <= 0 || longest < shortest {", new: "if shortest <= 0 {",
+		why: "an interval whose longest pause is below the shortest is accepted",
+	},
+
+	// guardtransport.go
+	{
+		name: "guardtransport/priced-requests-sent-unasked", file: "guardtransport.go",
+		old: "if params == nil {\n\t\thandedOn = true", new: "if params == nil || params.IdempotencyKey == \"\" {\n\t\thandedOn = true",
+		why: "a request that costs money is sent without an approval",
+	},
+	{
+		name: "guardtransport/sent-for-nobody", file: "guardtransport.go",
+		old: "if err := request.Context().Err(); err != nil {", new: "if err := request.Context().Err(); false {",
+		why: "a paid request is sent although its caller has gone",
+	},
+	{
+		name: "guardtransport/never-confirmed", file: "guardtransport.go",
+		old: "defer p.settle()\n", new: "",
+		why: "a paid request keeps its money booked and is never confirmed",
+	},
+	{
+		name: "guardtransport/refused-bodies-stay-open", file: "guardtransport.go",
+		old: "if !handedOn && request.Body != nil {", new: "if handedOn && request.Body == nil {",
+		why: "the body of a request that is not sent is never closed",
+	},
+	{
+		name: "guardtransport/redirects-resume-again", file: "guardtransport.go",
+		old: "if request.Response != nil { // a redirect", new: "if false { // a redirect",
+		why: "a redirect of a resumed request claims the request that was just used up",
+	},
+	{
+		name: "guardtransport/header-overrules-the-key", file: "guardtransport.go",
+		old: "if resumed || p.IdempotencyKey != \"\" || header == \"\" {", new: "if resumed || header == \"\" {",
+		why: "the key that Price sets has no effect",
+	},
+	{
+		name: "guardtransport/headers-ignored", file: "guardtransport.go",
+		old: "if resumed || p.IdempotencyKey != \"\" || header == \"\" {", new: "if resumed || p.IdempotencyKey != \"\" || header != \"\" || header == \"\" {",
+		why: "an SDK that retries under its idempotency header pays twice",
+	},
+	{
+		name: "guardtransport/uncharged-requests-block-their-header", file: "guardtransport.go",
+		old: "if !makesWay(err) || failed == maxRepeatedRequests {", new: "if true || failed == maxRepeatedRequests {",
+		why: "a request that was not charged cannot be repeated under its header",
+	},
+	{
+		name: "guardtransport/charged-requests-make-way", file: "guardtransport.go",
+		old: "return handled.status() == StatusFailed || handled.status() == StatusExpired", new: "return handled.status().Final()",
+		why: "a request that was paid for is sent and paid again under its header",
+	},
+	{
+		name: "guardtransport/unconfirmed-requests-make-way", file: "guardtransport.go",
+		old: "if as[*ConfirmError](err) != nil {\n\t\treturn false", new: "if false {\n\t\treturn false",
+		why: "a request whose refund did not get through is asked for again beside it",
+	},
+	{
+		name: "guardtransport/repeated-without-end", file: "guardtransport.go",
+		old: "failed == maxRepeatedRequests {", new: "failed == 100*maxRepeatedRequests {",
+		why: "a header whose requests always fail is asked for without end",
+	},
+	{
+		name: "guardtransport/panics-are-not-charged", file: "guardtransport.go",
+		old: "p.charged, p.outcome = true, errNeverReturned\n", new: "p.outcome = errNeverReturned\n",
+		why: "a request that was sent before the transport panicked is refunded",
+	},
+	{
+		name: "guardtransport/repeated-by-nethttp", file: "guardtransport.go",
+		old: "request.GetBody = nil // a body that is rewound would be sent again\n", new: "",
+		why: "net/http sends a paid request again on another connection",
+	},
+	{
+		name: "guardtransport/response-beside-an-error-leaks", file: "guardtransport.go",
+		old: "closeBody(response)\n\t\tresponse = nil", new: "response = nil",
+		why: "a transport that returns a response and an error leaks a connection",
+	},
+	{
+		name: "guardtransport/charged-is-not-asked", file: "guardtransport.go",
+		old: "case charged != nil:\n\t\tp.actual, p.charged = charged(response, err)\n", new: "case charged != nil && false:\n\t\tp.actual, p.charged = charged(response, err)\n",
+		why: "what the user's function knows of the payment has no effect",
+	},
+	{
+		name: "guardtransport/lost-answers-are-not-charged", file: "guardtransport.go",
+		old: "p.charged = !unsent\n", new: "p.charged = false\n",
+		why: "a request whose answer was lost is refunded although it may have been paid for",
+	},
+	{
+		name: "guardtransport/unsent-is-charged", file: "guardtransport.go",
+		old: "p.charged = !unsent\n", new: "p.charged = true\n",
+		why: "a request that never left is taken as paid",
+	},
+	{
+		name: "guardtransport/charged-failures-are-successes", file: "guardtransport.go",
+		old: "case p.charged && err == nil && response.StatusCode >= 400:", new: "case p.charged && err == nil && response.StatusCode >= 1000:",
+		why: "in a run of a scope, the retry of a request that failed and may have been paid pays again",
+	},
+	{
+		name: "guardtransport/redirects-are-charged", file: "guardtransport.go",
+		old: "return status < 300 ||", new: "return status < 400 ||",
+		why: "each hop of a redirect counts as paid",
+	},
+	{
+		name: "guardtransport/gateway-errors-are-not-charged", file: "guardtransport.go",
+		old: "status >= 500 || status == http.StatusRequestTimeout", new: "status == http.StatusRequestTimeout",
+		why: "a request that a gateway has given up on is refunded although the service behind it has charged",
+	},
+	{
+		name: "guardtransport/timeouts-are-not-charged", file: "guardtransport.go",
+		old: "|| status == http.StatusRequestTimeout ||", new: "||",
+		why: "a request that was answered with a 408 is refunded although it may have been paid for",
+	},
+	{
+		name: "guardtransport/gone-clients-are-not-charged", file: "guardtransport.go",
+		old: "|| status == clientClosedRequest", new: "|| status == clientClosedRequest && status < 300",
+		why: "a request that a gateway has given up on is refunded although the service behind it has charged",
+	},
+	{
+		name: "guardtransport/spent-is-overwritten", file: "guardtransport.go",
+		old: "if p.approval.hasSpent() {\n\t\t\treturn\n\t\t}\n", new: "",
+		why: "the price takes the place of what the transport beneath has recorded as spent",
+	},
+	{
+		name: "guardtransport/overspending-is-silent", file: "guardtransport.go",
+		old: "c.alert(p.request.Context(), \"letagentpay.spent\",", new: "_ = append([]any{c}, \"letagentpay.spent\",",
+		why: "nobody learns that a request has cost more than approved",
+	},
+
+	// guardhttp.go, guardhandler.go, statuswriter.go, httpkey.go
+	{
+		name: "guardhttp/unconfirmed-is-silent", file: "guardhttp.go",
+		old: "if told {\n\t\t\treturn\n\t\t}\n", new: "if told || !told {\n\t\t\treturn\n\t\t}\n",
+		why: "nobody learns that a paid request could not be confirmed",
+	},
+	{
+		name: "guardhttp/told-and-logged", file: "guardhttp.go",
+		old: "told = true\n", new: "told = false\n",
+		why: "what the user's function was told is alarmed about once more",
+	},
+	{
+		name: "guardhandler/serves-for-nobody", file: "guardhandler.go",
+		old: "if err := r.Context().Err(); err != nil { // nobody", new: "if err := r.Context().Err(); false { // nobody",
+		why: "a request whose client has gone while it was approved is served and paid",
+	},
+	{
+		name: "guardhandler/refuses-and-keeps-the-money", file: "guardhandler.go",
+		old: "h.settle(r, approval, errNotServed)\n", new: "",
+		why: "what was approved for a client that has gone stays booked",
+	},
+	{
+		name: "guardhandler/approval-is-not-found", file: "guardhandler.go",
+		old: "r.WithContext(approval.context())", new: "r",
+		why: "a handler cannot say what it has spent",
+	},
+	{
+		name: "guardhandler/returned-is-not-noted", file: "guardhandler.go",
+		old: "returned = true\n", new: "",
+		why: "a handler that returns without a word is refunded although it was served",
+	},
+	{
+		name: "guardhandler/not-approved-is-unavailable", file: "guardhandler.go",
+		old: "if errors.Is(err, ErrNotApproved) {", new: "if false {",
+		why: "a client cannot tell a refusal from an outage",
+	},
+	{
+		name: "statuswriter/failures-are-successes", file: "statuswriter.go",
+		old: "case w.status >= 400:", new: "case w.status >= 500:",
+		why: "a request that was answered with a refusal is confirmed as paid",
+	},
+	{
+		name: "statuswriter/panics-are-successes", file: "statuswriter.go",
+		old: "case w.status == 0 && !returned:", new: "case false:",
+		why: "a handler that panics before it has answered is confirmed as paid",
+	},
+	{
+		name: "statuswriter/last-status-counts", file: "statuswriter.go",
+		old: "if w.status == 0 && !informational {", new: "if !informational {",
+		why: "a status that comes too late decides about the money",
+	},
+	{
+		name: "statuswriter/informational-status-counts", file: "statuswriter.go",
+		old: "if w.status == 0 && !informational {", new: "_ = informational\n\tif w.status == 0 {",
+		why: "early hints decide about the money",
+	},
+	{
+		name: "statuswriter/body-without-status-is-none", file: "statuswriter.go",
+		old: "func (w *statusWriter) Write(p []byte) (int, error) {\n\tw.sent(http.StatusOK)\n", new: "func (w *statusWriter) Write(p []byte) (int, error) {\n",
+		why: "a handler that panics after it has answered is refunded",
+	},
+	{
+		name: "httpkey/ignores-the-method", file: "httpkey.go",
+		old: "\"letagentpay http request 1\", method,", new: "\"letagentpay http request 1\" + method[:0],",
+		why: "two requests under one header that differ in their method are one purchase",
+	},
+	{
+		name: "httpkey/ignores-the-host", file: "httpkey.go",
+		old: "strings.ToLower(request.URL.Host),", new: "",
+		why: "two requests under one header to two hosts are one purchase",
+	},
+	{
+		name: "httpkey/ignores-the-path", file: "httpkey.go",
+		old: "request.URL.EscapedPath(), header,", new: "header,",
+		why: "two requests under one header to two paths are one purchase",
+	},
+	{
+		name: "httpkey/ignores-the-failures", file: "httpkey.go",
+		old: "strconv.Itoa(failed),", new: "strconv.Itoa(0 * failed),",
+		why: "a request that was not charged cannot be repeated under its header",
+	},
+	{
+		name: "httpkey/other-header-ignored", file: "httpkey.go",
+		old: "[]string{\"Idempotency-Key\", \"X-Idempotency-Key\"}", new: "[]string{\"Idempotency-Key\"}",
+		why: "an SDK that retries under the other header pays twice",
+	},
+
+	// singlesend.go
+	{
+		name: "singlesend/repeated-after-it-was-sent", file: "singlesend.go",
+		old: "if !s.over && (!s.wrote || s.answered) {", new: "if !s.over {",
+		why: "net/http sends a paid request again when its connection fails",
+	},
+	{
+		name: "singlesend/sent-after-the-end", file: "singlesend.go",
+		old: "if !s.over && (!s.wrote || s.answered) {", new: "if !s.wrote || s.answered {",
+		why: "an attempt that lingers sends a request whose caller has an error already",
+	},
+	{
+		name: "singlesend/not-repeated-after-an-answer", file: "singlesend.go",
+		old: "if !s.over && (!s.wrote || s.answered) {", new: "if !s.over && !s.wrote {",
+		why: "a transport that pays after a 402 cannot send the request again",
+	},
+	{
+		name: "singlesend/shared-connections-closed", file: "singlesend.go",
+		old: "if !s.shared(conn) {\n\t\t\tcloseAtOnce", new: "if true {\n\t\t\tcloseAtOnce",
+		why: "one request's failure ends all others on an HTTP/2 connection",
+	},
+	{
+		name: "singlesend/own-connection-left-open", file: "singlesend.go",
+		old: "if !s.shared(conn) {\n\t\t\tcloseAtOnce(conn)\n\t\t}\n", new: "",
+		why: "HTTP/1 writes a paid request again without looking at the context",
+	},
+	{
+		name: "singlesend/sent-is-not-noted", file: "singlesend.go",
+		old: "s.sent, s.wrote = true, true", new: "s.wrote = true",
+		why: "a request that was sent counts as not sent, and is refunded",
+	},
+	{
+		name: "singlesend/early-answers-are-answers", file: "singlesend.go",
+		old: "s.answered = false\n\tfor name", new: "for name",
+		why: "after early hints a paid request may be sent again",
+	},
+	{
+		name: "singlesend/other-heads-count", file: "singlesend.go",
+		old: "if s.got { // else", new: "if s.got || !s.got { // else",
+		why: "a proxy's handshake counts as the request, so that one that never left counts as paid",
+	},
+	{
+		name: "singlesend/refusal-shown-as-cancellation", file: "singlesend.go",
+		old: "if s.refused {\n\t\treturn errNotRepeated, false", new: "if false {\n\t\treturn errNotRepeated, false",
+		why: "nobody learns that a request may have been paid for and was not sent again",
+	},
+	{
+		name: "singlesend/interrupted-is-unsent", file: "singlesend.go",
+		old: "return !interrupted(request, err)", new: "return true || interrupted(request, err)",
+		why: "a request that is given up as it is written is refunded although it may be sent a moment later",
+	},
+	{
+		name: "singlesend/context-outlives-the-body", file: "singlesend.go",
+		old: "if err != nil {\n\t\tb.send.cancel(nil)\n\t}\n\treturn n, err", new: "return n, err",
+		why: "a body that was read to its end holds the request's context until it is closed",
+	},
+}
