@@ -247,7 +247,7 @@ func (a *Approval) duplicates(ctx context.Context) *DuplicateError {
 	})
 	if purchase.posting != nil {
 		for _, id := range purchase.posting.late(ctx, a.requestID) {
-			if !contains(duplicates, id) {
+			if !slices.Contains(duplicates, id) {
 				a.client.alertDuplicate(ctx, id, a.requestID, a.idempotencyKey)
 				duplicates = append(duplicates, id)
 			}

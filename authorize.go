@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -98,7 +99,7 @@ type claim struct {
 
 	baseline baseline // what there was before the key was first asked under
 	asked    bool     // an earlier call has asked under the key, says the journal
-	fresh    bool     // the answer under a random key names a request that nobody here knew
+	known    bool     // the answer names a request that this process knew
 	recorded bool     // the record is the journal's entry of the resumed request
 
 	held [2]*heldLock[lockKey] // the key and the request
@@ -109,7 +110,7 @@ func newClaim(c *Client, g *guardConfig, p PurchaseParams, requestID string, res
 	if !own && !resumed {
 		p.IdempotencyKey = rand.Text()
 	}
-	return claim{client: c, config: g, params: p, own: own, requestID: requestID, resumed: resumed, record: record{journal: g.journal}}
+	return claim{client: c, config: g, params: p, own: own, requestID: requestID, resumed: resumed, record: record{journal: g.journal, process: c.process}}
 }
 
 // run brings the claim to an approval under which the function may run. Without one, all locks are free again.
@@ -180,7 +181,7 @@ func (c *claim) beingConfirmed() error {
 	}
 	known := &Request{RequestID: c.requestID, Status: StatusApproved, Amount: c.params.Amount, Category: c.params.Category}
 	return &AlreadyHandledError{
-		Request: known, IdempotencyKey: c.params.IdempotencyKey,
+		Request: known, IdempotencyKey: c.params.IdempotencyKey, MayHaveRun: held == nil,
 		Err: errors.New("its confirmation is under way, or may still be handled"),
 	}
 }
@@ -199,6 +200,7 @@ func (c *claim) giveBack(ctx context.Context, reason error) error {
 	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
 	if _, err := c.client.confirm(ctx, c.requestID, ConfirmParams{}, confirmOptions{attempt: attemptLimit}); err != nil {
+		c.client.process.noteRefund(c.client.requestKey(c.requestID))
 		return errors.Join(reason, &ConfirmError{RequestID: c.requestID, Err: err}, putErr)
 	}
 	return withCleanup(reason, c.record.drop(ctx))
@@ -339,11 +341,11 @@ func (c *claim) ask(ctx context.Context, scoped *scopedPurchase) (earlier *Journ
 	if err := c.record.put(ctx, JournalAsked); err != nil {
 		return nil, err
 	}
-	c.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, c.noteAnswer)
+	c.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, c.config.lockWait(), c.noteAnswer)
 	if err != nil {
 		return nil, c.refused(ctx, err)
 	}
-	c.noteDuplicates()
+	c.noteDuplicates(ctx)
 	scoped.answered(c.purchase.Category, c.purchase.OriginalCategory)
 	c.requestID = c.purchase.RequestID
 	if err := c.holdRequest(ctx); err != nil {
@@ -360,8 +362,7 @@ func (c *claim) noteAnswer(purchase *Purchase) {
 	}
 	key := c.client.requestKey(purchase.RequestID)
 	standing, _ := c.client.process.of(key)
-	c.fresh = !c.own && standing == unknownHere
-	if standing != unknownHere {
+	if c.known = standing != unknownHere; c.known {
 		return
 	}
 	asked := &askedRequest{content: purchase.content(&c.params), name: c.params.Category}
@@ -373,30 +374,62 @@ func (c *claim) noteAnswer(purchase *Purchase) {
 }
 
 // noteDuplicates puts into the record what the answer says, and which of the requests that an earlier call found, without
-// knowing which was the purchase, are not.
-func (c *claim) noteDuplicates() {
+// knowing which was the purchase, are not. One that has run since, resumed by its id, was the purchase.
+// The journal learns of them before the caller does, so that the purchase is not continued under one of them.
+func (c *claim) noteDuplicates(ctx context.Context) {
 	entry := &c.record.entry
+	known := len(entry.Duplicates)
 	for _, id := range entry.Found {
-		if id != c.purchase.RequestID && !contains(c.purchase.Duplicates, id) {
+		if id != c.purchase.RequestID && !slices.Contains(c.purchase.Duplicates, id) && !c.hasRun(ctx, id) {
+			c.purchase.Duplicates = append(c.purchase.Duplicates, id)
+		}
+	}
+	for _, id := range entry.Duplicates {
+		if id != c.purchase.RequestID && !slices.Contains(c.purchase.Duplicates, id) {
 			c.purchase.Duplicates = append(c.purchase.Duplicates, id)
 		}
 	}
 	entry.Currency, entry.Duplicates, entry.Found = c.purchase.Currency, c.purchase.Duplicates, nil
 	entry.Unclear = entry.Unclear || c.purchase.posting != nil
+	if len(entry.Duplicates) == known {
+		return
+	}
+	for _, id := range entry.Duplicates {
+		c.client.process.noteDuplicate(c.client.requestKey(id), counted{c.purchase.RequestID, c.params.IdempotencyKey})
+	}
+	entry.RequestID = c.purchase.RequestID
+	_ = c.record.put(context.WithoutCancel(ctx), JournalAsked) // start writes it again, and fails if it cannot
+}
+
+// hasRun reports whether this process or the journal knows of a run under a request.
+func (c *claim) hasRun(ctx context.Context, requestID string) bool {
+	switch standing, _ := c.client.process.of(c.client.requestKey(requestID)); standing {
+	case startedHere, finishedHere:
+		return true
+	}
+	if c.config.journal == nil {
+		return false
+	}
+	entry, err := c.client.ofRequest(ctx, c.config.journal, requestID, c.record.entry.Key)
+	return err != nil || entry != nil
 }
 
 // consultAboutOthers finds out whether a request that an earlier call had asked for was resumed by its id meanwhile,
 // before the journal knew which request the key had led to.
 func (c *claim) consultAboutOthers(ctx context.Context) (earlier *JournalEntry, err error) {
-	if !c.asked {
+	if c.config.journal == nil || !c.own || !c.asked && !c.known {
 		return nil, nil
 	}
 	entry, err := c.client.ofRequest(ctx, c.config.journal, c.requestID, c.record.entry.Key)
 	if err != nil || entry == nil {
 		return nil, err
 	}
+	if err := c.compareEntry(ctx, entry); err != nil {
+		return nil, c.forget(ctx, err)
+	}
 	if earlier, err = c.past(ctx, entry); err != nil || earlier != nil {
-		if dropErr := c.record.drop(ctx); dropErr != nil { // the other entry is the one that counts
+		c.client.process.start(c.client.requestKey(c.requestID)) // the key's own entry says so no more
+		if dropErr := c.record.drop(ctx); dropErr != nil {       // the other entry is the one that counts
 			return nil, dropErr
 		}
 	}
@@ -408,7 +441,7 @@ func (c *claim) refused(ctx context.Context, err error) error {
 	if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || c.asked {
 		if ok && unknown.alone && len(unknown.Found) > 0 {
 			for _, id := range unknown.Found {
-				if !contains(c.record.entry.Found, id) {
+				if !slices.Contains(c.record.entry.Found, id) {
 					c.record.entry.Found = append(c.record.entry.Found, id)
 				}
 			}
@@ -441,12 +474,25 @@ func (c *claim) consult(ctx context.Context, scoped *scopedPurchase) (earlier *J
 		if err := c.compareEntry(ctx, entry); err != nil {
 			return nil, err
 		}
-		c.record.entry.Found, c.record.entry.Unclear = entry.Found, entry.Unclear
+		c.recall(entry)
 		c.baseline, c.asked = baseline{!entry.NewestAt.IsZero(), entry.NewestAt, entry.NewestIDs}, entry.State == JournalAsked
 		return c.past(ctx, entry)
 	}
 	c.baseline, err = c.client.newest(ctx)
 	return nil, err
+}
+
+// recall takes over what an entry says of the requests that an earlier call under the key has made.
+func (c *claim) recall(entry *JournalEntry) {
+	known := &c.record.entry
+	known.Found, known.Unclear, known.Duplicates = slices.Clone(entry.Found), entry.Unclear, slices.Clone(entry.Duplicates)
+	if entry.RequestID == "" {
+		return
+	}
+	known.Found = append(known.Found, entry.RequestID) // it is a stray one, should the key lead to another now
+	for _, id := range entry.Duplicates {
+		c.client.process.noteDuplicate(c.client.requestKey(id), counted{entry.RequestID, c.params.IdempotencyKey})
+	}
 }
 
 // compareEntry holds what the journal says was asked for against what the call describes.
@@ -558,7 +604,7 @@ func (c *claim) approvedNew(ctx context.Context) (category string, err error) {
 	if state.Status == StatusRejected {
 		return "", c.verdict(state)
 	}
-	if standing, _ := c.client.process.of(c.client.requestKey(c.requestID)); !c.fresh || standing != askedFor {
+	if standing, _ := c.client.process.of(c.client.requestKey(c.requestID)); c.known || standing != askedFor {
 		return "", c.knownBefore(ctx)
 	}
 	if !state.Status.Decided() {
@@ -610,7 +656,7 @@ func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
 		return "", &MismatchError{RequestID: c.requestID, Field: "Currency", Requested: c.purchase.Currency, Described: asked}
 	}
 	started := c.startedHere()
-	state, err := c.read(ctx)
+	state, err := c.read(ctx, c.requestID)
 	switch {
 	case started == nil:
 	case err != nil || !state.Status.Final():
@@ -656,15 +702,15 @@ const keyLifetime = 24 * time.Hour
 
 var errNotOurs = errors.New("neither this process nor its journal has asked for it; use ResumeApproval with its id if whoever has will not run it")
 
-// read reads the request, even when ctx has ended since it was made: what can no longer run is to be given back.
-func (c *claim) read(ctx context.Context) (*Request, error) {
-	state, err := c.client.Request(ctx, c.requestID)
+// read reads a request, even when ctx has ended since it was made: what can no longer run is to be given back.
+func (c *claim) read(ctx context.Context, requestID string) (*Request, error) {
+	state, err := c.client.Request(ctx, requestID)
 	if err == nil || ctx.Err() == nil {
 		return state, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptLimit)
 	defer cancel()
-	return c.client.Request(ctx, c.requestID)
+	return c.client.Request(ctx, requestID)
 }
 
 // ranUnderKey refuses a request when this process has run another one under the key: the service repeats whichever of
@@ -674,10 +720,13 @@ func (c *claim) ranUnderKey(ctx context.Context, answered *Request) error {
 	if ran == "" || ran == c.requestID {
 		return nil
 	}
-	state, err := c.client.Request(ctx, ran)
+	state, err := c.read(ctx, ran)
 	switch {
 	case err != nil:
-		state = &Request{RequestID: ran, Status: StatusApproved, Amount: c.params.Amount, Category: c.params.Category}
+		return &OutcomeUnknownError{
+			Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID,
+			Err: fmt.Errorf("reading purchase %s, which ran under the key: %w", ran, err),
+		}
 	case answered.CreatedAt.Sub(state.CreatedAt) >= keyLifetime:
 		return nil // the service has forgotten the key in between
 	}

@@ -1,6 +1,7 @@
 package letagentpay
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -20,9 +21,14 @@ var (
 	errTooSlow = errors.New("it took too long")
 )
 
-// contained runs code of the user's so that neither a panic, nor runtime.Goexit, nor a hang in it keeps the caller from
-// its next step. Code that is too slow is left to end by itself, and what it returns then is dropped.
+// contained is containedWithin for what no context ends.
 func contained[T any](limit time.Duration, do func() (T, error)) (T, error) {
+	return containedWithin(context.Background(), limit, do)
+}
+
+// containedWithin runs code of the user's so that neither a panic, nor runtime.Goexit, nor a hang in it keeps the caller from
+// its next step. Code that is too slow is left to end by itself, and what it returns then is dropped. So is what is still under way when ctx ends.
+func containedWithin[T any](ctx context.Context, limit time.Duration, do func() (T, error)) (T, error) {
 	type outcome struct {
 		value T
 		err   error
@@ -46,5 +52,8 @@ func contained[T any](limit time.Duration, do func() (T, error)) (T, error) {
 	case <-timer.C:
 		var none T
 		return none, errTooSlow
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
 	}
 }

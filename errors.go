@@ -334,12 +334,13 @@ func (e *ConfirmError) Unwrap() error { return e.Err }
 
 // DuplicateError reports that the attempts at one purchase have made more than one request, because the service was
 // still at work on an attempt when the next arrived. The purchase itself is not affected: it ran under RequestID or not,
-// as the call's result and other errors say. Nothing runs under the duplicates. Give their money back with
+// as the call's result and other errors say. Nothing of this process runs under the duplicates. Give their money back with
 // [Client.Confirm] and a zero [ConfirmParams] once they are approved.
 //
 // Duplicates are looked for as long as the call lasts, and by [Client.Recover] where there is a journal: one that the
-// service makes later is not found without. They are found by their content and time. Where another process of the agent makes an identical purchase at the
-// same moment, it may be one of them.
+// service makes later is not found without. They are found by their content and time. Where another process of the agent
+// makes an identical purchase at the same time, or for [Client.Recover] within five minutes, it may be one of them: find
+// out before you give it back, because that process may be paying.
 type DuplicateError struct {
 	RequestID      string   // the request that counts
 	Duplicates     []string // the others

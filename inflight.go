@@ -9,8 +9,9 @@ import (
 )
 
 // lockKey names what must not overlap in this process, whichever client it goes through: posts under one key,
-// confirmations of one request, and runs under one key or request. Where several are held, they are taken in this order: "authorize" with the idempotency key of
-// a guarded call, "key" while that is posted, "run" with the id of its request, "confirm" while that is confirmed.
+// confirmations of one request, and runs under one key or request. Where several are held, they are taken in this order:
+// "authorize" with the idempotency key of a guarded call, "key" while that is posted, "run" with the id of its request,
+// "confirm" while that is confirmed.
 type lockKey struct {
 	identity string // of service and agent; of the service alone where a request's id names it
 	kind     string
@@ -28,10 +29,16 @@ func (k lockKey) idempotencyKey() string {
 // lock keeps writes that the service could not tell apart from overlapping: with each other, and with one that is not
 // waited for any more but may still be under way. With a limit above 0 it fails with ErrInProgress after that time.
 func (c *Client) lock(ctx context.Context, op string, key lockKey, limit time.Duration) (*heldLock[lockKey], error) {
-	until := time.Now().Add(limit)
+	return c.lockWithin(ctx, op, key, limit, limit)
+}
+
+// lockWithin is lock with a limit for another write that is waited for, and one for both that and the rest of one that is
+// not.
+func (c *Client) lockWithin(ctx context.Context, op string, key lockKey, limit, restLimit time.Duration) (*heldLock[lockKey], error) {
+	until := time.Now().Add(restLimit)
 	held, err := c.waitForLock(ctx, key, limit)
 	if err == nil {
-		if err = c.process.resting.wait(ctx, key, limit > 0, until); err == nil {
+		if err = c.process.resting.wait(ctx, key, restLimit > 0, until); err == nil {
 			return held, nil
 		}
 		held.release()
@@ -113,7 +120,16 @@ func (m *memory) coolDown(key requestKey, lasted time.Duration) {
 	m.refunds.put(key, cooldown{time.Now().Add(max(leastCooldown, 2*lasted))})
 }
 
-// refundSent reports whether a failure confirmation was sent whose outcome is unknown.
+// noteRefund notes that a request is to be given back, so that nothing runs under it.
+func (m *memory) noteRefund(key requestKey) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.refunds.get(key); !ok {
+		m.refunds.put(key, cooldown{})
+	}
+}
+
+// refundSent reports whether a failure confirmation was sent whose outcome is unknown, or is still to be sent.
 func (m *memory) refundSent(key requestKey) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -98,7 +98,8 @@ func (jsonCodec) Decode(data []byte, result any) error { return json.Unmarshal(d
 // is told whatever becomes of the journal.
 //
 // Several processes may share an agent's token, but each needs a journal of its own, and keys and scopes of its own: a
-// call that was cut off while it asked takes the request that was made under its key since then for its own.
+// call that was cut off while it asked takes the request that was made under its key since then for its own. For the same
+// reason all guarded calls under one key or scope use the same journal.
 func WithJournal(journal Journal) GuardOption {
 	return func(g *guardConfig) error {
 		if journal == nil {
@@ -148,8 +149,8 @@ func (e *JournalError) Unwrap() error { return e.Err }
 // concurrent use.
 type record struct {
 	journal Journal
+	process *process
 	entry   JournalEntry
-	last    <-chan struct{} // closed when the write before has ended; nil: there was none
 }
 
 // describe says what the record is of. Entries of different kinds have different keys, whatever the names are.
@@ -195,12 +196,12 @@ func (r *record) drop(ctx context.Context) error {
 	return nil
 }
 
-// write does one write after the one before it, which may be slow, and waits for it no longer than journalLimit.
+// write does one write and waits for it no longer than journalLimit. It begins after all earlier writes of the entry in
+// this process, which may be slow: one that came late would undo what was written since.
 func (r *record) write(do func() error) error {
-	before, ended := r.last, make(chan struct{})
-	r.last = ended
+	before, ended := r.process.writes.begin(r.entry.Key)
 	_, err := contained(journalLimit, func() (struct{}, error) {
-		defer close(ended)
+		defer ended()
 		if before != nil {
 			<-before
 		}
@@ -209,12 +210,41 @@ func (r *record) write(do func() error) error {
 	return err
 }
 
+// entryWrites are the writes under way of each journal entry. The zero value is ready.
+type entryWrites struct {
+	mu   sync.Mutex
+	last map[string]chan struct{} // by the entry's key; closed when the write has ended
+}
+
+// begin puts a write after those under way. before is closed when it may begin, nil when that is now; ended must be called
+// when it has ended.
+func (w *entryWrites) begin(key string) (before <-chan struct{}, ended func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if earlier, ok := w.last[key]; ok {
+		before = earlier
+	}
+	if w.last == nil {
+		w.last = make(map[string]chan struct{})
+	}
+	own := make(chan struct{})
+	w.last[key] = own
+	return before, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		close(own)
+		if w.last[key] == own {
+			delete(w.last, key)
+		}
+	}
+}
+
 // ofRequest finds the entry of a request in a journal, but for the one with a key; nil if there is none. Of several it
 // is the one that has come furthest. An entry that cannot be read may be the one sought, so without another there is an
 // error.
 func (c *Client) ofRequest(ctx context.Context, journal Journal, requestID, but string) (*JournalEntry, error) {
 	var found *JournalEntry
-	err := eachEntry(ctx, journal, func(entry *JournalEntry) {
+	err := eachEntry(ctx, journal, searchLimit, func(entry *JournalEntry) {
 		if canonicalID(entry.RequestID) == requestID && entry.Key != but && c.sameService(entry) && (found == nil || found.State.before(entry.State)) {
 			found = entry
 		}
@@ -226,15 +256,17 @@ func (c *Client) ofRequest(ctx context.Context, journal Journal, requestID, but 
 }
 
 const (
-	mostUnreadable = 1000      // errors of a journal after which it is taken to have no end
-	entriesLimit   = time.Hour // how long a journal may take for all of its entries
+	mostUnreadable = 1000         // errors of a journal after which it is taken to have no end
+	entriesLimit   = time.Hour    // how long a journal may take for all of its entries in Recover
+	searchLimit    = mostLockWait // and in a guarded call
 )
 
-// eachEntry calls do for a journal's entries, past those that cannot be read, whose errors it joins.
-func eachEntry(ctx context.Context, journal Journal, do func(*JournalEntry)) error {
+// eachEntry calls do for a journal's entries, past those that cannot be read, whose errors it joins. It ends with ctx, and
+// after limit.
+func eachEntry(ctx context.Context, journal Journal, limit time.Duration, do func(*JournalEntry)) error {
 	var mu sync.Mutex // a journal that takes too long is left alone, and may come back
 	over := false
-	_, err := contained(entriesLimit, func() (struct{}, error) {
+	_, err := containedWithin(ctx, limit, func() (struct{}, error) {
 		var unreadable []error
 		for entry, err := range journal.Entries(ctx) {
 			mu.Lock()

@@ -14,6 +14,7 @@ const (
 	mostFinished = 16 << 10
 	mostAliases  = 1 << 10
 	mostRefunds  = 4 << 10
+	mostStrays   = 4 << 10
 )
 
 // thisProcess is what all clients of this process share, whichever way they were made.
@@ -26,6 +27,7 @@ type process struct {
 	inFlight keyedLock[lockKey]
 	resting  rests
 	postings postings
+	writes   entryWrites
 }
 
 func newProcess() *process {
@@ -60,7 +62,11 @@ type memory struct {
 	finished *recent[uint64, struct{}] // by fingerprint, as byHand: there are many
 	aliases  *recent[aliasKey, string]
 	refunds  *recent[requestKey, cooldown]
+	strays   *recent[requestKey, counted] // duplicates
 }
+
+// counted is the request that counts among those of a purchase, and the purchase's key.
+type counted struct{ requestID, key string }
 
 // askedRequest is what a guarded call has asked for. It is not changed.
 type askedRequest struct {
@@ -81,6 +87,7 @@ func newMemory() *memory {
 		finished: newRecent[uint64, struct{}](mostFinished),
 		aliases:  newRecent[aliasKey, string](mostAliases),
 		refunds:  newRecent[requestKey, cooldown](mostRefunds),
+		strays:   newRecent[requestKey, counted](mostStrays),
 	}
 }
 
@@ -147,6 +154,24 @@ func (m *memory) ranUnder(identity, key string) string {
 	defer m.mu.Unlock()
 	id, _ := m.keys.get(m.fingerprint(requestKey{identity, key}))
 	return id
+}
+
+// noteDuplicate remembers a duplicate, under which nothing runs.
+func (m *memory) noteDuplicate(key requestKey, of counted) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.strays.put(key, of)
+}
+
+// countsFor returns the request that counts when the answer under an idempotency key is a known duplicate of it, empty
+// otherwise.
+func (m *memory) countsFor(answered requestKey, key string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if of, ok := m.strays.get(answered); ok && of.key == key {
+		return of.requestID
+	}
+	return ""
 }
 
 // finish remembers that the service knows how a request ended.

@@ -39,7 +39,9 @@ type subject struct {
 }
 
 // resolved are the categories that the service knows names as.
-var resolved = map[string]string{"groceries": "groceries", "Uber Ride": "taxi", "taxi": "taxi", "yachts": "other", "other": "other"}
+var resolved = map[string]string{
+	"groceries": "groceries", "Uber Ride": "taxi", "taxi": "taxi", "yachts": "other", "other": "other",
+}
 
 func subjectOf(scope string, p letagentpay.PurchaseParams) subject {
 	if p.Ref != "" {
@@ -112,7 +114,7 @@ func (w *world) place(s *slot, journaled bool) string {
 	switch {
 	case s.journal == nil:
 		return ""
-	case !journaled && w.mortal: // a process that begins anew does not know what was done without the journal
+	case !journaled: // a process that begins anew does not know what was done without the journal
 		return "-" + s.name + " without a journal"
 	default:
 		return "-" + s.name
@@ -153,9 +155,10 @@ func (w *world) mayResume(s *slot, r *letagentpaytest.Request, journaled bool) b
 		return true
 	}
 	w.mu.Lock()
-	duplicate, posted, known := w.duplicates[r.RequestID], slices.Clone(w.posted[r.IdempotencyKey]), w.resumable[r.RequestID]
+	posted := slices.Clone(w.posted[r.IdempotencyKey])
+	duplicate, known := w.duplicates[r.RequestID], w.resumable[r.RequestID]
 	w.mu.Unlock()
-	if duplicate || w.races && !known {
+	if duplicate || (w.races || w.forgets) && !known {
 		return false // nobody resumes a duplicate, or what may be one
 	}
 	for _, a := range posted {
@@ -189,7 +192,9 @@ func (c *guardedCall) play(w *world) {
 }
 
 // playOnce makes the call and reports whether it is to be repeated.
-func (c *guardedCall) playOnce(w *world, p *process, ctx context.Context, params letagentpay.PurchaseParams, t *turn) (again bool) {
+func (c *guardedCall) playOnce(
+	w *world, p *process, ctx context.Context, params letagentpay.PurchaseParams, t *turn,
+) (again bool) {
 	if c.unconfirmed {
 		w.disturb()
 		w.server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
@@ -261,7 +266,9 @@ type answered struct {
 }
 
 // calls makes the call, or two at the same time. Answers are nil where a call did not return.
-func (c *guardedCall) calls(w *world, p *process, ctx context.Context, params letagentpay.PurchaseParams, t *turn) ([]*answered, []outcome) {
+func (c *guardedCall) calls(
+	w *world, p *process, ctx context.Context, params letagentpay.PurchaseParams, t *turn,
+) ([]*answered, []outcome) {
 	a := c.attempt(p, ctx, t, params)
 	a.interrupted = c.interrupted
 	w.disturbed = w.disturbed || c.interrupted.kind != ""
@@ -302,7 +309,9 @@ func (c *guardedCall) attempt(p *process, ctx context.Context, t *turn, params l
 }
 
 // redelivery is the same call by the other process, while the first awaits its approval.
-func (c *guardedCall) redelivery(w *world, first *attempt, params letagentpay.PurchaseParams, publish func(*answered)) player {
+func (c *guardedCall) redelivery(
+	w *world, first *attempt, params letagentpay.PurchaseParams, publish func(*answered),
+) player {
 	p := w.slots[1-first.process.slot.number].process
 	ctx, t := p.life, (*turn)(nil)
 	if first.turn != nil {
@@ -410,7 +419,8 @@ func (c *guardedCall) function(
 		r = w.begin(a, approval.RequestID(), p)
 		*own = r
 		if approval.Amount() != p.Amount || approval.Category() != resolved[p.Category] {
-			w.violated("an approval is of %s %s, and the call for %s %s", approval.Amount(), approval.Category(), p.Amount, p.Category)
+			w.violated("an approval is of %s %s, and the call for %s %s",
+				approval.Amount(), approval.Category(), p.Amount, p.Category)
 		}
 		result = "receipt " + strconv.Itoa(r.number)
 		w.note("run %d, under %s: the function %s", r.number, w.name(r.requestID), c.fn)
@@ -440,6 +450,7 @@ func (w *world) begin(a *attempt, id string, p letagentpay.PurchaseParams) *run 
 	w.mu.Lock()
 	creator, duplicate := w.creators[id], w.duplicates[id]
 	w.mu.Unlock()
+	journaled := creator != nil && creator.process.slot == a.process.slot && creator.journaled && a.journaled
 	switch {
 	case !found || !request.Status.Approved():
 		w.violated("%s ran although it was %q", w.name(id), request.Status)
@@ -450,12 +461,15 @@ func (w *world) begin(a *attempt, id string, p letagentpay.PurchaseParams) *run 
 	case a.resumed || creator == nil || creator == a:
 	case creator.byHand && request.CreatedAt.Before(a.began):
 		w.violated("%s, a purchase made by hand, ran in a guarded call", w.name(id))
-	case creator.process != a.process && !(creator.process.slot == a.process.slot && creator.journaled && a.journaled) && request.CreatedAt.Before(a.began):
+	case creator.process != a.process && !journaled && request.CreatedAt.Before(a.began):
 		w.violated("%s, which another process has asked for, ran", w.name(id))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r := &run{number: len(w.runs) + 1, requestID: id, process: a.process, turn: a.turn, of: a.subject, journaled: a.journaled, params: p, failed: true}
+	r := &run{
+		number: len(w.runs) + 1, requestID: id, process: a.process, turn: a.turn, of: a.subject, journaled: a.journaled,
+		params: p, failed: true,
+	}
 	w.runs = append(w.runs, r)
 	return r
 }

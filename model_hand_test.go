@@ -77,7 +77,8 @@ func (h *handmade) play(w *world) {
 
 // spend does with a new approval what is to be done.
 func (h *handmade) spend(
-	ctx context.Context, w *world, a *attempt, client *letagentpay.Client, purchase *letagentpay.Purchase, params letagentpay.PurchaseParams,
+	ctx context.Context, w *world, a *attempt, client *letagentpay.Client, purchase *letagentpay.Purchase,
+	params letagentpay.PurchaseParams,
 ) (made *run) {
 	w.mu.Lock()
 	own := w.creators[purchase.RequestID] == a
@@ -99,7 +100,8 @@ func (h *handmade) spend(
 }
 
 func (w *world) judgeHandmade(a *attempt, purchase *letagentpay.Purchase, made *run) {
-	w.note("by hand: %s is %s, confirmed: %t", w.name(purchase.RequestID), purchase.Status, made != nil && made.confirm == nil)
+	w.note("by hand: %s is %s, confirmed: %t",
+		w.name(purchase.RequestID), purchase.Status, made != nil && made.confirm == nil)
 	w.tell(purchase.RequestID)
 	for _, id := range purchase.Duplicates {
 		w.callDuplicate(a.process, id, purchase.RequestID)
@@ -118,7 +120,8 @@ func (w *world) judgeHandmade(a *attempt, purchase *letagentpay.Purchase, made *
 
 func (p *palette) handmade(t *rapid.T) step {
 	c := p.call(t).(*guardedCall)
-	c.twoPhase, c.twice, c.redelivered, c.repeated, c.unconfirmed, c.fn, c.codec = false, false, false, false, false, succeeds, ""
+	c.twoPhase, c.twice, c.redelivered, c.repeated, c.unconfirmed = false, false, false, false, false
+	c.fn, c.codec = succeeds, ""
 	c.unjournaled = true
 	if c.key == resumedKey {
 		c.key = ownKey

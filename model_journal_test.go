@@ -72,7 +72,9 @@ func (j *processJournal) fault(op string, state letagentpay.JournalState) string
 	return ""
 }
 
-func (j *processJournal) event(ctx context.Context, op string, state letagentpay.JournalState, do func() error) (err error) {
+func (j *processJournal) event(
+	ctx context.Context, op string, state letagentpay.JournalState, do func() error,
+) (err error) {
 	a := attemptOf(ctx)
 	work := func() {
 		switch j.fault(op, state) {
@@ -128,7 +130,8 @@ func (j *processJournal) Entries(ctx context.Context) iter.Seq2[*letagentpay.Jou
 // knows reports whether the journal holds how a request ended.
 func (j *processJournal) knows(requestID string) bool {
 	for entry := range j.memoryJournal.Entries(context.Background()) {
-		if entry.RequestID == requestID && (entry.State == letagentpay.JournalExecuted || entry.State == letagentpay.JournalSettled) {
+		ended := entry.State == letagentpay.JournalExecuted || entry.State == letagentpay.JournalSettled
+		if entry.RequestID == requestID && ended {
 			return true
 		}
 	}

@@ -102,7 +102,8 @@ func (w *world) replayed(a *answered, p letagentpay.PurchaseParams) {
 		if t := a.attempt.turn; t != nil && r.turn == t && t.run && a.attempt.subject.ref == "" && r.succeeded {
 			continue // in one run, what is identical after a success is another purchase
 		}
-		same := a.attempt.subject.ref != "" && r.of == a.attempt.subject || subjectOf("", withoutRef(p)) == subjectOf("", withoutRef(r.params))
+		same := a.attempt.subject.ref != "" && r.of == a.attempt.subject ||
+			subjectOf("", withoutRef(p)) == subjectOf("", withoutRef(r.params))
 		if a.attempt.journaled && same && !r.failed && a.result == "receipt "+strconv.Itoa(r.number) {
 			w.confirmed(r)
 			return
@@ -195,7 +196,10 @@ func holds(err, own error) bool {
 }
 
 func same(a, b error) bool {
-	return a == nil && b == nil || a != nil && b != nil && reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
 }
 
 // tell notes that somebody knows of a request or a key.
@@ -293,11 +297,13 @@ func (w *world) honest(c *guardedCall, a *answered) {
 		is(e.Request.RequestID, "")
 		w.honestlyHandled(c, a, e)
 	}
-	if e, ok := errors.AsType[*letagentpay.OutcomeUnknownError](a.err); ok && e.Op == "purchase" && e.IdempotencyKey == "" {
+	unknown, ok := errors.AsType[*letagentpay.OutcomeUnknownError](a.err)
+	if ok && unknown.Op == "purchase" && unknown.IdempotencyKey == "" {
 		w.violated("nothing tells how to find out what became of a purchase")
 	}
-	if e, ok := errors.AsType[*letagentpay.ConfirmError](a.err); ok && e.Params.Success && len(w.runsOf(e.RequestID)) == 0 {
-		w.violated("%s did not run and is to be confirmed", w.name(e.RequestID))
+	confirm, ok := errors.AsType[*letagentpay.ConfirmError](a.err)
+	if ok && confirm.Params.Success && len(w.runsOf(confirm.RequestID)) == 0 {
+		w.violated("%s did not run and is to be confirmed", w.name(confirm.RequestID))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing/synctest"
@@ -70,8 +71,13 @@ func (p *process) client(n int) *letagentpay.Client {
 	p.world.mu.Lock()
 	defer p.world.mu.Unlock()
 	if p.clients[n] == nil {
+		base := p.world.server.URL
+		if n > 0 { // the same service, spelled otherwise
+			base = strings.Replace(base, "mock", "MOCK", 1) + "/"
+		}
 		p.clients[n] = p.world.server.Client(
-			letagentpay.InProcess(p.memory), letagentpay.WithHTTPClient(&http.Client{Transport: p}), letagentpay.WithLogger(slog.New(&alerts{p})),
+			letagentpay.InProcess(p.memory), letagentpay.WithHTTPClient(&http.Client{Transport: p}),
+			letagentpay.WithLogger(slog.New(&alerts{p})), letagentpay.WithBaseURL(base),
 		)
 	}
 	return p.clients[n]
@@ -184,8 +190,8 @@ func (w *world) run(players ...player) []outcome {
 	return results
 }
 
-// interruptByTime sets the time of an interruption. The function returned ends it; an interruption at the very instant of
-// the end comes before it.
+// interruptByTime sets the time of an interruption. The function returned ends it; an interruption at the very instant
+// of the end comes before it.
 func (a *attempt) interruptByTime() (stop func()) {
 	switch {
 	case a.interrupted.kind == "" || a.interrupted.event > 0:

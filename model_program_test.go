@@ -115,7 +115,9 @@ func (p *palette) interruption(t *rapid.T) interruption {
 	switch {
 	case i.kind == "":
 	case rapid.IntRange(0, 3).Draw(t, "by time") == 3:
-		i.time = rapid.SampledFrom([]time.Duration{0, time.Second, 3 * time.Second, 8 * time.Second, 20 * time.Second, 70 * time.Second}).Draw(t, "time")
+		i.time = rapid.SampledFrom([]time.Duration{
+			0, time.Second, 3 * time.Second, 8 * time.Second, 20 * time.Second, 70 * time.Second,
+		}).Draw(t, "time")
 	default:
 		i.event, i.after = rapid.IntRange(1, 9).Draw(t, "event"), rapid.Bool().Draw(t, "after")
 	}
@@ -333,6 +335,7 @@ func (o *outage) String() string {
 }
 
 func (o *outage) play(w *world) {
+	w.detached = w.detached || o.fault.GatewayTimeout > 0
 	w.disturb()
 	w.server.Fail(o.fault)
 }
@@ -344,7 +347,8 @@ func (p *palette) outage(t *rapid.T) step {
 	}
 	switch rapid.SampledFrom(p.faults).Draw(t, "kind") {
 	case dropped:
-		f.Drop = rapid.SampledFrom([]letagentpaytest.Drop{letagentpaytest.DropAfter, letagentpaytest.DropBefore}).Draw(t, "drop")
+		drops := []letagentpaytest.Drop{letagentpaytest.DropAfter, letagentpaytest.DropBefore}
+		f.Drop = rapid.SampledFrom(drops).Draw(t, "drop")
 	case answerLost:
 		f.Status, f.AfterCommit = rapid.SampledFrom([]int{500, 502, 408}).Draw(t, "status"), true
 	case refusal:
@@ -362,7 +366,8 @@ func (p *palette) outage(t *rapid.T) step {
 	case delayed:
 		f.Delay = rapid.SampledFrom([]time.Duration{2 * time.Second, 7 * time.Second, 90 * time.Second}).Draw(t, "delay")
 		if f.Op == "" || f.Op == letagentpaytest.OpConfirm {
-			f.Delay = min(f.Delay, 50*time.Second) // a failure confirmation that takes more than a minute is at the caller's risk
+			// A failure confirmation that takes more than a minute is at the caller's risk.
+			f.Delay = min(f.Delay, 50*time.Second)
 		}
 		return &outage{f}
 	}
@@ -453,7 +458,10 @@ func passing(d time.Duration) *event {
 }
 
 func jumping(d time.Duration) *event {
-	return &event{fmt.Sprintf("the service's clock jumps by %v", d), func(w *world) { w.server.Advance(d) }}
+	return &event{fmt.Sprintf("the service's clock jumps by %v", d), func(w *world) {
+		w.forgets = w.forgets || d >= 24*time.Hour
+		w.server.Advance(d)
+	}}
 }
 
 func approvingUpTo(limit string) *event {
@@ -503,7 +511,9 @@ func (p *palette) process(t *rapid.T) step {
 		&event{"another process begins", func(w *world) { w.start(w.slots[0]) }},
 		&event{"the turns are retried", func(w *world) { clear(w.slots[0].process.turns) }},
 		&event{"Recover" + interrupted.String(), func(w *world) { w.recover(w.slots[0], interrupted) }},
-		&event{"the last unconfirmed purchase is confirmed again" + interrupted.String(), func(w *world) { w.confirmAgain(interrupted) }},
+		&event{"the last unconfirmed purchase is confirmed again" + interrupted.String(), func(w *world) {
+			w.confirmAgain(interrupted)
+		}},
 	}).Draw(t, "process")
 }
 
@@ -560,7 +570,8 @@ func few[E any](t *rapid.T, label string, most int, all ...E) []E {
 }
 
 var anyTrait = []trait{
-	"", "", hasRuns, hasRepeats, hasClients, hasUnjournaled, hasContents, hasRefs, hasSpellings, hasRedeliveries, hasCodecs, hasJournalFaults,
+	"", "", hasRuns, hasRepeats, hasClients, hasUnjournaled, hasContents, hasRefs, hasSpellings, hasRedeliveries, hasCodecs,
+	hasJournalFaults,
 }
 
 var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
@@ -570,13 +581,16 @@ var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 		categories:    few(t, "categories", 2, "groceries", "groceries", "groceries", "groceries", "Uber Ride", "yachts"),
 		behaviours:    few(t, "behaviours", 3, behaviours...),
 		interruptions: few(t, "interruptions", 4, "", "", "", "", "", cancelled, dies),
-		operations: few(t, "operations", 2, letagentpaytest.OpConfirm, letagentpaytest.OpConfirm, letagentpaytest.OpConfirm, letagentpaytest.OpPurchase,
-			letagentpaytest.OpPurchase, letagentpaytest.OpRequest, letagentpaytest.OpRequest, letagentpaytest.OpRequests, letagentpaytest.OpCategories, ""),
+		operations: few(t, "operations", 2,
+			letagentpaytest.OpConfirm, letagentpaytest.OpConfirm, letagentpaytest.OpConfirm,
+			letagentpaytest.OpPurchase, letagentpaytest.OpPurchase, letagentpaytest.OpRequest, letagentpaytest.OpRequest,
+			letagentpaytest.OpRequests, letagentpaytest.OpCategories, ""),
 		faults: few(t, "faults", 3, dropped, answerLost, refusal, webPage, brokenOff, delayed, gateway),
 		traits: few(t, "traits", 2, anyTrait...),
 	}
 	p.keys = append(p.keys, few(t, "known", 2, knownKey, resumedKey)...)
-	p.kinds = append(few(t, "kinds", 4, p.outage, p.outage, p.verdict, p.human, p.time, p.change, p.process, p.handmade), p.call, p.call, p.call)
+	p.kinds = few(t, "kinds", 4, p.outage, p.outage, p.verdict, p.human, p.time, p.change, p.process, p.handmade)
+	p.kinds = append(p.kinds, p.call, p.call, p.call)
 	if slices.Contains(p.traits, hasJournalFaults) {
 		p.kinds = append(p.kinds, p.change)
 	}
@@ -599,5 +613,6 @@ var anyProgram = rapid.Custom(func(t *rapid.T) program {
 	p := anyPalette.Draw(t, "palette")
 	anyStep := rapid.Custom(func(t *rapid.T) step { return rapid.SampledFrom(p.kinds).Draw(t, "kind")(t) })
 	least := rapid.SampledFrom([]int{4, 1, 6, 8}).Draw(t, "least") // left alone, rapid draws one or two
-	return program{rapid.Bool().Draw(t, "journal"), anyRaces.Draw(t, "races"), rapid.SliceOfN(anyStep, least, 12).Draw(t, "steps")}
+	steps := rapid.SliceOfN(anyStep, least, 12)
+	return program{rapid.Bool().Draw(t, "journal"), anyRaces.Draw(t, "races"), steps.Draw(t, "steps")}
 })

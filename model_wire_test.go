@@ -44,7 +44,8 @@ func (p *process) hearPurchase(r *http.Request) func(*http.Response, error) {
 		switch {
 		case before.ended.IsZero():
 			w.wrong = append(w.wrong, "a purchase is sent again while the first attempt is under way")
-		case before.unclear && pause < 2*time.Second, before.mayStillRun && pause < min(before.ended.Sub(before.began), time.Minute):
+		case before.unclear && pause < 2*time.Second,
+			before.mayStillRun && pause < min(before.ended.Sub(before.began), time.Minute):
 			w.wrong = append(w.wrong, "a purchase is sent again before the first attempt is surely over")
 		}
 	}
@@ -57,10 +58,21 @@ func (p *process) hearPurchase(r *http.Request) func(*http.Response, error) {
 		now.answered(response, err)
 		for id := range created {
 			if _, known := w.creators[id]; !known {
-				w.creators[id] = a
+				w.creators[id] = w.creatorOf(key, a)
 			}
 		}
 	}
+}
+
+// creatorOf returns whose attempt has made a request: the one that is answered, unless the service may have been at work
+// on another one's.
+func (w *world) creatorOf(key string, answered *attempt) *attempt {
+	for _, a := range w.posted[key] {
+		if a != answered && (w.races || w.detached) {
+			return nil
+		}
+	}
+	return answered
 }
 
 func (p *process) hearConfirm(r *http.Request) func(*http.Response, error) {
@@ -69,7 +81,8 @@ func (p *process) hearConfirm(r *http.Request) func(*http.Response, error) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := &sentWrite{attempt: attemptOf(r.Context()), began: time.Now(), refund: bytes.Contains(body, []byte(`"success":false`))}
+	refund := bytes.Contains(body, []byte(`"success":false`))
+	now := &sentWrite{attempt: attemptOf(r.Context()), began: time.Now(), refund: refund}
 	if before := p.wire["confirm "+id]; before != nil {
 		switch {
 		case before.ended.IsZero():

@@ -33,14 +33,15 @@ type posting struct {
 	counted  bool      // among the postings under way
 	attempts int
 	unclear  bool // an attempt may have made a request without an answer
+	running  bool // an attempt may still be handled
 }
 
 // post makes a purchase under the key of p. While it lasts, no other client of the process posts under the key. fresh says
-// that the key is a random one, so that the answer must be about this purchase. answered is called with the answer before
-// the next post can begin.
-func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fresh bool, answered func(*Purchase)) (purchase *Purchase, err error) {
+// that the key is a random one, so that the answer must be about this purchase. limit bounds the wait for another post
+// under the key, when above 0. answered is called with the answer before the next post can begin.
+func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fresh bool, limit time.Duration, answered func(*Purchase)) (purchase *Purchase, err error) {
 	key := lockKey{c.identity, "key", p.IdempotencyKey}
-	held, err := c.lock(ctx, "purchase", key, 0)
+	held, err := c.lockWithin(ctx, "purchase", key, limit, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -67,10 +68,18 @@ func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fr
 	if original := normalCategory(purchase.OriginalCategory); original != "" {
 		c.process.learnAlias(aliasKey{c.identity, original}, purchase.Category)
 	}
+	if counts := c.process.countsFor(c.requestKey(purchase.RequestID), p.IdempotencyKey); counts != "" {
+		purchase.RequestID, purchase.Duplicates = counts, []string{purchase.RequestID} // the service repeats the one it stored last
+	}
 	answered(purchase)
 	posting.leave()
 	if posting.unclear {
-		purchase.posting, purchase.Duplicates = posting, posting.duplicates(ctx, purchase.RequestID)
+		purchase.posting = posting
+		for _, id := range posting.duplicates(ctx, purchase.RequestID) {
+			if !slices.Contains(purchase.Duplicates, id) {
+				purchase.Duplicates = append(purchase.Duplicates, id)
+			}
+		}
 	}
 	return purchase, nil
 }
@@ -88,8 +97,9 @@ func (p *posting) run(ctx context.Context) (*Purchase, error) {
 		}
 		p.attempts = attempt.attempts
 		p.unclear = p.unclear || attempt.unclear
+		p.running = p.running || attempt.unclear && attempt.last.fate() == mayStillRun
 		switch {
-		case !p.unclear || certain(attempt.last) && p.foundNothing(ctx):
+		case !p.unclear || p.certain(attempt.last) && p.foundNothing(ctx):
 			return nil, err
 		case !attempt.unclear || attempt.attempts > attempt.maxRetries || !attempt.last.worthRepeating():
 			return nil, p.unknown(ctx, err)
@@ -142,6 +152,12 @@ func (p *posting) attempt(ctx context.Context) (purchase *Purchase, attempt *cal
 // it has looked for the key, or that every attempt would have got.
 func certain(e *APIError) bool {
 	return e != nil && e.explained && !e.mayHaveTakenEffect() && (e.Is(ErrInvalid) || e.Is(ErrTooManyPending))
+}
+
+// certain is the function certain. How many requests are pending says nothing about an attempt that has not come that
+// far yet.
+func (p *posting) certain(e *APIError) bool {
+	return certain(e) && !(p.running && e.Is(ErrTooManyPending))
 }
 
 // worthRepeating reports whether another attempt may fare better.
@@ -202,6 +218,7 @@ func (p *posting) unknown(ctx context.Context, err error) error {
 func (p *posting) duplicates(ctx context.Context, known string) []string {
 	ids := p.late(context.WithoutCancel(ctx), known)
 	for _, id := range ids {
+		p.client.process.noteDuplicate(p.client.requestKey(id), counted{known, p.params.IdempotencyKey})
 		p.client.alertDuplicate(ctx, id, known, p.params.IdempotencyKey)
 	}
 	return ids

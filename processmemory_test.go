@@ -2,6 +2,7 @@ package letagentpay_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -667,4 +668,213 @@ func TestRequestThatTakesOverTheKeyOfARunIsNotRun(t *testing.T) {
 		require.NoError(t, err)
 		assert.EqualValues(t, 2, runs.Load())
 	})
+}
+
+// What ran under the key cannot be read: whether the answer is a stray request or another purchase is unknown.
+func TestKeyOfTheDayBeforeWhoseRunCannotBeRead(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		log := defaultLog(t)
+		server := serve(t)
+		inner := server.HTTPClient().Transport
+		var unreadable atomic.Value // an id
+		unreadable.Store("none")
+		client := server.Client(through(exchange(func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "/"+unreadable.Load().(string)) {
+				return answer(403, `{"detail":"Forbidden"}`)(r)
+			}
+			return inner.RoundTrip(r)
+		})))
+		var runs atomic.Int64
+		buy := guardGroceries(client, &runs, succeed)
+		_, err := buy(t.Context(), underKey("30", "turn-7"))
+		require.NoError(t, err)
+		first := server.Requests()[0].RequestID
+		server.Advance(25 * time.Hour) // the service forgets the key
+		unreadable.Store(first)
+
+		_, err = buy(t.Context(), underKey("30", "turn-7"))
+		var unknown *letagentpay.OutcomeUnknownError
+		require.ErrorAs(t, err, &unknown)
+		require.ErrorIs(t, err, letagentpay.ErrForbidden)
+		assert.Contains(t, err.Error(), first)
+		assert.Equal(t, "turn-7", unknown.IdempotencyKey)
+		_, named := errors.AsType[*letagentpay.DuplicateError](err)
+		assert.False(t, named, "%v", err)
+		assert.NotContains(t, log.String(), "letagentpay.duplicate")
+		assert.EqualValues(t, 1, runs.Load())
+
+		unreadable.Store("none")
+		_, err = buy(t.Context(), underKey("30", "turn-7"))
+		require.NoError(t, err)
+		assert.EqualValues(t, 2, runs.Load())
+	})
+}
+
+// A purchase whose answer was lost was found and resumed by its id. What the key leads to a day later is another one.
+func TestFoundPurchaseThatHasRunIsNoDuplicate(t *testing.T) {
+	for name, afterRestart := range map[string]bool{"same process": false, "another process": true} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				defaultLog(t)
+				server := serve(t)
+				journal := new(memoryJournal)
+				client := server.Client(letagentpay.WithMaxRetries(0), letagentpay.InProcess(letagentpay.NewProcess()))
+				var runs atomic.Int64
+				buy := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))
+				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter, Times: 1})
+				_, err := buy(t.Context(), underKey("30", "turn-7"))
+				var unknown *letagentpay.OutcomeUnknownError
+				require.ErrorAs(t, err, &unknown)
+				require.Len(t, unknown.Found, 1)
+				found := unknown.Found[0]
+				_, err = buy(letagentpay.ResumeApproval(t.Context(), found), price("30"))
+				require.NoError(t, err)
+
+				server.Advance(25 * time.Hour) // the service forgets the key
+				if afterRestart {
+					client = server.Client(letagentpay.InProcess(letagentpay.NewProcess()))
+					buy = guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))
+				}
+				_, err = buy(t.Context(), underKey("30", "turn-7"))
+				_, named := errors.AsType[*letagentpay.DuplicateError](err)
+				assert.False(t, named, "%v", err)
+				request, _ := server.Request(found)
+				assert.Equal(t, letagentpay.StatusCompleted, request.Status)
+			})
+		})
+	}
+}
+
+// A purchase whose answer was lost was resumed by its id, and may have run. However often its key is asked under, it does
+// not run again.
+func TestResumedPurchaseDoesNotRunUnderItsKey(t *testing.T) {
+	for name, outcome := range map[string]error{"may have run": context.DeadlineExceeded, "has run": nil, "has failed": errShop} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				defaultLog(t)
+				server := serve(t)
+				journal := new(memoryJournal)
+				var runs atomic.Int64
+				buy := func(of *letagentpay.Process, opts ...letagentpay.GuardOption) func(context.Context, letagentpay.PurchaseParams) (string, error) {
+					client := server.Client(letagentpay.WithMaxRetries(0), letagentpay.InProcess(of))
+					return guardGroceries(client, &runs, func(context.Context) (string, error) { return "receipt", outcome }, opts...)
+				}
+				first, later := letagentpay.NewProcess(), letagentpay.NewProcess()
+				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter, Times: 1})
+				_, err := buy(first, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+				var unknown *letagentpay.OutcomeUnknownError
+				require.ErrorAs(t, err, &unknown)
+				require.Len(t, unknown.Found, 1)
+				_, err = buy(first, letagentpay.WithJournal(journal))(letagentpay.ResumeApproval(t.Context(), unknown.Found[0]), price("30"))
+				require.Equal(t, outcome == nil, err == nil, "%v", err)
+
+				for range 3 {
+					receipt, err := buy(later, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+					if outcome == nil {
+						require.NoError(t, err)
+						assert.Equal(t, "receipt", receipt)
+					} else {
+						require.Error(t, err)
+					}
+				}
+				_, err = buy(later)(t.Context(), underKey("30", "turn-7"))
+				var handled *letagentpay.AlreadyHandledError
+				require.ErrorAs(t, err, &handled)
+				assert.EqualValues(t, 1, runs.Load())
+				assert.Len(t, server.Requests(), 1)
+			})
+		})
+	}
+}
+
+// Which of several requests a key leads to may change at the service. The one that was named a duplicate stays one.
+func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
+	for name, test := range map[string]struct{ journal, restarted, byHand bool }{
+		"same process":               {},
+		"with a journal":             {journal: true},
+		"with a journal, restarted":  {journal: true, restarted: true},
+		"made by hand":               {byHand: true},
+		"made by hand, then guarded": {journal: true, byHand: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				log := defaultLog(t)
+				server := serve(t)
+				inner := server.HTTPClient().Transport
+				var unreadable atomic.Bool
+				client := func(of *letagentpay.Process) *letagentpay.Client {
+					return server.Client(letagentpay.InProcess(of), through(exchange(func(r *http.Request) (*http.Response, error) {
+						if unreadable.Load() && r.Method == http.MethodGet && !strings.HasSuffix(r.URL.Path, "/requests") {
+							return answer(403, `{"detail":"Forbidden"}`)(r)
+						}
+						return inner.RoundTrip(r)
+					})))
+				}
+				var opts []letagentpay.GuardOption
+				if test.journal {
+					opts = append(opts, letagentpay.WithJournal(new(memoryJournal)))
+				}
+				server.SetServiceRaces(&letagentpaytest.Races{Store: 1500 * time.Millisecond})
+				server.Fail(letagentpaytest.Fault{
+					Op: letagentpaytest.OpPurchase, Times: 2, Status: 502, NonJSON: true, GatewayTimeout: 3 * time.Second, Delay: 5 * time.Second,
+				})
+				of := letagentpay.NewProcess()
+				var runs atomic.Int64
+				var counts, duplicate string
+				if test.byHand {
+					purchase, err := client(of).Purchase(t.Context(), underKey("30", "turn-7"))
+					require.NoError(t, err)
+					require.Len(t, purchase.Duplicates, 1)
+					counts, duplicate = purchase.RequestID, purchase.Duplicates[0]
+				} else {
+					unreadable.Store(true)
+					_, err := guardGroceries(client(of), &runs, succeed, opts...)(t.Context(), underKey("30", "turn-7"))
+					var unknown *letagentpay.OutcomeUnknownError
+					require.ErrorAs(t, err, &unknown)
+					require.Len(t, server.Requests(), 2)
+					for _, request := range server.Requests() {
+						if request.RequestID == unknown.RequestID {
+							counts = request.RequestID
+						} else {
+							duplicate = request.RequestID
+						}
+					}
+					assert.Contains(t, log.String(), duplicate)
+					unreadable.Store(false)
+				}
+				time.Sleep(time.Minute)
+				if test.restarted {
+					of = letagentpay.NewProcess()
+				}
+				again, err := client(letagentpay.NewProcess()).Purchase(t.Context(), underKey("30", "turn-7"))
+				require.NoError(t, err)
+				require.Equal(t, duplicate, again.RequestID, "the key leads to the other one by now")
+
+				if test.byHand && !test.journal {
+					purchase, err := client(of).Purchase(t.Context(), underKey("30", "turn-7"))
+					require.NoError(t, err)
+					assert.Equal(t, counts, purchase.RequestID)
+					assert.Equal(t, []string{duplicate}, purchase.Duplicates)
+					return
+				}
+				_, err = guardGroceries(client(of), &runs, succeed, opts...)(t.Context(), underKey("30", "turn-7"))
+				if test.byHand {
+					var handled *letagentpay.AlreadyHandledError
+					require.ErrorAs(t, err, &handled)
+					assert.Equal(t, counts, handled.Request.RequestID)
+					assert.Zero(t, runs.Load())
+					return
+				}
+				var named *letagentpay.DuplicateError
+				require.ErrorAs(t, err, &named)
+				assert.Equal(t, counts, named.RequestID)
+				assert.Equal(t, []string{duplicate}, named.Duplicates)
+				assert.EqualValues(t, 1, runs.Load())
+				ran, _ := server.Request(counts)
+				assert.Equal(t, letagentpay.StatusCompleted, ran.Status)
+				stray, _ := server.Request(duplicate)
+				assert.Equal(t, letagentpay.StatusAutoApproved, stray.Status)
+			})
+		})
+	}
 }

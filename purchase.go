@@ -103,8 +103,9 @@ type Purchase struct {
 	IdempotencyKey   string    // the key it was sent under
 
 	// Duplicates are the ids of further requests of this purchase that its attempts seem to have made, because the
-	// service was still at work on one when the next arrived. Nothing runs under them. Give their money back with
-	// [Client.Confirm] and a zero [ConfirmParams] once they are approved. Usually empty.
+	// service was still at work on one when the next arrived. Nothing of this process runs under them. Give their money
+	// back with [Client.Confirm] and a zero [ConfirmParams] once they are approved, and not another process's; see
+	// [DuplicateError]. Usually empty.
 	Duplicates []string
 
 	posting *posting // set when an attempt may have made a request without an answer
@@ -198,7 +199,7 @@ func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purc
 // purchaseByHand makes a purchase whose caller spends by itself, so that no guarded call takes its approval. repeated
 // says that the key may have been used before.
 func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, repeated bool) (*Purchase, error) {
-	purchase, err := c.post(ctx, p, baseline{}, !repeated, func(purchase *Purchase) {
+	purchase, err := c.post(ctx, p, baseline{}, !repeated, 0, func(purchase *Purchase) {
 		c.process.askByHand(c.requestKey(purchase.RequestID))
 	})
 	if err == nil && repeated && purchase.Status != StatusRejected {

@@ -170,7 +170,7 @@ func TestPurchaseWithUnknownOutcome(t *testing.T) {
 		"lost, then forbidden":           {[]httpmock.Responder{broken(errReset), answer(403, `{"detail":"Agent is paused"}`)}, true, letagentpay.ErrForbidden},
 		"lost, then rate limited":        {[]httpmock.Responder{broken(errReset), rateLimited}, true, letagentpay.ErrRateLimited},
 		"lost, then no connection":       {[]httpmock.Responder{broken(errReset), broken(errRefused)}, true, letagentpay.ErrNoResponse},
-		"lost, then refused as too many": {[]httpmock.Responder{broken(errReset), answer(429, `{"detail":"Too many pending requests. Wait for existing requests to be resolved."}`)}, false, letagentpay.ErrTooManyPending},
+		"lost, then refused as too many": {[]httpmock.Responder{broken(errReset), answer(429, `{"detail":"Too many pending requests. Wait for existing requests to be resolved."}`)}, true, letagentpay.ErrTooManyPending},
 		"lost, then refused as invalid":  {[]httpmock.Responder{broken(errReset), answer(400, `{"detail":"Currency mismatch: expected EUR"}`)}, false, letagentpay.ErrInvalid},
 		"never connected":                {[]httpmock.Responder{broken(errRefused)}, false, letagentpay.ErrNoResponse},
 		"rate limited":                   {[]httpmock.Responder{rateLimited}, false, letagentpay.ErrRateLimited},

@@ -19,7 +19,9 @@ type Interrupted struct {
 	Request *Request
 	// MayHaveRun: the function had been started. Otherwise it has surely not run.
 	MayHaveRun bool
-	// Duplicate: Request is a further request of the entry's purchase, under which nothing runs; see [DuplicateError].
+	// Duplicate: Request seems to be a further request of the entry's purchase, under which nothing of this process and
+	// this journal runs. It was found by its content and time: where other processes use the agent, it may be an identical
+	// purchase of theirs; see [DuplicateError].
 	Duplicate bool
 }
 
@@ -31,7 +33,8 @@ type Interrupted struct {
 // without MayHaveRun, calling the guarded function again under Entry.Purchase.IdempotencyKey continues it; with it, look
 // into your own books, then run it with [ResumeApproval] or confirm it with [Client.Confirm]. An entry whose request
 // turns out rejected, expired, completed or failed needs no decision and is forgotten. A Duplicate that is approved has
-// money booked: give it back with [Client.Confirm] and a zero [ConfirmParams].
+// money booked: once it is certain that no other process of the agent runs under it, give it back with [Client.Confirm]
+// and a zero [ConfirmParams].
 //
 // Entries of another token of the same service are this agent's if the service shows their requests to it, as it does
 // after the token was rotated; then they are dealt with like the others. Entries of another address are left alone;
@@ -48,7 +51,7 @@ func (c *Client) Recover(ctx context.Context, journal Journal) ([]Interrupted, e
 	}
 	r := &recovery{client: c, journal: journal}
 	var open []*JournalEntry
-	if err := eachEntry(ctx, journal, func(entry *JournalEntry) {
+	if err := eachEntry(ctx, journal, entriesLimit, func(entry *JournalEntry) {
 		if entry.Unclear {
 			r.unclear = true
 		}
@@ -91,7 +94,7 @@ func (r *recovery) entry(ctx context.Context, entry *JournalEntry) {
 			return
 		}
 	}
-	record := &record{journal: r.journal, entry: *entry}
+	record := &record{journal: r.journal, process: r.client.process, entry: *entry}
 	if entry.Unclear && entry.RequestID != "" {
 		r.findDuplicates(ctx, record)
 	}
@@ -166,7 +169,7 @@ func (r *recovery) readList(ctx context.Context) {
 		ids[r.listed[i].RequestID] = true
 	}
 	r.journaled = make(map[string]struct{})
-	_ = eachEntry(ctx, r.journal, func(entry *JournalEntry) { // what cannot be read was reported before
+	_ = eachEntry(ctx, r.journal, entriesLimit, func(entry *JournalEntry) { // what cannot be read was reported before
 		if id := canonicalID(entry.RequestID); ids[id] {
 			r.journaled[id] = struct{}{}
 		}
@@ -197,7 +200,7 @@ func (r *recovery) findDuplicates(ctx context.Context, record *record) {
 		_, journaled := r.journaled[other.RequestID]
 		if i != at && !journaled && standing == unknownHere && (other.Status.Approved() || !other.Status.Decided()) &&
 			content.mismatch(other.RequestID, contentOfRequest(other)) == nil &&
-			other.CreatedAt.Sub(counts.CreatedAt).Abs() <= duplicateSpan && !contains(entry.Duplicates, other.RequestID) {
+			other.CreatedAt.Sub(counts.CreatedAt).Abs() <= duplicateSpan && !slices.Contains(entry.Duplicates, other.RequestID) {
 			entry.Duplicates = append(entry.Duplicates, other.RequestID)
 			r.client.alertDuplicate(ctx, other.RequestID, entry.RequestID, entry.Purchase.IdempotencyKey)
 		}

@@ -36,7 +36,7 @@ func (c *Client) confirmEarlier(ctx context.Context, g *guardConfig, earlier *Jo
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
 	defer cancel()
-	return c.confirmRecorded(ctx, &record{journal: g.journal, entry: *earlier})
+	return c.confirmRecorded(ctx, &record{journal: g.journal, process: c.process, entry: *earlier})
 }
 
 // handled is the error of a call that an earlier one has made needless.

@@ -523,3 +523,38 @@ func TestRecoverFindsADuplicateThatCameAfterTheConfirmation(t *testing.T) {
 		assert.True(t, interrupted[0].Duplicate)
 	})
 }
+
+func TestTooManyPendingIsNoWordOnAnAttemptThatMayStillRun(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		defaultLog(t)
+		server, journal := serve(t), new(memoryJournal)
+		var posts atomic.Int64
+		server.SetServiceRaces(&letagentpaytest.Races{Choose: func(c letagentpaytest.Call) time.Duration {
+			if c.Op == letagentpaytest.OpPurchase {
+				return time.Minute
+			}
+			return 0
+		}})
+		inner := server.HTTPClient().Transport
+		client := server.Client(letagentpay.WithHTTPClient(&http.Client{
+			Timeout: 5 * time.Second,
+			Transport: exchange(func(r *http.Request) (*http.Response, error) {
+				if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/requests") && posts.Add(1) == 2 {
+					return answer(429, `{"detail":"Too many pending requests. Wait for existing requests to be resolved."}`)(r)
+				}
+				return inner.RoundTrip(r)
+			}),
+		}))
+		var runs atomic.Int64
+		_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), price("30"))
+		var unknown *letagentpay.OutcomeUnknownError
+		require.ErrorAs(t, err, &unknown)
+		require.ErrorIs(t, err, letagentpay.ErrTooManyPending)
+		assert.Zero(t, runs.Load())
+		time.Sleep(2 * time.Minute)
+		assert.Len(t, server.Requests(), 1, "the first attempt made it late")
+		interrupted, err := client.Recover(t.Context(), journal)
+		require.NoError(t, err)
+		assert.Len(t, interrupted, 1, "the journal knows that there may be one")
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/base32"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -57,6 +58,10 @@ type ordinal struct {
 // and nobody is asked again; what is pending is continued; what failed and was refunded, or expired, is asked for again.
 // With a [Journal], what was bought gives the first result back instead. Two purchases that are identical and both meant
 // are told apart by Ref, or counted within one run: see [WithScopeRun].
+//
+// After n identical purchases of the scope that failed or expired, the next one makes n more requests of the service to
+// reach its own key: give up, or use another scope, after a few. A category that the service does not know is compared by
+// its name; beside purchases in other categories name it as the service does, or use Ref.
 //
 // The service remembers keys for 24 hours. The context is safe for concurrent use.
 func WithPurchaseScope(ctx context.Context, scope string) context.Context {
@@ -183,7 +188,7 @@ func (s *scopedPurchase) tryTake(n int) (names []string, wait <-chan struct{}, f
 		s.scope.purchases[s.content] = list
 	}
 	o := list[n]
-	known := s.named || o.names == nil || contains(o.names, s.category)
+	known := s.named || o.names == nil || slices.Contains(o.names, s.category)
 	switch {
 	case o.closed, s.left[n]:
 		return nil, nil, false
@@ -246,7 +251,7 @@ func (s *scopedPurchase) answered(category, original string) {
 	if original != "" {
 		names = append(names, normalCategory(original))
 	}
-	if !s.named && !contains(names, s.category) && !s.released {
+	if !s.named && !slices.Contains(names, s.category) && !s.released {
 		o.calls-- // it is another purchase, which a call that waits may be
 		s.released = true
 	}
@@ -284,15 +289,6 @@ func (s *scopedPurchase) next(ctx context.Context, p *PurchaseParams, ended bool
 	}
 	s.done(false, ended)
 	return s.take(ctx, p)
-}
-
-func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -1252,3 +1252,46 @@ func TestNothingRunsUnderARequestThatIsBeingConfirmed(t *testing.T) {
 		books(t, server, "0.00", "0.00")
 	})
 }
+
+// A write of the journal that nobody waits for any more must not undo what a later call writes.
+func TestLateWriteOfTheJournalUndoesNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		var slow atomic.Bool
+		slow.Store(true)
+		journal := &lateJournal{slow: &slow}
+		var runs atomic.Int64
+		guarded := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))
+		_, err := guarded(t.Context(), underKey("30", "turn-7"))
+		var journalError *letagentpay.JournalError
+		require.ErrorAs(t, err, &journalError)
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+		for range 3 { // until the late write has ended
+			_, _ = guarded(t.Context(), underKey("30", "turn-7"))
+		}
+		time.Sleep(time.Minute)
+		assert.EqualValues(t, 1, runs.Load())
+		assert.NotContains(t, journal.states(), "asked")
+
+		restarted := server.Client(elsewhere())
+		_, err = restarted.Recover(t.Context(), journal)
+		require.NoError(t, err)
+		_, err = guardGroceries(restarted, &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, runs.Load())
+		books(t, server, "25.00", "0.00")
+	})
+}
+
+// lateJournal takes 11 s for its first write.
+type lateJournal struct {
+	memoryJournal
+	slow *atomic.Bool
+}
+
+func (j *lateJournal) Put(ctx context.Context, entry *letagentpay.JournalEntry) error {
+	if j.slow.Swap(false) {
+		time.Sleep(11 * time.Second)
+	}
+	return j.memoryJournal.Put(ctx, entry)
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -382,6 +384,81 @@ func TestCallsUnderOneKeyWaitForEachOtherWithinBounds(t *testing.T) {
 					}
 				}
 				assert.Equal(t, 1, succeeded)
+			})
+		})
+	}
+}
+
+// A purchase made by hand is no exception, however long its attempts take.
+func TestGuardedCallWaitsForAPurchaseByHandWithinBounds(t *testing.T) {
+	withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
+		server := serve(t)
+		inner := server.HTTPClient().Transport
+		client := server.Client(through(exchange(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPost {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}
+			return inner.RoundTrip(r)
+		})))
+		byHand, cancel := context.WithCancel(t.Context())
+		var group sync.WaitGroup
+		group.Go(func() {
+			_, err := client.Purchase(byHand, underKey("30", "turn-7"))
+			var unknown *letagentpay.OutcomeUnknownError
+			assert.ErrorAs(t, err, &unknown)
+		})
+		time.Sleep(time.Second)
+		var runs atomic.Int64
+		begun := time.Now()
+		_, err := guardGroceries(client, &runs, succeed, opts...)(t.Context(), underKey("30", "turn-7"))
+		require.ErrorIs(t, err, letagentpay.ErrInProgress)
+		assert.Equal(t, 30*time.Second, time.Since(begun))
+		assert.Zero(t, runs.Load())
+		cancel()
+		group.Wait()
+	})
+}
+
+// silentJournal does not return from Entries before it is released.
+type silentJournal struct {
+	*memoryJournal
+	released chan struct{}
+}
+
+func (j silentJournal) Entries(context.Context) iter.Seq2[*letagentpay.JournalEntry, error] {
+	return func(func(*letagentpay.JournalEntry, error) bool) { <-j.released }
+}
+
+func TestSearchOfAJournalThatHangsEnds(t *testing.T) {
+	for name, c := range map[string]struct{ limit, most time.Duration }{
+		"with the context": {10 * time.Second, 10 * time.Second},
+		"by itself":        {time.Hour, 31 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				server := serve(t)
+				purchase, err := server.Client().Purchase(t.Context(), price("30"))
+				require.NoError(t, err)
+				journal := silentJournal{new(memoryJournal), make(chan struct{})}
+				defer close(journal.released)
+				ctx, cancel := context.WithTimeout(t.Context(), c.limit)
+				defer cancel()
+				begun := time.Now()
+				var runs atomic.Int64
+				_, err = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(
+					letagentpay.ResumeApproval(ctx, purchase.RequestID), price("30"))
+				var journalError *letagentpay.JournalError
+				require.ErrorAs(t, err, &journalError)
+				assert.LessOrEqual(t, time.Since(begun), c.most)
+				assert.Zero(t, runs.Load())
+
+				ctx, cancel = context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				begun = time.Now()
+				_, err = server.Client().Recover(ctx, journal)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				assert.LessOrEqual(t, time.Since(begun), 11*time.Second)
 			})
 		})
 	}

@@ -70,8 +70,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/asked-before-the-journal-knows", file: "authorize.go",
-		old: "if err := c.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}\n\tc.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, c.noteAnswer)\n\tif err != nil {\n\t\treturn nil, c.refused(ctx, err)\n\t}",
-		new: "c.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, c.noteAnswer)\n\tif err != nil {\n\t\treturn nil, c.refused(ctx, err)\n\t}\n\tif err := c.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}",
+		old: "if err := c.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}\n\tc.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, c.config.lockWait(), c.noteAnswer)\n\tif err != nil {\n\t\treturn nil, c.refused(ctx, err)\n\t}",
+		new: "c.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, c.config.lockWait(), c.noteAnswer)\n\tif err != nil {\n\t\treturn nil, c.refused(ctx, err)\n\t}\n\tif err := c.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}",
 		why: "a crash after the purchase leaves no entry, and a journal that fails leaves the money booked",
 	},
 	{
@@ -151,7 +151,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/key-of-another-purchase-accepted-from-the-journal", file: "authorize.go",
-		old: "if err := c.compareEntry(ctx, entry); err != nil {\n\t\t\treturn nil, err\n\t\t}\n\t\tc.record", new: "c.record",
+		old: "if err := c.compareEntry(ctx, entry); err != nil {\n\t\t\treturn nil, err\n\t\t}\n\t\tc.recall", new: "c.recall",
 		why: "a call gets the result of another purchase under the same key",
 	},
 	{
@@ -176,7 +176,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/other-entries-of-the-request-not-consulted", file: "authorize.go",
-		old: "if !c.asked {\n\t\treturn nil, nil", new: "if true {\n\t\treturn nil, nil",
+		old: "if c.config.journal == nil || !c.own || !c.asked && !c.known {", new: "if true {",
 		why: "a request that was resumed by its id behind the back of its key runs again under the key",
 	},
 	{
@@ -216,18 +216,38 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/known-id-runs-under-a-new-key", file: "authorize.go",
-		old: "!c.fresh || standing != askedFor {", new: "standing > finishedHere {",
+		old: "c.known || standing != askedFor {", new: "standing > finishedHere {",
 		why: "a new purchase that is answered with an old request's id runs under that request",
 	},
 	{
 		name: "authorize/found-requests-that-are-duplicates-forgotten", file: "authorize.go",
-		old: "if id != c.purchase.RequestID && !contains(c.purchase.Duplicates, id) {", new: "if false {",
+		old: "if id != c.purchase.RequestID && !slices.Contains(c.purchase.Duplicates, id) && !c.hasRun(ctx, id) {", new: "if false {",
 		why: "of the requests that an earlier call has found nobody learns that all but one are duplicates",
 	},
 	{
 		name: "authorize/found-requests-that-are-the-purchase-are-duplicates", file: "authorize.go",
-		old: "if id != c.purchase.RequestID && !contains(c.purchase.Duplicates, id) {", new: "if !contains(c.purchase.Duplicates, id) {",
+		old: "if id != c.purchase.RequestID && !slices.Contains(c.purchase.Duplicates, id) && !c.hasRun(ctx, id) {", new: "if !slices.Contains(c.purchase.Duplicates, id) && !c.hasRun(ctx, id) {",
 		why: "the caller is told to give its own purchase's money back",
+	},
+	{
+		name: "authorize/found-request-that-has-run-is-a-duplicate", file: "authorize.go",
+		old: " && !c.hasRun(ctx, id) {", new: " {",
+		why: "the caller is told to give back the money of a purchase that was resumed and paid",
+	},
+	{
+		name: "authorize/resumed-result-of-another-purchase", file: "authorize.go",
+		old: "if err := c.compareEntry(ctx, entry); err != nil {\n\t\treturn nil, c.forget(ctx, err)\n\t}\n", new: "",
+		why: "a call gets the result of another purchase under a key that it shares with it",
+	},
+	{
+		name: "authorize/resumed-request-not-remembered", file: "authorize.go",
+		old: "c.client.process.start(c.client.requestKey(c.requestID)) // the key's own entry says so no more\n", new: "",
+		why: "what was resumed by its id runs again under its key, for a call without the journal",
+	},
+	{
+		name: "authorize/duplicates-of-an-earlier-call-not-recalled", file: "authorize.go",
+		old: "c.client.process.noteDuplicate(c.client.requestKey(id), counted{entry.RequestID, c.params.IdempotencyKey})", new: "_ = id",
+		why: "after a restart a purchase runs under the request that was named its duplicate",
 	},
 	{
 		name: "authorize/found-requests-stay-found", file: "authorize.go",
@@ -236,7 +256,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/found-requests-not-carried-over", file: "authorize.go",
-		old: "c.record.entry.Found, c.record.entry.Unclear = entry.Found, entry.Unclear\n", new: "",
+		old: "c.recall(entry)\n", new: "",
 		why: "a repetition forgets the requests that an earlier call has found",
 	},
 	{
@@ -691,7 +711,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/duplicates-counted-twice", file: "approval.go",
-		old: "if !contains(duplicates, id) {", new: "if true {",
+		old: "if !slices.Contains(duplicates, id) {", new: "if true {",
 		why: "one duplicate is reported as two",
 	},
 	{

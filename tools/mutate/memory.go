@@ -92,7 +92,7 @@ var memoryMutants = []mutant{
 	// inflight.go
 	{
 		name: "inflight/no-rest", file: "inflight.go",
-		old: "err = c.process.resting.wait(ctx, key, limit > 0, until); err == nil {", new: "_ = until; err == nil {",
+		old: "err = c.process.resting.wait(ctx, key, restLimit > 0, until); err == nil {", new: "_ = until; err == nil {",
 		why: "a write repeated after a lost one overlaps it",
 	},
 	{

@@ -676,7 +676,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/another-purchase-holds-the-key", file: "scope.go",
-		old: "if !s.named && !contains(names, s.category) && !s.released {", new: "if false {",
+		old: "if !s.named && !slices.Contains(names, s.category) && !s.released {", new: "if false {",
 		why: "a purchase that was answered with another category keeps the key from the one that it belongs to",
 	},
 	{
