@@ -351,11 +351,6 @@ var purchaseMutants = []mutant{
 		why: "after a cancellation nobody looks for what the lost attempts have made",
 	},
 	{
-		name: "post/own-request-is-a-duplicate", file: "post.go",
-		old: "if row.RequestID != known && standing", new: "if standing",
-		why: "the caller is told to give its own purchase's money back",
-	},
-	{
 		name: "post/other-calls-requests-are-duplicates", file: "post.go",
 		old: "standing == unknownHere && (row.Status", new: "standing <= finishedHere && (row.Status",
 		why: "the caller is told to give the money of another call's purchase back",
@@ -618,11 +613,6 @@ var purchaseMutants = []mutant{
 		name: "scope/never-closed-by-an-end", file: "scope.go",
 		old: "o.closed = o.closed || ended || bought && s.scope.run && !s.named", new: "o.closed = o.closed || bought && s.scope.run && !s.named",
 		why: "a purchase that failed is asked for under its used key without end",
-	},
-	{
-		name: "scope/opened-again", file: "scope.go",
-		old: "o.closed = o.closed || ended ||", new: "o.closed = ended ||",
-		why: "what was bought in a run is taken for the next identical purchase once another call has looked at it",
 	},
 	{
 		name: "scope/concurrent-purchases-of-a-run-are-one", file: "scope.go",
