@@ -137,3 +137,24 @@ func TestKeyOfAPurchaseUnderAnotherUnknownName(t *testing.T) {
 		require.ErrorAs(t, under("boats"), &mismatch, "both lead to other")
 	})
 }
+
+func TestRefusedPurchaseLeavesItsKeyToAnotherCategory(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		var runs atomic.Int64
+		ctx := letagentpay.WithPurchaseScope(t.Context(), "message 17")
+		p := price("30")
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Status: 403})
+		_, err := guardGroceries(server.Client(), &runs, succeed)(ctx, p)
+		require.ErrorIs(t, err, letagentpay.ErrForbidden)
+
+		p.Category = "taxi"
+		_, err = guardGroceries(server.Client(), &runs, succeed)(ctx, p)
+		require.NoError(t, err)
+		again := letagentpay.WithPurchaseScope(t.Context(), "message 17") // which nothing was refused in
+		_, err = guardGroceries(server.Client(elsewhere()), &runs, succeed)(again, p)
+		var handled *letagentpay.AlreadyHandledError
+		require.ErrorAs(t, err, &handled)
+		assert.Len(t, server.Requests(), 1)
+	})
+}

@@ -635,11 +635,6 @@ var purchaseMutants = []mutant{
 		why: "a cancelled call waits for another one of its scope",
 	},
 	{
-		name: "scope/categories-of-a-name-forgotten", file: "scope.go",
-		old: "if original != \"\" {\n\t\tnames = append", new: "if false {\n\t\tnames = append",
-		why: "a repetition under the alias that was asked under is another purchase",
-	},
-	{
 		name: "scope/unanswered-name-kept", file: "scope.go",
 		old: "o.names, o.answered = nil, nil\n", new: "",
 		why: "a purchase that nobody has answered for blocks its number for other categories",
