@@ -39,6 +39,7 @@ func FuzzAnswers(f *testing.F) {
 			f.Add(status, "application/json", "", body)
 		}
 	}
+	f.Add(256, "", "", `{"request_id":"0","status":"0","currency":"0","category":"0","policy_check":{"passed":true,"checks":[]},"auto_approved":true}`)
 	f.Add(503, "text/html; charset=\"", "Fri, 31 Dec 1999 23:59:59 GMT", "x")
 	f.Fuzz(func(t *testing.T, status int, contentType, retryAfter, body string) {
 		if status < 200 || status > 999 {

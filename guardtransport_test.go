@@ -119,8 +119,10 @@ func TestGuardTransportRefundsWhatWasNeverSent(t *testing.T) {
 			return roundTrip(func(r *http.Request) (*http.Response, error) { cancel(); return plain.RoundTrip(r) })
 		}, deadURL.String(), nil},
 		"cancelled while it connects": {func(cancel func()) http.RoundTripper {
-			time.AfterFunc(time.Millisecond, cancel)
-			return slow
+			return &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				cancel()
+				return hanging(ctx, network, address)
+			}}
 		}, "http://api.example/v1", nil},
 		"given up while it connects": {always(givingUp{slow}), "http://api.example/v1", nil},
 	} {

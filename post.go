@@ -32,6 +32,7 @@ type posting struct {
 	ended    time.Time // and ended
 	counted  bool      // among the postings under way
 	attempts int
+	status   int  // of the answer
 	unclear  bool // an attempt may have made a request without an answer
 	running  bool // an attempt may still be handled
 }
@@ -62,7 +63,7 @@ func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fr
 	if purchase, err = posting.run(ctx); err != nil {
 		return nil, err
 	}
-	if err := purchase.answers(p); fresh && err != nil {
+	if err := purchase.answers(p, posting.status); fresh && err != nil {
 		return nil, &OutcomeUnknownError{Op: "purchase", IdempotencyKey: p.IdempotencyKey, RequestID: purchase.RequestID, Err: err}
 	}
 	if original := normalCategory(purchase.OriginalCategory); original != "" {
@@ -93,6 +94,7 @@ func (p *posting) run(ctx context.Context) (*Purchase, error) {
 		purchase, attempt, err := p.attempt(ctx)
 		p.ended = time.Now()
 		if err == nil {
+			p.status = attempt.status
 			return purchase, nil
 		}
 		p.attempts = attempt.attempts
@@ -348,7 +350,7 @@ func (p *postings) addUnknown(of postingContent, posting unknownPosting) {
 
 // answers compares an answer with the question. A rejection need not agree: nothing runs, and beyond a velocity limit the
 // service repeats the first one of the minute.
-func (p *Purchase) answers(asked *PurchaseParams) error {
+func (p *Purchase) answers(asked *PurchaseParams, status int) error {
 	question, contradiction := contentOf(asked), ""
 	switch {
 	case p.Status == StatusRejected:
@@ -361,7 +363,7 @@ func (p *Purchase) answers(asked *PurchaseParams) error {
 		return nil
 	}
 	return &APIError{
-		Op: "purchase", IdempotencyKey: p.IdempotencyKey, StatusCode: http.StatusCreated, malformed: true,
+		Op: "purchase", IdempotencyKey: p.IdempotencyKey, StatusCode: status, malformed: true,
 		Err: errors.New("the answer contradicts the question: " + contradiction),
 	}
 }

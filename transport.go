@@ -109,6 +109,7 @@ type call struct {
 	wait      time.Duration
 	last      *APIError // how the last attempt failed
 	unclear   bool      // an attempt may have taken effect without telling
+	status    int       // of the last answer
 	date      time.Time // the service's clock at the last answer; zero when it was not given
 }
 
@@ -182,6 +183,7 @@ func (c *call) receive(response *http.Response) error {
 	if c.dated {
 		c.date, _ = http.ParseTime(response.Header.Get("Date"))
 	}
+	c.status = response.StatusCode
 	data, err := readAll(response)
 	c.lasted = time.Since(c.started)
 	failure := &APIError{StatusCode: response.StatusCode, retryAfter: retryAfter(response.Header, time.Now())}
