@@ -777,6 +777,10 @@ func TestResumedPurchaseDoesNotRunUnderItsKey(t *testing.T) {
 						require.Error(t, err)
 					}
 				}
+				_, err = buy(later, letagentpay.WithJournal(journal))(t.Context(), underKey("40", "turn-7"))
+				var mismatch *letagentpay.MismatchError
+				require.ErrorAs(t, err, &mismatch)
+				assert.Equal(t, "Amount", mismatch.Field)
 				_, err = buy(later)(t.Context(), underKey("30", "turn-7"))
 				var handled *letagentpay.AlreadyHandledError
 				require.ErrorAs(t, err, &handled)
