@@ -302,3 +302,15 @@ func TestDoubtIsObservedAsApproved(t *testing.T) {
 		assert.Equal(t, letagentpay.StatusApproved, observed[0].Status, "nothing is confirmed")
 	})
 }
+
+func TestFailureWithoutATextIsJournaledAsAFailure(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server, journal := serve(t), new(memoryJournal)
+		var runs atomic.Int64
+		guarded := guardGroceries(server.Client(), &runs, failing(errors.New("")), letagentpay.WithJournal(journal))
+		_, err := guarded(t.Context(), underKey("30", "turn-7"))
+		require.Error(t, err)
+		assert.NotEmpty(t, only(t, journal).Error)
+		assert.False(t, only(t, journal).Confirm.Success)
+	})
+}

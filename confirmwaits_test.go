@@ -1,0 +1,120 @@
+package letagentpay_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/letagentpay/letagentpay-go"
+)
+
+func TestConfirmationOfWhatIsPendingDoesNotEndIt(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		var runs atomic.Int64
+		guarded := guardGroceries(server.Client(), &runs, succeed, letagentpay.OnPendingFail())
+		_, err := guarded(t.Context(), underKey("60", "turn-7"))
+		var pending *letagentpay.PendingError
+		require.ErrorAs(t, err, &pending)
+		_, err = server.Client().Confirm(t.Context(), pending.RequestID, letagentpay.ConfirmParams{})
+		require.ErrorIs(t, err, letagentpay.ErrConflict)
+		require.NoError(t, server.Approve(pending.RequestID))
+		_, err = guarded(t.Context(), underKey("60", "turn-7"))
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, runs.Load())
+	})
+}
+
+func TestAfterAnUnclearRefund(t *testing.T) {
+	const conflict = `{"detail":"Cannot confirm request with status 'completed'"}`
+	t.Run("a success is sent", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newService(t).on("POST", "/requests/r1/confirm", broken(syscall.ECONNRESET), answer(200, confirmed)).
+				on("GET", "/requests/r1", answer(200, detail("approved")))
+			client := s.client(letagentpay.WithMaxRetries(1))
+			_, err := client.Confirm(t.Context(), "r1", letagentpay.ConfirmParams{})
+			var unknown *letagentpay.OutcomeUnknownError
+			require.ErrorAs(t, err, &unknown)
+			_, err = client.Confirm(t.Context(), "r1", completed())
+			require.NoError(t, err)
+		})
+	})
+	t.Run("a success that came before is a conflict", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newService(t).on("POST", "/requests/r1/confirm", broken(syscall.ECONNRESET), answer(400, conflict)).
+				on("GET", "/requests/r1", answer(200, detail("approved")), answer(200, detail("approved")), answer(200, detail("completed")))
+			client := s.client(letagentpay.WithMaxRetries(1))
+			_, err := client.Confirm(t.Context(), "r1", letagentpay.ConfirmParams{})
+			require.Error(t, err)
+			_, err = client.Confirm(t.Context(), "r1", letagentpay.ConfirmParams{})
+			require.ErrorIs(t, err, letagentpay.ErrConflict)
+		})
+	})
+}
+
+func TestUnclearConfirmationIsLeftAloneAsLongAsItLasted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var sent, read time.Time
+		client := newClient(t, nil, elsewhere(), letagentpay.WithHTTPClient(&http.Client{
+			Timeout: 20 * time.Second,
+			Transport: exchange(func(r *http.Request) (*http.Response, error) {
+				if r.Method == http.MethodPost {
+					sent = time.Now()
+					return hangs(r)
+				}
+				read = time.Now()
+				return answer(200, detail("completed"))(r)
+			}),
+		}))
+		_, err := client.Confirm(t.Context(), "r1", completed())
+		require.NoError(t, err)
+		assert.GreaterOrEqual(t, read.Sub(sent), 40*time.Second, "20 for the attempt, and as long again")
+	})
+}
+
+func TestGuardedCallWaitsForAnotherConfirmationWithinItsLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := approving(t).on("POST", "/requests/r1/confirm", hangs).on("GET", "/requests/r1", answer(200, detail("approved")))
+		client := s.client()
+		ctx, cancel := context.WithCancel(t.Context())
+		var group sync.WaitGroup
+		var runs atomic.Int64
+		_, err := guardGroceries(client, &runs, func(context.Context) (string, error) {
+			group.Go(func() { _, _ = client.Confirm(ctx, "r1", completed()) })
+			synctest.Wait()
+			return "receipt", nil
+		})(t.Context(), groceries())
+		var unconfirmed *letagentpay.ConfirmError
+		require.ErrorAs(t, err, &unconfirmed)
+		require.ErrorIs(t, err, letagentpay.ErrInProgress)
+		cancel()
+		group.Wait()
+	})
+}
+
+func TestErrorsThatSayWhetherSomethingWasPaid(t *testing.T) {
+	for err, hides := range map[error]bool{
+		&letagentpay.ConfirmError{Params: completed(), Err: errShop}:           true,
+		&letagentpay.ConfirmError{MayHaveSpent: true, Err: errShop}:            true,
+		&letagentpay.ConfirmError{Err: errShop}:                                false, // it failed, and could not be given back
+		&letagentpay.JournalError{State: letagentpay.JournalAsked}:             false,
+		&letagentpay.JournalError{State: letagentpay.JournalStarted}:           false,
+		&letagentpay.JournalError{State: letagentpay.JournalExecuted}:          true,
+		&letagentpay.JournalError{State: letagentpay.JournalSettled}:           true,
+		&letagentpay.DuplicateError{RequestID: "r1", Duplicates: []string{""}}: true,
+		syscall.ECONNRESET: true, // of a connection without the wrapping of package net
+		syscall.EPIPE:      true,
+	} {
+		assert.Equal(t, hides, letagentpay.MayHavePaid(err), "%v", err)
+		assert.Equal(t, hides, letagentpay.MayHavePaid(errors.Join(errShop, err)), "%v", err)
+	}
+}

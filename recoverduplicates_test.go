@@ -1,0 +1,155 @@
+package letagentpay_test
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jarcoal/httpmock"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/letagentpay/letagentpay-go"
+)
+
+// unclearPurchase leaves an entry in a journal of a purchase, r1, one attempt at which was lost.
+func unclearPurchase(t *testing.T, s *service, journal *memoryJournal, fn func(context.Context) (string, error)) {
+	t.Helper()
+	s.on("POST", "/requests", lostPost(), answer(201, autoApproved)).
+		on("GET", "/requests", datedList(none)).
+		on("GET", "/requests/r1", answer(200, detail("auto_approved"))).
+		on("POST", "/requests/r1/confirm", answer(200, confirmed))
+	var runs atomic.Int64
+	_, _ = guardGroceries(s.client(elsewhere()), &runs, fn, letagentpay.WithJournal(journal))(t.Context(), groceries())
+	require.EqualValues(t, 1, runs.Load())
+	require.True(t, only(t, journal).Unclear)
+}
+
+// about is a read of one request.
+func about(id, status string) httpmock.Responder {
+	return answer(200, strings.Replace(detail(status), `"r1"`, `"`+id+`"`, 1))
+}
+
+func TestRecoverLooksForWhatCameLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		status, merchant string
+		after            time.Duration // than the request that counts
+		known            bool          // by the process, as another call's
+		journaled        string        // the request id of another entry; "-": one whose request is not known
+		found            bool
+	}{
+		"approved":                             {status: "auto_approved", found: true},
+		"awaiting approval":                    {status: "pending", found: true},
+		"of four minutes later":                {status: "auto_approved", after: 4 * time.Minute, found: true},
+		"of six minutes later":                 {status: "auto_approved", after: 6 * time.Minute},
+		"of six minutes before":                {status: "auto_approved", after: -6 * time.Minute},
+		"given back":                           {status: "failed"},
+		"completed":                            {status: "completed"},
+		"from another merchant":                {status: "auto_approved", merchant: "Casino"},
+		"of another call of this process":      {status: "auto_approved", known: true},
+		"of another entry":                     {status: "auto_approved", journaled: "r9"},
+		"perhaps of another entry":             {status: "auto_approved", journaled: "-"},
+		"beside another entry of another time": {status: "auto_approved", journaled: "r8", found: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, journal := newService(t), new(memoryJournal)
+				unclearPurchase(t, s, journal, succeed)
+				if c.journaled != "" {
+					other := *only(t, journal)
+					other.Key, other.RequestID, other.Unclear = strings.Replace(other.Key, " key ", " key other ", 1), c.journaled, false
+					if c.journaled == "-" {
+						other.RequestID, other.State = "", letagentpay.JournalAsked
+					}
+					require.NoError(t, journal.Put(t.Context(), &other))
+				}
+				client := s.client(elsewhere())
+				if c.known {
+					s.on("POST", "/requests", answer(201, strings.Replace(autoApproved, `"r1"`, `"r9"`, 1)))
+					_, err := client.Purchase(t.Context(), groceries())
+					require.NoError(t, err)
+				}
+				listed := row("r9", c.status, at(c.after), c.merchant) + "," + row("r1", "completed", at(0), "")
+				s.on("GET", "/requests", datedList(func() string { return listed })).on("GET", "/requests/r9", about("r9", c.status))
+				interrupted, err := client.Recover(t.Context(), journal)
+				require.NoError(t, err)
+				var found []string
+				for _, i := range interrupted {
+					if i.Duplicate {
+						found = append(found, i.Request.RequestID)
+						assert.Equal(t, "r1", i.Entry.RequestID)
+					}
+				}
+				if c.found {
+					assert.Equal(t, []string{"r9"}, found)
+				} else {
+					assert.Empty(t, found)
+				}
+			})
+		})
+	}
+}
+
+func TestRecoverLooksAsLongAsSomethingMayCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, journal := newService(t), new(memoryJournal)
+		unclearPurchase(t, s, journal, succeed)
+		counts := row("r1", "completed", at(0), "")
+		s.on("GET", "/requests", datedList(func() string { return counts }))
+		recovered := func() int {
+			before := len(s.paths())
+			_, err := s.client(elsewhere()).Recover(t.Context(), journal)
+			require.NoError(t, err)
+			return len(s.paths()) - before
+		}
+		assert.Equal(t, 1, recovered())
+		assert.True(t, only(t, journal).Unclear)
+		time.Sleep(time.Hour)
+		assert.Equal(t, 1, recovered())
+		assert.False(t, only(t, journal).Unclear)
+		assert.Zero(t, recovered(), "calls for what is over")
+	})
+}
+
+func TestDuplicateIsReportedUntilItIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, journal := newService(t), new(memoryJournal)
+		unclearPurchase(t, s, journal, succeed)
+		both := row("r9", "auto_approved", at(0), "") + "," + row("r1", "completed", at(0), "")
+		s.on("GET", "/requests", datedList(func() string { return both })).
+			on("GET", "/requests/r9", about("r9", "auto_approved"), answer(403, `{"detail":"Agent is paused"}`), about("r9", "auto_approved"), about("r9", "failed"))
+		client := s.client(elsewhere())
+		reported := func() bool {
+			interrupted, err := client.Recover(t.Context(), journal)
+			require.NoError(t, err)
+			return len(interrupted) == 1 && interrupted[0].Duplicate
+		}
+		assert.True(t, reported())
+		time.Sleep(time.Hour) // when nothing is looked for any more
+		_, err := client.Recover(t.Context(), journal)
+		require.ErrorIs(t, err, letagentpay.ErrForbidden)
+		assert.Equal(t, []string{"r9"}, only(t, journal).Duplicates, "what could not be read is not forgotten")
+		assert.True(t, reported())
+		assert.False(t, reported(), "given back since")
+		assert.Empty(t, only(t, journal).Duplicates)
+	})
+}
+
+func TestDuplicateThatWasGivenBackLeavesThePurchaseAsItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, journal := newService(t), new(memoryJournal)
+		unclearPurchase(t, s, journal, failing(context.DeadlineExceeded))
+		rewrite(t, journal, func(e *letagentpay.JournalEntry) { e.Duplicates = []string{"r9"} })
+		s.on("GET", "/requests/r9", about("r9", "failed"))
+		interrupted, err := s.client(elsewhere()).Recover(t.Context(), journal)
+		require.NoError(t, err)
+		require.Len(t, interrupted, 1)
+		assert.True(t, interrupted[0].MayHaveRun)
+		entry := only(t, journal)
+		assert.Equal(t, letagentpay.JournalStarted, entry.State)
+		assert.Empty(t, entry.Duplicates)
+	})
+}

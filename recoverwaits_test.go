@@ -1,0 +1,175 @@
+package letagentpay_test
+
+import (
+	"context"
+	"iter"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+)
+
+// unrefunded leaves an executed entry of a failure in a journal, whose confirmation did not get through.
+func unrefunded(t *testing.T, server *letagentpaytest.Server, journal *memoryJournal, key string) {
+	t.Helper()
+	server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+	var runs atomic.Int64
+	_, err := guardGroceries(server.Client(elsewhere()), &runs, failing(errShop), letagentpay.WithJournal(journal))(t.Context(), underKey("30", key))
+	var unconfirmed *letagentpay.ConfirmError
+	require.ErrorAs(t, err, &unconfirmed)
+	require.Equal(t, letagentpay.JournalExecuted, only(t, journal).State)
+}
+
+func TestRecoverWaitsAMinuteAtMostWhateverTheClockSays(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server, journal := serve(t), new(memoryJournal)
+		unrefunded(t, server, journal, "turn-7")
+		rewrite(t, journal, func(e *letagentpay.JournalEntry) { e.UpdatedAt = time.Now().Add(24 * time.Hour) })
+		begun := time.Now()
+		_, err := server.Client(elsewhere()).Recover(t.Context(), journal)
+		require.NoError(t, err)
+		assert.LessOrEqual(t, time.Since(begun), 70*time.Second)
+		books(t, server, "0.00", "0.00")
+	})
+}
+
+func TestRefundIsNotSentWhereThereIsNoTimeToWait(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server, journal := serve(t), new(memoryJournal)
+		unrefunded(t, server, journal, "turn-7")
+		server.ResetCalls()
+		var runs atomic.Int64
+		again := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))
+		_, err := again(t.Context(), underKey("30", "turn-7"))
+		var unconfirmed *letagentpay.ConfirmError
+		require.ErrorAs(t, err, &unconfirmed)
+		var handled *letagentpay.AlreadyHandledError
+		require.ErrorAs(t, err, &handled)
+		assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm), "the refund of the process before may still be handled")
+		time.Sleep(time.Minute)
+		_, err = again(t.Context(), underKey("30", "turn-7"))
+		require.ErrorAs(t, err, &handled)
+		require.NotErrorAs(t, err, &unconfirmed)
+		books(t, server, "0.00", "0.00")
+	})
+}
+
+func TestEntryOfWhatIsOverIsForgotten(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server, journal := serve(t), new(memoryJournal)
+		var runs atomic.Int64
+		_, err := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())(t.Context(), price("60"))
+		var pending *letagentpay.PendingError
+		require.ErrorAs(t, err, &pending)
+		require.NoError(t, server.Reject(pending.RequestID))
+		interrupted, err := server.Client(elsewhere()).Recover(t.Context(), journal)
+		require.NoError(t, err)
+		assert.Empty(t, interrupted)
+		assert.Empty(t, journal.states())
+	})
+}
+
+func TestResultIsGivenBackAndConfirmedWhenTheCallerHasGone(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server, journal := serve(t), new(memoryJournal)
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+		var runs atomic.Int64
+		guarded := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))
+		_, err := guarded(t.Context(), underKey("30", "turn-7"))
+		require.Error(t, err)
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		result, err := guarded(gone, underKey("30", "turn-7"))
+		require.NoError(t, err)
+		assert.Equal(t, "receipt", result)
+		assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[0].Status)
+	})
+}
+
+// emptyEntries yields nothing between its entries.
+type emptyEntries struct{ memoryJournal }
+
+func (j *emptyEntries) Entries(ctx context.Context) iter.Seq2[*letagentpay.JournalEntry, error] {
+	return func(yield func(*letagentpay.JournalEntry, error) bool) {
+		for entry, err := range j.memoryJournal.Entries(ctx) {
+			if !yield(nil, nil) || !yield(entry, err) {
+				return
+			}
+		}
+	}
+}
+
+func TestRecoverPassesOverNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server, journal := serve(t), new(emptyEntries)
+		id := unconfirmedRun(t, server, server.Client(), journal, "25")
+		interrupted, err := server.Client(elsewhere()).Recover(t.Context(), journal)
+		require.NoError(t, err)
+		assert.Empty(t, interrupted)
+		request, _ := server.Request(id)
+		assert.Equal(t, letagentpay.StatusCompleted, request.Status)
+	})
+}
+
+func TestJournalThatHangsIsNotWaitedFor(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		journal := &troubledJournal{trouble: func(op string, _ letagentpay.JournalState) {
+			if op == "get" {
+				time.Sleep(time.Hour)
+			}
+		}}
+		var runs atomic.Int64
+		begun := time.Now()
+		_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+		var journalErr *letagentpay.JournalError
+		require.ErrorAs(t, err, &journalErr)
+		assert.Equal(t, "get", journalErr.Op)
+		assert.LessOrEqual(t, time.Since(begun), 10*time.Second)
+		assert.Zero(t, runs.Load())
+	})
+}
+
+func TestJournalSharedByTwoServices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		journal := new(memoryJournal)
+		var runs atomic.Int64
+		for range 2 { // services that give the same id
+			s := approving(t).on("GET", "/requests", list(row("r1", "approved", created, ""))).
+				on("GET", "/requests/r1", answer(200, detail("approved")))
+			_, err := guardGroceries(s.client(), &runs, succeed, letagentpay.WithJournal(journal))(letagentpay.ResumeApproval(t.Context(), "r1"), groceries())
+			require.NoError(t, err)
+		}
+		assert.EqualValues(t, 2, runs.Load())
+	})
+}
+
+func TestOfTwoEntriesOfARequestTheFurthestCounts(t *testing.T) {
+	for _, order := range []string{" key a", " key z"} { // the other entry's key, which decides the order of the two
+		synctest.Test(t, func(t *testing.T) {
+			s := approving(t).on("GET", "/requests", list(row("r1", "approved", created, ""))).
+				on("GET", "/requests/r1", answer(200, detail("approved")))
+			journal := new(memoryJournal)
+			var runs atomic.Int64
+			ctx := letagentpay.ResumeApproval(t.Context(), "r1")
+			_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(ctx, groceries())
+			require.NoError(t, err)
+			asked := *only(t, journal)
+			asked.Key, asked.State = strings.Replace(asked.Key, " request r1", order, 1), letagentpay.JournalAsked
+			require.NoError(t, journal.Put(t.Context(), &asked))
+			require.Len(t, journal.states(), 2)
+
+			result, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(ctx, groceries())
+			require.NoError(t, err)
+			assert.Equal(t, "receipt", result)
+			assert.EqualValues(t, 1, runs.Load())
+		})
+	}
+}
