@@ -345,7 +345,7 @@ func (c *claim) ask(ctx context.Context, scoped *scopedPurchase) (earlier *Journ
 	if err != nil {
 		return nil, c.refused(ctx, err)
 	}
-	c.noteDuplicates(ctx)
+	c.noteInRecord(ctx)
 	scoped.answered(c.purchase.Category, c.purchase.OriginalCategory)
 	c.requestID = c.purchase.RequestID
 	if err := c.holdRequest(ctx); err != nil {
@@ -373,14 +373,14 @@ func (c *claim) noteAnswer(purchase *Purchase) {
 	c.client.process.ask(key, asked)
 }
 
-// noteDuplicates puts into the record what the answer says, and which of the requests that an earlier call found, without
-// knowing which was the purchase, are not. One that has run since, resumed by its id, was the purchase.
-// The journal learns of them before the caller does, so that the purchase is not continued under one of them.
-func (c *claim) noteDuplicates(ctx context.Context) {
+// noteInRecord puts into the record what the answer says, and which of the requests that an earlier call found, without
+// knowing which was the purchase, are not. The journal learns of them before the caller does, so that the purchase is not
+// continued under one of them.
+func (c *claim) noteInRecord(ctx context.Context) {
 	entry := &c.record.entry
 	known := len(entry.Duplicates)
 	for _, id := range entry.Found {
-		if id != c.purchase.RequestID && !slices.Contains(c.purchase.Duplicates, id) && !c.hasRun(ctx, id) {
+		if id != c.purchase.RequestID && !slices.Contains(c.purchase.Duplicates, id) && !c.isOver(ctx, id) {
 			c.purchase.Duplicates = append(c.purchase.Duplicates, id)
 		}
 	}
@@ -389,29 +389,33 @@ func (c *claim) noteDuplicates(ctx context.Context) {
 			c.purchase.Duplicates = append(c.purchase.Duplicates, id)
 		}
 	}
-	entry.Currency, entry.Duplicates, entry.Found = c.purchase.Currency, c.purchase.Duplicates, nil
+	entry.Currency, entry.Category = c.purchase.Currency, c.purchase.Category
+	entry.Duplicates, entry.Found = c.purchase.Duplicates, nil
 	entry.Unclear = entry.Unclear || c.purchase.posting != nil
-	if len(entry.Duplicates) == known {
+	if len(entry.Duplicates) == known && (known == 0 || entry.RequestID == c.purchase.RequestID) {
 		return
 	}
 	for _, id := range entry.Duplicates {
 		c.client.process.noteDuplicate(c.client.requestKey(id), counted{c.purchase.RequestID, c.params.IdempotencyKey})
 	}
 	entry.RequestID = c.purchase.RequestID
-	_ = c.record.put(context.WithoutCancel(ctx), JournalAsked) // start writes it again, and fails if it cannot
+	if c.record.put(context.WithoutCancel(ctx), JournalAsked) != nil {
+		entry.RequestID = "" // wait and start write it again, and fail if they cannot
+	}
 }
 
-// hasRun reports whether this process or the journal knows of a run under a request.
-func (c *claim) hasRun(ctx context.Context, requestID string) bool {
+// isOver reports whether a request that was found earlier has run since, resumed by its id, or has no money booked any
+// more. Then it is no duplicate to be given back.
+func (c *claim) isOver(ctx context.Context, requestID string) bool {
 	switch standing, _ := c.client.process.of(c.client.requestKey(requestID)); standing {
 	case startedHere, finishedHere:
 		return true
 	}
-	if c.config.journal == nil {
-		return false
+	if entry, err := c.client.ofRequest(ctx, c.config.journal, requestID, c.record.entry.Key); err != nil || entry != nil {
+		return true
 	}
-	entry, err := c.client.ofRequest(ctx, c.config.journal, requestID, c.record.entry.Key)
-	return err != nil || entry != nil
+	state, err := c.client.Request(ctx, requestID)
+	return err == nil && state.Status.Final()
 }
 
 // consultAboutOthers finds out whether a request that an earlier call had asked for was resumed by its id meanwhile,
@@ -490,6 +494,9 @@ func (c *claim) recall(entry *JournalEntry) {
 		return
 	}
 	known.Found = append(known.Found, entry.RequestID) // it is a stray one, should the key lead to another now
+	if len(entry.Duplicates) > 0 {
+		known.RequestID = entry.RequestID
+	}
 	for _, id := range entry.Duplicates {
 		c.client.process.noteDuplicate(c.client.requestKey(id), counted{entry.RequestID, c.params.IdempotencyKey})
 	}
@@ -824,7 +831,7 @@ func (c *claim) matchesRequested(ctx context.Context, state *Request) error {
 
 // wait waits for a decision as the options say.
 func (c *claim) wait(ctx context.Context, state *Request) (*Request, error) {
-	if !c.resumed && c.record.entry.RequestID == "" { // so that whoever resumes the request finds the entry
+	if !c.resumed && c.record.entry.RequestID != c.requestID { // so that whoever resumes the request finds the entry
 		c.record.entry.RequestID = c.requestID
 		if err := c.record.put(ctx, JournalAsked); err != nil {
 			return nil, err

@@ -847,7 +847,10 @@ func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
 					unreadable.Store(false)
 				}
 				time.Sleep(time.Minute)
-				if test.restarted {
+				if test.restarted { // twice, and the first time in vain
+					server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Status: 403})
+					_, err := guardGroceries(client(letagentpay.NewProcess()), &runs, succeed, opts...)(t.Context(), underKey("30", "turn-7"))
+					require.ErrorIs(t, err, letagentpay.ErrForbidden)
 					of = letagentpay.NewProcess()
 				}
 				again, err := client(letagentpay.NewProcess()).Purchase(t.Context(), underKey("30", "turn-7"))
@@ -881,4 +884,49 @@ func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A purchase whose answer was lost expired before its key was asked under again.
+func TestFoundPurchaseThatIsOverIsNoDuplicate(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		defaultLog(t)
+		server, journal := serve(t), new(memoryJournal)
+		client := server.Client(letagentpay.WithMaxRetries(0))
+		var runs atomic.Int64
+		buy := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter, Times: 1})
+		_, err := buy(t.Context(), underKey("60", "turn-7"))
+		var unknown *letagentpay.OutcomeUnknownError
+		require.ErrorAs(t, err, &unknown)
+		require.Len(t, unknown.Found, 1)
+		server.Advance(25 * time.Hour) // it expires, and the service forgets the key
+		_, err = buy(t.Context(), underKey("60", "turn-7"))
+		var pending *letagentpay.PendingError
+		require.ErrorAs(t, err, &pending)
+		assert.NotEqual(t, unknown.Found[0], pending.RequestID)
+		assert.Empty(t, only(t, journal).Duplicates)
+	})
+}
+
+// A pending purchase that was asked for under an alias is resumed under the name that the service gave it.
+func TestPurchaseUnderAnAliasIsResumedElsewhereAsWhatItWasResolvedTo(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server, journal := serve(t, letagentpaytest.WithAliases(map[string]string{"supermarket": "groceries"})), new(memoryJournal)
+		var runs atomic.Int64
+		buy := func() func(context.Context, letagentpay.PurchaseParams) (string, error) {
+			client := server.Client(letagentpay.InProcess(letagentpay.NewProcess()))
+			return guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
+		}
+		alias, resolved := price("60"), price("60")
+		alias.Category = "supermarket"
+		_, err := buy()(t.Context(), alias)
+		var pending *letagentpay.PendingError
+		require.ErrorAs(t, err, &pending)
+		request, _ := server.Request(pending.RequestID)
+		require.Equal(t, resolved.Category, request.Category)
+		require.NoError(t, server.Approve(pending.RequestID))
+		_, err = buy()(letagentpay.ResumeApproval(t.Context(), pending.RequestID), resolved)
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, runs.Load())
+	})
 }

@@ -221,17 +221,17 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/found-requests-that-are-duplicates-forgotten", file: "authorize.go",
-		old: "if id != c.purchase.RequestID && !slices.Contains(c.purchase.Duplicates, id) && !c.hasRun(ctx, id) {", new: "if false {",
+		old: "if id != c.purchase.RequestID && !slices.Contains(c.purchase.Duplicates, id) && !c.isOver(ctx, id) {", new: "if false {",
 		why: "of the requests that an earlier call has found nobody learns that all but one are duplicates",
 	},
 	{
 		name: "authorize/found-requests-that-are-the-purchase-are-duplicates", file: "authorize.go",
-		old: "if id != c.purchase.RequestID && !slices.Contains(c.purchase.Duplicates, id) && !c.hasRun(ctx, id) {", new: "if !slices.Contains(c.purchase.Duplicates, id) && !c.hasRun(ctx, id) {",
+		old: "if id != c.purchase.RequestID && !slices.Contains(c.purchase.Duplicates, id) && !c.isOver(ctx, id) {", new: "if !slices.Contains(c.purchase.Duplicates, id) && !c.isOver(ctx, id) {",
 		why: "the caller is told to give its own purchase's money back",
 	},
 	{
 		name: "authorize/found-request-that-has-run-is-a-duplicate", file: "authorize.go",
-		old: " && !c.hasRun(ctx, id) {", new: " {",
+		old: " && !c.isOver(ctx, id) {", new: " {",
 		why: "the caller is told to give back the money of a purchase that was resumed and paid",
 	},
 	{
@@ -251,7 +251,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/found-requests-stay-found", file: "authorize.go",
-		old: "entry.Currency, entry.Duplicates, entry.Found = c.purchase.Currency, c.purchase.Duplicates, nil", new: "entry.Currency, entry.Duplicates = c.purchase.Currency, c.purchase.Duplicates",
+		old: "entry.Duplicates, entry.Found = c.purchase.Duplicates, nil", new: "entry.Duplicates = c.purchase.Duplicates",
 		why: "the journal still holds requests as possible purchases when it is known which one is",
 	},
 	{
