@@ -119,11 +119,13 @@ func TestStatesAndNamesOfTheServiceAreCleanInErrors(t *testing.T) {
 	} {
 		assertOneLine(t, err.Error(), 1000)
 	}
-	s := newService(t).on("POST", "/requests/r1/confirm", answer(200, `{"request_id":`+quote(id)+`,"status":`+quote(string(strange))+`}`)).
-		on("GET", "/requests/r1", answer(403, `{"detail":"Agent is paused"}`))
-	_, err := s.client().Confirm(t.Context(), "r1", completed())
-	require.ErrorIs(t, err, letagentpay.ErrMalformedResponse)
-	assertOneLine(t, err.Error(), 2500)
+	inBubble(t, func(t *testing.T) {
+		s := newService(t).on("POST", "/requests/r1/confirm", answer(200, `{"request_id":`+quote(id)+`,"status":`+quote(string(strange))+`}`)).
+			on("GET", "/requests/r1", answer(403, `{"detail":"Agent is paused"}`))
+		_, err := s.client().Confirm(t.Context(), "r1", completed())
+		require.ErrorIs(t, err, letagentpay.ErrMalformedResponse)
+		assertOneLine(t, err.Error(), 2500)
+	})
 }
 
 func TestReasonOfAnX402DeclineIsClean(t *testing.T) {

@@ -62,9 +62,14 @@ func TestGuardRunsAndConfirms(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := approving(t)
+			if name == "failure" {
+				s.on("POST", "/requests/r1/confirm", answer(200, `{"request_id":"r1","status":"failed","actual_amount":null}`))
+			}
 			var runs atomic.Int64
 			result, err := guardGroceries(s.client(), &runs, c.fn)(t.Context(), groceries())
 			require.ErrorIs(t, err, c.err)
+			var unconfirmed *letagentpay.ConfirmError
+			require.NotErrorAs(t, err, &unconfirmed)
 			assert.EqualValues(t, 1, runs.Load())
 			assert.NotEmpty(t, result, "what fn returned is returned")
 			require.Equal(t, []string{postPurchase, postConfirm}, s.paths())
