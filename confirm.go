@@ -19,9 +19,9 @@ import (
 // because a second failure confirmation beside the first may return the money twice; within a minute of such an attempt,
 // Confirm does not send another. Two success confirmations of another amount than requested that the service handles at
 // the same time correct its books twice: that can happen when it takes more than twice as long as an attempt was given.
-// What stays unclear, or is unclear when ctx
-// ends, is an [*OutcomeUnknownError]. The service itself cannot tell two failure confirmations apart that it handles at
-// the same time, so one that it is still handling after that minute remains a risk.
+// What stays unclear, or is unclear when ctx ends, is an [*OutcomeUnknownError]. The service itself cannot tell two
+// failure confirmations apart that it handles at the same time, so one that it is still handling after that minute remains
+// a risk.
 func (c *Client) Confirm(ctx context.Context, requestID string, p ConfirmParams) (*Confirmation, error) {
 	return c.confirm(ctx, requestID, p, confirmOptions{})
 }

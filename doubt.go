@@ -47,9 +47,8 @@ func OnError(mayHavePaid func(error) bool) GuardOption {
 
 // MayHavePaid reports whether an error of a guarded function can hide a payment: the end of a context, a timeout, a
 // connection that broke after it was made, an [*OutcomeUnknownError], or what a guarded call inside returns after it has
-// paid. Errors marked with [NotPaid] cannot, nor can
-// errors that say that nothing was run or sent: [ErrNotApproved], [*ParamError], a connection that could not be made.
-// It looks at every error that err wraps.
+// paid. Errors marked with [NotPaid] cannot, nor can errors that say that nothing was run or sent: [ErrNotApproved],
+// [*ParamError], a connection that could not be made. It looks at every error that err wraps.
 func MayHavePaid(err error) bool {
 	hides, decided := hidesPayment(err)
 	return hides && decided

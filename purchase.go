@@ -160,8 +160,7 @@ var leastAmount, maxAmount = MustAmount("0.01"), MustAmount("9999999")
 // stays unclear is an [*OutcomeUnknownError] with the key to repeat the purchase with. Under a key of the caller's or of
 // a scope, the service repeats the first answer; the request is then read, so that Status is what it is now, and another
 // purchase than the first is a [*MismatchError]. One that a guarded call of this process has asked for is an
-// [*AlreadyHandledError]. Other errors: [*ParamError] when nothing was sent, [*APIError] when the
-// service refused.
+// [*AlreadyHandledError]. Other errors: [*ParamError] when nothing was sent, [*APIError] when the service refused.
 func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purchase, err error) {
 	if ctx == nil {
 		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
