@@ -126,7 +126,8 @@ func WithBaseURL(baseURL string) Option {
 }
 
 // WithHTTPClient sets the HTTP client that carries the calls; the default is a client of [http.DefaultTransport]. The
-// client is copied and its transport is used as it is. Its Timeout bounds each attempt; 0 means one minute. Keep it
+// client is copied and its transport is used as it is; the transport must not repeat requests, because an error of its
+// last attempt says nothing of the others. Its Timeout bounds each attempt; 0 means one minute. Keep it
 // generous: an attempt given up early leaves open whether it took effect. Redirects to other hosts are refused
 // whatever the client says.
 func WithHTTPClient(client *http.Client) Option {

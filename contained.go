@@ -26,8 +26,9 @@ func contained[T any](limit time.Duration, do func() (T, error)) (T, error) {
 	return containedWithin(context.Background(), limit, do)
 }
 
-// containedWithin runs code of the user's so that neither a panic, nor runtime.Goexit, nor a hang in it keeps the caller from
-// its next step. Code that is too slow is left to end by itself, and what it returns then is dropped. So is what is still under way when ctx ends.
+// containedWithin runs code of the user's so that neither a panic, nor runtime.Goexit, nor a hang in it keeps the caller
+// from its next step. Code that is too slow, or under way when ctx ends, is left to end by itself, and what it returns
+// then is dropped.
 func containedWithin[T any](ctx context.Context, limit time.Duration, do func() (T, error)) (T, error) {
 	type outcome struct {
 		value T

@@ -2,6 +2,7 @@ package letagentpay
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -70,21 +71,13 @@ func hidesPayment(err error) (hides, decided bool) {
 		return true, true
 	case *APIError:
 		return !e.waiting && e.mayHaveTakenEffect(), true
-	case *net.OpError:
-		if e.Op == "dial" || e.Op == "proxyconnect" {
-			return false, true
-		}
-		return true, true
-	case *net.DNSError:
-		return false, true
+	case *net.OpError, *net.DNSError, *tls.CertificateVerificationError:
+		return !neverSent(err), true
 	case *url.Error: // of an exchange that net/http has begun, unless what it wraps says otherwise
 		if hides, decided := hidesPayment(e.Err); decided || e.Op == "parse" {
 			return hides, true
 		}
 		return true, true
-	}
-	if untrusted(err) {
-		return false, true
 	}
 	if hidesByItself(err) {
 		// What it wraps may know better: a timeout while dialling has paid nothing.

@@ -42,34 +42,36 @@ func (e matchingError) Is(target error) bool { return target == e.as }
 func hidingErrors() map[string]error {
 	reset := &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
 	return map[string]error{
-		"deadline":                         context.DeadlineExceeded,
-		"cancelled":                        context.Canceled,
-		"deadline of a connection":         os.ErrDeadlineExceeded,
-		"wrapped":                          fmt.Errorf("pay: %w", fmt.Errorf("post: %w", context.DeadlineExceeded)),
-		"joined":                           errors.Join(errShop, context.Canceled),
-		"joined, the other way round":      errors.Join(io.EOF, errShop),
-		"several wrapped":                  fmt.Errorf("%w and %w", errShop, io.ErrUnexpectedEOF),
-		"EOF":                              io.EOF,
-		"unexpected EOF":                   io.ErrUnexpectedEOF,
-		"closed pipe":                      io.ErrClosedPipe,
-		"closed connection":                net.ErrClosed,
-		"connection reset":                 reset,
-		"connection aborted":               syscall.ECONNABORTED,
-		"broken pipe":                      &net.OpError{Op: "write", Err: syscall.EPIPE},
-		"timeout of the system":            syscall.ETIMEDOUT,
-		"timeout of somebody's":            timeoutError{},
-		"wrapped timeout of somebody's":    fmt.Errorf("pay: %w", timeoutError{}),
-		"by its Is method":                 matchingError{context.DeadlineExceeded},
-		"exchange that broke":              &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: io.EOF},
-		"exchange that was reset":          fmt.Errorf("pay: %w", &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: reset}),
-		"exchange that failed in its way":  &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: errors.New("http2: client connection lost")},
-		"exchange that timed out":          &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: context.DeadlineExceeded},
-		"unknown outcome":                  &letagentpay.OutcomeUnknownError{Op: "x402 report", Err: errShop},
-		"unknown outcome of another kind":  fmt.Errorf("pay: %w", &letagentpay.OutcomeUnknownError{Op: "purchase", Err: &letagentpay.APIError{StatusCode: 403}}),
-		"service that failed":              &letagentpay.APIError{Op: "x402 authorize", StatusCode: 502},
-		"service that did not answer":      &letagentpay.APIError{Op: "x402 report", Err: io.EOF},
-		"certain only of one of two":       errors.Join(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, io.EOF),
-		"not approved and a lost exchange": errors.Join(&letagentpay.RejectedError{RequestID: "r9"}, &url.Error{Op: "Post", Err: io.EOF}),
+		"deadline":                          context.DeadlineExceeded,
+		"cancelled":                         context.Canceled,
+		"deadline of a connection":          os.ErrDeadlineExceeded,
+		"wrapped":                           fmt.Errorf("pay: %w", fmt.Errorf("post: %w", context.DeadlineExceeded)),
+		"joined":                            errors.Join(errShop, context.Canceled),
+		"joined, the other way round":       errors.Join(io.EOF, errShop),
+		"several wrapped":                   fmt.Errorf("%w and %w", errShop, io.ErrUnexpectedEOF),
+		"EOF":                               io.EOF,
+		"unexpected EOF":                    io.ErrUnexpectedEOF,
+		"closed pipe":                       io.ErrClosedPipe,
+		"closed connection":                 net.ErrClosed,
+		"connection reset":                  reset,
+		"connection aborted":                syscall.ECONNABORTED,
+		"broken pipe":                       &net.OpError{Op: "write", Err: syscall.EPIPE},
+		"timeout of the system":             syscall.ETIMEDOUT,
+		"timeout of somebody's":             timeoutError{},
+		"wrapped timeout of somebody's":     fmt.Errorf("pay: %w", timeoutError{}),
+		"by its Is method":                  matchingError{context.DeadlineExceeded},
+		"exchange that broke":               &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: io.EOF},
+		"exchange that was reset":           fmt.Errorf("pay: %w", &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: reset}),
+		"exchange that failed in its way":   &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: errors.New("http2: client connection lost")},
+		"exchange that timed out":           &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: context.DeadlineExceeded},
+		"unknown outcome":                   &letagentpay.OutcomeUnknownError{Op: "x402 report", Err: errShop},
+		"unknown outcome of another kind":   fmt.Errorf("pay: %w", &letagentpay.OutcomeUnknownError{Op: "purchase", Err: &letagentpay.APIError{StatusCode: 403}}),
+		"service that failed":               &letagentpay.APIError{Op: "x402 authorize", StatusCode: 502},
+		"service that did not answer":       &letagentpay.APIError{Op: "x402 report", Err: io.EOF},
+		"certain only of one of two":        errors.Join(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, io.EOF),
+		"timeout, then an untrusted server": errors.Join(context.DeadlineExceeded, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
+		"paid, then an untrusted server":    errors.Join(&letagentpay.ConfirmError{MayHaveSpent: true}, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
+		"not approved and a lost exchange":  errors.Join(&letagentpay.RejectedError{RequestID: "r9"}, &url.Error{Op: "Post", Err: io.EOF}),
 	}
 }
 
@@ -300,7 +302,7 @@ func settledWithBadMethods(t *testing.T, method string, do func()) {
 		assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm))
 		books(t, server, "30.00", "0.00")
 		usable(t, server, "turn-7")
-		unconfirmed, ok := settleErr.(*letagentpay.ConfirmError) //nolint // errors.As would call the method
+		unconfirmed, ok := settleErr.(*letagentpay.ConfirmError) // errors.As would call the method
 		require.True(t, ok, "%T", settleErr)
 		assert.True(t, unconfirmed.MayHaveSpent)
 	})

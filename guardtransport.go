@@ -41,8 +41,10 @@ import (
 // Nothing that Price puts a price on. [http.Transport] repeats some requests when a kept-alive connection fails or an
 // HTTP/2 stream is reset; priced ones it repeats only while nothing was sent. After that the error is returned, even
 // where an HTTP/2 server says that it has not looked at the request. The same holds for a Next on top of
-// [http.Transport] that repeats requests which got no answer. A Next that sends again after an answer, such as a 503,
-// may pay more than once.
+// [http.Transport] that repeats requests which got no answer, as long as it passes the request's context on and sends in
+// no other way. With a Next that does, set Charged: whether an error came before or after a payment cannot be seen then.
+// A Next that sends again after an answer, such as a 503, may pay more than once. An answer that follows an informational
+// one, such as 103, counts as none: a Next that pays after a 402 is not let through then.
 type GuardTransport struct {
 	// Client asks. Required.
 	Client *Client
@@ -60,8 +62,8 @@ type GuardTransport struct {
 	// connection, a certificate that is not trusted, an unknown scheme, or a context that ended before. It takes
 	// redirects and other responses from 400 to 499 as not paid: the money returns to the budget.
 	Charged func(*http.Response, error) (actual Amount, charged bool)
-	// Unconfirmed is called when a request was sent and the confirmation did not get through: usually with a
-	// [*ConfirmError]. The response is returned all the same. If it is nil, or panics, the client's logger has the
+	// Unconfirmed is called when a request was sent and the confirmation did not get through, with a [*ConfirmError], and
+	// when the purchase was made more than once, with a [*DuplicateError]. The response is returned all the same. If it is nil, or panics, the client's logger has the
 	// record, or [slog.Default] when there is none.
 	Unconfirmed func(*http.Request, error)
 	// Options are those of [Guard]. A journal keeps no responses: a request under a key that was used before is an
@@ -212,8 +214,7 @@ func (p *payment) judge(response *http.Response, err error, unsent bool) {
 
 // mayBeCharged reports whether an answer leaves it possible that the request was carried out.
 func mayBeCharged(status int) bool {
-	const clientClosedRequest = 499 // nginx's
-	return status < 300 || status >= 500 || status == http.StatusRequestTimeout || status == clientClosedRequest
+	return status < 300 || status >= 500 || status == http.StatusRequestTimeout || status == statusClientClosed
 }
 
 // settle confirms the purchase.

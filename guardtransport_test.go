@@ -144,6 +144,29 @@ func TestGuardTransportRefundsWhatWasNeverSent(t *testing.T) {
 	}
 }
 
+// A Next that tries several ways returns all of their errors.
+func TestGuardTransportKeepsBookedWhatOneOfSeveralAttemptsMayHavePaid(t *testing.T) {
+	dial := &net.OpError{Op: "dial", Err: errRefused}
+	for name, c := range map[string]struct {
+		err    error
+		booked string
+	}{
+		"timeout, then no connection":         {errors.Join(context.DeadlineExceeded, dial), "30.00"},
+		"cut off, then no connection":         {errors.Join(io.ErrUnexpectedEOF, dial), "30.00"},
+		"cut off, then an untrusted server":   {errors.Join(io.ErrUnexpectedEOF, x509Error()), "30.00"},
+		"something, then no connection":       {fmt.Errorf("%w, %w", errors.New("first way"), dial), "30.00"},
+		"no connection, then no connection":   {errors.Join(dial, fmt.Errorf("second way: %w", dial)), "0.00"},
+		"untrusted server, then no such host": {errors.Join(x509Error(), &net.DNSError{Err: "no such host"}), "0.00"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := serve(t)
+			_, err := guarding(server.Client(), roundTrip(broken(c.err))).RoundTrip(priced(t.Context(), t, http.MethodPost, "https://api.example/v1", "30"))
+			require.ErrorIs(t, err, errors.Unwrap(fmt.Errorf("%w", c.err)))
+			books(t, server, c.booked, "0.00")
+		})
+	}
+}
+
 // givingUp returns a moment after it has begun, whatever becomes of the request.
 type givingUp struct{ next http.RoundTripper }
 
@@ -463,8 +486,8 @@ func TestGuardTransportSwitchesProtocols(t *testing.T) {
 		defer conn.Close()
 		_, _ = buffered.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
 		_ = buffered.Flush()
-		line, _ := buffered.ReadString('\n')
-		_, _ = buffered.WriteString(line)
+		text, _ := io.ReadAll(buffered) // until this direction is closed
+		_, _ = buffered.Write(text)
 		_ = buffered.Flush()
 	}))
 	defer far.Close()
@@ -480,6 +503,7 @@ func TestGuardTransportSwitchesProtocols(t *testing.T) {
 	defer response.Body.Close()
 	_, err = io.WriteString(response.Body.(io.Writer), "hello\n")
 	require.NoError(t, err)
+	require.NoError(t, response.Body.(interface{ CloseWrite() error }).CloseWrite())
 	echo, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
 	assert.Equal(t, "hello\n", string(echo))

@@ -1,9 +1,6 @@
 package letagentpay
 
 import (
-	"crypto/sha256"
-	"encoding/base32"
-	"encoding/binary"
 	"maps"
 	"net/http"
 	"slices"
@@ -40,15 +37,8 @@ func keyOfRequest(request *http.Request, header string, failed int) string {
 	if method == "" {
 		method = http.MethodGet
 	}
-	digest := sha256.New()
-	for _, part := range []string{
+	return "http-" + textOfDigest(digestOf(
 		"letagentpay http request 1", method, strings.ToLower(request.URL.Scheme), strings.ToLower(request.URL.Host),
 		request.URL.EscapedPath(), header, strconv.Itoa(failed),
-	} {
-		var length [8]byte
-		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
-		digest.Write(length[:])
-		digest.Write([]byte(part))
-	}
-	return "http-" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(digest.Sum(nil)))
+	))
 }

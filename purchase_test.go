@@ -2,7 +2,10 @@ package letagentpay_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -15,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 	"github.com/letagentpay/letagentpay-go/policy"
 )
 
@@ -436,6 +440,38 @@ func TestRepeatedPurchaseWaitsForTheCancelledOne(t *testing.T) {
 				}
 				require.Len(t, posts, 2)
 				assert.Equal(t, 3*time.Second, posts[1].Sub(posts[0]), "two seconds after the first was given up")
+			})
+		})
+	}
+}
+
+// A transport of the caller's that tries several ways returns all of their errors. One that may have arrived counts.
+func TestOutcomeIsUnknownWhenOneOfSeveralAttemptsMayHaveArrived(t *testing.T) {
+	dial := &net.OpError{Op: "dial", Err: errRefused}
+	for name, failure := range map[string]error{
+		"no connection":    errors.Join(io.ErrUnexpectedEOF, dial),
+		"untrusted server": errors.Join(context.DeadlineExceeded, x509Error()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				defaultLog(t)
+				server := serve(t)
+				inner := server.HTTPClient().Transport
+				client := server.Client(letagentpay.WithMaxRetries(0), through(exchange(func(r *http.Request) (*http.Response, error) {
+					response, err := inner.RoundTrip(r)
+					if r.Method == http.MethodGet || err != nil {
+						return response, err
+					}
+					response.Body.Close()
+					return nil, failure
+				})))
+				_, err := client.Purchase(t.Context(), price("30"))
+				var unknown *letagentpay.OutcomeUnknownError
+				require.ErrorAs(t, err, &unknown)
+				approved := server.Requests()[0].RequestID
+				_, err = client.Confirm(t.Context(), approved, letagentpay.ConfirmParams{})
+				require.NoError(t, err, "the request was read")
+				assert.Len(t, server.Calls().Of(letagentpaytest.OpConfirm), 1)
 			})
 		})
 	}

@@ -134,6 +134,11 @@ func digestOf(parts ...string) [sha256.Size]byte {
 	return [sha256.Size]byte(digest.Sum(nil))
 }
 
+// textOfDigest writes a digest as part of an idempotency key.
+func textOfDigest(digest [sha256.Size]byte) string {
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(digest[:]))
+}
+
 // take takes the first ordinal that the purchase can be, and gives p its key.
 func (s *scopedPurchase) take(ctx context.Context, p *PurchaseParams) error {
 	for n := 0; n < mostOrdinals; {
@@ -236,7 +241,7 @@ func (s *scopedPurchase) key(n int) string {
 	var count [8]byte
 	binary.BigEndian.PutUint64(count[:], uint64(n))
 	key := sha256.Sum256(append(s.content.digest[:], count[:]...))
-	return "scope-" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(key[:]))
+	return "scope-" + textOfDigest(key)
 }
 
 // answered notes what the request under the key is resolved to, and what name it was asked under.

@@ -83,7 +83,7 @@ func defaultLog(t *testing.T) *lockedBuffer {
 // mischief is what code of a user's may do in place of returning.
 var mischief = map[string]func(){
 	"panics":            func() { panic("a bug") },
-	"panics with nil":   func() { panic(nil) }, //nolint
+	"panics with nil":   func() { panic(nil) },
 	"aborts":            func() { panic(http.ErrAbortHandler) },
 	"ends":              runtime.Goexit,
 	"hangs for 11 s":    func() { time.Sleep(11 * time.Second) },

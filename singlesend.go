@@ -190,11 +190,8 @@ func interrupted(request *http.Request, err error) bool {
 
 // neverConnected reports whether an error says by itself that there was no connection.
 func neverConnected(err error) bool {
-	if dial, ok := errors.AsType[*net.OpError](err); ok && (dial.Op == "dial" || dial.Op == "proxyconnect") {
-		return true
-	}
 	refused := func(text string) bool { return strings.HasPrefix(err.Error(), text) }
-	return untrusted(err) || slices.ContainsFunc(refusedUnsent, refused)
+	return neverSent(err) || slices.ContainsFunc(refusedUnsent, refused)
 }
 
 // refusedUnsent are the beginnings of net/http's errors for requests that it does not send; they have no types.
@@ -207,14 +204,27 @@ func (s *singleSend) body(body io.ReadCloser) io.ReadCloser {
 		return body
 	}
 	released := &releasingBody{body, s}
-	if writer, ok := body.(io.Writer); ok { // after 101 Switching Protocols
-		return struct {
-			*releasingBody
-			io.Writer
-		}{released, writer}
+	writer, ok := body.(io.Writer)
+	if !ok {
+		return released
 	}
-	return released
+	// After 101 Switching Protocols. Proxies close the two directions one by one.
+	switched := switchedBody{released, writer}
+	if closer, ok := body.(writeCloser); ok {
+		return struct {
+			switchedBody
+			writeCloser
+		}{switched, closer}
+	}
+	return switched
 }
+
+type switchedBody struct {
+	*releasingBody
+	io.Writer
+}
+
+type writeCloser interface{ CloseWrite() error }
 
 type releasingBody struct {
 	io.ReadCloser

@@ -374,17 +374,28 @@ func (c *call) networkFailure(err error) *APIError {
 		err = wrapped.Err
 	}
 	err = sound(err)
-	failure := &APIError{Err: c.transport.foreign(err)}
-	if dial, ok := errors.AsType[*net.OpError](err); ok && (dial.Op == "dial" || dial.Op == "proxyconnect") {
-		failure.unsent = true
-	}
-	if untrusted(err) {
-		failure.unsent, failure.untrusted = true, true
-	}
-	return failure
+	unsent := neverSent(err)
+	return &APIError{Err: c.transport.foreign(err), unsent: unsent, untrusted: unsent && untrusted(err)}
 }
 
-// untrusted reports whether the server could not prove who it is. Nothing was sent then, and repeating is in vain.
+// neverSent reports whether an error says by itself that nothing was sent: there was no connection, or the server could
+// not prove who it is. Joined errors may be of several attempts, so each of them must say so.
+func neverSent(err error) bool {
+	switch e := err.(type) { // each error of the tree is looked at by itself
+	case *net.OpError:
+		return e.Op == "dial" || e.Op == "proxyconnect"
+	case *net.DNSError, *tls.CertificateVerificationError:
+		return true
+	case interface{ Unwrap() []error }:
+		errs := e.Unwrap()
+		return len(errs) > 0 && !slices.ContainsFunc(errs, func(err error) bool { return !neverSent(err) })
+	case interface{ Unwrap() error }:
+		return neverSent(e.Unwrap())
+	}
+	return false
+}
+
+// untrusted reports whether the server could not prove who it is, so that repeating is in vain.
 func untrusted(err error) bool {
 	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
 	return certificate
