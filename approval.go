@@ -242,8 +242,7 @@ func (a *Approval) duplicates(ctx context.Context) *DuplicateError {
 		return nil
 	}
 	duplicates := slices.DeleteFunc(slices.Clone(purchase.Duplicates), func(id string) bool {
-		standing, _ := a.client.process.of(a.client.requestKey(id))
-		return standing != unknownHere // another call's, as has turned out
+		return a.client.standing(id) != unknownHere // another call's, as has turned out
 	})
 	if purchase.posting != nil {
 		for _, id := range purchase.posting.late(ctx, a.requestID) {

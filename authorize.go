@@ -272,7 +272,7 @@ func (c *claim) holdRequest(ctx context.Context) error {
 
 // startedHere refuses what this process has started and the service does not know to have ended.
 func (c *claim) startedHere() error {
-	if standing, _ := c.client.process.of(c.client.requestKey(c.requestID)); standing != startedHere {
+	if c.client.standing(c.requestID) != startedHere {
 		return nil
 	}
 	known := &Request{RequestID: c.requestID, Status: StatusApproved, Amount: c.params.Amount, Category: c.params.Category}
@@ -284,7 +284,7 @@ func (c *claim) startedHere() error {
 
 // notFinishedHere refuses what this process has confirmed, should a read be so old that it does not show it.
 func (c *claim) notFinishedHere(state *Request) error {
-	if standing, _ := c.client.process.of(c.client.requestKey(c.requestID)); standing != finishedHere || state.Status.Final() {
+	if c.client.standing(c.requestID) != finishedHere || state.Status.Final() {
 		return nil
 	}
 	return &AlreadyHandledError{
@@ -360,9 +360,7 @@ func (c *claim) noteAnswer(purchase *Purchase) {
 	if purchase.Status == StatusRejected {
 		return
 	}
-	key := c.client.requestKey(purchase.RequestID)
-	standing, _ := c.client.process.of(key)
-	if c.known = standing != unknownHere; c.known {
+	if c.known = c.client.standing(purchase.RequestID) != unknownHere; c.known {
 		return
 	}
 	asked := &askedRequest{content: purchase.content(&c.params), name: c.params.Category}
@@ -370,7 +368,7 @@ func (c *claim) noteAnswer(purchase *Purchase) {
 		since := c.baseline
 		asked.since = &since
 	}
-	c.client.process.ask(key, asked)
+	c.client.process.ask(c.client.requestKey(purchase.RequestID), asked)
 }
 
 // noteInRecord puts into the record what the answer says, and which of the requests that an earlier call found, without
@@ -407,7 +405,7 @@ func (c *claim) noteInRecord(ctx context.Context) {
 // isOver reports whether a request that was found earlier has run since, resumed by its id, or has no money booked any
 // more. Then it is no duplicate to be given back.
 func (c *claim) isOver(ctx context.Context, requestID string) bool {
-	switch standing, _ := c.client.process.of(c.client.requestKey(requestID)); standing {
+	switch c.client.standing(requestID) {
 	case startedHere, finishedHere:
 		return true
 	}
@@ -523,15 +521,7 @@ func (c *claim) compareEntry(ctx context.Context, entry *JournalEntry) error {
 
 // sameCategory refuses a category that is not shown to be the one described.
 func (c *claim) sameCategory(ctx context.Context, category string, askedUnder ...string) error {
-	relation, err := c.client.relate(ctx, c.params.Category, category, askedUnder...)
-	if err != nil || relation == sameCategory {
-		return err
-	}
-	mismatch := &MismatchError{RequestID: c.requestID, Field: "Category", Requested: category, Described: c.params.Category}
-	if relation == otherNames {
-		return &errMovesOn{err: mismatch}
-	}
-	return mismatch
+	return c.client.sameCategory(ctx, c.requestID, category, c.params.Category, askedUnder...)
 }
 
 // past refuses what was started, and may have run, and returns the entry of what has run.
@@ -611,7 +601,7 @@ func (c *claim) approvedNew(ctx context.Context) (category string, err error) {
 	if state.Status == StatusRejected {
 		return "", c.verdict(state)
 	}
-	if standing, _ := c.client.process.of(c.client.requestKey(c.requestID)); c.known || standing != askedFor {
+	if c.known || c.client.standing(c.requestID) != askedFor {
 		return "", c.knownBefore(ctx)
 	}
 	if !state.Status.Decided() {

@@ -59,17 +59,10 @@ func (c *Client) confirm(ctx context.Context, id string, p ConfirmParams, o conf
 	defer func() { c.unlock(held, key, began, err) }()
 	confirming := &confirming{client: c, requestID: requestID, params: &p, confirmOptions: o, began: began}
 	confirmation, err = confirming.run(ctx)
-	if err == nil || errors.Is(err, ErrConflict) && c.hasStarted(requestID) { // its status says from now on that it has run
+	if err == nil || errors.Is(err, ErrConflict) && c.standing(requestID) == startedHere { // its status says from now on that it has run
 		c.process.finish(c.requestKey(requestID))
 	}
 	return confirmation, err
-}
-
-// hasStarted reports whether something runs or has run under a request in this process, and the service does not know how
-// it ended.
-func (c *Client) hasStarted(requestID string) bool {
-	standing, _ := c.process.of(c.requestKey(requestID))
-	return standing == startedHere
 }
 
 // confirming is one confirmation on its way.
@@ -187,7 +180,7 @@ func (c *confirming) send(ctx context.Context) (confirmation *Confirmation, atte
 	ctx, cancel := c.limited(ctx)
 	defer cancel()
 	params, requestID := c.params, c.requestID
-	attempt = &call{op: "confirm", onlyOnce: true, maxRetries: -1, decode: func(data []byte) error {
+	attempt = &call{op: "confirm", maxRetries: -1, decode: func(data []byte) error {
 		var body api.Confirmation
 		if err := decodeObject(data, &body, confirmationShape); err != nil {
 			return err

@@ -94,3 +94,16 @@ func (c *Client) relate(ctx context.Context, name, category string, askedUnder .
 	}
 	return notSame, nil
 }
+
+// sameCategory refuses the category of a request that is not shown to be the one that the caller describes.
+func (c *Client) sameCategory(ctx context.Context, requestID, category, described string, askedUnder ...string) error {
+	relation, err := c.relate(ctx, described, category, askedUnder...)
+	if err != nil || relation == sameCategory {
+		return err
+	}
+	mismatch := &MismatchError{RequestID: requestID, Field: "Category", Requested: category, Described: described}
+	if relation == otherNames {
+		return &errMovesOn{err: mismatch}
+	}
+	return mismatch
+}

@@ -385,7 +385,7 @@ func TestContextThatEndsBetweenApprovalAndRunCostsNothing(t *testing.T) {
 						return letagentpaytest.Approve().After(time.Second)
 					})
 					var runs atomic.Int64
-					for i := range 50 {
+					for i := range 20 {
 						ctx, cancel := context.WithCancel(t.Context())
 						ctx, p := begin(ctx, i)
 						p.Amount = letagentpay.MustAmount(amount)
@@ -399,7 +399,7 @@ func TestContextThatEndsBetweenApprovalAndRunCostsNothing(t *testing.T) {
 						time.Sleep(2 * time.Minute)
 					}
 					assert.Zero(t, runs.Load())
-					assert.Len(t, server.Requests(), 50)
+					assert.Len(t, server.Requests(), 20)
 					books(t, server, "0.00", "0.00")
 				})
 			})
@@ -461,7 +461,7 @@ func TestJournalThatCannotBeWrittenCostsNothing(t *testing.T) {
 					}}
 					client := server.Client()
 					var runs atomic.Int64
-					for i := range 50 {
+					for i := range 20 {
 						ctx, p := begin(t.Context(), i)
 						_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(ctx, p)
 						var journalError *letagentpay.JournalError
@@ -469,11 +469,11 @@ func TestJournalThatCannotBeWrittenCostsNothing(t *testing.T) {
 						time.Sleep(2 * time.Minute) // the service takes 60 purchases a minute
 					}
 					assert.Zero(t, runs.Load())
-					assert.Len(t, server.Requests(), 50)
+					assert.Len(t, server.Requests(), 20)
 					books(t, server, "0.00", "0.00")
 					assert.Empty(t, journal.states())
 					broken = false
-					ctx, p := begin(t.Context(), 50)
+					ctx, p := begin(t.Context(), 20)
 					_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(ctx, p)
 					require.NoError(t, err)
 					assert.EqualValues(t, 1, runs.Load())

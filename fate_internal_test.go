@@ -37,7 +37,7 @@ func attempt(t *testing.T, status int, contentType string, body io.Reader, err e
 	require.NoError(t, newErr)
 	request, requestErr := api.NewCreateRequestRequest(placeholder, &api.CreateRequestParams{}, api.PurchaseRequest{})
 	require.NoError(t, requestErr)
-	c := &call{op: "purchase", onlyOnce: true, decode: func(data []byte) error {
+	c := &call{op: "purchase", decode: func(data []byte) error {
 		_, err := decodePurchase(data, "k")
 		return err
 	}}

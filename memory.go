@@ -112,6 +112,12 @@ func (m *memory) of(key requestKey) (standing, *askedRequest) {
 	return unknownHere, nil
 }
 
+// standing returns how far a request has come in this process.
+func (c *Client) standing(requestID string) standing {
+	standing, _ := c.process.of(c.requestKey(requestID))
+	return standing
+}
+
 // ask remembers a request that a guarded call has asked for, unless more is known of it. Who asked first, by hand or by
 // a guarded call, decides which it is.
 func (m *memory) ask(key requestKey, asked *askedRequest) {
@@ -184,14 +190,7 @@ func (m *memory) finish(key requestKey) {
 	m.finished.put(m.fingerprint(key), struct{}{})
 }
 
-func (m *memory) fingerprint(key requestKey) uint64 {
-	var h maphash.Hash
-	h.SetSeed(m.seed)
-	_, _ = h.WriteString(key.service)
-	_ = h.WriteByte(0)
-	_, _ = h.WriteString(key.id)
-	return h.Sum64()
-}
+func (m *memory) fingerprint(key requestKey) uint64 { return maphash.Comparable(m.seed, key) }
 
 func (m *memory) alias(key aliasKey) (category string, ok bool) {
 	m.mu.Lock()

@@ -132,7 +132,7 @@ func (p *posting) leave() {
 func (p *posting) attempt(ctx context.Context) (purchase *Purchase, attempt *call, err error) {
 	asked := p.params
 	attempt = &call{
-		op: "purchase", idempotencyKey: asked.IdempotencyKey, onlyOnce: true, maxRetries: -1, attempts: p.attempts,
+		op: "purchase", idempotencyKey: asked.IdempotencyKey, maxRetries: -1, attempts: p.attempts,
 		decode: func(data []byte) (err error) {
 			purchase, err = decodePurchase(data, asked.IdempotencyKey)
 			return err
@@ -258,8 +258,7 @@ func (p *posting) found(ctx context.Context, known string) (ids []string, ok boo
 	described := contentOf(p.params)
 	for i := range page {
 		row := &page[i]
-		standing, _ := p.client.process.of(p.client.requestKey(row.RequestID))
-		if row.RequestID != known && standing == unknownHere && (row.Status.Approved() || !row.Status.Decided()) &&
+		if row.RequestID != known && p.client.standing(row.RequestID) == unknownHere && (row.Status.Approved() || !row.Status.Decided()) &&
 			described.mismatch(row.RequestID, contentOfRequest(row)) == nil && p.came(row, date) {
 			ids = append(ids, row.RequestID)
 		}

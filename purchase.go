@@ -214,7 +214,7 @@ func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, repeated
 
 // guardedHere refuses a request that a guarded call of this process has asked for: that one spends.
 func (c *Client) guardedHere(p *PurchaseParams, purchase *Purchase) error {
-	standing, _ := c.process.of(c.requestKey(purchase.RequestID))
+	standing := c.standing(purchase.RequestID)
 	if standing != askedFor && standing != startedHere {
 		return nil
 	}
@@ -256,15 +256,7 @@ func (c *Client) compare(ctx context.Context, p *PurchaseParams, read *Request, 
 	if err := described.mismatch(read.RequestID, requested); err != nil {
 		return err
 	}
-	relation, err := c.relate(ctx, p.Category, read.Category, askedUnder...)
-	if err != nil || relation == sameCategory {
-		return err
-	}
-	mismatch := &MismatchError{RequestID: read.RequestID, Field: "Category", Requested: read.Category, Described: p.Category}
-	if relation == otherNames {
-		return &errMovesOn{err: mismatch}
-	}
-	return mismatch
+	return c.sameCategory(ctx, read.RequestID, read.Category, p.Category, askedUnder...)
 }
 
 func contentOfRequest(r *Request) content {

@@ -196,9 +196,8 @@ func (r *recovery) findDuplicates(ctx context.Context, record *record) {
 	before := len(entry.Duplicates)
 	for i := range r.listed {
 		other := &r.listed[i]
-		standing, _ := r.client.process.of(r.client.requestKey(other.RequestID))
 		_, journaled := r.journaled[other.RequestID]
-		if i != at && !journaled && standing == unknownHere && (other.Status.Approved() || !other.Status.Decided()) &&
+		if i != at && !journaled && r.client.standing(other.RequestID) == unknownHere && (other.Status.Approved() || !other.Status.Decided()) &&
 			content.mismatch(other.RequestID, contentOfRequest(other)) == nil &&
 			other.CreatedAt.Sub(counts.CreatedAt).Abs() <= duplicateSpan && !slices.Contains(entry.Duplicates, other.RequestID) {
 			entry.Duplicates = append(entry.Duplicates, other.RequestID)

@@ -33,8 +33,8 @@ const (
 	rateLimitBase, rateLimitCap = 2 * time.Second, 30 * time.Second // the service's window is a minute long
 	retryAfterCap               = time.Minute
 
-	// settlePause is the least time between a write whose fate is unknown and the next step about it, so that the
-	// service is done with the first when the second arrives: it checks an idempotency key before it takes its lock.
+	// settlePause is the least time between a write whose outcome is unknown and the next step about it. It is not
+	// enough for the service to be done with the first: see posting.pause and confirming.settle.
 	settlePause = 2 * time.Second
 
 	// placeholder is the server that generated request builders are given; resolve puts the real one in its place.
@@ -96,7 +96,6 @@ func newTransport(c *config, base *url.URL) *transport {
 type call struct {
 	op             string
 	idempotencyKey string                  // set on a purchase
-	onlyOnce       bool                    // a write without an idempotency key: an unclear attempt is not repeated here
 	maxRetries     int                     // -1: the client's
 	decode         func(data []byte) error // reads the body of a 2xx answer
 	dated          bool                    // the date of the answer is wanted
@@ -445,21 +444,18 @@ func (c *call) repeatable() bool {
 	case c.last.StatusCode/100 == 3:
 		return false // the next attempt would be sent elsewhere as well
 	case c.last.mayHaveTakenEffect():
-		return !c.onlyOnce && c.last.StatusCode != http.StatusNotImplemented && !errors.Is(c.last, errTooLarge)
+		return c.request.Method == http.MethodGet && c.last.worthRepeating() // what becomes of a write is its caller's to find out
 	default:
 		return c.last.Is(ErrRateLimited)
 	}
 }
 
 // nextWait returns the pause before the next attempt: exponential with jitter, never shorter than the server asks
-// (up to a cap), and long enough for an unclear purchase to be over.
+// (up to a cap).
 func (c *call) nextWait() time.Duration {
 	wait := backoff(c.attempts-1, retryBase, retryCap)
 	if c.last.Is(ErrRateLimited) {
 		wait = backoff(c.attempts-1, rateLimitBase, rateLimitCap)
-	}
-	if c.request.Method != http.MethodGet && c.last.mayHaveTakenEffect() {
-		wait = max(wait, settlePause)
 	}
 	return max(wait, c.last.retryAfter)
 }

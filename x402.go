@@ -100,7 +100,7 @@ func (x *X402Client) Authorize(ctx context.Context, p X402AuthorizeParams) (*X40
 		return nil, err
 	}
 	var body api.X402Authorization
-	attempt := call{op: "x402 authorize", onlyOnce: true, maxRetries: -1, decode: func(data []byte) error {
+	attempt := call{op: "x402 authorize", maxRetries: -1, decode: func(data []byte) error {
 		if err := decodeObject(data, &body, authorizationShape); err != nil {
 			return err
 		}
@@ -186,7 +186,7 @@ func (x *X402Client) sendReport(ctx context.Context, p X402ReportParams) (report
 	if err != nil {
 		return nil, false, err
 	}
-	attempt := call{op: "x402 report", onlyOnce: true, maxRetries: -1, decode: func(data []byte) error {
+	attempt := call{op: "x402 report", maxRetries: -1, decode: func(data []byte) error {
 		var body api.X402Report
 		if err := decodeObject(data, &body, reportShape); err != nil {
 			return err
@@ -254,7 +254,7 @@ func (x *X402Client) RegisterWallet(ctx context.Context, wallet X402Wallet) (*X4
 		return nil, err
 	}
 	var registered *X402Wallet
-	attempt := call{op: "x402 wallet", onlyOnce: true, maxRetries: -1, decode: func(data []byte) error {
+	attempt := call{op: "x402 wallet", maxRetries: -1, decode: func(data []byte) error {
 		var body api.X402Wallet
 		if err := decodeObject(data, &body, walletShape); err != nil {
 			return err

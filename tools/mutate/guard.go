@@ -181,11 +181,11 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/categories-not-compared", file: "authorize.go",
-		old: "if err != nil || relation == sameCategory {\n\t\treturn err\n\t}\n\tmismatch := &MismatchError{RequestID: c.requestID, Field: \"Category\"", new: "if true {\n\t\treturn err\n\t}\n\tmismatch := &MismatchError{RequestID: c.requestID, Field: \"Category\"",
+		old: "return c.client.sameCategory(ctx, c.requestID, category, c.params.Category, askedUnder...)", new: "return nil",
 		why: "a request that was approved under one category is spent on another",
 	},
 	{
-		name: "authorize/other-category-ends-the-scope", file: "authorize.go",
+		name: "content/other-category-ends-the-scope", file: "content.go",
 		old: "if relation == otherNames {\n\t\treturn &errMovesOn{err: mismatch}", new: "if false {\n\t\treturn &errMovesOn{err: mismatch}",
 		why: "two purchases of a scope that differ in their category alone are refused instead of told apart",
 	},
@@ -216,7 +216,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/known-id-runs-under-a-new-key", file: "authorize.go",
-		old: "c.known || standing != askedFor {", new: "standing > finishedHere {",
+		old: "if c.known || c.client.standing(c.requestID) != askedFor {", new: "if c.client.standing(c.requestID) > finishedHere {",
 		why: "a new purchase that is answered with an old request's id runs under that request",
 	},
 	{
@@ -311,7 +311,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/unread-is-not-remembered", file: "authorize.go",
-		old: "c.client.process.ask(key, asked)", new: "_ = asked",
+		old: "c.client.process.ask(c.client.requestKey(purchase.RequestID), asked)", new: "_ = asked",
 		why: "a request that could not be read right after its approval is never continued, and stays booked",
 	},
 	{
@@ -361,7 +361,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/request-id-not-journaled-before-the-wait", file: "authorize.go",
-		old: "if !c.resumed && c.record.entry.RequestID == \"\" {", new: "if false {",
+		old: "if !c.resumed && c.record.entry.RequestID != c.requestID {", new: "if false {",
 		why: "whoever resumes a pending request by its id does not find the entry of its key",
 	},
 	{
@@ -716,7 +716,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/others-requests-stay-duplicates", file: "approval.go",
-		old: "return standing != unknownHere // another call's, as has turned out", new: "return standing > finishedHere",
+		old: "return a.client.standing(id) != unknownHere // another call's, as has turned out", new: "return a.client.standing(id) > finishedHere",
 		why: "the caller is told to give the money of another call's purchase back",
 	},
 	{

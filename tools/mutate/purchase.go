@@ -100,7 +100,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/category-of-a-repetition-not-compared", file: "purchase.go",
-		old: "relation, err := c.relate(ctx, p.Category, read.Category, askedUnder...)\n\tif err != nil || relation == sameCategory {", new: "relation, err := c.relate(ctx, p.Category, read.Category, askedUnder...)\n\tif true {",
+		old: "return c.sameCategory(ctx, read.RequestID, read.Category, p.Category, askedUnder...)", new: "return nil",
 		why: "a key of a purchase in another category is answered with that purchase",
 	},
 	{
@@ -352,7 +352,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "post/other-calls-requests-are-duplicates", file: "post.go",
-		old: "standing == unknownHere && (row.Status", new: "standing <= finishedHere && (row.Status",
+		old: "standing(row.RequestID) == unknownHere && (row.Status", new: "standing(row.RequestID) <= finishedHere && (row.Status",
 		why: "the caller is told to give the money of another call's purchase back",
 	},
 	{
@@ -698,7 +698,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/any-conflict-is-an-end", file: "confirm.go",
-		old: "errors.Is(err, ErrConflict) && c.hasStarted(requestID) {", new: "errors.Is(err, ErrConflict) {",
+		old: "errors.Is(err, ErrConflict) && c.standing(requestID) == startedHere {", new: "errors.Is(err, ErrConflict) {",
 		why: "a confirmation of a request that is still pending makes it one that is never run",
 	},
 	{

@@ -125,18 +125,33 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "transport/dialled-in-vain-is-unclear", file: "transport.go",
-		old: "(dial.Op == \"dial\" || dial.Op == \"proxyconnect\") {\n\t\tfailure.unsent = true", new: "(dial.Op == \"dial\" || dial.Op == \"proxyconnect\") {\n\t\tfailure.unsent = false",
+		old: "return e.Op == \"dial\" || e.Op == \"proxyconnect\"", new: "return e.Op == \"proxyconnect\"",
 		why: "a purchase that never left is in doubt",
 	},
 	{
 		name: "transport/untrusted-servers-asked-again", file: "transport.go",
-		old: "failure.unsent, failure.untrusted = true, true", new: "failure.unsent = true",
+		old: "untrusted: unsent && untrusted(err)", new: "untrusted: false",
 		why: "a server that cannot prove who it is gets asked again and again",
 	},
 	{
 		name: "transport/untrusted-servers-may-have-acted", file: "transport.go",
-		old: "failure.unsent, failure.untrusted = true, true", new: "failure.untrusted = true",
+		old: "case *net.DNSError, *tls.CertificateVerificationError:\n\t\treturn true", new: "case *net.DNSError:\n\t\treturn true",
 		why: "a purchase that was not sent for want of a certificate is in doubt",
+	},
+	{
+		name: "transport/proxied-in-vain-is-unclear", file: "transport.go",
+		old: "return e.Op == \"dial\" || e.Op == \"proxyconnect\"", new: "return e.Op == \"dial\"",
+		why: "a payment that never left the proxy stays booked",
+	},
+	{
+		name: "transport/unknown-hosts-are-unclear", file: "transport.go",
+		old: "case *net.DNSError, *tls.CertificateVerificationError:\n\t\treturn true", new: "case *tls.CertificateVerificationError:\n\t\treturn true",
+		why: "a payment to a host that does not exist stays booked",
+	},
+	{
+		name: "transport/one-attempt-decides-for-all", file: "transport.go",
+		old: "return len(errs) > 0 && !slices.ContainsFunc(errs, func(err error) bool { return !neverSent(err) })", new: "return slices.ContainsFunc(errs, neverSent)",
+		why: "what one attempt may have paid is refunded because another did not get through",
 	},
 	{
 		name: "transport/ids-in-paths-shown-as-they-are", file: "transport.go",
@@ -165,12 +180,12 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "transport/hopeless-reads-repeated", file: "transport.go",
-		old: "!c.onlyOnce && c.last.StatusCode != http.StatusNotImplemented && !errors.Is(c.last, errTooLarge)", new: "!c.onlyOnce",
+		old: "c.request.Method == http.MethodGet && c.last.worthRepeating()", new: "c.request.Method == http.MethodGet",
 		why: "what the service cannot do is asked for again and again",
 	},
 	{
 		name: "transport/unclear-writes-repeated", file: "transport.go",
-		old: "!c.onlyOnce && c.last.StatusCode != http.StatusNotImplemented", new: "c.last.StatusCode != http.StatusNotImplemented",
+		old: "c.request.Method == http.MethodGet && c.last.worthRepeating()", new: "c.last.worthRepeating()",
 		why: "a confirmation or a purchase that may have taken effect is sent again at once",
 	},
 	{
@@ -722,7 +737,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/gone-clients-are-not-charged", file: "guardtransport.go",
-		old: "|| status == clientClosedRequest", new: "|| status == clientClosedRequest && status < 300",
+		old: "|| status == statusClientClosed", new: "|| status == statusClientClosed && status < 300",
 		why: "a request that a gateway has given up on is refunded although the service behind it has charged",
 	},
 	{
