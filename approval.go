@@ -77,7 +77,7 @@ func (a *Approval) context() context.Context {
 // which matches [ErrOverspend]. An amount that is not positive is a [*ParamError]; what an earlier call recorded stands,
 // and without one the purchase counts as paid for the approved amount, because something was paid. A receipt URL beyond
 // 2000 characters is a [*ParamError] and dropped. After Settle the error matches [ErrSettled], nothing is recorded, and
-// the amount is reported to the client's logger, or to [slog.Default], because nobody else may learn of it.
+// the amount is reported to the client's logger, or to [slog.Default], because it can no longer be confirmed.
 func (a *Approval) Spent(actual Amount, receiptURL string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

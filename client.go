@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Version is the version of this SDK, as its User-Agent header tells the service.
+// Version is the version of this SDK, which is sent to the service in the User-Agent header.
 const Version = "0.1.0"
 
 // DefaultBaseURL is the address of the service's Agent API, used unless [WithBaseURL] or LETAGENTPAY_BASE_URL names
@@ -161,8 +161,9 @@ func WithMaxRetries(n int) Option {
 	}
 }
 
-// WithLogger sets the logger that is told of every attempt at debug level, and of what went wrong at warn level. Without
-// it nothing is logged. Neither tokens nor bodies are ever logged.
+// WithLogger sets the logger for every attempt, at debug level, and for what went wrong, at warn level. Without it only
+// what must not stay unknown is logged, at warn level to [slog.Default]: an outcome that was not confirmed and that no
+// caller gets as an error, a request made twice, a journal that could not be tidied. Neither tokens nor bodies are ever logged.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if logger == nil {

@@ -6,7 +6,7 @@
 // # Guard
 //
 // The shortest way is to wrap the functions that spend money. [Guard] returns a function that runs yours only when the
-// purchase is approved, waits for the human where one is needed, and always tells the service how it ended:
+// purchase is approved, waits for the human where one is needed, and always reports to the service how it ended:
 //
 //	buy := letagentpay.Guard(client, describe, order)
 //	receipt, err := buy(ctx, basket)
@@ -16,8 +16,8 @@
 //
 // # Step by step
 //
-// [Client.Purchase] asks, [Client.WaitForDecision] waits for the human, [Client.Confirm] tells the end. A request goes
-// through these states:
+// [Client.Purchase] asks, [Client.WaitForDecision] waits for the human, [Client.Confirm] reports the end. A request
+// goes through these states:
 //
 //	              ┌─ auto_approved ─────────────┐
 //	Purchase ─────┼─ pending ─┬─ approved ──────┼─ Confirm ─┬─ completed

@@ -15,8 +15,9 @@ import (
 )
 
 // NotPaid marks an error of a guarded function as one that surely did not pay, so that the money returns to the budget
-// although the error could hide a payment, such as a timeout before the payment was sent. [errors.Is] and [errors.As]
-// see err. NotPaid(nil) is nil.
+// although the error could hide a payment, such as a timeout before the payment was sent. The mark is a statement about
+// the whole call: wherever it is in the tree of the error that the function returns, also beside other errors that
+// [errors.Join] has joined, it decides. [errors.Is] and [errors.As] see err. NotPaid(nil) is nil.
 func NotPaid(err error) error {
 	if err == nil {
 		return nil
@@ -34,8 +35,9 @@ func (e *notPaidError) Unwrap() error { return e.err }
 // [NotPaid] and [Approval.Spent] have precedence over it.
 //
 // The default, [MayHavePaid], takes timeouts, cancellations, broken connections and unknown outcomes for such errors. A
-// function that returns false for every error refunds after all of them. When mayHavePaid panics, the error counts as
-// one that can hide a payment.
+// function that returns false for every error refunds after all of them. When mayHavePaid panics, ends its goroutine or
+// takes more than 5 seconds, the error counts as one that can hide a payment, and so does a nil pointer returned as an
+// error, whatever mayHavePaid says. Calls of the guarded function at the same time call mayHavePaid at the same time.
 func OnError(mayHavePaid func(error) bool) GuardOption {
 	return func(g *guardConfig) error {
 		if mayHavePaid == nil {
@@ -48,8 +50,10 @@ func OnError(mayHavePaid func(error) bool) GuardOption {
 
 // MayHavePaid reports whether an error of a guarded function can hide a payment: the end of a context, a timeout, a
 // connection that broke after it was made, an [*OutcomeUnknownError], or what a guarded call inside returns after it has
-// paid. Errors marked with [NotPaid] cannot, nor can errors that say that nothing was run or sent: [ErrNotApproved],
-// [*ParamError], a connection that could not be made. It looks at every error that err wraps.
+// paid. Errors marked with [NotPaid] cannot, nor can errors that say that nothing was run or sent by this call:
+// [ErrNotApproved], [*ParamError], [*AlreadyHandledError], a connection that could not be made. It looks at every error
+// that err wraps, but not into the errors of this package, which decide by themselves. Of joined errors one that can hide
+// a payment is enough, unless another is marked with NotPaid.
 func MayHavePaid(err error) bool {
 	hides, decided := hidesPayment(err)
 	return hides && decided

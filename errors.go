@@ -144,7 +144,7 @@ type APIError struct {
 	Fields         []FieldError // the fields refused, for a 422; at most 20
 	Attempts       int          // how often the request was sent
 	IdempotencyKey string       // the key the purchase was sent under, if it was one
-	Err            error        // the cause when there is one: a network error, context.Canceled, a JSON error; tells no token
+	Err            error        // the cause when there is one: a network error, context.Canceled, a JSON error; without tokens
 
 	retryAfter time.Duration
 	malformed  bool
@@ -251,8 +251,8 @@ func (e *RejectedError) Error() string {
 // Is reports whether target is [ErrNotApproved].
 func (e *RejectedError) Is(target error) bool { return target == ErrNotApproved }
 
-// PendingError reports that the purchase awaits a human and the caller chose not to wait longer, and nothing was run. It matches
-// [ErrNotApproved]. [ResumeApproval] with the request id continues once it is decided.
+// PendingError reports that the purchase awaits a human and the caller chose not to wait longer, and nothing was run. It
+// matches [ErrNotApproved]. [ResumeApproval] with the request id continues once it is decided.
 type PendingError struct {
 	RequestID      string
 	IdempotencyKey string
@@ -270,7 +270,7 @@ func (e *PendingError) Is(target error) bool { return target == ErrNotApproved }
 // Unwrap returns why the wait ended, or nil.
 func (e *PendingError) Unwrap() error { return e.Err }
 
-// ExpiredError reports that nobody decided about the purchase in time, and nothing was run. It matches [ErrNotApproved].
+// ExpiredError reports that the purchase was not decided in time, and nothing was run. It matches [ErrNotApproved].
 type ExpiredError struct {
 	RequestID      string
 	IdempotencyKey string
@@ -283,7 +283,8 @@ func (e *ExpiredError) Error() string {
 // Is reports whether target is [ErrNotApproved].
 func (e *ExpiredError) Is(target error) bool { return target == ErrNotApproved }
 
-// WaitTimeoutError reports that the time to wait ended before the request was decided. It matches [context.DeadlineExceeded].
+// WaitTimeoutError reports that the time to wait ended before the request was decided. It matches
+// [context.DeadlineExceeded].
 type WaitTimeoutError struct {
 	RequestID string
 	Last      *Request // the last state seen; nil when no poll succeeded
@@ -354,8 +355,9 @@ func (e *DuplicateError) Error() string {
 // OutcomeUnknownError reports that the call may or may not have taken effect, and all attempts to find out failed.
 //
 // A purchase is safe to repeat with IdempotencyKey set to the one given here: the service then answers for the first. A
-// guarded call that is repeated so runs if the lost purchase had not been made; if it had, nobody can tell who else was
-// told the key, so it is an [*AlreadyHandledError], and [ResumeApproval] continues.
+// guarded call that is repeated so runs if the lost purchase had not been made; if it had, another process may have
+// used the key, so it is an [*AlreadyHandledError], and [ResumeApproval] continues.
+//
 // A confirmation is settled by reading the request, an x402 report by sending it again. An x402 authorisation that is
 // unknown may have used up budget, and must not be paid on.
 type OutcomeUnknownError struct {
@@ -388,12 +390,12 @@ func (e *OutcomeUnknownError) Error() string {
 func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
 
 // AlreadyHandledError reports that the purchase under this idempotency key or request id is an earlier call's, or that of
-// another process, so nothing was run now. Request.Status tells what is known: completed and failed are settled; approved
+// another process, so nothing was run now. Request.Status says what is known: completed and failed are settled; approved
 // and auto_approved mean that the end of the other call is not known; pending means that another process has asked for it
 // and may be waiting.
 //
 // MayHaveRun reports whether the function may have run under it. [ResumeApproval] with the request's id is the explicit
-// way to run it, for a caller who knows that nobody else has and will.
+// way to run it, for a caller who knows that no other call has run it or will.
 type AlreadyHandledError struct {
 	Request        *Request
 	IdempotencyKey string
@@ -427,8 +429,8 @@ func (e *AlreadyHandledError) status() Status {
 	return e.Request.Status
 }
 
-// MismatchError reports that the purchase request found under a key or an id is for something else than the call describes, so
-// nothing was run. It matches [ErrNotApproved].
+// MismatchError reports that the purchase request found under a key or an id is for something else than the call
+// describes, so nothing was run. It matches [ErrNotApproved].
 type MismatchError struct {
 	RequestID string
 	Field     string // "Amount", "Category", "Currency", "MerchantName" or "Description"
@@ -444,7 +446,8 @@ func (e *MismatchError) Error() string {
 // Is reports whether target is [ErrNotApproved].
 func (e *MismatchError) Is(target error) bool { return target == ErrNotApproved }
 
-// OverspendError reports that more was spent than approved. The true amount is recorded all the same. It matches [ErrOverspend].
+// OverspendError reports that more was spent than approved. The true amount is recorded all the same. It matches
+// [ErrOverspend].
 type OverspendError struct {
 	RequestID string
 	Approved  Amount

@@ -111,15 +111,16 @@ func ApprovalFromContext(ctx context.Context) (*Approval, bool) {
 //     money returns to the budget. A panic continues.
 //   - The confirmation does not get through within 10 seconds: fn's result is returned all the same, its error joined
 //     with a [*ConfirmError]. The confirmation does not depend on ctx, so a call may return up to that much after ctx
-//     has ended, and later when a journal, an observer or a codec hangs.
+//     has ended; up to 5 seconds later when the attempts at the purchase may have made further requests, which are
+//     looked for; and up to 5 seconds more for each journal, observer or codec that hangs.
 //   - A [*DuplicateError] is joined when the attempts at the purchase have made another request of it.
 //
 // With a caller's own [PurchaseParams.IdempotencyKey], or one of a scope, a call that was made before is not run again:
 // [*AlreadyHandledError]. That costs two small reads a call. A request that this process asked for and never started is
 // continued when it was approved since; one that another process asked for is that process's. Calls under one key at the
 // same time run one after another within a process; one that waits for more than 30 seconds, or the pending wait, fails
-// with an error that matches [ErrInProgress]. Processes that make a call under one key at the very same moment are not
-// told apart. The service remembers keys for 24 hours.
+// with an error that matches [ErrInProgress]. Calls that two processes make under one key at the very same moment are
+// not distinguished. The service remembers keys for 24 hours.
 //
 // A nil client, describe or fn, or a bad option, is a [*ParamError] from each call. The function returned is safe for
 // concurrent use if describe and fn are.

@@ -27,11 +27,13 @@ type GuardHandler struct {
 	// works with [http.ResponseController]; what the server's own writer does not support is an
 	// [http.ErrNotSupported]. Required.
 	Next http.Handler
-	// Refuse answers requests that are not served; err is one of [Guard]'s, Price's, or the context's. Nil answers with JSON: 402 for
-	// what is not approved, with the request id and its status, 409 for an [*AlreadyHandledError], and 503 for the rest.
+	// Refuse answers requests that are not served; err is one of [Guard]'s, Price's, or the context's. Nil answers with
+	// JSON: 402 for what is not approved, with the request id and its status, 409 for an [*AlreadyHandledError], and 503
+	// for the rest.
 	Refuse func(w http.ResponseWriter, r *http.Request, err error)
 	// Unconfirmed is called when a request was served and the confirmation did not get through, with a [*ConfirmError],
-	// and when the purchase was made more than once, with a [*DuplicateError]. If it is nil, or panics, the client's logger has the record, or [slog.Default] when there is none.
+	// and when the purchase was made more than once, with a [*DuplicateError]. If it is nil, or panics, the
+	// client's logger has the record, or [slog.Default] when there is none.
 	Unconfirmed func(*http.Request, error)
 	// Options are those of [Guard]. A journal keeps no responses: a request under a key that was used before is an
 	// [*AlreadyHandledError].

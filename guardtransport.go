@@ -63,8 +63,8 @@ type GuardTransport struct {
 	// redirects and other responses from 400 to 499 as not paid: the money returns to the budget.
 	Charged func(*http.Response, error) (actual Amount, charged bool)
 	// Unconfirmed is called when a request was sent and the confirmation did not get through, with a [*ConfirmError], and
-	// when the purchase was made more than once, with a [*DuplicateError]. The response is returned all the same. If it is nil, or panics, the client's logger has the
-	// record, or [slog.Default] when there is none.
+	// when the purchase was made more than once, with a [*DuplicateError]. The response is returned all the same. If
+	// it is nil, or panics, the client's logger has the record, or [slog.Default] when there is none.
 	Unconfirmed func(*http.Request, error)
 	// Options are those of [Guard]. A journal keeps no responses: a request under a key that was used before is an
 	// [*AlreadyHandledError].

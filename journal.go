@@ -35,22 +35,23 @@ const (
 	JournalAsked JournalState = "asked"
 	// JournalStarted: the purchase is approved, and the function is about to run, or runs.
 	JournalStarted JournalState = "started"
-	// JournalExecuted: the function has returned, and the service is about to be told.
+	// JournalExecuted: the function has returned, or will not run because the approval is being given back, and the
+	// confirmation is about to be sent.
 	JournalExecuted JournalState = "executed"
-	// JournalSettled: the service knows.
+	// JournalSettled: the purchase is confirmed.
 	JournalSettled JournalState = "settled"
 )
 
 // JournalEntry is what a [Journal] holds about one guarded purchase. It encodes to JSON and back without loss.
 type JournalEntry struct {
-	Key       string         // the entry's: it tells service, agent and idempotency key apart
+	Key       string         // the entry's, of service, agent and idempotency key
 	State     JournalState   //
 	Purchase  PurchaseParams // what was asked for, with the idempotency key it was asked under
 	RequestID string         // once it is known
 	Category  string         // as the service resolved it, once it is known
 	Confirm   ConfirmParams  // from JournalExecuted on: how it ended
 	Result    []byte         // from JournalExecuted on: what the function returned, encoded; nil when it could not be kept
-	Error     string         // from JournalExecuted on: the text of the function's error; empty: it succeeded. In JournalStarted: it can hide a payment
+	Error     string         // from JournalExecuted on: the text of the function's error, or why it did not run; empty: it succeeded. In JournalStarted: an error that can hide a payment
 	UpdatedAt time.Time      //
 
 	// NewestAt is when the agent's newest request was created, and NewestIDs are all of that instant, before the key was
@@ -94,8 +95,8 @@ func (jsonCodec) Decode(data []byte, result any) error { return json.Unmarshal(d
 //   - A call that was asked for and never started is simply continued.
 //
 // Call [Client.Recover] once at start. When the journal cannot be written, the function does not run, an approval is given
-// back, and the error is a [*JournalError]. A write of the journal has 5 seconds; after the function has run, the service
-// is told whatever becomes of the journal.
+// back, and the error is a [*JournalError]. A write of the journal has 5 seconds; after the function has run, the
+// confirmation is sent whatever becomes of the journal.
 //
 // Several processes may share an agent's token, but each needs a journal of its own, and keys and scopes of its own: a
 // call that was cut off while it asked takes the request that was made under its key since then for its own. For the same

@@ -541,7 +541,7 @@ const (
 	hasUnjournaled   trait = "calls without the journal"
 	hasContents      trait = "merchants and descriptions"
 	hasRefs          trait = "refs"
-	hasSpellings     trait = "ids in other hasSpellings"
+	hasSpellings     trait = "ids in other spellings"
 	hasRedeliveries  trait = "tasks that are delivered again"
 	hasCodecs        trait = "hostile codecs"
 	hasJournalFaults trait = "hostile journals"

@@ -644,3 +644,46 @@ func (w *world) subjectOf(id string) subject {
 	}
 	return subject{}
 }
+
+// What the model does not draw, it cannot find.
+func TestModelDrawsAllThatItKnows(t *testing.T) {
+	var texts strings.Builder
+	spellings := make(map[int]bool)
+	for seed := range 3000 {
+		p := anyProgram.Example(seed)
+		fmt.Fprintf(&texts, "%#v\n", p)
+		for _, s := range p.steps {
+			if c, ok := s.(*guardedCall); ok {
+				spellings[c.spelling] = true
+			}
+		}
+	}
+	if len(spellings) != 5 {
+		t.Errorf("ids in %d spellings", len(spellings))
+	}
+	known := []string{
+		"agent with a journal:", "agent without a journal:", "calls overlap, purchases take 0s", "calls overlap, purchases take 4s",
+		"call twice at once", "in two phases", "by the other process", "through another client", "without the journal",
+		"under " + string(ownKey), "under " + string(otherKey), "again under known key", "resuming request", ", described wrongly",
+		"in scope turn-1", "in scope turn-2", "in this run of it", "ref first", "ref second", "merchant Evil Corp",
+		"description gift cards", "waiting 20s", "waiting 2m0s", "the next confirmation is refused", "the other process gets the same task",
+		"up to 3 times until there is no error", ", " + cancelled + " before its event", ", " + cancelled + " after its event",
+		", " + dies + " before its event", ", " + dies + " after its event", ", " + dies + " after 8s", "by hand",
+		"the connection drops before it is carried out", "the connection drops after it is carried out", "answered 500", "answered 503",
+		"answered 403", "answered 429", "answered 404", "answered 409", "answered 422", "carried out, and answered 502",
+		"answered with a web page", "the answer breaks off", "the gateway answers 504 after 3s", "after 1m30s",
+		"the owner approves pending request", "the owner rejects pending request", "the owner leaves", "whatever becomes pending, 31m0s later",
+		"31m0s pass", "the service's clock jumps by 25h0m0s", "another process begins", "the turns are retried", "Recover",
+		"is confirmed again", "connectivity returns", "the agent is paused", "expires what is overdue", "approves up to 10",
+		diskFails + ", 2 times", failsHavingly + ", 1 times", callPanics + ", 1 times", callExits + ", 1 times", callIsSlow + ", 1 times",
+		encodingFails, encodingPanics, encodingExits, encodingIsSlow, decodingFails, decodingPanics, decodingExits,
+	}
+	for _, b := range behaviours {
+		known = append(known, "the function "+string(b))
+	}
+	for _, what := range known {
+		if !strings.Contains(texts.String(), what) {
+			t.Errorf("3000 programs do not have %q", what)
+		}
+	}
+}

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Operations that an [Observer] is told of, and the log names.
+// Operations that are reported to an [Observer] and named in the log.
 const (
 	OpPurchase = "purchase" // [Client.Purchase], all its attempts
 	OpConfirm  = "confirm"  // [Client.Confirm], all its attempts and reads
@@ -14,13 +14,13 @@ const (
 	OpGuard    = "guard"    // a call of a guarded function, or the time from [Client.Authorize] to [Approval.Settle]
 )
 
-// Observer is told of the operations that matter, for tracing and metrics; see [WithObserver]. The module
+// Observer observes the operations that matter, for tracing and metrics; see [WithObserver]. The module
 // integrations/otel makes one for OpenTelemetry. It must be safe for concurrent use, and fast: the operation waits.
 type Observer interface {
 	// Begin is called as an operation begins. The operation continues under the context returned, and end is called once
 	// when it is over, whatever happens. Both are called in a goroutine of their own; the operation does not wait longer
-	// than 5 seconds for them, and a panic in them is dropped. Operations nest: a guarded call contains a purchase, perhaps a wait, and a
-	// confirmation.
+	// than 5 seconds for them, and a panic in them is dropped. Operations nest: a guarded call contains a purchase,
+	// perhaps a wait, and a confirmation.
 	Begin(ctx context.Context, op string) (_ context.Context, end func(Observation))
 }
 
@@ -29,14 +29,14 @@ type Observation struct {
 	Op        string
 	RequestID string
 	Status    Status // of the request: the decision of a purchase and a wait, the outcome of a confirmation and a guarded call
-	Amount    Amount // asked for; of a confirmation and a guarded call: what was really paid, when that was told
+	Amount    Amount // asked for; of a confirmation and a guarded call: what was really paid, where that is known
 	Currency  string // known of purchases and guarded calls
 	Category  string
 	Duration  time.Duration
 	Err       error
 }
 
-// WithObserver sets who is told of operations. It may be given more than once; the first given is the outermost.
+// WithObserver adds an observer of operations. It may be given more than once; the first given is the outermost.
 func WithObserver(observer Observer) Option {
 	return func(c *config) error {
 		if observer == nil {

@@ -2,9 +2,11 @@ package letagentpay_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"runtime"
@@ -214,6 +216,7 @@ func TestRedeliveryWhilePendingRunsOnce(t *testing.T) {
 						require.ErrorAs(t, err, &handled)
 						assert.Equal(t, letagentpay.StatusPending, handled.Request.Status)
 						assert.False(t, handled.MayHaveRun)
+						require.ErrorContains(t, err, "ResumeApproval")
 					}
 					books(t, server, "60.00", "0.00")
 				})
@@ -545,69 +548,141 @@ func heapAfter(calls int, do func(i int)) (grown int64) {
 	return int64(after.HeapAlloc) - int64(before.HeapAlloc)
 }
 
-// cheapService answers each purchase with a new request of a status, and confirmations as it is told to.
-func cheapService(status string, confirm func(id string) (int, string)) exchange {
-	var n atomic.Int64
-	return func(r *http.Request) (*http.Response, error) {
-		body, code := "", 200
-		var sent []byte
-		if r.Body != nil {
-			sent, _ = io.ReadAll(r.Body)
-		}
-		if strings.HasSuffix(r.URL.Path, "/confirm") {
-			parts := strings.Split(r.URL.Path, "/")
-			code, body = confirm(parts[len(parts)-2])
-		} else {
-			code = 201
-			_, rest, _ := strings.Cut(string(sent), `"category":"`)
-			category, _, _ := strings.Cut(rest, `"`)
-			body = fmt.Sprintf(`{"request_id":"00000000-0000-4000-8000-%012d","status":%q,"currency":"USD","category":"other","original_category":%q,`+
-				`"policy_check":{"passed":%t,"checks":[]},"auto_approved":%t,"budget_remaining":null,"expires_at":null}`,
-				n.Add(1), status, category, status != "rejected", status == "auto_approved")
-		}
-		return &http.Response{
-			StatusCode: code, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r,
-		}, nil
+// cheapService makes a request of each purchase and remembers no more than the newest, so that what grows is the client's.
+type cheapService struct {
+	status  string                             // of each purchase
+	confirm func(id string) (int, string)      // answers confirmations
+	lose    func(*http.Request) bool           // the answers that get lost; nil for none
+	made    int64                              // requests so far
+	newest  struct{ id, state, shared string } // shared is what a row and a read by id have in common
+}
+
+func (s *cheapService) RoundTrip(r *http.Request) (*http.Response, error) {
+	var sent struct {
+		Amount   json.Number
+		Category string
 	}
+	if r.Method == http.MethodPost {
+		if err := json.NewDecoder(r.Body).Decode(&sent); err != nil {
+			return nil, err
+		}
+	}
+	code, body := http.StatusOK, ""
+	switch id, isRequest := strings.CutPrefix(r.URL.Path, "/api/v1/agent-api/requests/"); {
+	case strings.HasSuffix(id, "/confirm"):
+		id = strings.TrimSuffix(id, "/confirm")
+		if code, body = s.confirm(id); code == http.StatusOK && id == s.newest.id {
+			s.newest.state = "completed"
+		}
+	case r.Method == http.MethodPost:
+		s.made++
+		category := "groceries"
+		if sent.Category != category {
+			category = "other"
+		}
+		s.newest.id, s.newest.state = fmt.Sprintf("00000000-0000-4000-8000-%012d", s.made), s.status
+		s.newest.shared = fmt.Sprintf(`"request_id":%q,"amount":%s,"category":%q,"created_at":%q,"reviewed_at":null`,
+			s.newest.id, sent.Amount, category, time.Now().UTC().Format("2006-01-02T15:04:05.000000+00:00"))
+		code, body = http.StatusCreated, fmt.Sprintf(`{"request_id":%q,"status":%q,"currency":"USD","category":%q,"original_category":%q,`+
+			`"policy_check":{"passed":%t,"checks":[]},"auto_approved":%t,"budget_remaining":null,"expires_at":null}`,
+			s.newest.id, s.status, category, sent.Category, s.status != "rejected", s.status == "auto_approved")
+	case isRequest && id == s.newest.id:
+		body = fmt.Sprintf(`{%s,"status":%q}`, s.newest.shared, s.newest.state)
+	case isRequest:
+		code, body = http.StatusNotFound, `{"detail":"Request not found"}`
+	case strings.HasSuffix(r.URL.Path, "/categories"):
+		body = `{"categories":["groceries","other"]}`
+	default:
+		row := ""
+		if s.newest.id != "" {
+			row = fmt.Sprintf(`{%s,"status":%q,"currency":"USD","merchant":null,"description":null,"expires_at":null}`, s.newest.shared, s.newest.state)
+		}
+		body = `{"requests":[` + row + `],"total":1,"limit":1,"offset":0}`
+	}
+	if s.lose != nil && s.lose(r) {
+		return nil, errReset
+	}
+	return &http.Response{
+		StatusCode: code, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r,
+	}, nil
 }
 
 func TestHeapOfALongLife(t *testing.T) {
+	type inContext = func(i int) (context.Context, letagentpay.PurchaseParams)
 	completed := func(id string) (int, string) {
 		return 200, `{"request_id":"` + id + `","status":"completed","actual_amount":null}`
 	}
 	already := func(string) (int, string) { return 400, `{"detail":"Cannot confirm request with status 'completed'"}` }
 	refused := func(string) (int, string) { return 403, `{"detail":"Agent is paused"}` }
-	same := func(int) letagentpay.PurchaseParams { return price("5") }
-	worded := func(i int) letagentpay.PurchaseParams {
-		return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("5"), Category: fmt.Sprintf("gift for friend number %026d", i)}
+	posts := func(r *http.Request) bool { return r.Method == http.MethodPost }
+	confirmations := func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/confirm") }
+	same := func(int) (context.Context, letagentpay.PurchaseParams) { return context.Background(), price("5") }
+	worded := func(i int) (context.Context, letagentpay.PurchaseParams) {
+		return context.Background(), letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("5"), Category: fmt.Sprintf("gift for friend number %026d", i)}
+	}
+	keyed := func(next inContext) inContext {
+		return func(i int) (context.Context, letagentpay.PurchaseParams) {
+			ctx, p := next(i)
+			p.IdempotencyKey = fmt.Sprint("order ", i)
+			return ctx, p
+		}
+	}
+	scoped := func(next inContext) inContext {
+		return func(i int) (context.Context, letagentpay.PurchaseParams) {
+			ctx, p := next(i)
+			return letagentpay.WithPurchaseScope(ctx, fmt.Sprint("message ", i)), p
+		}
 	}
 	for name, c := range map[string]struct {
-		calls    int
-		next     exchange
-		describe func(int) letagentpay.PurchaseParams
-		limit    int64
+		calls, long int // long is for LETAGENTPAY_LONG_TESTS
+		next        cheapService
+		describe    inContext
+		limit       int64
+		runs        bool // each call runs its function
 	}{
-		"a million ordinary calls":           {1_000_000, cheapService("auto_approved", completed), same, 1 << 20},
-		"ordinary calls":                     {50_000, cheapService("auto_approved", completed), same, 1 << 20},
-		"category names of a model's words":  {40_000, cheapService("auto_approved", completed), worded, 1 << 20},
-		"confirmed by somebody else":         {40_000, cheapService("auto_approved", already), same, 1 << 20},
-		"rejected":                           {40_000, cheapService("rejected", completed), same, 1 << 20},
-		"pending and left":                   {40_000, cheapService("pending", completed), worded, 4 << 20},
-		"never confirmed, and so remembered": {300_000, cheapService("auto_approved", refused), same, 48 << 20},
+		"ordinary calls":                          {50_000, 1_000_000, cheapService{status: "auto_approved", confirm: completed}, same, 1 << 20, true},
+		"category names of a model's words":       {40_000, 1_000_000, cheapService{status: "auto_approved", confirm: completed}, worded, 1 << 20, true},
+		"own keys":                                {20_000, 1_000_000, cheapService{status: "auto_approved", confirm: completed}, keyed(same), 3 << 20, true},
+		"own keys and a model's words":            {0, 1_000_000, cheapService{status: "auto_approved", confirm: completed}, keyed(worded), 3 << 20, true},
+		"scopes":                                  {20_000, 1_000_000, cheapService{status: "auto_approved", confirm: completed}, scoped(same), 3 << 20, true},
+		"scopes and a model's words":              {0, 1_000_000, cheapService{status: "auto_approved", confirm: completed}, scoped(worded), 3 << 20, true},
+		"confirmed by somebody else":              {40_000, 1_000_000, cheapService{status: "auto_approved", confirm: already}, same, 1 << 20, true},
+		"own keys, confirmed by somebody else":    {20_000, 1_000_000, cheapService{status: "auto_approved", confirm: already}, keyed(same), 3 << 20, true},
+		"rejected":                                {40_000, 1_000_000, cheapService{status: "rejected", confirm: completed}, same, 1 << 20, false},
+		"pending and left":                        {40_000, 1_000_000, cheapService{status: "pending", confirm: completed}, worded, 4 << 20, false},
+		"own keys, pending and left":              {20_000, 1_000_000, cheapService{status: "pending", confirm: completed}, keyed(worded), 6 << 20, false},
+		"own keys, each purchase's answer lost":   {5_000, 1_000_000, cheapService{status: "auto_approved", confirm: completed, lose: posts}, keyed(same), 3 << 20, false},
+		"scopes, each confirmation's answer lost": {5_000, 1_000_000, cheapService{status: "auto_approved", confirm: completed, lose: confirmations}, scoped(same), 3 << 20, true},
+		"never confirmed, and so remembered":      {0, 300_000, cheapService{status: "auto_approved", confirm: refused}, same, 48 << 20, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			const long = "LETAGENTPAY_LONG_TESTS"
-			if c.calls > 50_000 && os.Getenv(long) == "" {
-				t.Skipf("%d calls take longer than 10 s, so they are made only when %s is set", c.calls, long)
+			calls := c.calls
+			if os.Getenv(long) != "" {
+				calls = c.long
+			} else if calls == 0 {
+				t.Skipf("%d calls take longer than 10 s, so they are made only when %s is set", c.long, long)
 			}
-			var runs atomic.Int64
-			client := newClient(t, c.next, letagentpay.WithBaseURL(newService(t).base), elsewhere())
-			guarded := guardGroceries(client, &runs, succeed, letagentpay.OnPendingFail())
-			before := runtime.NumGoroutine()
-			grown := heapAfter(c.calls, func(i int) { _, _ = guarded(context.Background(), c.describe(i)) })
-			assert.Less(t, grown, c.limit, "after %d calls", c.calls)
-			assert.LessOrEqual(t, runtime.NumGoroutine(), before+2)
-			runtime.KeepAlive(client)
+			synctest.Test(t, func(t *testing.T) {
+				var runs atomic.Int64
+				client := newClient(t, &c.next, letagentpay.WithBaseURL("https://pay.example/api/v1/agent-api"),
+					letagentpay.WithLogger(slog.New(slog.DiscardHandler)), elsewhere())
+				guarded := guardGroceries(client, &runs, succeed, letagentpay.OnPendingFail())
+				before := runtime.NumGoroutine()
+				grown := heapAfter(calls, func(i int) {
+					ctx, p := c.describe(i)
+					_, _ = guarded(ctx, p)
+				})
+				t.Logf("%d KiB after %d calls", grown>>10, calls)
+				assert.Less(t, grown, c.limit, "after %d calls", calls)
+				assert.LessOrEqual(t, runtime.NumGoroutine(), before+2)
+				if c.runs {
+					assert.EqualValues(t, calls, runs.Load())
+				} else {
+					assert.Zero(t, runs.Load())
+				}
+				runtime.KeepAlive(client)
+			})
 		})
 	}
 }

@@ -76,7 +76,7 @@ type PurchaseParams struct {
 	MerchantName string
 	// Description is what is bought, at most 2000 characters.
 	Description string
-	// AgentComment tells the human who reviews the purchase why the agent wants it, at most 2000 characters.
+	// AgentComment explains to the human who reviews the purchase why the agent wants it, at most 2000 characters.
 	AgentComment string
 	// IdempotencyKey names this purchase, so that the same purchase under the same key within 24 hours is not made again
 	// but answered with the first: printable ASCII, at most 255 characters, no spaces around. Another purchase under the
@@ -126,11 +126,11 @@ type ConfirmParams struct {
 type Confirmation struct {
 	RequestID    string
 	Status       Status // completed or failed
-	ActualAmount Amount // what was confirmed as paid; zero: as requested, or not told, because the answer was lost and only a read told the status
+	ActualAmount Amount // what was confirmed as paid; zero: as requested, or not known, because the answer was lost and only the status could be read
 }
 
-// Request is a purchase request as it stands. What a read does not tell is zero: [Client.Request] tells neither
-// Currency, Merchant, Description nor ExpiresAt, [Client.Requests] tells all.
+// Request is a purchase request as it stands. What a read does not return is zero: [Client.Request] returns
+// neither Currency, Merchant, Description nor ExpiresAt, [Client.Requests] returns all.
 type Request struct {
 	RequestID   string
 	Status      Status

@@ -61,7 +61,7 @@ func WaitInterval(shortest, longest time.Duration) WaitOption {
 	}
 }
 
-// WaitEvent tells of one look at a request that is waited for.
+// WaitEvent is one look at a request that is waited for.
 type WaitEvent struct {
 	RequestID string
 	Elapsed   time.Duration // since the wait began

@@ -73,7 +73,7 @@ type X402Budget struct {
 type X402Wallet struct {
 	Address   string // as the chain writes addresses
 	Chain     string // "base", "base-sepolia", "ethereum" or "solana"
-	Provider  string // the maker of the wallet, if that was told
+	Provider  string // the maker of the wallet, if that is known
 	CreatedAt time.Time
 }
 
@@ -133,7 +133,7 @@ func checkAuthorization(body *api.X402Authorization) error {
 	return nil
 }
 
-// Report tells the service which transaction has settled an authorisation, once. Another report of the same
+// Report reports which transaction has settled an authorisation, once. Another report of the same
 // authorisation, or of a hash that settled another one, is an [*APIError] that matches [ErrConflict]; an unknown
 // authorisation matches [ErrNotFound].
 //

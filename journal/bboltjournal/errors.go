@@ -88,8 +88,8 @@ func (e *UnsafeError) Is(target error) bool { return target == ErrUnsafe }
 // Unwrap returns why the file stays unsafe.
 func (e *UnsafeError) Unwrap() error { return e.Err }
 
-// ReplacedError reports that the file of an open journal was removed, moved or replaced. Nobody would find what is
-// written into it, so nothing is read or written until it is back. Close the journal, look for the file, and open the
+// ReplacedError reports that the file of an open journal was removed, moved or replaced. What is written into it would
+// not be found again, so nothing is read or written until it is back. Close the journal, look for the file, and open the
 // one that holds the entries. It matches [ErrReplaced], and [fs.ErrNotExist] when no file is at the path.
 type ReplacedError struct {
 	Path string
