@@ -28,3 +28,8 @@ func (c *Client) alertTo(ctx context.Context, logger *slog.Logger, message strin
 	})
 	return err == nil
 }
+
+// alertJournal reports a record that could not be written, of a purchase that is as it should be.
+func (c *Client) alertJournal(ctx context.Context, requestID string, err error) {
+	c.alert(ctx, "letagentpay.journal", slog.String("request_id", requestID), slog.String("error", err.Error()))
+}

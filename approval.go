@@ -182,14 +182,14 @@ func (a *Approval) leaveBooked(ctx context.Context, o *outcome, first bool) erro
 	if first {
 		a.claim.record.entry.Error = textOfUsers(o.inDoubt)
 		if err := a.claim.record.put(ctx, JournalStarted); err != nil {
-			a.client.alert(ctx, "letagentpay.journal", slog.String("request_id", a.requestID), slog.String("error", err.Error()))
+			a.client.alertJournal(ctx, a.requestID, err)
 		}
 	}
 	cause := o.inDoubt
 	if isTypedNil(cause) {
 		cause = errors.New(textOfUsers(cause)) // its own methods may panic
 	}
-	return withDuplicates(&ConfirmError{RequestID: a.requestID, Params: o.params, MayHaveSpent: true, Err: cause}, a.duplicates(ctx))
+	return withCleanup(&ConfirmError{RequestID: a.requestID, Params: o.params, MayHaveSpent: true, Err: cause}, a.duplicates(ctx))
 }
 
 // confirm reports the outcome to the service, and to the journal before and after it.
@@ -203,7 +203,7 @@ func (a *Approval) confirm(ctx context.Context, o *outcome) error {
 			a.doubt = true
 			a.mu.Unlock()
 		}
-		return withDuplicates(withCleanup(&ConfirmError{RequestID: a.requestID, Params: o.params, Err: confirmErr}, journalErr), duplicates)
+		return withCleanup(withCleanup(&ConfirmError{RequestID: a.requestID, Params: o.params, Err: confirmErr}, journalErr), duplicates)
 	}
 	a.mu.Lock()
 	a.settled = true
@@ -212,9 +212,9 @@ func (a *Approval) confirm(ctx context.Context, o *outcome) error {
 		a.claim.record.entry.Duplicates = a.claim.purchase.Duplicates
 	}
 	if err := a.claim.record.put(ctx, JournalSettled); err != nil { // all is well but for the record
-		a.client.alert(ctx, "letagentpay.journal", slog.String("request_id", a.requestID), slog.String("error", err.Error()))
+		a.client.alertJournal(ctx, a.requestID, err)
 	}
-	return withDuplicates(nil, duplicates)
+	return duplicates
 }
 
 func (a *Approval) inDoubt() bool {
@@ -223,20 +223,9 @@ func (a *Approval) inDoubt() bool {
 	return a.doubt
 }
 
-// withDuplicates joins an error with what is to be said of duplicates.
-func withDuplicates(err error, duplicates *DuplicateError) error {
-	switch {
-	case duplicates == nil:
-		return err
-	case err == nil:
-		return duplicates
-	default:
-		return errors.Join(err, duplicates)
-	}
-}
-
-// duplicates looks once more, because an attempt at the purchase may have made its request late.
-func (a *Approval) duplicates(ctx context.Context) *DuplicateError {
+// duplicates returns a [*DuplicateError] when the purchase has any. It looks once more, because an attempt at the purchase
+// may have made its request late.
+func (a *Approval) duplicates(ctx context.Context) error {
 	purchase := a.claim.purchase
 	if purchase == nil {
 		return nil

@@ -107,17 +107,15 @@ func (r *rests) wait(ctx context.Context, key lockKey, limited bool, limit time.
 	return sleep(ctx, pause)
 }
 
-// cooldown is the time until which a failure confirmation whose outcome is unknown is only read again, never sent.
-type cooldown struct{ until time.Time }
-
 // leastCooldown is how long a service is given to end the handling of a failure confirmation that nobody waits for any
 // more. A second one beside it refunds twice.
 const leastCooldown = time.Minute
 
+// coolDown notes that an attempt at a failure confirmation, which lasted for a time, may still be handled.
 func (m *memory) coolDown(key requestKey, lasted time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.refunds.put(key, cooldown{time.Now().Add(max(leastCooldown, 2*lasted))})
+	m.refunds.put(key, time.Now().Add(max(leastCooldown, 2*lasted)))
 }
 
 // noteRefund notes that a request is to be given back, so that nothing runs under it.
@@ -125,7 +123,7 @@ func (m *memory) noteRefund(key requestKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, ok := m.refunds.get(key); !ok {
-		m.refunds.put(key, cooldown{})
+		m.refunds.put(key, time.Time{})
 	}
 }
 
@@ -141,6 +139,6 @@ func (m *memory) refundSent(key requestKey) bool {
 func (m *memory) coolingDown(key requestKey) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	rest, ok := m.refunds.get(key)
-	return ok && time.Until(rest.until) > 0
+	until, ok := m.refunds.get(key)
+	return ok && time.Until(until) > 0
 }

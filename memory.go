@@ -3,6 +3,7 @@ package letagentpay
 import (
 	"hash/maphash"
 	"sync"
+	"time"
 )
 
 // How much a process remembers. What is forgotten is treated as somebody else's, which is the safe side, but for runs
@@ -61,7 +62,7 @@ type memory struct {
 	started  *recent[requestKey, struct{}]
 	finished *recent[uint64, struct{}] // by fingerprint, as byHand: there are many
 	aliases  *recent[aliasKey, string]
-	refunds  *recent[requestKey, cooldown]
+	refunds  *recent[requestKey, time.Time]
 	strays   *recent[requestKey, counted] // duplicates
 }
 
@@ -86,7 +87,7 @@ func newMemory() *memory {
 		started:  newRecent[requestKey, struct{}](mostStarted),
 		finished: newRecent[uint64, struct{}](mostFinished),
 		aliases:  newRecent[aliasKey, string](mostAliases),
-		refunds:  newRecent[requestKey, cooldown](mostRefunds),
+		refunds:  newRecent[requestKey, time.Time](mostRefunds),
 		strays:   newRecent[requestKey, counted](mostStrays),
 	}
 }

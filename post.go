@@ -192,10 +192,12 @@ func (p *posting) foundNothing(ctx context.Context) bool {
 	return ok && len(ids) == 0
 }
 
+var errNoTime = fmt.Errorf("no time left for another attempt: %w", context.DeadlineExceeded)
+
 // sleepWithin waits for d, or fails at once where ctx ends before.
 func sleepWithin(ctx context.Context, d time.Duration) error {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
-		return fmt.Errorf("no time left for another attempt: %w", context.DeadlineExceeded)
+		return errNoTime
 	}
 	return sleep(ctx, d)
 }

@@ -29,12 +29,11 @@ type Interrupted struct {
 //
 // What was executed but not confirmed is confirmed; for a failure of less than a minute ago Recover waits until that
 // minute is over, because a failure confirmation of the process before may still be handled, unless the service shows that
-// it was. What was cut off before is returned, for the caller to decide:
-// without MayHaveRun, calling the guarded function again under Entry.Purchase.IdempotencyKey continues it; with it, look
-// into your own books, then run it with [ResumeApproval] or confirm it with [Client.Confirm]. An entry whose request
-// turns out rejected, expired, completed or failed needs no decision and is forgotten. A Duplicate that is approved has
-// money booked: once it is certain that no other process of the agent runs under it, give it back with [Client.Confirm]
-// and a zero [ConfirmParams].
+// it was. What was cut off before is returned, for the caller to decide: without MayHaveRun, calling the guarded function
+// again under Entry.Purchase.IdempotencyKey continues it; with it, look into your own books, then run it with
+// [ResumeApproval] or confirm it with [Client.Confirm]. An entry whose request turns out rejected, expired, completed or
+// failed needs no decision and is forgotten. A Duplicate that is approved has money booked: once it is certain that no
+// other process of the agent runs under it, give it back with [Client.Confirm] and a zero [ConfirmParams].
 //
 // Entries of another token of the same service are this agent's if the service shows their requests to it, as it does
 // after the token was rotated; then they are dealt with like the others. Entries of another address are left alone;
@@ -247,7 +246,7 @@ func (c *Client) confirmRecorded(ctx context.Context, r *record) error {
 		return &ConfirmError{RequestID: r.entry.RequestID, Params: params, Err: err}
 	}
 	if err := r.put(ctx, JournalSettled); err != nil { // all is well but for the record
-		c.alert(ctx, "letagentpay.journal", slog.String("request_id", r.entry.RequestID), slog.String("error", err.Error()))
+		c.alertJournal(ctx, r.entry.RequestID, err)
 	}
 	return nil
 }

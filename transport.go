@@ -360,7 +360,7 @@ func (c *call) shouldRetry(ctx context.Context, _ *http.Response, err error) (bo
 	}
 	c.wait = c.nextWait()
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= c.wait {
-		c.last = c.failure(c.last.because(fmt.Errorf("no time left for another attempt: %w", context.DeadlineExceeded)))
+		c.last = c.failure(c.last.because(errNoTime))
 		return false, c.last
 	}
 	c.transport.log(ctx, slog.LevelWarn, "letagentpay.retry", c, failure.StatusCode, c.last, slog.Duration("wait", c.wait))

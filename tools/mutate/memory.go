@@ -162,7 +162,7 @@ var memoryMutants = []mutant{
 	},
 	{
 		name: "inflight/cooldown-without-end", file: "inflight.go",
-		old: "return ok && time.Until(rest.until) > 0", new: "_ = rest\n\treturn ok",
+		old: "return ok && time.Until(until) > 0", new: "_ = until\n\treturn ok",
 		why: "a refund that never arrived is never sent again",
 	},
 
