@@ -48,6 +48,19 @@ func TestAfterAnUnclearRefund(t *testing.T) {
 			require.NoError(t, err)
 		})
 	})
+	t.Run("another is a conflict once the first has got through", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			const twice = `{"detail":"Cannot confirm request with status 'failed'"}`
+			s := newService(t).on("POST", "/requests/r1/confirm", broken(syscall.ECONNRESET), answer(400, twice)).
+				on("GET", "/requests/r1", answer(200, detail("failed")))
+			client := s.client()
+			confirmation, err := client.Confirm(t.Context(), "r1", letagentpay.ConfirmParams{})
+			require.NoError(t, err)
+			assert.Equal(t, letagentpay.StatusFailed, confirmation.Status)
+			_, err = client.Confirm(t.Context(), "r1", letagentpay.ConfirmParams{})
+			require.ErrorIs(t, err, letagentpay.ErrConflict)
+		})
+	})
 	t.Run("a success that came before is a conflict", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newService(t).on("POST", "/requests/r1/confirm", broken(syscall.ECONNRESET), answer(400, conflict)).

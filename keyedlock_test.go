@@ -75,3 +75,30 @@ func TestKeyedLockPassesOnATurnThatCameTooLate(t *testing.T) {
 		assert.Empty(t, locks.held)
 	}
 }
+
+func TestKeyedLockPassesOnATurnThatComesAsTheCallGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var locks keyedLock[string]
+		_, err := locks.lock(t.Context(), "a")
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		gaveUp := make(chan error)
+		go func() {
+			_, err := locks.lock(ctx, "a")
+			gaveUp <- err
+		}()
+		synctest.Wait()
+		// The call has seen the end of its context, and the turn comes before it can say so.
+		locks.mu.Lock()
+		cancel()
+		turn := locks.held["a"][0]
+		locks.held["a"] = nil
+		close(turn)
+		locks.mu.Unlock()
+		require.ErrorIs(t, <-gaveUp, context.Canceled)
+		again := locks.tryLock("a")
+		require.NotNil(t, again)
+		again.release()
+		assert.Empty(t, locks.held)
+	})
+}

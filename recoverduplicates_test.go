@@ -74,8 +74,10 @@ func TestRecoverLooksForWhatCameLate(t *testing.T) {
 				}
 				listed := row("r9", c.status, at(c.after), c.merchant) + "," + row("r1", "completed", at(0), "")
 				s.on("GET", "/requests", datedList(func() string { return listed })).on("GET", "/requests/r9", about("r9", c.status))
+				log := defaultLog(t)
 				interrupted, err := client.Recover(t.Context(), journal)
 				require.NoError(t, err)
+				assert.Equal(t, c.found, strings.Contains(log.String(), "letagentpay.duplicate"), log.String())
 				var found []string
 				for _, i := range interrupted {
 					if i.Duplicate {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -707,4 +708,98 @@ func TestTwoCategoriesAtTheSameTimeAreTwoPurchasesOfEachRun(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestRunHasAtMost64IdenticalPurchases(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		ctx := letagentpay.WithScopeRun(letagentpay.WithPurchaseScope(t.Context(), "message 17"))
+		var runs atomic.Int64
+		guarded := guardGroceries(server.Client(), &runs, succeed)
+		for range 64 {
+			_, err := guarded(ctx, price("1"))
+			require.NoError(t, err)
+			time.Sleep(2 * time.Second) // the service takes 60 purchases a minute
+		}
+		_, err := guarded(ctx, price("1"))
+		var invalid *letagentpay.ParamError
+		require.ErrorAs(t, err, &invalid)
+		assert.Equal(t, "scope", invalid.Field)
+		assert.EqualValues(t, 64, runs.Load())
+		_, err = guarded(ctx, price("2"))
+		require.NoError(t, err, "another purchase")
+	})
+}
+
+// The journal's entry was written before an answer said which category the first purchase is of.
+func TestPurchaseIsTakenForNoOtherThatHasHadNoAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server, journal := serve(t), new(memoryJournal)
+		call := func(category string) error {
+			p := price("5")
+			p.Category = category
+			ctx := letagentpay.WithPurchaseScope(t.Context(), "message 17")
+			client := server.Client(elsewhere(), letagentpay.WithMaxRetries(0))
+			var runs atomic.Int64
+			_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(ctx, p)
+			return err
+		}
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Times: 1, Drop: letagentpaytest.DropBefore})
+		require.Error(t, call("taxi"))
+		require.NoError(t, call("groceries"))
+		require.NoError(t, call("taxi"))
+		requests := server.Requests()
+		require.Len(t, requests, 2)
+		assert.ElementsMatch(t, []string{"taxi", "groceries"}, []string{requests[0].Category, requests[1].Category})
+		books(t, server, "10.00", "0.00")
+	})
+}
+
+// A call takes a key that turns out to be another purchase's, which a second call takes then, while it still holds it.
+func TestPurchasesOfARunAtTheSameTimeAreSeveralWhateverTheirKeysLeadTo(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		scope := letagentpay.WithPurchaseScope(t.Context(), "message 17")
+		inner := server.HTTPClient().Transport
+		var read atomic.Pointer[func()]
+		client := server.Client(letagentpay.WithHTTPClient(&http.Client{Transport: exchange(func(r *http.Request) (*http.Response, error) {
+			if first := read.Load(); first != nil && r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/requests/") && read.CompareAndSwap(first, nil) {
+				(*first)()
+			}
+			return inner.RoundTrip(r)
+		})}))
+		var runs atomic.Int64
+		buy := func(ctx context.Context, category string, opts ...letagentpay.GuardOption) error {
+			p := price("60")
+			p.Category = category
+			_, err := guardGroceries(client, &runs, func(context.Context) (string, error) {
+				time.Sleep(20 * time.Second)
+				return "receipt", nil
+			}, opts...)(ctx, p)
+			return err
+		}
+		// The first key of the scope is that of a taxi.
+		var pending *letagentpay.PendingError
+		require.ErrorAs(t, buy(letagentpay.WithScopeRun(scope), "taxi", letagentpay.OnPendingFail()), &pending)
+		require.NoError(t, server.Approve(pending.RequestID))
+		server.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict { return letagentpaytest.Approve() })
+
+		run := letagentpay.WithScopeRun(scope)
+		var group sync.WaitGroup
+		errs := make([]error, 3)
+		taxi := func() {
+			group.Go(func() { errs[1] = buy(run, "taxi") })
+			time.Sleep(time.Second)
+		}
+		read.Store(&taxi)
+		group.Go(func() { errs[0] = buy(run, "groceries") })
+		time.Sleep(5 * time.Second)
+		group.Go(func() { errs[2] = buy(run, "taxi") })
+		group.Wait()
+		for i, err := range errs {
+			require.NoError(t, err, "call %d", i)
+		}
+		assert.EqualValues(t, 3, runs.Load())
+		books(t, server, "180.00", "0.00")
+	})
 }

@@ -1,0 +1,180 @@
+package letagentpay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestRecentKeepsHalfOfItsLimitAtLeastAndItsLimitAtMost(t *testing.T) {
+	for _, limit := range []int{2, 10, 4096} {
+		r := newRecent[int, int](limit)
+		for i := range 3*limit + 1 {
+			r.put(i, -i)
+			require.LessOrEqual(t, len(r.young)+len(r.old), limit)
+			for _, kept := range []int{i, max(0, i-limit/2+1)} {
+				value, ok := r.get(kept)
+				require.True(t, ok, "entry %d of %d, limit %d", kept, i, limit)
+				require.Equal(t, -kept, value)
+			}
+		}
+	}
+}
+
+func TestRecentDropsAndReplacesWhateverItsAge(t *testing.T) {
+	const limit = 10
+	for age := range limit / 2 {
+		r := newRecent[int, string](limit)
+		r.put(-1, "first")
+		for i := range age {
+			r.put(i, "other")
+		}
+		r.put(-1, "second")
+		value, ok := r.get(-1)
+		assert.True(t, ok)
+		assert.Equal(t, "second", value, "after %d others", age)
+		for i := range age {
+			r.put(limit+i, "other")
+		}
+		r.drop(-1)
+		_, ok = r.get(-1)
+		assert.False(t, ok, "after %d others", age)
+	}
+}
+
+// Whoever asked for a request first, by hand or by a guarded call, is the one who spends.
+func TestWhoAskedFirstDecides(t *testing.T) {
+	key := requestKey{"https://pay.example", "r1"}
+	unread := &askedRequest{since: &baseline{taken: true}}
+	t.Run("by hand", func(t *testing.T) {
+		m := newMemory()
+		m.askByHand(key)
+		m.ask(key, &askedRequest{name: "groceries"})
+		standing, asked := m.of(key)
+		assert.Equal(t, askedByHand, standing)
+		assert.Nil(t, asked)
+	})
+	t.Run("by a guarded call, also when that is forgotten", func(t *testing.T) {
+		m := newMemory()
+		m.ask(key, &askedRequest{name: "groceries"})
+		m.askByHand(key)
+		standing, _ := m.of(key)
+		assert.Equal(t, askedFor, standing)
+		for i := range mostAsked {
+			m.ask(requestKey{key.service, fmt.Sprint(i)}, unread)
+		}
+		standing, _ = m.of(key)
+		assert.Equal(t, unknownHere, standing)
+	})
+	t.Run("read, and then not", func(t *testing.T) {
+		m := newMemory()
+		m.ask(key, unread)
+		m.ask(key, &askedRequest{name: "groceries"})
+		m.ask(key, unread)
+		_, asked := m.of(key)
+		require.NotNil(t, asked)
+		assert.Nil(t, asked.since)
+	})
+	t.Run("started", func(t *testing.T) {
+		m := newMemory()
+		m.start(key)
+		m.ask(key, unread)
+		standing, _ := m.of(key)
+		assert.Equal(t, startedHere, standing)
+	})
+}
+
+// A second failure confirmation waits for the first as long as that may be handled.
+func TestCooldownIsInProportion(t *testing.T) {
+	for lasted, want := range map[time.Duration]time.Duration{0: time.Minute, 20 * time.Second: time.Minute, 50 * time.Second: 100 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			m, key := newMemory(), requestKey{"https://pay.example", "r1"}
+			assert.False(t, m.coolingDown(key))
+			m.coolDown(key, lasted)
+			time.Sleep(want - 1)
+			assert.True(t, m.coolingDown(key), "%v after an attempt of %v", want-1, lasted)
+			time.Sleep(1)
+			assert.False(t, m.coolingDown(key), "%v after an attempt of %v", want, lasted)
+			assert.True(t, m.refundSent(key), "nothing runs under it all the same")
+		})
+	}
+}
+
+func TestRests(t *testing.T) {
+	first, second := lockKey{"a", "key", "1"}, lockKey{"a", "key", "2"}
+	began := func(t *testing.T, r *rests, key lockKey, limited bool, limit time.Duration) (time.Duration, error) {
+		t.Helper()
+		begun := time.Now()
+		err := r.wait(t.Context(), key, limited, begun.Add(limit))
+		return time.Since(begun), err
+	}
+	t.Run("each name rests until its own time", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var r rests
+			r.add(first, time.Now().Add(3*time.Second))
+			r.add(second, time.Now().Add(5*time.Second))
+			waited, err := began(t, &r, first, false, 0)
+			require.NoError(t, err)
+			assert.Equal(t, 3*time.Second, waited)
+			waited, err = began(t, &r, second, false, 0)
+			require.NoError(t, err)
+			assert.Equal(t, 2*time.Second, waited)
+		})
+	})
+	t.Run("what is over is forgotten", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var r rests
+			r.add(first, time.Now().Add(3*time.Second))
+			time.Sleep(4 * time.Second)
+			r.add(second, time.Now().Add(3*time.Second))
+			assert.Len(t, r.until, 1)
+			assert.Contains(t, r.until, second)
+		})
+	})
+	t.Run("within a limit, or not at all", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var r rests
+			r.add(first, time.Now().Add(11*time.Second))
+			waited, err := began(t, &r, first, true, 10*time.Second)
+			require.ErrorIs(t, err, ErrInProgress)
+			assert.Zero(t, waited)
+			waited, err = began(t, &r, first, true, 11*time.Second)
+			require.NoError(t, err)
+			assert.Equal(t, 11*time.Second, waited)
+		})
+	})
+	t.Run("bounded whatever the clock says", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var r rests
+			r.add(first, time.Now().Add(100*time.Hour))
+			waited, err := began(t, &r, first, false, 0)
+			require.NoError(t, err)
+			assert.Equal(t, mostRest, waited)
+		})
+	})
+	t.Run("a caller that has gone leaves the lock", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			client, err := New(WithToken("agt_x"), InProcess(NewProcess()))
+			require.NoError(t, err)
+			client.process.resting.add(first, time.Now().Add(10*time.Second))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err = client.lock(ctx, "purchase", first, 0)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			held, err := client.lock(t.Context(), "purchase", first, 0)
+			require.NoError(t, err)
+			held.release()
+			_, err = client.lock(t.Context(), "purchase", first, time.Nanosecond)
+			require.NoError(t, err, "the rest is over")
+			_, err = client.lock(t.Context(), "purchase", first, time.Second)
+			require.ErrorIs(t, err, ErrInProgress)
+			require.False(t, errors.Is(err, context.DeadlineExceeded))
+		})
+	})
+}
