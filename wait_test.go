@@ -101,6 +101,31 @@ func TestWaitTimeoutWithoutAnyAnswer(t *testing.T) {
 	})
 }
 
+func TestWaitTimeoutNamesTheFailureOfTheLastLookOnly(t *testing.T) {
+	pending, unavailable := answer(200, detail("pending")), answer(503, `{}`)
+	for name, c := range map[string]struct {
+		answers []httpmock.Responder
+		is      error
+	}{
+		"over":         {[]httpmock.Responder{unavailable, pending}, nil},
+		"over again":   {[]httpmock.Responder{pending, unavailable, unavailable, pending}, nil},
+		"still lasts":  {[]httpmock.Responder{pending, unavailable}, letagentpay.ErrServer},
+		"another kind": {[]httpmock.Responder{unavailable, pending, answer(429, `{}`)}, letagentpay.ErrRateLimited},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newService(t).on("GET", "/requests/r1", c.answers...)
+				_, err := s.client().WaitForDecision(t.Context(), "r1", letagentpay.WaitTimeout(20*time.Second))
+				var timeout *letagentpay.WaitTimeoutError
+				require.ErrorAs(t, err, &timeout)
+				require.ErrorIs(t, timeout.Err, c.is)
+				require.NotNil(t, timeout.Last)
+				assert.Equal(t, letagentpay.StatusPending, timeout.Last.Status)
+			})
+		})
+	}
+}
+
 func TestWaitIsCancelledAtOnce(t *testing.T) {
 	for name, responder := range map[string]httpmock.Responder{"between looks": answer(200, detail("pending")), "during a look": hangs} {
 		t.Run(name, func(t *testing.T) {
@@ -131,6 +156,14 @@ func TestWaitInterval(t *testing.T) {
 		_, err := s.client().WaitForDecision(t.Context(), "r1")
 		require.NoError(t, err)
 		assert.Equal(t, 30*time.Second, time.Since(begun), "the service may ask for longer pauses")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t).on("GET", "/requests/r1",
+			answer(503, `{}`, "Retry-After", "30"), answer(200, detail("pending")), answer(200, detail("approved")))
+		begun := time.Now()
+		_, err := s.client().WaitForDecision(t.Context(), "r1", letagentpay.WaitInterval(time.Second, time.Second))
+		require.NoError(t, err)
+		assert.Equal(t, 31*time.Second, time.Since(begun), "until it has recovered")
 	})
 }
 

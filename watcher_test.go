@@ -2,8 +2,10 @@ package letagentpay_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -207,6 +209,137 @@ func TestOneHangingReadDoesNotStarveTheOthers(t *testing.T) {
 			})
 		}
 		group.Wait()
+	})
+}
+
+func TestOneHangingListDoesNotStarveTheWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := letagentpaytest.NewServer(t, letagentpaytest.InMemory())
+		ids := pendingPurchases(t, server, 3)
+		client := server.Client()
+		var group sync.WaitGroup
+		for _, id := range ids {
+			group.Go(func() {
+				request, err := client.WaitForDecision(t.Context(), id)
+				if assert.NoError(t, err) {
+					assert.Equal(t, letagentpay.StatusApproved, request.Status)
+				}
+			})
+		}
+		time.Sleep(200 * time.Millisecond) // until none is looked at alone, which needs no list
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequests, Delay: time.Hour})
+		for _, id := range ids {
+			require.NoError(t, server.Approve(id))
+		}
+		begun := time.Now()
+		group.Wait()
+		assert.Less(t, time.Since(begun), 20*time.Second)
+	})
+}
+
+func TestManyHangingReadsDoNotStarveTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := letagentpaytest.NewServer(t, letagentpaytest.InMemory())
+		ids := pendingPurchases(t, server, 21)
+		client := server.Client()
+		const lasts = 3 * time.Minute
+		looks := []time.Duration{0}
+		pace := letagentpay.WaitInterval(time.Second, time.Second)
+		var group sync.WaitGroup
+		for i, id := range ids {
+			group.Go(func() {
+				opts := []letagentpay.WaitOption{pace, letagentpay.WaitTimeout(lasts)}
+				if i == 0 {
+					opts = append(opts, letagentpay.WaitProgress(func(event letagentpay.WaitEvent) {
+						if event.Err == nil {
+							looks = append(looks, event.Elapsed)
+						}
+					}))
+				}
+				_, err := client.WaitForDecision(t.Context(), id, opts...)
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
+			})
+		}
+		time.Sleep(200 * time.Millisecond) // until all are looked at together
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequest, Times: -1, Delay: time.Hour})
+		for _, id := range ids[1:] { // what is decided leaves the list, and is read
+			require.NoError(t, server.Approve(id))
+		}
+		group.Wait()
+		for i, look := range append(looks, lasts)[1:] {
+			assert.LessOrEqual(t, look-looks[i], 45*time.Second, "%v", looks)
+		}
+	})
+}
+
+// The service allows an agent a hundred pending requests, but a client need not rely on that.
+func TestWaitsForMoreThanAPageOfRequestsAreLookedAtByPages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const waits, size = 250, 100
+		s := newService(t)
+		var ids, items []string
+		for i := range waits {
+			id := fmt.Sprintf("r%d", 1000+i)
+			pending := strings.NewReplacer("completed", "pending", `"r1"`, `"`+id+`"`)
+			ids, items = append(ids, id), append(items, pending.Replace(item(id, "2026-03-11T12:00:00.123456+00:00")))
+			s.on("GET", "/requests/"+id, answer(200, pending.Replace(detail("pending"))))
+		}
+		s.on("GET", "/requests", func(r *http.Request) (*http.Response, error) {
+			offset, err := strconv.Atoi(r.URL.Query().Get("offset"))
+			require.NoError(t, err)
+			return list(strings.Join(items[min(offset, waits):min(offset+size, waits)], ","))(r)
+		})
+		client := s.client()
+		var group sync.WaitGroup
+		for _, id := range ids {
+			group.Go(func() {
+				_, err := client.WaitForDecision(t.Context(), id, letagentpay.WaitTimeout(20*time.Second))
+				var timeout *letagentpay.WaitTimeoutError
+				if assert.ErrorAs(t, err, &timeout) && assert.NotNil(t, timeout.Last) {
+					assert.Equal(t, id, timeout.Last.RequestID)
+				}
+			})
+		}
+		group.Wait()
+		reads := 0
+		for _, path := range s.paths() {
+			if path != "GET /requests" {
+				reads++
+			}
+		}
+		assert.LessOrEqual(t, reads, 1, "of the wait that was the first, if it was looked at alone")
+	})
+}
+
+func TestSlowProgressDoesNotHoldOtherWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := letagentpaytest.NewServer(t, letagentpaytest.InMemory())
+		ids := pendingPurchases(t, server, 2)
+		client := server.Client()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var events []time.Duration
+		var group sync.WaitGroup
+		group.Go(func() {
+			_, err := client.WaitForDecision(ctx, ids[0], letagentpay.WaitProgress(func(event letagentpay.WaitEvent) {
+				if events = append(events, event.Elapsed); len(events) == 1 {
+					time.Sleep(10 * time.Minute)
+				}
+			}))
+			assert.NoError(t, err)
+		})
+		time.AfterFunc(time.Minute, func() { assert.NoError(t, server.Approve(ids[1])) })
+		begun := time.Now()
+		_, err := client.WaitForDecision(t.Context(), ids[1])
+		require.NoError(t, err)
+		assert.Less(t, time.Since(begun), 2*time.Minute)
+
+		time.Sleep(15*time.Minute - time.Since(begun))
+		require.NoError(t, server.Approve(ids[0]))
+		group.Wait()
+		require.Greater(t, len(events), 2)
+		assert.Less(t, 10*time.Minute, events[2])
+		assert.Less(t, events[1], events[2], "of the looks meanwhile only the latest is reported")
 	})
 }
 

@@ -84,6 +84,72 @@ func TestAKeyIsForgottenAfterADay(t *testing.T) {
 	})
 }
 
+func TestALimitDoesNotCountThePeriodOfTheSameNumberBefore(t *testing.T) {
+	march := time.Date(2026, 3, 11, 12, 0, 0, 0, time.UTC) // a Wednesday, of the 11th week
+	for name, test := range map[string]struct {
+		limit string
+		next  time.Time
+	}{
+		"day, a month later":   {"daily_limit", time.Date(2026, 4, 11, 12, 0, 0, 0, time.UTC)},
+		"day, a year later":    {"daily_limit", time.Date(2027, 3, 11, 12, 0, 0, 0, time.UTC)},
+		"week, a year later":   {"weekly_limit", time.Date(2027, 3, 17, 12, 0, 0, 0, time.UTC)},
+		"month, a year later":  {"monthly_limit", time.Date(2027, 3, 11, 12, 0, 0, 0, time.UTC)},
+		"month, 4 years later": {"monthly_limit", time.Date(2030, 3, 11, 12, 0, 0, 0, time.UTC)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithStart(march),
+				letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}, "`+test.limit+`": 50}`))
+			assert.Equal(t, letagentpay.StatusAutoApproved, purchase(t, srv.Client(), groceries).Status)
+			assert.Equal(t, letagentpay.StatusRejected, purchase(t, srv.Client(), groceries).Status, "80 of 50")
+			srv.Advance(test.next.Sub(march))
+			assert.Equal(t, letagentpay.StatusAutoApproved, purchase(t, srv.Client(), groceries).Status)
+			assert.Equal(t, letagentpay.StatusRejected, purchase(t, srv.Client(), groceries).Status, "the new one counts")
+		})
+	}
+}
+
+func TestADayThatReturnsWithAnotherTimezoneIsStillCounted(t *testing.T) {
+	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithTimezone("Asia/Tokyo"),
+		letagentpaytest.WithStart(time.Date(2026, 3, 11, 22, 0, 0, 0, time.UTC)), // the 12th in Tokyo
+		letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}, "daily_limit": 50}`))
+	for _, step := range []struct {
+		timezone string
+		want     letagentpay.Status
+	}{
+		{"Asia/Tokyo", letagentpay.StatusAutoApproved},
+		{"UTC", letagentpay.StatusAutoApproved},
+		{"Asia/Tokyo", letagentpay.StatusRejected},
+		{"UTC", letagentpay.StatusRejected},
+	} {
+		require.NoError(t, srv.Account("main").Patch([]byte(`{"timezone": "`+step.timezone+`"}`)))
+		assert.Equal(t, step.want, purchase(t, srv.Client(), groceries).Status, step.timezone)
+	}
+}
+
+func TestALimitCountsEachCurrencyByItself(t *testing.T) {
+	for _, limit := range []string{"daily_limit", "weekly_limit", "monthly_limit"} {
+		t.Run(limit, func(t *testing.T) {
+			srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+				letagentpaytest.WithStart(time.Date(2026, 3, 11, 12, 0, 0, 0, time.UTC)),
+				letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}, "`+limit+`": 50}`))
+			for _, step := range []struct {
+				currency string
+				want     letagentpay.Status
+			}{
+				{"USD", letagentpay.StatusAutoApproved},
+				{"EUR", letagentpay.StatusAutoApproved},
+				{"EUR", letagentpay.StatusRejected},
+				{"USD", letagentpay.StatusRejected},
+			} {
+				require.NoError(t, srv.Account("main").Patch([]byte(`{"currency": "`+step.currency+`"}`)))
+				bought := purchase(t, srv.Client(), groceries)
+				assert.Equal(t, step.currency, bought.Currency)
+				assert.Equal(t, step.want, bought.Status, step.currency)
+			}
+		})
+	}
+}
+
 func TestALateRejectionFindsTheRequestExpired(t *testing.T) {
 	for name, human := range map[string]func(*letagentpaytest.Server) letagentpaytest.Verdict{
 		"given late": func(*letagentpaytest.Server) letagentpaytest.Verdict {

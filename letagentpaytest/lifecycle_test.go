@@ -383,6 +383,21 @@ func TestMaxHistoryForgetsTheOldest(t *testing.T) {
 	assert.NotEqual(t, first, keyed("first"))
 }
 
+func TestMaxHistoryKeepsTheAnswersUnderSoManyKeys(t *testing.T) {
+	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithMaxHistory(3),
+		letagentpaytest.WithPolicyJSON(autoApprove))
+	keyed := func(key string) string {
+		p := one
+		p.IdempotencyKey = key
+		return purchase(t, srv.Client(), p).RequestID
+	}
+	first, second, third := keyed("first"), keyed("second"), keyed("third")
+	assert.Equal(t, []string{first, second, third}, []string{keyed("first"), keyed("second"), keyed("third")})
+	fourth := keyed("fourth")
+	assert.Equal(t, []string{second, third, fourth}, []string{keyed("second"), keyed("third"), keyed("fourth")})
+	assert.NotEqual(t, first, keyed("first"), "only the oldest is forgotten")
+}
+
 func TestClosedServer(t *testing.T) {
 	for name, options := range map[string][]letagentpaytest.Option{"in memory": {letagentpaytest.InMemory()}, "over HTTP": nil} {
 		t.Run(name, func(t *testing.T) {
