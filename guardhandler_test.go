@@ -3,7 +3,6 @@ package letagentpay_test
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -324,17 +323,23 @@ func TestGuardHandlerServesFilesAndRanges(t *testing.T) {
 }
 
 func TestGuardHandlerDoesNotServeWhoHasGone(t *testing.T) {
-	server := serve(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var refused error
-	handler := &letagentpay.GuardHandler{
-		Client: server.Client(letagentpay.WithObserver(ending{letagentpay.OpPurchase, cancel})), Price: priceHeader,
-		Next:   http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("served") }),
-		Refuse: func(_ http.ResponseWriter, _ *http.Request, err error) { refused = err },
+	for name, leaves := range leaving {
+		t.Run(name, func(t *testing.T) {
+			server := serve(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			clientOptions, options := leaves(cancel)
+			var refused error
+			handler := guardingHandler(server.Client(clientOptions...), func(http.ResponseWriter, *http.Request) {
+				t.Error("served")
+			})
+			handler.Refuse = func(_ http.ResponseWriter, _ *http.Request, err error) { refused = err }
+			handler.Options = options
+			handler.ServeHTTP(httptest.NewRecorder(), priced(ctx, t, http.MethodPost, "/buy", "30"))
+			require.ErrorIs(t, refused, context.Canceled)
+			require.Len(t, server.Requests(), 1)
+			assert.Equal(t, letagentpay.StatusFailed, server.Requests()[0].Status)
+			books(t, server, "0.00", "0.00")
+		})
 	}
-	handler.ServeHTTP(httptest.NewRecorder(), priced(ctx, t, http.MethodPost, "/buy", "30"))
-	require.True(t, errors.Is(refused, context.Canceled), "%v", refused)
-	require.Len(t, server.Requests(), 1)
-	books(t, server, "0.00", "0.00")
 }

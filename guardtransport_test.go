@@ -1,6 +1,7 @@
 package letagentpay_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -125,6 +126,9 @@ func TestGuardTransportRefundsWhatWasNeverSent(t *testing.T) {
 			}}
 		}, "http://api.example/v1", nil},
 		"given up while it connects": {always(givingUp{slow}), "http://api.example/v1", nil},
+		"refused by the dialer's own proxy": {
+			always(&http.Transport{DialContext: connecting(refusingURL.Host)}), "http://api.example/v1", nil,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t)
@@ -141,6 +145,27 @@ func TestGuardTransportRefundsWhatWasNeverSent(t *testing.T) {
 			assert.Equal(t, letagentpay.StatusFailed, server.Requests()[0].Status, "%v", err)
 			books(t, server, "0.00", "0.00")
 		})
+	}
+}
+
+// connecting is a dialer that asks a proxy to connect it, under the context that it is given, and is refused.
+func connecting(proxy string) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, proxy)
+		if err != nil {
+			return nil, err
+		}
+		defer conn.Close()
+		ask := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: address}, Host: address}
+		if err := ask.WithContext(ctx).Write(conn); err != nil {
+			return nil, err
+		}
+		response, err := http.ReadResponse(bufio.NewReader(conn), ask)
+		if err != nil {
+			return nil, err
+		}
+		defer response.Body.Close()
+		return nil, errors.New("the proxy answers " + response.Status)
 	}
 }
 
@@ -182,23 +207,45 @@ func (g givingUp) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, errors.New("too slow")
 }
 
+// leaving are the moments at which whoever waits for a request goes before it is carried out.
+var leaving = map[string]func(leave func()) ([]letagentpay.Option, []letagentpay.GuardOption){
+	"while it is asked for": func(leave func()) ([]letagentpay.Option, []letagentpay.GuardOption) {
+		return []letagentpay.Option{letagentpay.WithObserver(ending{letagentpay.OpPurchase, leave})}, nil
+	},
+	"as the journal has its start": func(leave func()) ([]letagentpay.Option, []letagentpay.GuardOption) {
+		return nil, []letagentpay.GuardOption{letagentpay.WithJournal(&troubledJournal{
+			trouble: func(op string, state letagentpay.JournalState) {
+				if op == "put" && state == letagentpay.JournalStarted {
+					leave()
+				}
+			},
+		})}
+	},
+}
+
 func TestGuardTransportDoesNotSendWhatNobodyWaitsFor(t *testing.T) {
-	server := serve(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	client := server.Client(letagentpay.WithObserver(ending{letagentpay.OpPurchase, cancel}))
-	body := &closing{Reader: strings.NewReader("body")}
-	transport := &letagentpay.GuardTransport{
-		Client: client, Price: priceHeader,
-		Next: roundTrip(func(*http.Request) (*http.Response, error) { t.Error("sent"); return nil, errReset }),
+	for name, leaves := range leaving {
+		t.Run(name, func(t *testing.T) {
+			server := serve(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			clientOptions, options := leaves(cancel)
+			transport := guarding(server.Client(clientOptions...), roundTrip(func(*http.Request) (*http.Response, error) {
+				t.Error("sent")
+				return nil, errReset
+			}))
+			transport.Options = options
+			body := &closing{Reader: strings.NewReader("body")}
+			request := priced(ctx, t, http.MethodPost, "https://api.example/v1", "30")
+			request.Body = body
+			_, err := transport.RoundTrip(request)
+			require.ErrorIs(t, err, context.Canceled)
+			assert.True(t, body.closed)
+			require.Len(t, server.Requests(), 1)
+			assert.Equal(t, letagentpay.StatusFailed, server.Requests()[0].Status)
+			books(t, server, "0.00", "0.00")
+		})
 	}
-	request := priced(ctx, t, http.MethodPost, "https://api.example/v1", "30")
-	request.Body = body
-	_, err := transport.RoundTrip(request)
-	require.ErrorIs(t, err, context.Canceled)
-	assert.True(t, body.closed)
-	require.Len(t, server.Requests(), 1)
-	books(t, server, "0.00", "0.00")
 }
 
 // ending is an observer that does something when an operation ends.
@@ -623,6 +670,85 @@ func TestRequestRepeatedUnderItsIdempotencyKeyBuysOnce(t *testing.T) {
 			}
 			assert.ElementsMatch(t, c.status, statuses)
 			books(t, server, "5.00", "0.00")
+		})
+	}
+}
+
+// The service does not know that the first attempt failed: another purchase beside it would be booked twice.
+func TestRequestWhoseRefundDidNotGetThroughIsNotAskedForAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 503, Times: -1})
+		sent, told := 0, 0
+		transport := guarding(server.Client(), roundTrip(func(r *http.Request) (*http.Response, error) {
+			if sent++; sent == 1 {
+				return answer(429, "{}")(r)
+			}
+			return answer(200, "{}")(r)
+		}))
+		transport.Options = []letagentpay.GuardOption{letagentpay.WithJournal(new(memoryJournal))}
+		transport.Unconfirmed = func(*http.Request, error) { told++ }
+		send := func() error {
+			request := priced(t.Context(), t, http.MethodPost, "https://api.example/v1", "5")
+			request.Header.Set("Idempotency-Key", "order 17")
+			_, err := transport.RoundTrip(request)
+			return err
+		}
+		require.NoError(t, send())
+		require.Equal(t, 1, told)
+		time.Sleep(10 * time.Minute)
+		err := send()
+		var handled *letagentpay.AlreadyHandledError
+		require.ErrorAs(t, err, &handled)
+		var unconfirmed *letagentpay.ConfirmError
+		require.ErrorAs(t, err, &unconfirmed)
+		assert.Len(t, server.Requests(), 1)
+		assert.Equal(t, 1, sent)
+		books(t, server, "5.00", "0.00")
+
+		server.ClearFaults()
+		time.Sleep(10 * time.Minute)
+		require.NoError(t, send(), "the refund gets through, and makes way")
+		assert.Len(t, server.Requests(), 2)
+		assert.Equal(t, 2, sent)
+		books(t, server, "5.00", "0.00")
+	})
+}
+
+func TestRequestRepeatedInARunOfAScopePaysAgainOnlyAfterASuccess(t *testing.T) {
+	charged := func(*http.Response, error) (letagentpay.Amount, bool) { return letagentpay.Amount{}, true }
+	for name, c := range map[string]struct {
+		first   func(*http.Request) (*http.Response, error)
+		charged func(*http.Response, error) (letagentpay.Amount, bool)
+		sent    int
+		spent   string
+	}{
+		"bought":                   {answer(200, "{}"), nil, 2, "10.00"},
+		"redirected, and charged":  {answer(303, "{}"), charged, 2, "10.00"},
+		"a gateway gave up":        {answer(503, "{}"), nil, 1, "5.00"},
+		"the answer was lost":      {broken(errReset), nil, 1, "5.00"},
+		"timed out at the far end": {answer(408, "{}"), nil, 1, "5.00"},
+		"bad request, and charged": {answer(400, "{}"), charged, 1, "5.00"},
+		"limited, and not charged": {answer(429, "{}"), nil, 2, "5.00"},
+		"never sent":               {broken(errRefused), nil, 2, "5.00"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := serve(t)
+			sent := 0
+			transport := guarding(server.Client(), roundTrip(func(r *http.Request) (*http.Response, error) {
+				if sent++; sent == 1 {
+					return c.first(r)
+				}
+				return answer(200, "{}")(r)
+			}))
+			transport.Charged = c.charged
+			ctx := oneRun(t.Context())
+			_, _ = transport.RoundTrip(priced(ctx, t, http.MethodPost, "https://api.example/v1", "5"))
+			_, err := transport.RoundTrip(priced(ctx, t, http.MethodPost, "https://api.example/v1", "5"))
+			var handled *letagentpay.AlreadyHandledError
+			assert.Equal(t, c.sent == 1, errors.As(err, &handled), "%v", err)
+			assert.Equal(t, c.sent, sent)
+			books(t, server, c.spent, "0.00")
 		})
 	}
 }

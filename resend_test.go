@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -345,6 +346,49 @@ func TestAttemptThatTheServiceAnsweredIsRepeatedWithoutALook(t *testing.T) {
 				}
 				assert.Len(t, calls.Of(letagentpaytest.OpPurchase), 3)
 				books(t, server, "25.00", "0.00")
+			})
+		})
+	}
+}
+
+// A gateway may explain itself as the service does, and have given up on an attempt that the service is still at work
+// on. The status and the media type tell the two apart.
+func TestAttemptThatAGatewayExplainsIsLookedForBeforeItIsRepeated(t *testing.T) {
+	const problem, plain = "application/problem+json", "application/json"
+	for _, c := range []struct {
+		status      int
+		contentType string
+		looked      bool
+	}{
+		{500, plain, false},
+		{500, problem, true},
+		{502, plain, true},
+		{503, plain, false},
+		{503, problem, true},
+		{503, problem + "; charset=utf-8", true},
+		{504, plain, true},
+		{519, plain, false},
+		{520, plain, true},
+		{530, plain, true},
+		{531, plain, false},
+		{597, plain, false},
+		{598, plain, true},
+		{599, plain, true},
+	} {
+		t.Run(fmt.Sprint(c.status, " ", c.contentType), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newService(t).on("GET", "/requests", list("")).
+					on("POST", "/requests", func(r *http.Request) (*http.Response, error) {
+						time.Sleep(10 * time.Second)
+						return answer(c.status, `{"detail":"no upstream"}`, "Content-Type", c.contentType)(r)
+					}, answer(201, autoApproved))
+				_, err := s.client().Purchase(t.Context(), groceries())
+				require.NoError(t, err)
+				calls := s.recorded()
+				second := 1 + slices.IndexFunc(calls[1:], func(r recorded) bool { return r.Method == http.MethodPost })
+				assert.Equal(t, c.looked, second > 1, "a look at the list between the posts: %v", s.paths())
+				pause := calls[second].At.Sub(calls[0].At) - 10*time.Second
+				assert.Equal(t, c.looked, pause >= 20*time.Second, "as long as the attempt lasted, twice: %s", pause)
 			})
 		})
 	}

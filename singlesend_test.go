@@ -10,9 +10,12 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"os"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -309,6 +312,42 @@ func TestGuardTransportSendsAgainWhileNothingWasSent(t *testing.T) {
 			assert.Len(t, far.paid(), c.paid)
 			require.Len(t, server.Requests(), 1)
 			books(t, server, c.spent, "0.00")
+		})
+	}
+}
+
+// Whoever gives a request up does not know how much of it is written, nor whether the rest is written a moment later.
+func TestGuardTransportTakesWhatIsGivenUpAsItIsWrittenAsPaid(t *testing.T) {
+	long := strings.Repeat("x", 8<<10) // more than a buffer, so that the head is not complete
+	for name, c := range map[string]struct {
+		write func(ctx context.Context, cancel func()) error
+		spent string
+	}{
+		"cancelled":            {func(_ context.Context, cancel func()) error { cancel(); return io.ErrClosedPipe }, "0.05"},
+		"out of time":          {func(ctx context.Context, _ func()) error { <-ctx.Done(); return io.ErrClosedPipe }, "0.05"},
+		"the write times out":  {func(context.Context, func()) error { return os.ErrDeadlineExceeded }, "0.05"},
+		"the connection fails": {func(context.Context, func()) error { return io.ErrClosedPipe }, "0.00"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := serve(t)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				base := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+					near, far := net.Pipe()
+					t.Cleanup(func() { far.Close() })
+					return &unreliableConn{near, 1, func(int, string) error { return c.write(ctx, cancel) }}, nil
+				}}
+				defer base.CloseIdleConnections()
+				guard := &letagentpay.GuardTransport{Client: server.Client(), Price: pathPrice, Next: base}
+				request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://api.example/paid", nil)
+				require.NoError(t, err)
+				request.Header.Set("X-Long", long)
+				_, err = sendAndRead(guard, request)
+				require.Error(t, err)
+				require.Len(t, server.Requests(), 1)
+				books(t, server, c.spent, "0.00")
+			})
 		})
 	}
 }

@@ -151,6 +151,33 @@ func TestRetryAfterIsHonouredUpToACap(t *testing.T) {
 	}
 }
 
+func TestWaitsGrowUpToABound(t *testing.T) {
+	for name, c := range map[string]struct {
+		trouble httpmock.Responder
+		bound   time.Duration
+	}{
+		"server error": {answer(503, `{"detail":"down"}`), 8 * time.Second},
+		"rate limit":   {answer(429, `{"detail":"Too many requests. Please try again later."}`), 30 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newService(t).on("GET", "/budget", c.trouble)
+				_, err := s.client(letagentpay.WithMaxRetries(30)).Budget(t.Context())
+				require.Error(t, err)
+				calls := s.recorded()
+				require.Len(t, calls, 31)
+				for i := 1; i < len(calls); i++ {
+					wait := calls[i].At.Sub(calls[i-1].At)
+					assert.LessOrEqual(t, wait, c.bound, "wait %d", i)
+					if i > 5 {
+						assert.GreaterOrEqual(t, wait, c.bound/2, "wait %d", i)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestContextBoundsEverything(t *testing.T) {
 	t.Run("cancelled before", func(t *testing.T) {
 		s := newService(t).on("GET", "/budget", answer(200, someBudget))
@@ -228,6 +255,14 @@ func TestAttemptTimeoutIsNotTheContextsEnd(t *testing.T) {
 		require.ErrorContains(t, err, "no answer within 1m0s")
 		assert.Equal(t, time.Minute, time.Since(begun))
 	})
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t).on("GET", "/budget", hangs)
+		client := s.client(letagentpay.WithMaxRetries(0),
+			letagentpay.WithHTTPClient(&http.Client{Transport: s.mock, Timeout: 20 * time.Second}))
+		_, err := client.Budget(t.Context())
+		require.ErrorContains(t, err, "no answer within 20s", "the client's own limit is one of the attempt")
+		require.NotErrorIs(t, err, context.DeadlineExceeded)
+	})
 }
 
 func TestHugeAnswersAreNotRead(t *testing.T) {
@@ -258,6 +293,57 @@ func TestHugeAnswersAreNotRead(t *testing.T) {
 
 	_, err = client.Policy(t.Context())
 	require.ErrorIs(t, err, letagentpay.ErrForbidden, "a refusal keeps its status however long its body")
+}
+
+func TestAnswersAreReadUpToTheLimit(t *testing.T) {
+	const limit = 1 << 20
+	for _, told := range []bool{false, true} {
+		for size, read := range map[int]bool{limit - 1: true, limit: true, limit + 1: false} {
+			t.Run(fmt.Sprint(size, ", told ", told), func(t *testing.T) {
+				body := someBudget + strings.Repeat(" ", size-len(someBudget))
+				client := newClient(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+					response, err := answer(200, body)(r)
+					if response.ContentLength = -1; told {
+						response.ContentLength = int64(size)
+					}
+					return response, err
+				}), letagentpay.WithMaxRetries(0))
+				_, err := client.Budget(t.Context())
+				if read {
+					require.NoError(t, err)
+				} else {
+					require.ErrorContains(t, err, "larger than 1048576 bytes")
+				}
+			})
+		}
+	}
+}
+
+func TestAnswersAreTakenForJSONByTheirMediaType(t *testing.T) {
+	for contentType, taken := range map[string]bool{
+		"":                                        true,
+		"application/json":                        true,
+		"application/json; charset=utf-8":         true,
+		"application/json;charset=\"UTF-8\"":      true,
+		"Application/JSON":                        true,
+		"application/vnd.pay+json":                true,
+		"application/vnd.pay+json; version=1":     true,
+		"text/html":                               false,
+		"text/html; charset=utf-8":                false,
+		"text/plain; of=application/json":         false,
+		"application/jsonl":                       false,
+		"application/json; charset=utf-8; broken": false,
+	} {
+		t.Run(contentType, func(t *testing.T) {
+			client := newClient(t, roundTrip(answer(200, someBudget, "Content-Type", contentType)), letagentpay.WithMaxRetries(0))
+			_, err := client.Budget(t.Context())
+			if taken {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, "want application/json")
+			}
+		})
+	}
 }
 
 func realClient(t *testing.T, url string, opts ...letagentpay.Option) *letagentpay.Client {
@@ -342,6 +428,67 @@ func TestRedirects(t *testing.T) {
 	_, err = client.Policy(t.Context())
 	require.ErrorAs(t, err, &failure)
 	assert.Equal(t, 302, failure.StatusCode, "a loop ends")
+}
+
+// redirected sends a read with a client of the user's, to a service that redirects it some times within its host, and
+// returns how often the service was called.
+func redirected(t *testing.T, times int, user http.Client) (calls int, err error) {
+	user.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+		if calls++; calls <= times {
+			return answer(302, "", "Location", fmt.Sprint("/moved/", calls))(r)
+		}
+		return answer(200, someBudget)(r)
+	})
+	client := newClient(t, nil, letagentpay.WithMaxRetries(0), letagentpay.WithHTTPClient(&user))
+	_, err = client.Budget(t.Context())
+	return calls, err
+}
+
+func TestReadsFollowUpToThreeRedirects(t *testing.T) {
+	for times, followed := range map[int]bool{0: true, 1: true, 3: true, 4: false, 5: false} {
+		calls, err := redirected(t, times, http.Client{})
+		if followed {
+			require.NoError(t, err)
+			assert.Equal(t, times+1, calls)
+			continue
+		}
+		var failure *letagentpay.APIError
+		require.ErrorAs(t, err, &failure)
+		assert.Equal(t, 302, failure.StatusCode)
+		assert.Equal(t, 4, calls, "the read, and three redirects of %d", times)
+	}
+}
+
+func TestRedirectsAreFollowedOnlyWhereTheUsersClientDoes(t *testing.T) {
+	for name, c := range map[string]struct {
+		policy error
+		calls  int
+	}{
+		"followed": {nil, 3},
+		"refused":  {http.ErrUseLastResponse, 1},
+		"an error": {errShop, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked []string
+			calls, err := redirected(t, 2, http.Client{CheckRedirect: func(r *http.Request, via []*http.Request) error {
+				assert.Equal(t, "GET", via[0].Method)
+				asked = append(asked, r.URL.Path)
+				return c.policy
+			}})
+			assert.Equal(t, c.calls, calls)
+			assert.Equal(t, "/moved/1", asked[0])
+			var failure *letagentpay.APIError
+			switch c.policy {
+			case nil:
+				require.NoError(t, err)
+			case http.ErrUseLastResponse:
+				require.ErrorAs(t, err, &failure)
+				assert.Equal(t, 302, failure.StatusCode)
+			default:
+				require.ErrorIs(t, err, c.policy)
+			}
+		})
+	}
 }
 
 // net/http resends a request that carries an Idempotency-Key on its own when a kept-alive connection turns out dead;
@@ -605,6 +752,14 @@ func TestPanicsOfTheTransportAreErrorsOfTheAttempt(t *testing.T) {
 	require.Error(t, err)
 }
 
+func TestTransportThatReturnsNothingIsNamed(t *testing.T) {
+	client := newClient(t, roundTrip(broken(nil)), letagentpay.WithMaxRetries(0))
+	_, err := client.Budget(t.Context())
+	require.ErrorIs(t, err, letagentpay.ErrNoResponse)
+	require.ErrorContains(t, err, "the transport returned neither a response nor an error")
+	assert.NotContains(t, err.Error(), "panicked")
+}
+
 // breaking is a log handler that panics.
 type breaking struct {
 	slog.Handler
@@ -634,6 +789,34 @@ func TestPanickingLoggersBreakNoCall(t *testing.T) {
 			_, err = guarded(t.Context(), price("5"))
 			require.ErrorIs(t, err, letagentpay.ErrForbidden)
 			assert.EqualValues(t, 2, runs.Load())
+		})
+	}
+}
+
+func TestHangingLoggersAreLeftAloneForAWhile(t *testing.T) {
+	for _, method := range []string{"Enabled", "Handle"} {
+		t.Run(method, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				var asked atomic.Int64
+				logger := slog.New(badHandler{method, func() {
+					asked.Add(1)
+					time.Sleep(time.Hour)
+				}})
+				client := newService(t).on("GET", "/budget", answer(200, someBudget)).client(letagentpay.WithLogger(logger))
+				calls := func() time.Duration {
+					begun := time.Now()
+					for range 10 {
+						_, err := client.Budget(t.Context())
+						require.NoError(t, err)
+					}
+					return time.Since(begun)
+				}
+				assert.LessOrEqual(t, calls(), 2*time.Second, "the first record finds out, and none after it")
+				assert.EqualValues(t, 1, asked.Load())
+				time.Sleep(2 * time.Minute)
+				assert.LessOrEqual(t, calls(), 2*time.Second)
+				assert.EqualValues(t, 2, asked.Load(), "it may have recovered")
+			})
 		})
 	}
 }

@@ -119,11 +119,6 @@ var wireMutants = []mutant{
 		why: "a call waits for its deadline although nothing can follow",
 	},
 	{
-		name: "transport/doubt-of-earlier-attempts-forgotten", file: "transport.go",
-		old: "if c.last.mayHaveTakenEffect() {\n\t\tc.unclear = true\n\t}", new: "c.unclear = c.last.mayHaveTakenEffect()",
-		why: "an attempt that may have taken effect is forgotten when a later one was refused",
-	},
-	{
 		name: "transport/dialled-in-vain-is-unclear", file: "transport.go",
 		old: "return e.Op == \"dial\" || e.Op == \"proxyconnect\"", new: "return e.Op == \"proxyconnect\"",
 		why: "a purchase that never left is in doubt",
@@ -286,7 +281,7 @@ var wireMutants = []mutant{
 	{
 		name: "transport/empty-responses-panic", file: "transport.go",
 		old: "case response == nil:\n\t\treturn nil, errors.New(\"the transport returned neither a response nor an error\")\n", new: "",
-		why: "a transport that returns nothing panics",
+		why: "a transport that returns nothing is said to have panicked",
 	},
 
 	// fate.go
