@@ -556,25 +556,26 @@ type attemptTransport struct {
 	timeout time.Duration
 }
 
-func (a *attemptTransport) RoundTrip(request *http.Request) (*http.Response, error) {
-	if deadline, ok := request.Context().Deadline(); ok && time.Until(deadline) <= a.timeout {
-		return a.roundTrip(request, func() {})
+func (t *attemptTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	a := &limitedAttempt{caller: request.Context(), timeout: t.timeout, end: func() {}}
+	if deadline, ok := a.caller.Deadline(); !ok || time.Until(deadline) > t.timeout {
+		a.limited, a.end = context.WithTimeout(a.caller, t.timeout)
+		request = request.WithContext(a.limited)
 	}
-	ctx, cancel := context.WithTimeout(request.Context(), a.timeout)
-	response, err := a.roundTrip(request.WithContext(ctx), cancel)
+	response, err := t.roundTrip(request)
 	if err != nil {
-		if ctx.Err() != nil && request.Context().Err() == nil {
-			err = &attemptTimeoutError{a.timeout}
-		}
-		cancel()
+		err = a.explained(err)
+		a.end()
+		return nil, err
 	}
-	return response, err
+	a.body, response.Body = response.Body, a
+	return response, nil
 }
 
-// roundTrip makes errors of what the caller's transport may do wrong. end is called with the end of the body.
-func (a *attemptTransport) roundTrip(request *http.Request, end func()) (response *http.Response, err error) {
+// roundTrip makes errors of what the caller's transport may do wrong.
+func (t *attemptTransport) roundTrip(request *http.Request) (response *http.Response, err error) {
 	defer panicAsError("the transport", &err)
-	response, err = a.next.RoundTrip(request)
+	response, err = t.next.RoundTrip(request)
 	switch {
 	case err != nil:
 		return nil, err
@@ -583,7 +584,6 @@ func (a *attemptTransport) roundTrip(request *http.Request, end func()) (respons
 	case response.Body == nil:
 		response.Body = http.NoBody
 	}
-	response.Body = &attemptBody{response.Body, end}
 	return response, nil
 }
 
@@ -608,21 +608,35 @@ func (e *panicError) Unwrap() error {
 	return err
 }
 
-// attemptBody ends the attempt's time limit with the body.
-type attemptBody struct {
-	body io.ReadCloser
-	end  func()
+// limitedAttempt is one attempt under its time limit, and the body of its response, with which it ends.
+type limitedAttempt struct {
+	caller  context.Context
+	limited context.Context // nil: the caller's deadline comes first
+	timeout time.Duration
+	end     func()
+	body    io.ReadCloser
 }
 
-func (b *attemptBody) Read(p []byte) (n int, err error) {
-	defer panicAsError("the body of the response", &err)
-	return b.body.Read(p)
+// explained tells the end of the time limit apart from that of the caller's context.
+func (a *limitedAttempt) explained(err error) error {
+	if a.limited != nil && a.limited.Err() != nil && a.caller.Err() == nil {
+		return &attemptTimeoutError{a.timeout}
+	}
+	return err
 }
 
-func (b *attemptBody) Close() (err error) {
-	defer b.end()
+func (a *limitedAttempt) Read(p []byte) (n int, err error) {
 	defer panicAsError("the body of the response", &err)
-	return b.body.Close()
+	if n, err = a.body.Read(p); err != nil && err != io.EOF {
+		err = a.explained(err)
+	}
+	return n, err
+}
+
+func (a *limitedAttempt) Close() (err error) {
+	defer a.end()
+	defer panicAsError("the body of the response", &err)
+	return a.body.Close()
 }
 
 // attemptTimeoutError says that one attempt took too long, as opposed to the caller's context ending.

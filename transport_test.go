@@ -263,6 +263,31 @@ func TestAttemptTimeoutIsNotTheContextsEnd(t *testing.T) {
 		require.ErrorContains(t, err, "no answer within 20s", "the client's own limit is one of the attempt")
 		require.NotErrorIs(t, err, context.DeadlineExceeded)
 	})
+	synctest.Test(t, func(t *testing.T) {
+		client := newClient(t, exchange(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{
+				StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Request: r, ContentLength: -1,
+				Body: io.NopCloser(io.MultiReader(strings.NewReader(`{"budget":`), stallingReader{r.Context()})),
+			}, nil
+		}), letagentpay.WithMaxRetries(0))
+		begun := time.Now()
+		_, err := client.Budget(t.Context())
+		require.ErrorContains(t, err, "no answer within 1m0s", "a body that stalls is slow like any other answer")
+		require.NotErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, time.Minute, time.Since(begun))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = client.Budget(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded, "the caller's own")
+	})
+}
+
+// stallingReader has nothing to read until its context ends.
+type stallingReader struct{ ctx context.Context }
+
+func (s stallingReader) Read([]byte) (int, error) {
+	<-s.ctx.Done()
+	return 0, s.ctx.Err()
 }
 
 func TestHugeAnswersAreNotRead(t *testing.T) {

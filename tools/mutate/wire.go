@@ -255,17 +255,22 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "transport/attempts-without-a-limit", file: "transport.go",
-		old: "ctx, cancel := context.WithTimeout(request.Context(), a.timeout)", new: "ctx, cancel := context.WithCancel(request.Context())",
+		old: "a.limited, a.end = context.WithTimeout(a.caller, t.timeout)", new: "a.limited, a.end = context.WithCancel(a.caller)",
 		why: "a service that hangs holds a call for ever",
 	},
 	{
 		name: "transport/attempts-end-is-the-contexts", file: "transport.go",
-		old: "err = &attemptTimeoutError{a.timeout}", new: "_ = a.timeout",
+		old: "return &attemptTimeoutError{a.timeout}", new: "return err",
 		why: "an attempt that takes too long looks as if the caller's context had ended",
 	},
 	{
+		name: "transport/stalled-bodies-end-the-context", file: "transport.go",
+		old: "err != nil && err != io.EOF {\n\t\terr = a.explained(err)", new: "err != nil && err == io.ErrNoProgress {\n\t\terr = a.explained(err)",
+		why: "an answer that stalls looks as if the caller's context had ended",
+	},
+	{
 		name: "transport/limit-ends-with-the-head", file: "transport.go",
-		old: "response.Body = &attemptBody{response.Body, end}\n", new: "end()\n\tresponse.Body = &attemptBody{response.Body, end}\n",
+		old: "a.body, response.Body = response.Body, a\n", new: "a.end()\n\ta.body, response.Body = response.Body, a\n",
 		why: "each answer is cut off after its head",
 	},
 	{
