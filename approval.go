@@ -141,6 +141,9 @@ func (a *Approval) Settle(ctx context.Context, err error) (settleErr error) {
 	if settled {
 		return nil
 	}
+	if first && err != nil && outcome.inDoubt == nil {
+		a.keepFailure(err)
+	}
 	if ctx == nil {
 		ctx = context.Background()
 	}
@@ -275,7 +278,7 @@ func (a *Approval) recordOutcome(ctx context.Context, params ConfirmParams) erro
 }
 
 // keepResult holds what a guarded function returned, for the journal.
-func keepResult[Out any](a *Approval, g *guardConfig, result Out, err error) {
+func keepResult[Out any](a *Approval, g *guardConfig, result Out) {
 	if g.journal == nil {
 		return
 	}
@@ -284,9 +287,6 @@ func keepResult[Out any](a *Approval, g *guardConfig, result Out, err error) {
 		a.mu.Lock()
 		a.result = encoded
 		a.mu.Unlock()
-	}
-	if err != nil {
-		a.keepFailure(err)
 	}
 }
 
@@ -309,6 +309,7 @@ func encodeFaithfully[Out any](codec ResultCodec, result Out) ([]byte, error) {
 	return encoded, nil
 }
 
+// keepFailure holds the text of the error that a purchase ended in, for the journal.
 func (a *Approval) keepFailure(err error) {
 	if a.claim.config.journal == nil {
 		return

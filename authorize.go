@@ -1,6 +1,7 @@
 package letagentpay
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -83,7 +84,16 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 	if entry != nil {
 		earlier = &earlierRun{entry, scoped}
 	}
-	return approval, earlier, plainly(err)
+	return approval, earlier, claim.withDuplicates(plainly(err))
+}
+
+// withDuplicates joins an error with the duplicates of the purchase that ended in it.
+func (c *claim) withDuplicates(err error) error {
+	if err == nil || c.purchase == nil || len(c.purchase.Duplicates) == 0 {
+		return err
+	}
+	duplicates := &DuplicateError{RequestID: c.purchase.RequestID, Duplicates: c.purchase.Duplicates, IdempotencyKey: c.params.IdempotencyKey}
+	return errors.Join(err, duplicates)
 }
 
 // claim is a call's claim to run under a purchase request.
@@ -101,13 +111,17 @@ type claim struct {
 	asked    bool     // an earlier call has asked under the key, says the journal
 	known    bool     // the answer names a request that this process knew
 	recorded bool     // the record is the journal's entry of the resumed request
+	entryKey string   // the key that the journal's entry of the resumed request is of
 
 	held [2]*heldLock[lockKey] // the key and the request
 }
 
 func newClaim(c *Client, g *guardConfig, p PurchaseParams, requestID string, resumed bool) claim {
-	own := p.IdempotencyKey != ""
-	if !own && !resumed {
+	own := p.IdempotencyKey != "" && !resumed
+	switch {
+	case resumed:
+		p.IdempotencyKey = "" // the request was made under a key of its own
+	case !own:
 		p.IdempotencyKey = rand.Text()
 	}
 	return claim{client: c, config: g, params: p, own: own, requestID: requestID, resumed: resumed, record: record{journal: g.journal, process: c.process}}
@@ -197,11 +211,18 @@ func (c *claim) giveBack(ctx context.Context, reason error) error {
 	// from now on, and Recover confirms it.
 	c.record.entry.RequestID, c.record.entry.Error = c.requestID, textOfUsers(reason)
 	putErr := c.record.put(ctx, JournalExecuted)
+	if putErr != nil {
+		// The entry says that the purchase is to be continued. Without it, another process takes it for somebody's.
+		_ = c.record.drop(ctx)
+	}
 	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
 	if _, err := c.client.confirm(ctx, c.requestID, ConfirmParams{}, confirmOptions{attempt: attemptLimit}); err != nil {
 		c.client.process.noteRefund(c.client.requestKey(c.requestID))
 		return errors.Join(reason, &ConfirmError{RequestID: c.requestID, Err: err}, putErr)
+	}
+	if len(c.record.entry.Duplicates) > 0 { // Recover reports them until their money is back
+		return withCleanup(reason, c.record.put(ctx, JournalSettled))
 	}
 	return withCleanup(reason, c.record.drop(ctx))
 }
@@ -309,12 +330,25 @@ func (c *claim) notNested(ctx context.Context) error {
 		if !ok {
 			return nil
 		}
-		if outer.requestID == c.requestID || c.own && outer.idempotencyKey == c.params.IdempotencyKey && outer.client.identity == c.client.identity {
+		key := c.lockedKey()
+		if outer.requestID == c.requestID || key != "" && key == outer.claim.lockedKey() && outer.client.identity == c.client.identity {
 			running := &Request{RequestID: outer.requestID, Status: StatusApproved, Amount: outer.amount, Category: outer.category}
 			return &AlreadyHandledError{Request: running, IdempotencyKey: outer.idempotencyKey, MayHaveRun: true, Err: errors.New("it is running now")}
 		}
 		ctx = outer.callContext
 	}
+}
+
+// lockedKey returns the idempotency key under which no other call can be while this one lasts, empty for a random one.
+func (c *claim) lockedKey() string {
+	if c.own {
+		return c.params.IdempotencyKey
+	}
+	return c.entryKey
+}
+
+func (c *claim) holdKey(ctx context.Context) error {
+	return c.hold(ctx, lockKey{c.client.identity, "authorize", c.lockedKey()})
 }
 
 // ask makes the purchase, unless a request is resumed, and takes hold of the request.
@@ -323,14 +357,11 @@ func (c *claim) ask(ctx context.Context, scoped *scopedPurchase) (earlier *Journ
 		return nil, err
 	}
 	if c.resumed {
-		if err := c.holdRequest(ctx); err != nil {
-			return nil, err
-		}
-		return c.consultAboutResumed(ctx)
+		return c.resume(ctx)
 	}
 	c.record.describe(c.client, "key", c.params.IdempotencyKey, &c.params, c.config.function)
 	if c.own {
-		if err := c.hold(ctx, lockKey{c.client.identity, "authorize", c.params.IdempotencyKey}); err != nil {
+		if err := c.holdKey(ctx); err != nil {
 			return nil, err
 		}
 		if earlier, err := c.consult(ctx, scoped); err != nil || earlier != nil {
@@ -409,7 +440,7 @@ func (c *claim) isOver(ctx context.Context, requestID string) bool {
 	case startedHere, finishedHere:
 		return true
 	}
-	if entry, err := c.client.ofRequest(ctx, c.config.journal, requestID, c.record.entry.Key); err != nil || entry != nil {
+	if found, err := c.client.ofRequest(ctx, c.config.journal, requestID, c.record.entry.Key); err != nil || found.entry != nil {
 		return true
 	}
 	state, err := c.client.Request(ctx, requestID)
@@ -422,7 +453,8 @@ func (c *claim) consultAboutOthers(ctx context.Context) (earlier *JournalEntry, 
 	if c.config.journal == nil || !c.own || !c.asked && !c.known {
 		return nil, nil
 	}
-	entry, err := c.client.ofRequest(ctx, c.config.journal, c.requestID, c.record.entry.Key)
+	found, err := c.client.ofRequest(ctx, c.config.journal, c.requestID, c.record.entry.Key)
+	entry := found.entry
 	if err != nil || entry == nil {
 		return nil, err
 	}
@@ -547,16 +579,70 @@ func (c *claim) past(ctx context.Context, entry *JournalEntry) (earlier *Journal
 	}
 }
 
-// consultAboutResumed finds out what this process and the journal know of a resumed request.
-func (c *claim) consultAboutResumed(ctx context.Context) (earlier *JournalEntry, err error) {
+// resume takes hold of a request that the caller has named, and of the key that the journal says it was made under: calls
+// under that key write the same entry.
+func (c *claim) resume(ctx context.Context) (earlier *JournalEntry, err error) {
 	c.record.describe(c.client, "request", c.requestID, &c.params, c.config.function)
-	if c.config.journal == nil {
-		return nil, c.startedHere()
+	for {
+		if err := c.holdRequest(ctx); err != nil {
+			return nil, err
+		}
+		found, err := c.client.ofRequest(ctx, c.config.journal, c.requestID, "")
+		if err != nil {
+			return nil, err
+		}
+		key := cmp.Or(c.client.keyOf(found.entry), c.client.keyOf(found.foundUnder))
+		if key == c.entryKey {
+			if err := c.isNoDuplicate(ctx, found.duplicateOf); err != nil {
+				return nil, err
+			}
+			return c.consultAboutResumed(ctx, found.entry)
+		}
+		c.release()
+		if c.entryKey = key; key == "" {
+			continue
+		}
+		if err := c.notNested(ctx); err != nil {
+			return nil, err
+		}
+		if err := c.holdKey(ctx); err != nil {
+			return nil, err
+		}
 	}
-	entry, err := c.client.ofRequest(ctx, c.config.journal, c.requestID, "")
+}
+
+// isNoDuplicate refuses a request that is known as a further one of a purchase, unless that itself has come to nothing. The
+// journal says that it is a duplicate of the request named, if it is not empty.
+func (c *claim) isNoDuplicate(ctx context.Context, of string) error {
+	if of == "" {
+		of = c.client.process.duplicateOf(c.client.requestKey(c.requestID))
+	}
+	if of == "" {
+		return nil
+	}
+	state, err := c.client.Request(ctx, of)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	switch state.Status {
+	case StatusFailed, StatusRejected, StatusExpired:
+		return nil
+	}
+	return c.duplicateOf(state)
+}
+
+// duplicateOf is the error of a request beside another one that counts.
+func (c *claim) duplicateOf(counts *Request) error {
+	key := c.params.IdempotencyKey
+	return errors.Join(
+		&AlreadyHandledError{Request: counts, IdempotencyKey: key, MayHaveRun: !counts.Status.Final() && counts.Status != StatusPending},
+		&DuplicateError{RequestID: counts.RequestID, Duplicates: []string{c.requestID}, IdempotencyKey: key},
+	)
+}
+
+// consultAboutResumed finds out what this process knows of a resumed request, and the journal, which has an entry of it if
+// that is not nil.
+func (c *claim) consultAboutResumed(ctx context.Context, entry *JournalEntry) (earlier *JournalEntry, err error) {
 	if entry == nil {
 		return nil, c.startedHere()
 	}
@@ -570,6 +656,7 @@ func (c *claim) consultAboutResumed(ctx context.Context) (earlier *JournalEntry,
 		return nil, err
 	}
 	c.record.entry, c.recorded = *entry, true
+	c.record.entry.Function = c.config.function // the one that runs, whichever has asked
 	return nil, nil
 }
 
@@ -579,7 +666,14 @@ func (c *claim) forget(ctx context.Context, err error) error {
 	if err == nil || c.resumed || !settled(err) && (!mismatch || c.asked) {
 		return err
 	}
-	return withCleanup(err, c.record.drop(context.WithoutCancel(ctx)))
+	if len(c.record.entry.Duplicates) > 0 {
+		return err // Recover reports them until their money is back
+	}
+	dropErr := c.record.drop(context.WithoutCancel(ctx))
+	if reason, ok := errors.AsType[*errMovesOn](err); ok {
+		return &errMovesOn{reason.ended, withCleanup(reason.err, dropErr)}
+	}
+	return withCleanup(err, dropErr)
 }
 
 // approved returns the category once the request is approved and this call may run under it.
@@ -728,14 +822,10 @@ func (c *claim) ranUnderKey(ctx context.Context, answered *Request) error {
 		return nil // the service has forgotten the key in between
 	}
 	c.client.alertDuplicate(ctx, c.requestID, ran, c.params.IdempotencyKey)
-	refused := errors.Join(
-		&AlreadyHandledError{Request: state, IdempotencyKey: c.params.IdempotencyKey, MayHaveRun: !state.Status.Final()},
-		&DuplicateError{RequestID: ran, Duplicates: []string{c.requestID}, IdempotencyKey: c.params.IdempotencyKey},
-	)
 	if state.Status == StatusFailed {
-		return &errMovesOn{ended: true, err: refused}
+		return &errMovesOn{ended: true, err: c.duplicateOf(state)}
 	}
-	return refused
+	return c.duplicateOf(state)
 }
 
 // mine reports whether the request is this call's: it came after the baseline, or this process has asked for it by a

@@ -30,6 +30,7 @@ type confirmOptions struct {
 	doubt   bool          // an earlier confirmation may have taken effect, so the request is read first
 	attempt time.Duration // how long one attempt may take; 0: as long as the client's
 	limit   time.Duration // how long all may take together; 0: as long as ctx allows
+	before  func() error  // called before something is sent, unless its error forbids it; nil: nothing
 }
 
 func (c *Client) confirm(ctx context.Context, id string, p ConfirmParams, o confirmOptions) (confirmation *Confirmation, err error) {
@@ -89,6 +90,11 @@ func (c *confirming) run(ctx context.Context) (*Confirmation, error) {
 			return &Confirmation{RequestID: c.requestID, Status: read.Status}, nil
 		case onlyRead && read.Status.Approved():
 			return nil, c.unknown(errCoolingDown)
+		}
+	}
+	if c.before != nil {
+		if err := c.before(); err != nil {
+			return nil, err
 		}
 	}
 	for n, unclear := 0, false; ; n++ {
@@ -152,6 +158,8 @@ func (c *confirming) settle(ctx context.Context, n int, attempt *call, failure e
 		return nil, false, c.unknown(fmt.Errorf("%w; reading the request: %w", failure, readErr))
 	case read.Status == c.params.status():
 		return &Confirmation{RequestID: c.requestID, Status: read.Status}, rested, nil
+	case !attempt.unclear && read.Status.Approved(): // the service contradicts itself: an earlier attempt may still be handled
+		return nil, false, c.unknown(failure)
 	case !attempt.unclear:
 		return nil, false, failure // confirmed, but otherwise, and by somebody else
 	}
@@ -169,10 +177,14 @@ func (c *confirming) read(ctx context.Context) (*Request, error) {
 }
 
 func (c *confirming) limited(ctx context.Context) (context.Context, context.CancelFunc) {
-	if c.attempt > 0 {
-		return context.WithTimeout(ctx, c.attempt)
+	if c.attempt == 0 {
+		return ctx, func() {}
 	}
-	return ctx, func() {}
+	limit := c.attempt
+	if c.limit > 0 {
+		limit = min(limit, time.Until(c.began.Add(c.limit)))
+	}
+	return context.WithTimeout(ctx, limit)
 }
 
 // send sends the confirmation once.

@@ -74,7 +74,7 @@ func hidesPayment(err error) (hides, decided bool) {
 	case *OutcomeUnknownError, *OverspendError, *DuplicateError:
 		return true, true
 	case *APIError:
-		return !e.waiting && e.mayHaveTakenEffect(), true
+		return !e.waiting && !e.withdrawn && e.mayHaveTakenEffect(), true
 	case *net.OpError, *net.DNSError, *tls.CertificateVerificationError:
 		return !neverSent(err), true
 	case *url.Error: // of an exchange that net/http has begun, unless what it wraps says otherwise

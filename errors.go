@@ -161,7 +161,7 @@ func (e *APIError) Error() string {
 	b.WriteString("letagentpay: " + e.Op + ": ")
 	switch {
 	case e.waiting:
-		b.WriteString("not sent, while waiting for another call to end")
+		b.WriteString("not sent")
 	case e.withdrawn:
 		b.WriteString("approved, not run and given back")
 	case e.StatusCode == 0:

@@ -155,14 +155,13 @@ func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(con
 				return
 			}
 			// fn panicked or ended its goroutine, which continues when this is done.
-			approval.keepFailure(outcome)
 			if err := approval.Settle(approval.callContext, outcome); err != nil {
 				c.alert(ctx, "letagentpay.unconfirmed", slog.String("request_id", approval.RequestID()), slog.String("error", err.Error()))
 			}
 		}()
 		out, err = fn(approval.context(), in)
 		outcome = err
-		keepResult(approval, g, out, err)
+		keepResult(approval, g, out)
 		settleErr := approval.Settle(approval.callContext, err)
 		settled = true
 		switch {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
+	"time"
 )
 
 // GuardTransport is an [http.RoundTripper] that asks before it sends: for paid HTTP APIs. A request that Price puts a
@@ -55,7 +57,8 @@ type GuardTransport struct {
 	Next http.RoundTripper
 	// Charged says from the response, or from the error in its place, whether the request was paid for, and how much; a
 	// zero amount is what [Approval.Spent] has recorded, or else the price asked for. It must not read the response's
-	// body. If it panics, the price counts as paid, and the panic continues after the confirmation.
+	// body. If it panics, the price counts as paid, and the panic continues after the confirmation; if it takes more than
+	// 5 seconds, the price counts as paid, and it is left alone.
 	//
 	// Nil takes as paid what may have been paid: responses below 300, 408, 499 and from 500 on, because a gateway that
 	// gives up does not stop what is behind it; and every error but those before which nothing was sent, such as no
@@ -193,7 +196,8 @@ func (p *payment) judge(response *http.Response, err error, unsent bool) {
 	p.outcome = err
 	switch charged := p.guard.Charged; {
 	case charged != nil:
-		p.actual, p.charged = charged(response, err)
+		p.charged = true
+		p.actual, p.charged = chargedWithin(hookLimit, charged, response, err)
 	case err != nil:
 		p.charged = !unsent
 	default:
@@ -209,6 +213,44 @@ func (p *payment) judge(response *http.Response, err error, unsent bool) {
 		p.outcome = errors.New("not charged, for all the error")
 	default:
 		p.outcome = fmt.Errorf("not charged: status %d", response.StatusCode)
+	}
+}
+
+// chargedWithin calls the user's function, whose panic or exit is the caller's. One that takes too long is left alone, and
+// the price counts as paid: the confirmation does not wait for it.
+func chargedWithin(limit time.Duration, charged func(*http.Response, error) (Amount, bool), response *http.Response, err error) (Amount, bool) {
+	type verdict struct {
+		actual   Amount
+		charged  bool
+		returned bool
+		panicked any
+	}
+	done := make(chan verdict, 1)
+	go func() {
+		var v verdict
+		defer func() {
+			if !v.returned {
+				v.panicked = recover()
+			}
+			done <- v
+		}()
+		v.actual, v.charged = charged(response, err)
+		v.returned = true
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case v := <-done:
+		switch {
+		case v.returned:
+		case v.panicked != nil:
+			panic(v.panicked)
+		default:
+			runtime.Goexit()
+		}
+		return v.actual, v.charged
+	case <-timer.C:
+		return Amount{}, true
 	}
 }
 

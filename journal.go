@@ -240,18 +240,47 @@ func (w *entryWrites) begin(key string) (before <-chan struct{}, ended func()) {
 	}
 }
 
-// ofRequest finds the entry of a request in a journal, but for the one with a key; nil if there is none. Of several it
-// is the one that has come furthest. An entry that cannot be read may be the one sought, so without another there is an
-// error.
-func (c *Client) ofRequest(ctx context.Context, journal Journal, requestID, but string) (*JournalEntry, error) {
-	var found *JournalEntry
-	err := eachEntry(ctx, journal, searchLimit, func(entry *JournalEntry) {
-		if canonicalID(entry.RequestID) == requestID && entry.Key != but && c.sameService(entry) && (found == nil || found.State.before(entry.State)) {
-			found = entry
+// keyOf returns the idempotency key that an entry is of, empty for none, a resumed request, and another token.
+func (c *Client) keyOf(entry *JournalEntry) string {
+	if entry == nil {
+		return ""
+	}
+	key, ok := strings.CutPrefix(entry.Key, c.identity+"key ")
+	if !ok {
+		return ""
+	}
+	return key
+}
+
+// requestRecords are what a journal says of a request.
+type requestRecords struct {
+	entry       *JournalEntry // its own, that has come furthest; nil if there is none
+	foundUnder  *JournalEntry // of a purchase that may have led to it; nil if there is none
+	duplicateOf string        // the request that counts in its place; empty if there is none
+}
+
+// ofRequest finds what a journal says of a request, but for the entry with a key. An entry that cannot be read may be the
+// one sought, so without another there is an error.
+func (c *Client) ofRequest(ctx context.Context, journal Journal, requestID, but string) (found requestRecords, err error) {
+	if journal == nil {
+		return found, nil
+	}
+	err = eachEntry(ctx, journal, searchLimit, func(entry *JournalEntry) {
+		if !c.sameService(entry) {
+			return
+		}
+		if canonicalID(entry.RequestID) == requestID && entry.Key != but && (found.entry == nil || found.entry.State.before(entry.State)) {
+			found.entry = entry
+		}
+		if slices.Contains(entry.Found, requestID) && (found.foundUnder == nil || entry.Key < found.foundUnder.Key) {
+			found.foundUnder = entry
+		}
+		if slices.Contains(entry.Duplicates, requestID) {
+			found.duplicateOf = canonicalID(entry.RequestID)
 		}
 	})
-	if err != nil && (found == nil || found.State == JournalAsked) {
-		return nil, &JournalError{Op: "entries", RequestID: requestID, Err: err}
+	if err != nil && (found.entry == nil || found.entry.State == JournalAsked) {
+		return requestRecords{}, &JournalError{Op: "entries", RequestID: requestID, Err: err}
 	}
 	return found, nil
 }

@@ -181,6 +181,14 @@ func (m *memory) countsFor(answered requestKey, key string) string {
 	return ""
 }
 
+// duplicateOf returns the request that counts when one is a known duplicate, empty otherwise.
+func (m *memory) duplicateOf(key requestKey) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	of, _ := m.strays.get(key)
+	return of.requestID
+}
+
 // finish remembers that the service knows how a request ended.
 func (m *memory) finish(key requestKey) {
 	m.mu.Lock()

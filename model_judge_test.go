@@ -343,7 +343,7 @@ func (w *world) smooth(c *guardedCall, a *answered) {
 	_, unknown := errors.AsType[*letagentpay.OutcomeUnknownError](a.err)
 	_, disk := errors.AsType[*letagentpay.JournalError](a.err)
 	_, duplicate := errors.AsType[*letagentpay.DuplicateError](a.err)
-	duplicate = duplicate && !w.disturbed
+	duplicate = duplicate && !w.disturbed && !w.forgets // a key that the service has forgotten leads to another request
 	if own := a.run != nil && a.run.doubtful; (refused || unknown || disk || duplicate) && !own {
 		w.violated("a call failed although nothing was wrong: %T", a.err)
 	}

@@ -85,8 +85,23 @@ func (r *recovery) fail(err error) {
 	}
 }
 
-// entry deals with one entry.
+// entry deals with one entry, unless a call of this process does so now.
 func (r *recovery) entry(ctx context.Context, entry *JournalEntry) {
+	for _, key := range r.client.locksOf(entry) {
+		held := r.client.process.inFlight.tryLock(key)
+		if held == nil {
+			return
+		}
+		defer held.release()
+	}
+	read := &record{journal: r.journal, entry: JournalEntry{Key: entry.Key}}
+	switch now, err := read.find(ctx); { // a call may have written it since
+	case err != nil: // as it was listed
+	case now == nil:
+		return
+	default:
+		entry = now
+	}
 	var request *Request
 	if !r.client.owns(entry) {
 		if request = r.adopted(ctx, entry); request == nil {
@@ -108,6 +123,18 @@ func (r *recovery) entry(ctx context.Context, entry *JournalEntry) {
 	}
 }
 
+// locksOf returns what calls hold that write an entry.
+func (c *Client) locksOf(entry *JournalEntry) []lockKey {
+	var locks []lockKey
+	if key := c.keyOf(entry); key != "" {
+		locks = append(locks, lockKey{c.identity, "authorize", key})
+	}
+	if entry.RequestID != "" {
+		locks = append(locks, lockKey{c.service, "run", canonicalID(entry.RequestID)})
+	}
+	return locks
+}
+
 // adopted returns the state of the request of an entry that was written under another token, if the service shows it to
 // this one.
 func (r *recovery) adopted(ctx context.Context, entry *JournalEntry) *Request {
@@ -118,7 +145,7 @@ func (r *recovery) adopted(ctx context.Context, entry *JournalEntry) *Request {
 		}
 		return nil
 	}
-	if entry.RequestID == "" || entry.State == JournalSettled {
+	if entry.RequestID == "" {
 		return nil
 	}
 	request, err := r.client.Request(ctx, entry.RequestID)
@@ -140,7 +167,9 @@ func (r *recovery) undecided(ctx context.Context, record *record, request *Reque
 		}
 	}
 	if found.Request != nil && found.Request.Status.Final() {
-		r.fail(record.drop(ctx))
+		if len(record.entry.Duplicates) == 0 { // else they are reported until their money is back
+			r.fail(record.drop(ctx))
+		}
 		return
 	}
 	r.interrupted = append(r.interrupted, found)
@@ -242,7 +271,11 @@ func (c *Client) confirmRecorded(ctx context.Context, r *record) error {
 	if err := c.awaitEarlierRefund(ctx, r); err != nil {
 		return &ConfirmError{RequestID: r.entry.RequestID, Params: params, Err: err}
 	}
-	if _, err := c.confirm(ctx, r.entry.RequestID, params, confirmOptions{doubt: true, attempt: attemptLimit}); err != nil {
+	options := confirmOptions{doubt: true, attempt: attemptLimit}
+	if !params.Success { // another process waits from then on, should this one end
+		options.before = func() error { return r.put(ctx, JournalExecuted) }
+	}
+	if _, err := c.confirm(ctx, r.entry.RequestID, params, options); err != nil {
 		return &ConfirmError{RequestID: r.entry.RequestID, Params: params, Err: err}
 	}
 	if err := r.put(ctx, JournalSettled); err != nil { // all is well but for the record

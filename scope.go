@@ -230,9 +230,9 @@ func (s *scopedPurchase) await(ctx context.Context, answered <-chan struct{}) er
 	case <-answered:
 		return nil
 	case <-ctx.Done():
-		return &APIError{Op: "authorize", Err: ctx.Err(), waiting: true}
+		return &APIError{Op: OpGuard, Err: ctx.Err(), waiting: true}
 	case <-timer.C:
-		return &APIError{Op: "authorize", Err: ErrInProgress, waiting: true}
+		return &APIError{Op: OpGuard, Err: ErrInProgress, waiting: true}
 	}
 }
 
