@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 )
 
 func TestConfirmationOfWhatIsPendingDoesNotEndIt(t *testing.T) {
@@ -59,6 +60,17 @@ func TestAfterAnUnclearRefund(t *testing.T) {
 			assert.Equal(t, letagentpay.StatusFailed, confirmation.Status)
 			_, err = client.Confirm(t.Context(), "r1", letagentpay.ConfirmParams{})
 			require.ErrorIs(t, err, letagentpay.ErrConflict)
+		})
+	})
+	t.Run("a conflict while the request is approved leaves the outcome unknown", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newService(t).on("POST", "/requests/r1/confirm", answer(504, ""), answer(409, `{"detail":"Conflict"}`), answer(400, conflict)).
+				on("GET", "/requests/r1", answer(200, detail("approved")), answer(200, detail("approved")), answer(200, detail("completed")))
+			approval, err := s.on("POST", "/requests", answer(201, autoApproved)).client().Authorize(t.Context(), groceries())
+			require.NoError(t, err)
+			var unknown *letagentpay.OutcomeUnknownError
+			require.ErrorAs(t, approval.Settle(t.Context(), nil), &unknown)
+			require.NoError(t, approval.Settle(t.Context(), nil), "the first attempt has got through")
 		})
 	})
 	t.Run("a success that came before is a conflict", func(t *testing.T) {
@@ -130,4 +142,24 @@ func TestErrorsThatSayWhetherSomethingWasPaid(t *testing.T) {
 		assert.Equal(t, hides, letagentpay.MayHavePaid(err), "%v", err)
 		assert.Equal(t, hides, letagentpay.MayHavePaid(errors.Join(errShop, err)), "%v", err)
 	}
+}
+
+func TestSettleBehindAnotherConfirmationKeepsItsLimit(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		client := server.Client()
+		approval, err := client.Authorize(t.Context(), price("30"))
+		require.NoError(t, err)
+		server.SetServiceRaces(&letagentpaytest.Races{Confirm: 9 * time.Second})
+		go func() {
+			_, _ = client.Confirm(context.WithoutCancel(t.Context()), approval.RequestID(), letagentpay.ConfirmParams{Success: true})
+		}()
+		time.Sleep(time.Millisecond)
+		server.SetServiceRaces(nil)
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Delay: time.Hour, Times: -1})
+		begun := time.Now()
+		_ = approval.Settle(t.Context(), nil)
+		assert.LessOrEqual(t, time.Since(begun), 10*time.Second)
+		time.Sleep(time.Hour)
+	})
 }

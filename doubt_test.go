@@ -568,3 +568,18 @@ func TestContextThatEndsBeforeAnOwnPurchaseIsReadCostsNothing(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatWasGivenBackHidesNoPayment(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		client := server.Client(endingOnceApproved(server, cancel, false)...)
+		var runs atomic.Int64
+		inner := guardGroceries(client, &runs, succeed)
+		_, err := inner(ctx, price("30"))
+		require.Zero(t, runs.Load())
+		books(t, server, "0.00", "0.00")
+		assert.False(t, letagentpay.MayHavePaid(err))
+	})
+}

@@ -2,6 +2,7 @@ package letagentpay_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -170,5 +171,61 @@ func TestRequestThatAnotherCallHasTakenIsNoDuplicate(t *testing.T) {
 		require.NoError(t, err)
 		assert.EqualValues(t, 1, runs.Load())
 		assert.Empty(t, only(t, journal).Duplicates)
+	})
+}
+
+func TestNothingRunsAfterARestartWhileItIsGivenBack(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server, journal := serve(t), new(memoryJournal)
+		journal.fail = func(op string, e *letagentpay.JournalEntry) error {
+			if op == "put" && e.State != letagentpay.JournalAsked {
+				return errors.New("no space left on device")
+			}
+			return nil
+		}
+		server.SetServiceRaces(&letagentpaytest.Races{Confirm: 25 * time.Second})
+		var runs atomic.Int64
+		_, err := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+		var journalErr *letagentpay.JournalError
+		require.ErrorAs(t, err, &journalErr)
+		require.Zero(t, runs.Load())
+
+		journal.fail = nil // there is space again, and the process is restarted
+		client := server.Client(elsewhere())
+		_, err = client.Recover(t.Context(), journal)
+		require.NoError(t, err)
+		_, _ = guardGroceries(client, &runs, func(context.Context) (string, error) {
+			time.Sleep(30 * time.Second)
+			return "receipt", nil
+		}, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+		assert.Zero(t, runs.Load())
+		time.Sleep(time.Minute)
+		books(t, server, "0.00", "0.00")
+	})
+}
+
+func TestScopeAfterARestartWhileItsPurchaseIsGivenBack(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server, journal := serve(t), new(memoryJournal)
+		journal.fail = func(op string, e *letagentpay.JournalEntry) error {
+			if op == "put" && e.State != letagentpay.JournalAsked {
+				return errDead
+			}
+			return nil
+		}
+		server.SetServiceRaces(&letagentpaytest.Races{Confirm: 25 * time.Second})
+		ctx := letagentpay.WithPurchaseScope(t.Context(), "message 17")
+		var runs atomic.Int64
+		_, err := guardGroceries(server.Client(elsewhere()), &runs, spending("30", nil), letagentpay.WithJournal(journal))(ctx, price("30"))
+		require.Error(t, err)
+		journal.fail = nil
+		_, _ = guardGroceries(server.Client(elsewhere()), &runs, func(ctx context.Context) (string, error) {
+			time.Sleep(30 * time.Second)
+			return spending("30", nil)(ctx)
+		}, letagentpay.WithJournal(journal))(letagentpay.WithPurchaseScope(t.Context(), "message 17"), price("30"))
+		time.Sleep(time.Minute)
+		if runs.Load() > 0 {
+			assert.Equal(t, "30.00", server.Budget().Spent.String(), "30.00 were spent")
+		}
 	})
 }

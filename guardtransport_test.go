@@ -881,3 +881,21 @@ func ExampleGuardTransport_retry() {
 	// false true
 	// charged 1 spent 0.05
 }
+
+func TestChargedThatHangsDoesNotHoldTheConfirmation(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		guard := guarding(server.Client(), exchange(func(r *http.Request) (*http.Response, error) { return answer(200, "{}")(r) }))
+		guard.Charged = func(*http.Response, error) (letagentpay.Amount, bool) {
+			time.Sleep(time.Hour)
+			return letagentpay.Amount{}, true
+		}
+		var group sync.WaitGroup
+		group.Go(func() {
+			_, _ = guard.RoundTrip(priced(t.Context(), t, "GET", "https://api.example/x", "30"))
+		})
+		time.Sleep(5 * time.Minute)
+		assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[0].Status)
+		group.Wait()
+	})
+}

@@ -523,3 +523,35 @@ func TestKeyOfAnotherPurchaseLeavesNoEntry(t *testing.T) {
 	_, err = client.Authorize(t.Context(), p, letagentpay.WithJournal(journal))
 	require.ErrorAs(t, err, &handled, "the right amount is not held against the wrong one")
 }
+
+func TestErrorOfAnAuthorizedPurchaseIsJournaled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, journal := serve(t), new(memoryJournal)
+		client := server.Client()
+		approval, err := client.Authorize(t.Context(), underKey("30", "k"), letagentpay.WithJournal(journal))
+		require.NoError(t, err)
+		require.NoError(t, approval.Settle(t.Context(), errors.New("card declined")))
+		assert.Equal(t, "card declined", only(t, journal).Error)
+		_, err = client.Authorize(t.Context(), underKey("30", "k"), letagentpay.WithJournal(journal))
+		assert.ErrorContains(t, err, "card declined")
+	})
+}
+
+func TestEntryThatCannotBeDroppedIsSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, journal := serve(t), new(memoryJournal)
+		journal.fail = func(op string, _ *letagentpay.JournalEntry) error {
+			if op == "delete" {
+				return errDead
+			}
+			return nil
+		}
+		var runs atomic.Int64
+		guarded := guardGroceries(server.Client(), &runs, succeed, letagentpay.OnPendingFail(), letagentpay.WithJournal(journal))
+		_, err := guarded(t.Context(), underKey("60", "k"))
+		require.Error(t, err)
+		time.Sleep(time.Hour)
+		_, err = guarded(t.Context(), underKey("60", "k"))
+		assert.ErrorIs(t, err, errDead)
+	})
+}

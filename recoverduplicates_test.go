@@ -2,6 +2,8 @@ package letagentpay_test
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 )
 
 // unclearPurchase leaves an entry in a journal of a purchase, r1, one attempt at which was lost.
@@ -153,5 +156,129 @@ func TestDuplicateThatWasGivenBackLeavesThePurchaseAsItIs(t *testing.T) {
 		entry := only(t, journal)
 		assert.Equal(t, letagentpay.JournalStarted, entry.State)
 		assert.Empty(t, entry.Duplicates)
+	})
+}
+
+func TestDuplicateThatLeavesNoBudgetForThePurchaseIsTold(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t, letagentpaytest.WithBudget(letagentpay.MustAmount("40")))
+		journal := new(memoryJournal)
+		var n atomic.Int64
+		server.SetServiceRaces(&letagentpaytest.Races{Choose: func(letagentpaytest.Call) time.Duration {
+			if n.Add(1) == 1 {
+				return 10 * time.Second
+			}
+			return 2 * time.Second
+		}})
+		client := server.Client(letagentpay.WithHTTPClient(&http.Client{Transport: server.HTTPClient().Transport, Timeout: 3 * time.Second}))
+		var runs atomic.Int64
+		_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "k"))
+		var rejected *letagentpay.RejectedError
+		require.ErrorAs(t, err, &rejected)
+		var duplicate *letagentpay.DuplicateError
+		assert.ErrorAs(t, err, &duplicate)
+		assert.Zero(t, runs.Load())
+		books(t, server, "30.00", "0.00")
+		interrupted, err := server.Client(elsewhere()).Recover(t.Context(), journal)
+		require.NoError(t, err)
+		assert.NotEmpty(t, interrupted, "30.00 are booked, and nobody knows of it")
+	})
+}
+
+func TestDuplicateOfAGivenBackPurchaseIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		journal := new(memoryJournal)
+		journal.fail = func(op string, e *letagentpay.JournalEntry) error {
+			if op == "put" && e.State == letagentpay.JournalStarted {
+				return errDead
+			}
+			return nil
+		}
+		s := newService(t)
+		s.on("POST", "/requests", lostPost(), answer(201, autoApproved)).
+			on("GET", "/requests", datedList(func() string { return row("r9", "auto_approved", at(0), "") })).
+			on("GET", "/requests/r9", about("r9", "auto_approved")).
+			on("POST", "/requests/r1/confirm", answer(200, failedAnswer))
+		var runs atomic.Int64
+		_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), groceries())
+		var duplicate *letagentpay.DuplicateError
+		assert.ErrorAs(t, err, &duplicate)
+		journal.fail = nil
+		interrupted, err := s.client(elsewhere()).Recover(t.Context(), journal)
+		require.NoError(t, err)
+		assert.NotEmpty(t, interrupted)
+	})
+}
+
+func TestDuplicateOfAPurchaseThatWasDecidedIsReportedUntilItIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, journal := newService(t), new(memoryJournal)
+		unclearPurchase(t, s, journal, failing(context.DeadlineExceeded))
+		rewrite(t, journal, func(e *letagentpay.JournalEntry) { e.Duplicates = []string{"r9"} })
+		s.on("GET", "/requests/r9", about("r9", "auto_approved")).on("GET", "/requests/r1", about("r1", "completed"))
+		for i := range 2 {
+			interrupted, err := s.client(elsewhere()).Recover(t.Context(), journal)
+			require.NoError(t, err)
+			assert.Len(t, interrupted, 1, "Recover %d", i)
+		}
+	})
+}
+
+func TestDuplicateIsReportedAfterTheTokenWasRotated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, journal := newService(t), new(memoryJournal)
+		unclearPurchase(t, s, journal, succeed)
+		rewrite(t, journal, func(e *letagentpay.JournalEntry) { e.Duplicates = []string{"r9"} })
+		both := row("r9", "auto_approved", at(0), "") + "," + row("r1", "completed", at(0), "")
+		s.on("GET", "/requests", datedList(func() string { return both })).
+			on("GET", "/requests/r9", about("r9", "auto_approved")).on("GET", "/requests/r1", about("r1", "completed"))
+		interrupted, err := s.client(elsewhere(), letagentpay.WithToken("agt_the-next-one")).Recover(t.Context(), journal)
+		require.NoError(t, err)
+		assert.Len(t, interrupted, 1)
+		interrupted, err = s.client(elsewhere()).Recover(t.Context(), journal)
+		require.NoError(t, err)
+		assert.Len(t, interrupted, 1, "with the old token")
+	})
+}
+
+func TestDuplicateOfAPurchaseThatIsNotApprovedIsTold(t *testing.T) {
+	for name, second := range map[string]string{"rejected": rejectedAnswer, "pending": pendingAnswer} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				journal := new(memoryJournal)
+				s := newService(t)
+				s.on("POST", "/requests", lostPost(), answer(201, second)).
+					on("GET", "/requests", datedList(func() string { return row("r9", "auto_approved", at(0), "") })).
+					on("GET", "/requests/r9", about("r9", "auto_approved"))
+				var runs atomic.Int64
+				_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())(t.Context(), groceries())
+				require.ErrorIs(t, err, letagentpay.ErrNotApproved)
+				var duplicate *letagentpay.DuplicateError
+				assert.ErrorAs(t, err, &duplicate)
+				interrupted, err := s.client(elsewhere()).Recover(t.Context(), journal)
+				assert.NotEmpty(t, interrupted)
+			})
+		})
+	}
+}
+
+func TestDuplicateOfAPendingPurchaseIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		s.on("POST", "/requests", lostPost(), answer(201, pendingAnswer)).
+			on("GET", "/requests", datedList(func() string { return row("r9", "pending", at(0), "") })).
+			on("GET", "/requests/r1", answer(200, detail("pending"))).
+			on("POST", "/requests/r1/confirm", answer(200, confirmed))
+		var runs atomic.Int64
+		var all []error
+		guarded := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.OnPendingFail())
+		_, err := guarded(t.Context(), groceries())
+		all = append(all, err)
+		s.on("GET", "/requests/r1", answer(200, detail("approved")))
+		_, err = guarded(letagentpay.ResumeApproval(t.Context(), "r1"), groceries())
+		all = append(all, err)
+		require.EqualValues(t, 1, runs.Load())
+		var duplicate *letagentpay.DuplicateError
+		assert.ErrorAs(t, errors.Join(all...), &duplicate)
 	})
 }

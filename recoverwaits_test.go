@@ -173,3 +173,30 @@ func TestOfTwoEntriesOfARequestTheFurthestCounts(t *testing.T) {
 		})
 	}
 }
+
+func TestRecoverAfterARestartOfRecoverRefundsOnce(t *testing.T) {
+	for name, again := range map[string]func(context.Context, *letagentpay.Client, letagentpay.Journal){
+		"recover": func(ctx context.Context, c *letagentpay.Client, j letagentpay.Journal) { _, _ = c.Recover(ctx, j) },
+		"a call under the key": func(ctx context.Context, c *letagentpay.Client, j letagentpay.Journal) {
+			var runs atomic.Int64
+			_, _ = guardGroceries(c, &runs, succeed, letagentpay.WithJournal(j))(ctx, underKey("30", "turn-7"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				server, journal := serve(t), new(memoryJournal)
+				_, err := server.Client(elsewhere()).Purchase(t.Context(), price("45")) // something else that is booked
+				require.NoError(t, err)
+				unrefunded(t, server, journal, "turn-7")
+				time.Sleep(2 * time.Minute)
+				server.SetServiceRaces(&letagentpaytest.Races{Confirm: 20 * time.Second})
+				ctx, stop := context.WithTimeout(t.Context(), 5*time.Second) // the process is stopped: a deployment
+				again(ctx, server.Client(elsewhere()), journal)
+				stop()
+				again(t.Context(), server.Client(elsewhere()), journal)
+				time.Sleep(2 * time.Minute)
+				books(t, server, "45.00", "0.00")
+			})
+		})
+	}
+}
