@@ -136,7 +136,7 @@ func (e FieldError) String() string {
 // Ask with [errors.Is] for the category: [ErrUnauthorized], [ErrForbidden], [ErrNotFound], [ErrConflict],
 // [ErrInvalid], [ErrRateLimited], [ErrTooManyPending], [ErrServer], [ErrNoResponse], [ErrMalformedResponse].
 type APIError struct {
-	Op             string       // the operation: "purchase", "confirm", "request", "requests", "budget", "policy", "categories", "x402 …"
+	Op             string       // the operation: "purchase", "confirm", "request", "requests", "budget", "policy", "categories", "guard", "x402 …"
 	Method         string       // the HTTP method
 	Path           string       // the path called, without host and query
 	StatusCode     int          // the HTTP status; 0 when no answer arrived, or nothing was sent
@@ -363,7 +363,7 @@ func (e *DuplicateError) Error() string {
 type OutcomeUnknownError struct {
 	Op             string // "purchase", "confirm", "x402 authorize", "x402 report" or "x402 wallet"
 	IdempotencyKey string // of a purchase: the key to repeat it with
-	RequestID      string // of a confirmation, or the authorisation of a report
+	RequestID      string // of a confirmation, the authorisation of a report, or a purchase that was answered and could not be judged
 	Err            error  // the last failure
 	// Found are the ids of requests of the same content that came since the first attempt: one of them may be this
 	// purchase. The others are duplicates, see [DuplicateError], or identical purchases made at the same time.

@@ -77,8 +77,12 @@ type (
 // ResumeApproval returns a context under which the next [Guard] call or [Client.Authorize] makes no request but
 // continues the one with the given id, for example one that an earlier call reported in a [*PendingError].
 //
-// The caller asserts that no other process runs or will run it: the service cannot tell. What this process or the
-// journal knows to have been started is not run again.
+// The caller asserts that no other process runs or will run it, and that nothing has: the service cannot know. What this
+// process has started, and what the journal knows to have returned, is not run again; what the journal knows only to have
+// been started is, so look into your own books first. A duplicate, see [DuplicateError], is refused as long as the request
+// that counts may run or has run.
+//
+// Where the journal has the request under an idempotency key, the call waits for calls under that key, and they for it.
 //
 // The request must be the purchase that the call describes now: amount, category, currency, merchant and description;
 // otherwise the error is a [*MismatchError]. A category described by an alias is recognised where this process, or the
@@ -117,10 +121,10 @@ func ApprovalFromContext(ctx context.Context) (*Approval, bool) {
 //
 // With a caller's own [PurchaseParams.IdempotencyKey], or one of a scope, a call that was made before is not run again:
 // [*AlreadyHandledError]. That costs two small reads a call. A request that this process asked for and never started is
-// continued when it was approved since; one that another process asked for is that process's. Calls under one key at the
-// same time run one after another within a process; one that waits for more than 30 seconds, or the pending wait, fails
-// with an error that matches [ErrInProgress]. Calls that two processes make under one key at the very same moment are
-// not distinguished. The service remembers keys for 24 hours.
+// continued when it was approved since; one that another process asked for is that process's. Calls under one key and
+// token at the same time run one after another within a process; one that waits for more than 30 seconds, or the
+// pending wait, fails with an error that matches [ErrInProgress]. Calls that two processes make under one key at the
+// very same moment are not distinguished. The service remembers keys for 24 hours.
 //
 // A nil client, describe or fn, or a bad option, is a [*ParamError] from each call. The function returned is safe for
 // concurrent use if describe and fn are.

@@ -28,8 +28,8 @@ type GuardHandler struct {
 	// [http.ErrNotSupported]. Required.
 	Next http.Handler
 	// Refuse answers requests that are not served; err is one of [Guard]'s, Price's, or the context's. Nil answers with
-	// JSON: 402 for what is not approved, with the request id and its status, 409 for an [*AlreadyHandledError], and 503
-	// for the rest.
+	// JSON: 402 for what is not approved, with the request id and its status, without the status for a
+	// [*MismatchError]; 409 for an [*AlreadyHandledError]; and 503 for the rest.
 	Refuse func(w http.ResponseWriter, r *http.Request, err error)
 	// Unconfirmed is called when a request was served and the confirmation did not get through, with a [*ConfirmError],
 	// and when the purchase was made more than once, with a [*DuplicateError]. If it is nil, or panics, the
@@ -97,7 +97,7 @@ func refuseWithJSON(w http.ResponseWriter, _ *http.Request, err error) {
 	}{Error: "the purchase could not be asked for"}
 	code := http.StatusServiceUnavailable
 	rejected, pending := as[*RejectedError](err), as[*PendingError](err)
-	expired, handled := as[*ExpiredError](err), as[*AlreadyHandledError](err)
+	expired, handled, mismatch := as[*ExpiredError](err), as[*AlreadyHandledError](err), as[*MismatchError](err)
 	switch {
 	case rejected != nil:
 		body.RequestID, body.Status = rejected.RequestID, StatusRejected
@@ -105,6 +105,8 @@ func refuseWithJSON(w http.ResponseWriter, _ *http.Request, err error) {
 		body.RequestID, body.Status = pending.RequestID, StatusPending
 	case expired != nil:
 		body.RequestID, body.Status = expired.RequestID, StatusExpired
+	case mismatch != nil:
+		body.RequestID = mismatch.RequestID
 	case handled != nil:
 		code, body.Error = http.StatusConflict, "the purchase was handled by an earlier request"
 		body.Status = handled.status()

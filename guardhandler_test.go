@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -342,4 +343,21 @@ func TestGuardHandlerDoesNotServeWhoHasGone(t *testing.T) {
 			books(t, server, "0.00", "0.00")
 		})
 	}
+}
+
+func TestRefusalOfAMismatchNamesTheRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := serve(t)
+		amount := "30"
+		h := &letagentpay.GuardHandler{Client: server.Client(), Price: func(*http.Request) (*letagentpay.PurchaseParams, error) {
+			p := underKey(amount, "k")
+			return &p, nil
+		}, Next: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+		amount = "31"
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		assert.Equal(t, http.StatusPaymentRequired, w.Code)
+		assert.JSONEq(t, `{"error":"the purchase is not approved","request_id":"`+server.Requests()[0].RequestID+`"}`, w.Body.String())
+	})
 }

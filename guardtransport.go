@@ -26,11 +26,14 @@ import (
 //	Price sets IdempotencyKey                   that key
 //	the request has an Idempotency-Key header   a key derived from the request's method, its address without the
 //	  or an X-Idempotency-Key header              query, and the header's value
-//	its context has WithPurchaseScope           a key derived from the scope and the purchase's content
+//	its context has WithPurchaseScope           a key derived from the scope and the purchase's content, or its Ref;
+//	                                              with a header, a Ref is a ParamError
 //	none of these                               a random key: every request is a new purchase
 //
 // Under a header or a scope, a repeated request whose first attempt was charged, or may have been, is not sent; the
-// error is an [*AlreadyHandledError]. One whose first attempt was certainly not charged, or expired before somebody
+// error is an [*AlreadyHandledError]. In a run of a scope, see [WithScopeRun], a response below 400 is a success, after
+// which the same request is another purchase, even when its body breaks off: use a header for an SDK that retries then,
+// or the scope alone. One whose first attempt was certainly not charged, or expired before somebody
 // approved it, is a new attempt, and sent when it is approved. Without any of these, an SDK that retries after a lost
 // answer asks for another purchase, and pays twice. Some SDKs make a new header for each call and repeat it with each
 // retry of it: that covers the retries, but not an agent that runs again and calls again. Set the header from

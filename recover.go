@@ -36,8 +36,10 @@ type Interrupted struct {
 // other process of the agent runs under it, give it back with [Client.Confirm] and a zero [ConfirmParams].
 //
 // Entries of another token of the same service are this agent's if the service shows their requests to it, as it does
-// after the token was rotated; then they are dealt with like the others. Entries of another address are left alone;
-// those that were executed and not confirmed are reported to the client's logger, or to [slog.Default].
+// after the token was rotated; then they are dealt with like the others, but are to be continued with [ResumeApproval],
+// because keys are kept by token. Entries of calls that are under way in this process are left to them. Entries of
+// another address are left alone; those that were executed and not confirmed are reported to the client's logger, or to
+// [slog.Default].
 //
 // The error joins what could not be confirmed or read; the entries concerned stay, and another Recover tries again. One
 // entry that cannot be read does not keep the others from being dealt with.

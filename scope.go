@@ -76,7 +76,7 @@ func WithPurchaseScope(ctx context.Context, scope string) context.Context {
 // error does not count: the purchase repeated after it is the same purchase.
 //
 // A success is a guarded call that returns no error, an [Approval.Settle] with a nil error, or a [Client.Purchase] that
-// is answered with an approval.
+// is answered with an approval. One of a resumed purchase, see [ResumeApproval], is not counted.
 func WithScopeRun(ctx context.Context) context.Context {
 	name := ""
 	if scope, ok := ctx.Value(scopeKey{}).(*purchaseScope); ok {
