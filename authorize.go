@@ -170,7 +170,7 @@ func (c *claim) start(ctx context.Context, category string) error {
 		return c.giveBack(ctx, &APIError{Op: OpGuard, IdempotencyKey: c.params.IdempotencyKey, Err: err, withdrawn: !c.resumed, waiting: c.resumed})
 	}
 	if err := c.beingConfirmed(); err != nil {
-		return err
+		return c.forget(ctx, err)
 	}
 	c.record.entry.RequestID, c.record.entry.Category = c.requestID, category
 	if err := c.record.put(ctx, JournalStarted); err != nil {

@@ -163,7 +163,8 @@ func WithMaxRetries(n int) Option {
 
 // WithLogger sets the logger for every attempt, at debug level, and for what went wrong, at warn level. Without it only
 // what must not stay unknown is logged, at warn level to [slog.Default]: an outcome that was not confirmed and that no
-// caller gets as an error, a request made twice, a journal that could not be tidied. Neither tokens nor bodies are ever logged.
+// caller gets as an error, a request made twice, a journal that could not be tidied. Neither tokens nor bodies are ever
+// logged.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if logger == nil {
