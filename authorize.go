@@ -845,14 +845,24 @@ func (c *claim) mine(state *Request) (asked *askedRequest, mine bool) {
 }
 
 // sameContent compares the request with what the call describes. What a read by id does not show is known from this
-// process's memory, or was compared with the journal, or is this call's own; else the list shows it.
+// process's memory, or was compared with the journal, or is this call's own; else the list shows it. An attempt of an
+// earlier call under the key, for whatever it was, may have made the request since the baseline.
 func (c *claim) sameContent(ctx context.Context, state *Request, asked *askedRequest, mine bool) error {
 	described := contentOf(&c.params)
-	if asked != nil && mine {
+	switch {
+	case described.amount != state.Amount:
+	case mine && (asked == nil || asked.since != nil) && c.client.process.isUnclear(c.client.identity, c.params.IdempotencyKey):
+		if err := c.matchesListed(ctx, ""); err != nil {
+			if _, mismatch := errors.AsType[*MismatchError](err); mismatch {
+				return err
+			}
+			return &OutcomeUnknownError{Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID, Err: err}
+		}
+	case mine && asked != nil:
 		if err := described.mismatch(c.requestID, asked.content); err != nil {
 			return err
 		}
-	} else if !mine && described.amount == state.Amount {
+	case !mine:
 		if row, err := c.client.row(ctx, c.requestID, ""); err == nil && row != nil {
 			if err := described.mismatch(c.requestID, contentOfRequest(row)); err != nil {
 				return err
@@ -896,8 +906,14 @@ func (c *claim) matchesRequested(ctx context.Context, state *Request) error {
 	if _, asked := c.client.process.of(c.client.requestKey(c.requestID)); asked != nil && asked.since == nil {
 		return described.mismatch(c.requestID, asked.content)
 	}
-	row, err := c.client.row(ctx, c.requestID, state.Status)
-	if err == nil && row == nil {
+	return c.matchesListed(ctx, state.Status)
+}
+
+// matchesListed compares what a read by id does not show with the list of requests, first of those of a status.
+func (c *claim) matchesListed(ctx context.Context, status Status) error {
+	described := contentOf(&c.params)
+	row, err := c.client.row(ctx, c.requestID, status)
+	if err == nil && row == nil && status != "" {
 		row, err = c.client.row(ctx, c.requestID, "") // decided meanwhile
 	}
 	if err != nil {

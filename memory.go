@@ -58,7 +58,8 @@ type memory struct {
 	seed     maphash.Seed
 	asked    *recent[requestKey, *askedRequest]
 	byHand   *recent[uint64, struct{}]
-	keys     *recent[uint64, string] // by fingerprint of an idempotency key: the request that was run under it
+	unclear  *recent[uint64, struct{}] // by fingerprint of an idempotency key: what an attempt under it has made is not known
+	keys     *recent[uint64, string]   // by fingerprint of an idempotency key: the request that was run under it
 	started  *recent[requestKey, struct{}]
 	finished *recent[uint64, struct{}] // by fingerprint, as byHand: there are many
 	aliases  *recent[aliasKey, string]
@@ -84,6 +85,7 @@ func newMemory() *memory {
 		asked:    newRecent[requestKey, *askedRequest](mostAsked),
 		keys:     newRecent[uint64, string](mostFinished),
 		byHand:   newRecent[uint64, struct{}](mostFinished),
+		unclear:  newRecent[uint64, struct{}](mostFinished),
 		started:  newRecent[requestKey, struct{}](mostStarted),
 		finished: newRecent[uint64, struct{}](mostFinished),
 		aliases:  newRecent[aliasKey, string](mostAliases),
@@ -161,6 +163,21 @@ func (m *memory) ranUnder(identity, key string) string {
 	defer m.mu.Unlock()
 	id, _ := m.keys.get(m.fingerprint(requestKey{identity, key}))
 	return id
+}
+
+// noteUnclear remembers that an attempt under an idempotency key may have made a request, or make it yet, for whatever
+// the key was used for then.
+func (m *memory) noteUnclear(identity, key string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.unclear.put(m.fingerprint(requestKey{identity, key}), struct{}{})
+}
+
+func (m *memory) isUnclear(identity, key string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.unclear.get(m.fingerprint(requestKey{identity, key}))
+	return ok
 }
 
 // noteDuplicate remembers a duplicate, under which nothing runs.

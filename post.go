@@ -205,6 +205,7 @@ func sleepWithin(ctx context.Context, d time.Duration) error {
 // unknown is the outcome of a purchase of which nobody knows whether it was made.
 func (p *posting) unknown(ctx context.Context, err error) error {
 	p.client.process.postings.addUnknown(p.content(), unknownPosting{p.params.IdempotencyKey, p.first, p.latest()})
+	p.client.process.noteUnclear(p.client.identity, p.params.IdempotencyKey)
 	p.leave()
 	alone := p.alone()
 	found, _ := p.found(context.WithoutCancel(ctx), "")

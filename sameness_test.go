@@ -753,3 +753,45 @@ func TestRefOfAnotherCategoryIsAMismatch(t *testing.T) {
 		})
 	}
 }
+
+// The first call is given up while the service is at work on it, and its request comes between the second call's look at
+// the list and its post.
+func TestLateRequestOfAnotherPurchaseUnderTheKeyDoesNotRun(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server := serve(t)
+		inner := server.HTTPClient().Transport
+		var looked func()
+		client := server.Client(elsewhere(), through(exchange(func(r *http.Request) (*http.Response, error) {
+			response, err := inner.RoundTrip(r)
+			if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/requests") && looked != nil {
+				look := looked
+				looked = nil
+				look()
+			}
+			return response, err
+		})))
+		var runs atomic.Int64
+		guarded := guardGroceries(client, &runs, succeed)
+		server.Fail(letagentpaytest.Fault{
+			Op: letagentpaytest.OpPurchase, GatewayTimeout: 20 * time.Second, Delay: 20 * time.Second, Status: http.StatusGatewayTimeout,
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := guarded(ctx, underKey("30", "k"))
+		var unknown *letagentpay.OutcomeUnknownError
+		require.ErrorAs(t, err, &unknown)
+		time.Sleep(10 * time.Second)
+		looked = func() { time.Sleep(10 * time.Second) }
+		other := underKey("30", "k")
+		other.MerchantName = "Evil Corp"
+		_, err = guarded(t.Context(), other)
+		var mismatch *letagentpay.MismatchError
+		require.ErrorAs(t, err, &mismatch)
+		assert.Equal(t, "MerchantName", mismatch.Field)
+		assert.Zero(t, runs.Load())
+		_, err = guarded(t.Context(), underKey("30", "k"))
+		require.NoError(t, err, "it is the first call's")
+		assert.EqualValues(t, 1, runs.Load())
+		books(t, server, "30.00", "0.00")
+	})
+}
