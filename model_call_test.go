@@ -104,6 +104,7 @@ func (c *guardedCall) params(w *world, s *slot) (ctx context.Context, p letagent
 			p.Amount, p.MerchantName = request.Amount, request.MerchantName+c.merchant
 		}
 		w.tell(request.RequestID)
+		c.underKey = w.underKey(w.place(s, !c.unjournaled), request.IdempotencyKey)
 		ctx = letagentpay.ResumeApproval(ctx, spell(request.RequestID, c.spelling))
 	}
 	return ctx, p, nil, true
@@ -183,7 +184,7 @@ func (c *guardedCall) play(w *world) {
 	w.await(c, s)
 	once := *c
 	for n := range 3 {
-		ctx, p, t, ok := c.params(w, s)
+		ctx, p, t, ok := once.params(w, s)
 		if !ok || !once.playOnce(w, s.process, ctx, p, t) || !c.repeated || n == 2 {
 			return
 		}
@@ -210,7 +211,11 @@ func (c *guardedCall) playOnce(
 		case a == nil:
 			w.didNotReturn(c, i, outcomes[i])
 		case !a.skipped:
-			w.judge(c, a, params)
+			if a.params == nil {
+				w.judge(c, a, params)
+			} else {
+				w.judge(a.call, a, *a.params)
+			}
 			again = again || a.err != nil
 		}
 	}
@@ -263,6 +268,9 @@ type answered struct {
 	result  string
 	err     error
 	run     *run // nil: its function did not run
+
+	call   *guardedCall                // of a call beside the one that the program names; else nil
+	params *letagentpay.PurchaseParams // likewise
 }
 
 // calls makes the call, or two at the same time. Answers are nil where a call did not return.
@@ -285,6 +293,15 @@ func (c *guardedCall) calls(
 		players = append(players, player{attempt: a, do: answering(1)})
 	case c.redelivered && p.slot.journal == nil: // else the other process has keys of its own
 		players = append(players, c.redelivery(w, a, params, func(answer *answered) { answers[1] = answer }))
+	case c.beside && c.underKey != nil:
+		beside := c.neighbour(w, p, func(answer *answered) { answers[1] = answer })
+		if c.sooner {
+			players[0].after = time.Second
+		} else {
+			beside.after = time.Second
+		}
+		players = append(players, beside)
+		w.calls++
 	}
 	if c.key != resumedKey {
 		w.calls += len(players)
@@ -306,6 +323,28 @@ func (c *guardedCall) attempt(p *process, ctx context.Context, t *turn, params l
 		a.subject = subjectOf(t.scope, params)
 	}
 	return a
+}
+
+// neighbour is a call under the key of the request that is resumed.
+func (c *guardedCall) neighbour(w *world, p *process, publish func(*answered)) player {
+	call, params := *c, *c.underKey
+	call.key, call.mismatch, call.twoPhase, call.interrupted = knownKey, false, false, interruption{}
+	a := call.attempt(p, p.life, nil, params)
+	return player{attempt: a, do: func(ctx context.Context) func() {
+		answer := call.make(ctx, w, params)
+		answer.call, answer.params = &call, &params
+		return func() { publish(answer) }
+	}}
+}
+
+// underKey returns the purchase that is known to have been made under a key, nil if it is not known.
+func (w *world) underKey(place, key string) *letagentpay.PurchaseParams {
+	for _, p := range w.keysOf(place) {
+		if p.IdempotencyKey == key {
+			return &p
+		}
+	}
+	return nil
 }
 
 // redelivery is the same call by the other process, while the first awaits its approval.

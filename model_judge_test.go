@@ -336,7 +336,7 @@ func (w *world) smooth(c *guardedCall, a *answered) {
 	if errors.Is(a.err, letagentpay.ErrRateLimited) {
 		return // many attempts, with little time between
 	}
-	if errors.Is(a.err, letagentpay.ErrInProgress) && (c.twice || c.redelivered) {
+	if errors.Is(a.err, letagentpay.ErrInProgress) && (c.twice || c.redelivered || c.beside) {
 		return
 	}
 	_, refused := errors.AsType[*letagentpay.APIError](a.err)

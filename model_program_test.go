@@ -140,12 +140,15 @@ const (
 type guardedCall struct {
 	twoPhase    bool // Authorize and Settle in place of Guard
 	twice       bool
-	other       bool // by the process of the other place
-	redelivered bool // and again by the process of the other place, 20 s later, if it awaits the owner
-	repeated    bool // up to 3 times, until there is no error
-	client      int  // which of the process's clients
-	unjournaled bool // without the journal
-	inRun       bool // in a run of the scope
+	other       bool                        // by the process of the other place
+	redelivered bool                        // and again by the process of the other place, 20 s later, if it awaits the owner
+	repeated    bool                        // up to 3 times, until there is no error
+	beside      bool                        // a resumed one: beside a call under the request's key, which begins a moment before or after
+	sooner      bool                        // that call begins before
+	client      int                         // which of the process's clients
+	unjournaled bool                        // without the journal
+	underKey    *letagentpay.PurchaseParams // while it plays: what the resumed request was made as, if its key is known
+	inRun       bool                        // in a run of the scope
 	ref         string
 	merchant    string
 	description string
@@ -218,6 +221,12 @@ func (c *guardedCall) String() string {
 		b.WriteString(", and the next confirmation is refused")
 	}
 	b.WriteString(c.interrupted.String())
+	switch {
+	case c.beside && c.sooner:
+		b.WriteString("; 1s after a call under the request's key")
+	case c.beside:
+		b.WriteString("; 1s before a call under the request's key")
+	}
 	if c.redelivered {
 		b.WriteString("; the other process gets the same task 20s later")
 	}
@@ -270,6 +279,9 @@ func (p *palette) addTraits(t *rapid.T, c *guardedCall) {
 	c.repeated = p.sometimes(t, hasRepeats)
 	c.unjournaled = p.sometimes(t, hasUnjournaled)
 	c.redelivered = p.sometimes(t, hasRedeliveries) && !c.twice && !c.other
+	if c.key == resumedKey && p.sometimes(t, hasNeighbours) {
+		c.beside, c.sooner, c.twice = true, rapid.Bool().Draw(t, "sooner"), false
+	}
 	if p.sometimes(t, hasClients) {
 		c.client = 1
 	}
@@ -543,6 +555,7 @@ const (
 	hasRefs          trait = "refs"
 	hasSpellings     trait = "ids in other spellings"
 	hasRedeliveries  trait = "tasks that are delivered again"
+	hasNeighbours    trait = "resumed calls beside calls under the request's key"
 	hasCodecs        trait = "hostile codecs"
 	hasJournalFaults trait = "hostile journals"
 )
@@ -570,7 +583,7 @@ func few[E any](t *rapid.T, label string, most int, all ...E) []E {
 }
 
 var anyTrait = []trait{
-	"", "", hasRuns, hasRepeats, hasClients, hasUnjournaled, hasContents, hasRefs, hasSpellings, hasRedeliveries, hasCodecs,
+	"", "", hasRuns, hasRepeats, hasClients, hasUnjournaled, hasContents, hasRefs, hasSpellings, hasRedeliveries, hasNeighbours, hasCodecs,
 	hasJournalFaults,
 }
 

@@ -663,7 +663,7 @@ func TestModelDrawsAllThatItKnows(t *testing.T) {
 	}
 	known := []string{
 		"agent with a journal:", "agent without a journal:", "calls overlap, purchases take 0s", "calls overlap, purchases take 4s",
-		"call twice at once", "in two phases", "by the other process", "through another client", "without the journal",
+		"call twice at once", "in two phases", "; 1s after a call under the request's key", "; 1s before a call under the request's key", "by the other process", "through another client", "without the journal",
 		"under " + string(ownKey), "under " + string(otherKey), "again under known key", "resuming request", ", described wrongly",
 		"in scope turn-1", "in scope turn-2", "in this run of it", "ref first", "ref second", "merchant Evil Corp",
 		"description gift cards", "waiting 20s", "waiting 2m0s", "the next confirmation is refused", "the other process gets the same task",
