@@ -104,7 +104,7 @@ func (c *guardedCall) params(w *world, s *slot) (ctx context.Context, p letagent
 			p.Amount, p.MerchantName = request.Amount, request.MerchantName+c.merchant
 		}
 		w.tell(request.RequestID)
-		c.underKey = w.underKey(w.place(s, !c.unjournaled), request.IdempotencyKey)
+		c.underKey = w.underKey(w.place(s, !c.unjournaled), &request)
 		ctx = letagentpay.ResumeApproval(ctx, spell(request.RequestID, c.spelling))
 	}
 	return ctx, p, nil, true
@@ -328,7 +328,7 @@ func (c *guardedCall) attempt(p *process, ctx context.Context, t *turn, params l
 // neighbour is a call under the key of the request that is resumed.
 func (c *guardedCall) neighbour(w *world, p *process, publish func(*answered)) player {
 	call, params := *c, *c.underKey
-	call.key, call.mismatch, call.twoPhase, call.interrupted = knownKey, false, false, interruption{}
+	call.key, call.mismatch, call.interrupted = knownKey, false, interruption{}
 	a := call.attempt(p, p.life, nil, params)
 	return player{attempt: a, do: func(ctx context.Context) func() {
 		answer := call.make(ctx, w, params)
@@ -337,14 +337,19 @@ func (c *guardedCall) neighbour(w *world, p *process, publish func(*answered)) p
 	}}
 }
 
-// underKey returns the purchase that is known to have been made under a key, nil if it is not known.
-func (w *world) underKey(place, key string) *letagentpay.PurchaseParams {
+// underKey returns the purchase that a request was made as, nil when its key is not known.
+func (w *world) underKey(place string, r *letagentpaytest.Request) *letagentpay.PurchaseParams {
 	for _, p := range w.keysOf(place) {
-		if p.IdempotencyKey == key {
+		if p.IdempotencyKey == r.IdempotencyKey {
 			return &p
 		}
 	}
-	return nil
+	if r.IdempotencyKey != string(ownKey)+place && r.IdempotencyKey != string(otherKey)+place {
+		return nil
+	}
+	return &letagentpay.PurchaseParams{
+		Amount: r.Amount, Category: r.Category, MerchantName: r.MerchantName, Description: r.Description, IdempotencyKey: r.IdempotencyKey,
+	}
 }
 
 // redelivery is the same call by the other process, while the first awaits its approval.

@@ -281,6 +281,7 @@ func (p *palette) addTraits(t *rapid.T, c *guardedCall) {
 	c.redelivered = p.sometimes(t, hasRedeliveries) && !c.twice && !c.other
 	if c.key == resumedKey && p.sometimes(t, hasNeighbours) {
 		c.beside, c.sooner, c.twice = true, rapid.Bool().Draw(t, "sooner"), false
+		c.wait = rapid.SampledFrom([]time.Duration{c.wait, time.Minute}).Draw(t, "wait beside")
 	}
 	if p.sometimes(t, hasClients) {
 		c.client = 1
@@ -604,6 +605,11 @@ var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 	p.keys = append(p.keys, few(t, "known", 2, knownKey, resumedKey)...)
 	p.kinds = few(t, "kinds", 4, p.outage, p.outage, p.verdict, p.human, p.time, p.change, p.process, p.handmade)
 	p.kinds = append(p.kinds, p.call, p.call, p.call)
+	if slices.Contains(p.traits, hasNeighbours) {
+		p.keys, p.amounts = []key{ownKey, resumedKey}, []string{reviewed}
+		p.behaviours = append(p.behaviours, paysAndTimesOut)
+		p.kinds = append(p.kinds[:1], p.human, p.call, p.call)
+	}
 	if slices.Contains(p.traits, hasJournalFaults) {
 		p.kinds = append(p.kinds, p.change)
 	}

@@ -320,7 +320,25 @@ func (w *world) recover(s *slot, interrupted interruption) (found []letagentpay.
 			}
 		}
 	}
+	if err == nil && !w.diskFailed {
+		w.knowsDoubt(s, found)
+	}
 	return found, err
+}
+
+// knowsDoubt checks that Recover has found the runs that may have paid.
+func (w *world) knowsDoubt(s *slot, found []letagentpay.Interrupted) {
+	for _, r := range w.runs {
+		request, _ := w.server.Request(r.requestID)
+		if !r.doubtful || !r.journaled || r.process.slot != s || !request.Status.Approved() {
+			continue
+		}
+		if !slices.ContainsFunc(found, func(i letagentpay.Interrupted) bool {
+			return i.MayHaveRun && !i.Duplicate && i.Request != nil && i.Request.RequestID == r.requestID
+		}) {
+			w.violated("%s may have been paid, and Recover does not know of it", w.name(r.requestID))
+		}
+	}
 }
 
 // confirmAgain does what a *ConfirmError of a process that lives asks for.
