@@ -10,7 +10,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/no-lock-on-the-key", file: "authorize.go",
-		old: `lockKey{c.client.identity, "authorize", c.params.IdempotencyKey}`, new: `lockKey{c.client.identity, "authorize", rand.Text()}`,
+		old: "lockKey{c.client.identity, \"authorize\", c.lockedKey()}", new: "lockKey{c.client.identity, \"authorize\", rand.Text()}",
 		why: "two calls under one key ask and run at the same time",
 	},
 	{
@@ -25,7 +25,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/started-here-is-run-again-when-resumed", file: "authorize.go",
-		old: "if c.config.journal == nil {\n\t\treturn nil, c.startedHere()", new: "if c.config.journal == nil {\n\t\treturn nil, nil",
+		old: "if entry == nil {\n\t\treturn nil, c.startedHere()", new: "if entry == nil {\n\t\treturn nil, nil",
 		why: "a resumed request whose confirmation was lost runs a second time",
 	},
 	{
@@ -316,12 +316,12 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/remembered-content-not-compared", file: "authorize.go",
-		old: "if asked != nil && mine {", new: "if asked != nil && mine && false {",
+		old: "case mine && asked != nil:\n", new: "case false:\n",
 		why: "a call for another merchant runs under a request of this process's memory",
 	},
 	{
 		name: "authorize/listed-content-not-compared", file: "authorize.go",
-		old: "} else if !mine && described.amount == state.Amount {", new: "} else if false {",
+		old: "case !mine:\n\t\tif row", new: "case false:\n\t\tif row",
 		why: "a key of another purchase is not reported as a mismatch",
 	},
 	{
@@ -336,7 +336,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/list-of-one-status-only", file: "authorize.go",
-		old: "if err == nil && row == nil {\n\t\trow, err = c.client.row(ctx, c.requestID, \"\") // decided meanwhile\n\t}\n", new: "",
+		old: "if err == nil && row == nil && status != \"\" {", new: "if false {",
 		why: "a resumed request that is decided between the read and the list is refused",
 	},
 	{
@@ -456,12 +456,12 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/failed-run-blocks-its-scope", file: "authorize.go",
-		old: "if state.Status == StatusFailed {\n\t\treturn &errMovesOn{ended: true, err: refused}", new: "if false {\n\t\treturn &errMovesOn{ended: true, err: refused}",
+		old: "if state.Status == StatusFailed {\n\t\treturn &errMovesOn{ended: true, err: c.duplicateOf(state)}", new: "if false {\n\t\treturn &errMovesOn{ended: true, err: c.duplicateOf(state)}",
 		why: "a purchase that failed, and has a second request under its key, is never asked for again in its scope",
 	},
 	{
 		name: "authorize/second-request-of-a-key-is-silent", file: "authorize.go",
-		old: "&DuplicateError{RequestID: ran, Duplicates: []string{c.requestID}, IdempotencyKey: c.params.IdempotencyKey},", new: "error(nil),",
+		old: "&DuplicateError{RequestID: counts.RequestID, Duplicates: []string{c.requestID}, IdempotencyKey: key},\n", new: "",
 		why: "nobody learns that a second request of a purchase holds money",
 	},
 	{
@@ -497,9 +497,9 @@ var guardMutants = []mutant{
 		why: "a function that panics keeps its money booked and its key locked",
 	},
 	{
-		name: "guard/panic-is-not-journaled", file: "guard.go",
-		old: "approval.keepFailure(outcome)\n", new: "",
-		why: "after a panic the journal says that the function has succeeded",
+		name: "approval/failure-is-not-journaled", file: "approval.go",
+		old: "if first && err != nil && outcome.inDoubt == nil {", new: "if false {",
+		why: "nobody learns from the journal why a purchase failed",
 	},
 	{
 		name: "guard/unconfirmed-panic-is-silent", file: "guard.go",
@@ -523,7 +523,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "guard/result-is-not-kept", file: "guard.go",
-		old: "keepResult(approval, g, out, err)\n", new: "",
+		old: "keepResult(approval, g, out)\n", new: "_ = out\n",
 		why: "a repeated call under the key does not get the first result back",
 	},
 	{
@@ -753,5 +753,75 @@ var guardMutants = []mutant{
 		name: "approval/any-size-of-result-kept", file: "approval.go",
 		old: "if encodeErr == nil && len(encoded) <= maxJournalResult {", new: "if encodeErr == nil {",
 		why: "the journal's entries grow without a bound",
+	},
+	{
+		name: "authorize/resumed-without-the-lock-of-its-key", file: "authorize.go",
+		old: "if c.entryKey = key; key == \"\" {", new: "if c.entryKey = key; true {",
+		why: "a call under the key of a resumed run deletes the record of that run",
+	},
+	{
+		name: "authorize/resumed-while-it-is-repeated", file: "authorize.go",
+		old: "cmp.Or(c.client.keyOf(found.entry), c.client.keyOf(found.foundUnder))", new: "cmp.Or(c.client.keyOf(found.entry), c.client.keyOf(nil))",
+		why: "a request is resumed while a call that asks under its key again writes its record",
+	},
+	{
+		name: "authorize/resumed-keeps-the-function", file: "authorize.go",
+		old: "c.record.entry.Function = c.config.function // the one that runs", new: "_ = c.config.function // the one that runs",
+		why: "the journal gives a function the result of another one",
+	},
+	{
+		name: "authorize/duplicate-is-resumed", file: "authorize.go",
+		old: "case StatusFailed, StatusRejected, StatusExpired:\n\t\treturn nil\n\t}\n\treturn c.duplicateOf(state)", new: "}\n\treturn nil",
+		why: "a purchase is paid again under its duplicate",
+	},
+	{
+		name: "authorize/duplicate-of-nothing-is-refused", file: "authorize.go",
+		old: "case StatusFailed, StatusRejected, StatusExpired:\n\t\treturn nil\n\t}\n\treturn c.duplicateOf(state)", new: "}\n\treturn c.duplicateOf(state)",
+		why: "a purchase that came to nothing cannot be made under its duplicate",
+	},
+	{
+		name: "authorize/duplicates-of-what-did-not-run-untold", file: "authorize.go",
+		old: "if err == nil || c.purchase == nil || len(c.purchase.Duplicates) == 0 {", new: "if true {",
+		why: "money that a duplicate holds is not told to whose purchase was rejected",
+	},
+	{
+		name: "authorize/duplicates-of-what-was-refused-forgotten", file: "authorize.go",
+		old: "if len(c.record.entry.Duplicates) > 0 {\n\t\treturn err // Recover", new: "if false {\n\t\treturn err // Recover",
+		why: "after a restart nobody knows of the money that a duplicate holds",
+	},
+	{
+		name: "authorize/duplicates-of-what-was-given-back-forgotten", file: "authorize.go",
+		old: "if len(c.record.entry.Duplicates) > 0 { // Recover", new: "if false { // Recover",
+		why: "after a restart nobody knows of the money that a duplicate holds",
+	},
+	{
+		name: "authorize/unrecorded-give-back-is-continued", file: "authorize.go",
+		old: "\t\t_ = c.record.drop(ctx)\n", new: "",
+		why: "what is being given back is run after a restart",
+	},
+	{
+		name: "authorize/refused-leaves-its-entry", file: "authorize.go",
+		old: "if err := c.beingConfirmed(); err != nil {\n\t\treturn c.forget(ctx, err)", new: "if err := c.beingConfirmed(); err != nil {\n\t\treturn err",
+		why: "Recover says that a purchase can be continued that cannot",
+	},
+	{
+		name: "authorize/error-of-the-cleanup-dropped", file: "authorize.go",
+		old: "withCleanup(reason.err, dropErr)", new: "withCleanup(reason.err, nil)",
+		why: "nobody learns that the journal cannot forget a purchase",
+	},
+	{
+		name: "authorize/resumed-uses-a-key-up", file: "authorize.go",
+		old: "\t\tp.IdempotencyKey = \"\" // the request", new: "\t\t_ = p // the request",
+		why: "a key that was given with a resumed request cannot be used for a purchase",
+	},
+	{
+		name: "authorize/nested-under-the-entrys-key", file: "authorize.go",
+		old: "key == outer.claim.lockedKey()", new: "key == outer.idempotencyKey",
+		why: "a resumed function that calls under its own key waits for itself",
+	},
+	{
+		name: "authorize/late-request-not-compared", file: "authorize.go",
+		old: "case mine && (asked == nil || asked.since != nil) && c.client.process.isUnclear(", new: "case false && mine && (asked == nil || asked.since != nil) && c.client.process.isUnclear(",
+		why: "a request that an earlier attempt under the key has made late runs for another purchase",
 	},
 }

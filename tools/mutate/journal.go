@@ -50,12 +50,12 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "journal/entry-of-another-service-found", file: "journal.go",
-		old: "&& c.sameService(entry) && (found", new: "&& (found",
+		old: "if !c.sameService(entry) {\n\t\t\treturn", new: "if false {\n\t\t\treturn",
 		why: "a request of another service with the same id counts as run",
 	},
 	{
 		name: "journal/least-advanced-entry-found", file: "journal.go",
-		old: "found.State.before(entry.State)", new: "entry.State.before(found.State)",
+		old: "found.entry.State.before(entry.State)", new: "entry.State.before(found.entry.State)",
 		why: "of two entries of a request the one counts that does not know that it has run",
 	},
 	{
@@ -65,12 +65,12 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "journal/unreadable-entry-ignored", file: "journal.go",
-		old: "if err != nil && (found == nil || found.State == JournalAsked) {", new: "if err != nil && false {",
+		old: "if err != nil && (found.entry == nil || found.entry.State == JournalAsked) {", new: "if false {",
 		why: "a resumed request runs again when the entry that says that it has run cannot be read",
 	},
 	{
 		name: "journal/unreadable-entry-outweighs-a-known-one", file: "journal.go",
-		old: "if err != nil && (found == nil || found.State == JournalAsked) {", new: "if err != nil {",
+		old: "if err != nil && (found.entry == nil || found.entry.State == JournalAsked) {", new: "if err != nil {",
 		why: "one damaged entry keeps the results of all others from being given back",
 	},
 	{
@@ -430,12 +430,12 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "doubt/waiting-can-hide-a-payment", file: "doubt.go",
-		old: "return !e.waiting && e.mayHaveTakenEffect(), true", new: "return e.mayHaveTakenEffect(), true",
+		old: "return !e.waiting && !e.withdrawn && e.mayHaveTakenEffect(), true", new: "return !e.withdrawn && e.mayHaveTakenEffect(), true",
 		why: "a call that was never sent leaves the money booked",
 	},
 	{
 		name: "doubt/answers-cannot-hide-a-payment", file: "doubt.go",
-		old: "return !e.waiting && e.mayHaveTakenEffect(), true", new: "return false, true",
+		old: "return !e.waiting && !e.withdrawn && e.mayHaveTakenEffect(), true", new: "return false, true",
 		why: "a payment through another guarded service whose answer was lost is refunded",
 	},
 	{
@@ -517,5 +517,30 @@ var journalMutants = []mutant{
 		name: "doubt/errors-without-a-text-succeed", file: "doubt.go",
 		old: "text == \"\" {\n\t\ttext = \"failed\"", new: "text == \"\" {\n\t\ttext = \"\"",
 		why: "a failure whose text is empty is journaled as a success",
+	},
+	{
+		name: "recover/entries-of-calls-under-way", file: "recover.go",
+		old: "\treturn locks\n", new: "\t_ = locks\n\treturn nil\n",
+		why: "Recover overwrites what a call writes",
+	},
+	{
+		name: "recover/refund-not-renewed", file: "recover.go",
+		old: "options.before = func() error {", new: "_ = func() error {",
+		why: "a refund is sent beside one of a process that has just ended",
+	},
+	{
+		name: "recover/decided-purchase-forgets-its-duplicates", file: "recover.go",
+		old: "if len(record.entry.Duplicates) == 0 { // else", new: "if true { // else",
+		why: "the money of a duplicate is reported once and then forgotten",
+	},
+	{
+		name: "recover/settled-of-another-token-forgotten", file: "recover.go",
+		old: "if entry.RequestID == \"\" {\n\t\treturn nil", new: "if entry.RequestID == \"\" || entry.State == JournalSettled {\n\t\treturn nil",
+		why: "after the token was rotated nobody finds the money of a duplicate",
+	},
+	{
+		name: "doubt/given-back-can-hide-a-payment", file: "doubt.go",
+		old: "!e.waiting && !e.withdrawn &&", new: "!e.waiting &&",
+		why: "a purchase stays booked that bought nothing",
 	},
 }

@@ -626,12 +626,12 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/waits-for-the-category-for-ever", file: "scope.go",
-		old: "case <-timer.C:\n\t\treturn &APIError{Op: \"authorize\", Err: ErrInProgress, waiting: true}\n", new: "",
+		old: "case <-timer.C:\n\t\treturn &APIError{Op: OpGuard, Err: ErrInProgress, waiting: true}\n", new: "",
 		why: "a call hangs as long as another one of its scope",
 	},
 	{
 		name: "scope/wait-ignores-the-context", file: "scope.go",
-		old: "case <-ctx.Done():\n\t\treturn &APIError{Op: \"authorize\", Err: ctx.Err(), waiting: true}\n", new: "",
+		old: "case <-ctx.Done():\n\t\treturn &APIError{Op: OpGuard, Err: ctx.Err(), waiting: true}\n", new: "",
 		why: "a cancelled call waits for another one of its scope",
 	},
 	{
@@ -808,7 +808,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/attempts-without-a-limit", file: "confirm.go",
-		old: "if c.attempt > 0 {", new: "if c.attempt < 0 {",
+		old: "if c.attempt == 0 {", new: "if c.attempt >= 0 {",
 		why: "an attempt that hangs leaves no time for another one",
 	},
 	{
@@ -835,5 +835,20 @@ var purchaseMutants = []mutant{
 		name: "confirm/longest-receipt-off-by-one", file: "confirm.go",
 		old: "p.ReceiptURL, 2000)", new: "p.ReceiptURL, 2001)",
 		why: "a receipt that the service refuses is sent",
+	},
+	{
+		name: "confirm/contradictions-are-conflicts", file: "confirm.go",
+		old: "case !attempt.unclear && read.Status.Approved(): //", new: "case false: //",
+		why: "a confirmation that may still be handled counts as refused",
+	},
+	{
+		name: "confirm/limit-not-for-the-first-attempt", file: "confirm.go",
+		old: "if c.limit > 0 {\n\t\tlimit = min(", new: "if false {\n\t\tlimit = min(",
+		why: "Settle takes longer than it promises",
+	},
+	{
+		name: "confirm/sent-without-the-record", file: "confirm.go",
+		old: "if err := c.before(); err != nil {\n\t\t\treturn nil, err", new: "if err := c.before(); false {\n\t\t\treturn nil, err",
+		why: "a refund is sent that another process does not know of",
 	},
 }

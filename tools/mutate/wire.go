@@ -702,7 +702,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/charged-is-not-asked", file: "guardtransport.go",
-		old: "case charged != nil:\n\t\tp.actual, p.charged = charged(response, err)\n", new: "case charged != nil && false:\n\t\tp.actual, p.charged = charged(response, err)\n",
+		old: "case charged != nil:\n\t\tp.charged = true\n\t\tp.actual, p.charged = chargedWithin(hookLimit, charged, response, err)\n", new: "",
 		why: "what the user's function knows of the payment has no effect",
 	},
 	{
@@ -893,5 +893,20 @@ var wireMutants = []mutant{
 		name: "singlesend/context-outlives-the-body", file: "singlesend.go",
 		old: "if err != nil {\n\t\tb.send.cancel(nil)\n\t}\n\treturn n, err", new: "return n, err",
 		why: "a body that was read to its end holds the request's context until it is closed",
+	},
+	{
+		name: "guardtransport/charged-hangs-for-ever", file: "guardtransport.go",
+		old: "timer := time.NewTimer(limit)", new: "timer := time.NewTimer(1000 * limit)",
+		why: "a function that hangs keeps the service from being told",
+	},
+	{
+		name: "guardtransport/charged-panics-are-swallowed", file: "guardtransport.go",
+		old: "panic(v.panicked)", new: "return Amount{}, true",
+		why: "a panic of the user is lost",
+	},
+	{
+		name: "guardtransport/charged-exits-are-swallowed", file: "guardtransport.go",
+		old: "runtime.Goexit()\n", new: "_ = runtime.NumCPU\n",
+		why: "a goroutine that was to end continues",
 	},
 }
