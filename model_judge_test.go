@@ -326,7 +326,7 @@ func (w *world) honestlyHandled(c *guardedCall, a *answered, e *letagentpay.Alre
 	if e.Request.Status.Approved() && !e.MayHaveRun && len(runs) > 0 {
 		w.violated("an error says that %s has not run", w.name(id))
 	}
-	if t != nil && w.calm && request.Status == letagentpay.StatusFailed && !c.twice {
+	if t != nil && w.calm && request.Status == letagentpay.StatusFailed && !c.twice && !c.redelivered {
 		w.violated("%s, which has failed, keeps a scope from buying", w.name(id))
 	}
 }
