@@ -27,13 +27,14 @@ type Interrupted struct {
 
 // Recover brings a journal and the service together after a crash. Call it once at start, before guarded calls.
 //
-// What was executed but not confirmed is confirmed; for a failure of less than a minute ago Recover waits until that
-// minute is over, because a failure confirmation of the process before may still be handled, unless the service shows that
-// it was. What was cut off before is returned, for the caller to decide: without MayHaveRun, calling the guarded function
-// again under Entry.Purchase.IdempotencyKey continues it; with it, look into your own books, then run it with
-// [ResumeApproval] or confirm it with [Client.Confirm]. An entry whose request turns out rejected, expired, completed or
-// failed needs no decision and is forgotten. A Duplicate that is approved has money booked: once it is certain that no
-// other process of the agent runs under it, give it back with [Client.Confirm] and a zero [ConfirmParams].
+// What was executed but not confirmed is confirmed. For a failure whose confirmation may have been sent less than a
+// minute ago, Recover waits until that minute is over, because the service may still be handling it, unless it shows
+// that it was handled. What was cut off before is returned, for the caller to decide: without MayHaveRun, calling the
+// guarded function again under Entry.Purchase.IdempotencyKey continues it; with it, look into your own books, then run
+// it with [ResumeApproval] or confirm it with [Client.Confirm]. An entry whose request turns out rejected, expired,
+// completed or failed needs no decision and is forgotten. A Duplicate that is approved has money booked: once it is
+// certain that no other process of the agent runs under it, give it back with [Client.Confirm] and a zero
+// [ConfirmParams].
 //
 // Entries of another token of the same service are this agent's if the service shows their requests to it, as it does
 // after the token was rotated; then they are dealt with like the others, but are to be continued with [ResumeApproval],
