@@ -3,6 +3,7 @@ package letagentpay_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -227,5 +228,36 @@ func TestScopeAfterARestartWhileItsPurchaseIsGivenBack(t *testing.T) {
 		if runs.Load() > 0 {
 			assert.Equal(t, "30.00", server.Budget().Spent.String(), "30.00 were spent")
 		}
+	})
+}
+
+func TestCallThatMeetsAGiveBackLeavesNothingToContinue(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server, journal := serve(t), new(memoryJournal)
+		failed := make(map[letagentpay.JournalState]bool)
+		journal.fail = func(op string, e *letagentpay.JournalEntry) error {
+			if op == "put" && e.State != letagentpay.JournalAsked && !failed[e.State] { // each once
+				failed[e.State] = true
+				return errDead
+			}
+			return nil
+		}
+		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: http.StatusForbidden})
+		client := server.Client(elsewhere())
+		var runs atomic.Int64
+		_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "k"))
+		var unconfirmed *letagentpay.ConfirmError
+		require.ErrorAs(t, err, &unconfirmed)
+		assert.False(t, unconfirmed.Params.Success)
+		_, err = guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "k"))
+		var handled *letagentpay.AlreadyHandledError
+		require.ErrorAs(t, err, &handled)
+		assert.Zero(t, runs.Load())
+		interrupted, err := server.Client(elsewhere()).Recover(t.Context(), journal)
+		require.NoError(t, err)
+		assert.Empty(t, interrupted, "the request is to be confirmed as failed, as the first error says")
+		_, err = client.Confirm(t.Context(), unconfirmed.RequestID, unconfirmed.Params)
+		require.NoError(t, err)
+		books(t, server, "0.00", "0.00")
 	})
 }

@@ -157,8 +157,14 @@ func (w *world) mayResume(s *slot, r *letagentpaytest.Request, journaled bool) b
 	}
 	w.mu.Lock()
 	posted := slices.Clone(w.posted[r.IdempotencyKey])
-	duplicate, known := w.duplicates[r.RequestID], w.resumable[r.RequestID]
+	duplicate, known := w.duplicates[r.RequestID] || w.givenBack[r.RequestID] || w.givenBack[r.IdempotencyKey], w.resumable[r.RequestID]
+	ran := slices.Clone(w.runs)
 	w.mu.Unlock()
+	for _, other := range ran { // under its key something else has run, which whoever has the key knows
+		if request, _ := w.server.Request(other.requestID); other.requestID != r.RequestID && request.IdempotencyKey == r.IdempotencyKey {
+			return false
+		}
+	}
 	if duplicate || (w.races || w.forgets) && !known {
 		return false // nobody resumes a duplicate, or what may be one
 	}

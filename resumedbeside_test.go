@@ -99,7 +99,9 @@ func TestRequestIsNotResumedWhileItsPurchaseIsRepeated(t *testing.T) {
 		require.NoError(t, err)
 		group.Wait()
 		assert.EqualValues(t, 1, runs.Load())
-		assert.Equal(t, []string{"settled"}, journal.states())
+		entry := only(t, journal)
+		assert.Equal(t, letagentpay.JournalSettled, entry.State)
+		assert.True(t, strings.HasSuffix(entry.Key, "key k"), entry.Key)
 	})
 }
 
