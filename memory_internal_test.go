@@ -97,9 +97,9 @@ func TestCooldownIsInProportion(t *testing.T) {
 			m, key := newMemory(), requestKey{"https://pay.example", "r1"}
 			assert.False(t, m.coolingDown(key))
 			m.coolDown(key, lasted)
-			time.Sleep(want - 1)
-			assert.True(t, m.coolingDown(key), "%v after an attempt of %v", want-1, lasted)
-			time.Sleep(1)
+			time.Sleep(want - time.Nanosecond)
+			assert.True(t, m.coolingDown(key), "%v after an attempt of %v", want-time.Nanosecond, lasted)
+			time.Sleep(time.Nanosecond)
 			assert.False(t, m.coolingDown(key), "%v after an attempt of %v", want, lasted)
 			assert.True(t, m.refundSent(key), "nothing runs under it all the same")
 		})

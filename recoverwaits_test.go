@@ -200,3 +200,27 @@ func TestRecoverAfterARestartOfRecoverRefundsOnce(t *testing.T) {
 		})
 	}
 }
+
+// Another process could not know of a refund that is not recorded.
+func TestRefundThatCannotBeRecordedIsNotSent(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		server, journal := serve(t), new(memoryJournal)
+		unrefunded(t, server, journal, "turn-7")
+		time.Sleep(2 * time.Minute)
+		journal.fail = func(op string, _ *letagentpay.JournalEntry) error {
+			if op == "put" {
+				return errDead
+			}
+			return nil
+		}
+		_, err := server.Client(elsewhere()).Recover(t.Context(), journal)
+		require.ErrorIs(t, err, errDead)
+		var unconfirmed *letagentpay.ConfirmError
+		require.ErrorAs(t, err, &unconfirmed)
+		books(t, server, "30.00", "0.00")
+		journal.fail = nil
+		_, err = server.Client(elsewhere()).Recover(t.Context(), journal)
+		require.NoError(t, err)
+		books(t, server, "0.00", "0.00")
+	})
+}
