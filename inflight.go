@@ -35,10 +35,15 @@ func (c *Client) lock(ctx context.Context, op string, key lockKey, limit time.Du
 // lockWithin is lock with a limit for another write that is waited for, and one for both that and the rest of one that is
 // not.
 func (c *Client) lockWithin(ctx context.Context, op string, key lockKey, limit, restLimit time.Duration) (*heldLock[lockKey], error) {
-	until := time.Now().Add(restLimit)
-	held, err := c.waitForLock(ctx, key, limit)
+	var began time.Time // zero: now
+	var err error
+	held := c.process.inFlight.tryLock(key)
+	if held == nil {
+		began = time.Now()
+		held, err = c.waitForLock(ctx, key, limit)
+	}
 	if err == nil {
-		if err = c.process.resting.wait(ctx, key, restLimit > 0, until); err == nil {
+		if err = c.process.resting.wait(ctx, key, restLimit, began); err == nil {
 			return held, nil
 		}
 		held.release()
@@ -50,9 +55,6 @@ func (c *Client) lockWithin(ctx context.Context, op string, key lockKey, limit, 
 }
 
 func (c *Client) waitForLock(ctx context.Context, key lockKey, limit time.Duration) (*heldLock[lockKey], error) {
-	if held := c.process.inFlight.tryLock(key); held != nil {
-		return held, nil
-	}
 	if limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit)
@@ -91,17 +93,23 @@ func (r *rests) add(key lockKey, until time.Time) {
 }
 
 // wait returns when the time of key has come, or with ctx's error, or at once with ErrInProgress when it does not come
-// within a limit.
-func (r *rests) wait(ctx context.Context, key lockKey, limited bool, limit time.Time) error {
+// within a limit, if that is above 0. The limit counts from began, or from now where that is zero.
+func (r *rests) wait(ctx context.Context, key lockKey, limit time.Duration, began time.Time) error {
 	r.mu.Lock()
-	until := r.until[key]
+	until, rests := r.until[key]
 	r.mu.Unlock()
+	if !rests { // mostly, and reading the clock takes time
+		return nil
+	}
+	if began.IsZero() {
+		began = time.Now()
+	}
 	// Bounded, because a test's clock may have given the time, and this one's may be another.
 	pause := min(time.Until(until), mostRest)
 	switch {
 	case pause <= 0:
 		return nil
-	case limited && pause > time.Until(limit):
+	case limit > 0 && pause > time.Until(began.Add(limit)):
 		return ErrInProgress
 	}
 	return sleep(ctx, pause)

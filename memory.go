@@ -103,13 +103,14 @@ func (m *memory) of(key requestKey) (standing, *askedRequest) {
 	if _, ok := m.started.get(key); ok {
 		return startedHere, nil
 	}
-	if _, ok := m.finished.get(m.fingerprint(key)); ok {
+	print := m.fingerprint(key)
+	if _, ok := m.finished.get(print); ok {
 		return finishedHere, nil
 	}
 	if asked, ok := m.asked.get(key); ok {
 		return askedFor, asked
 	}
-	if _, ok := m.byHand.get(m.fingerprint(key)); ok {
+	if _, ok := m.byHand.get(print); ok {
 		return askedByHand, nil
 	}
 	return unknownHere, nil

@@ -108,10 +108,10 @@ func TestCooldownIsInProportion(t *testing.T) {
 
 func TestRests(t *testing.T) {
 	first, second := lockKey{"a", "key", "1"}, lockKey{"a", "key", "2"}
-	began := func(t *testing.T, r *rests, key lockKey, limited bool, limit time.Duration) (time.Duration, error) {
+	waited := func(t *testing.T, r *rests, key lockKey, limit time.Duration) (time.Duration, error) {
 		t.Helper()
 		begun := time.Now()
-		err := r.wait(t.Context(), key, limited, begun.Add(limit))
+		err := r.wait(t.Context(), key, limit, begun)
 		return time.Since(begun), err
 	}
 	t.Run("each name rests until its own time", func(t *testing.T) {
@@ -119,12 +119,12 @@ func TestRests(t *testing.T) {
 			var r rests
 			r.add(first, time.Now().Add(3*time.Second))
 			r.add(second, time.Now().Add(5*time.Second))
-			waited, err := began(t, &r, first, false, 0)
+			took, err := waited(t, &r, first, 0)
 			require.NoError(t, err)
-			assert.Equal(t, 3*time.Second, waited)
-			waited, err = began(t, &r, second, false, 0)
+			assert.Equal(t, 3*time.Second, took)
+			took, err = waited(t, &r, second, 0)
 			require.NoError(t, err)
-			assert.Equal(t, 2*time.Second, waited)
+			assert.Equal(t, 2*time.Second, took)
 		})
 	})
 	t.Run("what is over is forgotten", func(t *testing.T) {
@@ -141,21 +141,21 @@ func TestRests(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var r rests
 			r.add(first, time.Now().Add(11*time.Second))
-			waited, err := began(t, &r, first, true, 10*time.Second)
+			took, err := waited(t, &r, first, 10*time.Second)
 			require.ErrorIs(t, err, ErrInProgress)
-			assert.Zero(t, waited)
-			waited, err = began(t, &r, first, true, 11*time.Second)
+			assert.Zero(t, took)
+			took, err = waited(t, &r, first, 11*time.Second)
 			require.NoError(t, err)
-			assert.Equal(t, 11*time.Second, waited)
+			assert.Equal(t, 11*time.Second, took)
 		})
 	})
 	t.Run("bounded whatever the clock says", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var r rests
 			r.add(first, time.Now().Add(100*time.Hour))
-			waited, err := began(t, &r, first, false, 0)
+			took, err := waited(t, &r, first, 0)
 			require.NoError(t, err)
-			assert.Equal(t, mostRest, waited)
+			assert.Equal(t, mostRest, took)
 		})
 	})
 	t.Run("a caller that has gone leaves the lock", func(t *testing.T) {

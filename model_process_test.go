@@ -32,6 +32,7 @@ type process struct {
 	next    http.RoundTripper
 	life    context.Context
 	end     context.CancelFunc
+	dying   sync.Once
 	dead    chan struct{} // closed when it dies
 	gone    bool          // dead, or replaced
 	turns   map[turnName]*turn
@@ -93,8 +94,10 @@ func (p *process) isDead() bool {
 }
 
 func (p *process) die() {
-	close(p.dead)
-	p.end() // and with it its connections
+	p.dying.Do(func() {
+		close(p.dead)
+		p.end() // and with it its connections
+	})
 }
 
 // errDied is what the goroutines of a dead process get once the program is over. Until then they stop where they are.

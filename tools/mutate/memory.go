@@ -92,12 +92,12 @@ var memoryMutants = []mutant{
 	// inflight.go
 	{
 		name: "inflight/no-rest", file: "inflight.go",
-		old: "err = c.process.resting.wait(ctx, key, restLimit > 0, until); err == nil {", new: "_ = until; err == nil {",
+		old: "err = c.process.resting.wait(ctx, key, restLimit, began); err == nil {", new: "_ = began; err == nil {",
 		why: "a write repeated after a lost one overlaps it",
 	},
 	{
 		name: "inflight/rests-beyond-the-limit", file: "inflight.go",
-		old: "case limited && pause > time.Until(limit):", new: "case false:",
+		old: "case limit > 0 && pause > time.Until(began.Add(limit)):", new: "case false:",
 		why: "a call that may wait for ten seconds rests for two minutes",
 	},
 	{
