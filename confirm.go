@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/letagentpay/letagentpay-go/internal/api"
@@ -211,7 +212,7 @@ func (c *confirming) send(ctx context.Context) (confirmation *Confirmation, atte
 	if !params.ActualAmount.IsZero() {
 		body.ActualAmount = &params.ActualAmount
 	}
-	request, err := api.NewConfirmRequestRequest(placeholder, requestID, body)
+	request, err := newConfirmation(requestID, body)
 	if err != nil {
 		return nil, attempt, err
 	}
@@ -219,6 +220,13 @@ func (c *confirming) send(ctx context.Context) (confirmation *Confirmation, atte
 		return nil, attempt, err
 	}
 	return confirmation, attempt, nil
+}
+
+func newConfirmation(requestID string, body api.ConfirmRequest) (*http.Request, error) {
+	if !isCanonical(requestID) { // its path is to be escaped
+		return api.NewConfirmRequestRequest(placeholder, requestID, body)
+	}
+	return newPost("/agent-api/requests/"+requestID+"/confirm", body)
 }
 
 // rest pauses for as long as a write with an unclear outcome has lasted, and longer the more often that has happened.

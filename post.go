@@ -139,13 +139,14 @@ func (p *posting) attempt(ctx context.Context) (purchase *Purchase, attempt *cal
 		},
 	}
 	currency := strings.ToUpper(asked.Currency)
-	request, err := api.NewCreateRequestRequest(placeholder, &api.CreateRequestParams{IdempotencyKey: &asked.IdempotencyKey}, api.PurchaseRequest{
+	request, err := newPost("/agent-api/requests", api.PurchaseRequest{
 		Amount: asked.Amount, Category: asked.Category, Currency: optional(currency), MerchantName: optional(asked.MerchantName),
 		Description: optional(asked.Description), AgentComment: optional(asked.AgentComment),
 	})
 	if err != nil {
 		return nil, attempt, err
 	}
+	request.Header["Idempotency-Key"] = []string{asked.IdempotencyKey}
 	err = p.client.transport.do(ctx, request, attempt)
 	return purchase, attempt, err
 }

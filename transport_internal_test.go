@@ -1,6 +1,7 @@
 package letagentpay
 
 import (
+	"io"
 	"net/http"
 	"testing"
 
@@ -29,5 +30,45 @@ func TestAddressesAreResolved(t *testing.T) {
 			assert.Equal(t, address, request.URL.String())
 			assert.Equal(t, request.URL.Host, request.Host)
 		}
+	}
+}
+
+// Posts are as the contract has them.
+func TestPostsAreThoseOfTheGeneratedBuilders(t *testing.T) {
+	client, err := New(WithToken("agt_x"))
+	require.NoError(t, err)
+	same := func(t *testing.T, made *http.Request, generated *http.Request) {
+		t.Helper()
+		client.transport.resolve(made)
+		client.transport.resolve(generated)
+		assert.Equal(t, generated.Method, made.Method)
+		assert.Equal(t, generated.URL.String(), made.URL.String())
+		assert.Equal(t, generated.Host, made.Host)
+		assert.Equal(t, generated.Header, made.Header)
+		assert.Equal(t, generated.ContentLength, made.ContentLength)
+		assert.Equal(t, [3]any{generated.Proto, generated.ProtoMajor, generated.ProtoMinor}, [3]any{made.Proto, made.ProtoMajor, made.ProtoMinor})
+		want, err := io.ReadAll(generated.Body)
+		require.NoError(t, err)
+		got, err := io.ReadAll(made.Body)
+		require.NoError(t, err)
+		assert.Equal(t, string(want), string(got))
+	}
+	receipt, actual, merchant, key := "https://shop.example/?a=1&b=<2>", MustAmount("47.50"), "Ü & Söhne", "key 1 /ü"
+	for _, id := range []string{"3f2a9c1e-0b7d-4c55-9e21-aa01bb02cc03", "ü 1", "r1"} {
+		for _, body := range []api.ConfirmRequest{{}, {Success: true, ActualAmount: &actual, ReceiptURL: &receipt}} {
+			made, err := newConfirmation(id, body)
+			require.NoError(t, err)
+			generated, err := api.NewConfirmRequestRequest(placeholder, id, body)
+			require.NoError(t, err)
+			same(t, made, generated)
+		}
+	}
+	for _, body := range []api.PurchaseRequest{{Amount: actual, Category: "groceries"}, {Amount: actual, Category: "x", MerchantName: &merchant}} {
+		made, err := newPost("/agent-api/requests", body)
+		require.NoError(t, err)
+		made.Header["Idempotency-Key"] = []string{key}
+		generated, err := api.NewCreateRequestRequest(placeholder, &api.CreateRequestParams{IdempotencyKey: &key}, body)
+		require.NoError(t, err)
+		same(t, made, generated)
 	}
 }
