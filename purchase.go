@@ -124,9 +124,11 @@ type ConfirmParams struct {
 
 // Confirmation is the service's answer to a confirmation.
 type Confirmation struct {
-	RequestID    string
-	Status       Status // completed or failed
-	ActualAmount Amount // what was confirmed as paid; zero: as requested, or not known, because the answer was lost and only the status could be read
+	RequestID string
+	Status    Status // completed or failed
+	// ActualAmount is what was confirmed as paid. It is zero for the amount requested, and where it is not known because
+	// the service's answer was lost and the request was read instead: a read has the state alone.
+	ActualAmount Amount
 }
 
 // Request is a purchase request as it stands. What a read does not return is zero: [Client.Request] returns
