@@ -10,6 +10,53 @@ import (
 	"github.com/letagentpay/letagentpay-go/internal/api"
 )
 
+// ConfirmParams says how an approved purchase ended.
+type ConfirmParams struct {
+	// Success: the money was spent. Otherwise the purchase failed and its whole amount returns to the budget.
+	Success bool
+	// ActualAmount is what was really paid, at most 9,999,999, with at most two decimals; zero: as requested. It may be
+	// more or less than the amount requested, and must be zero when Success is false.
+	ActualAmount Amount
+	// ReceiptURL points to the receipt, at most 2000 characters.
+	ReceiptURL string
+}
+
+func (p *ConfirmParams) validate() error {
+	if !p.ActualAmount.IsZero() {
+		if !p.Success {
+			return paramError("ConfirmParams.ActualAmount", p.ActualAmount.String(), "want zero when Success is false: a failed purchase returns the whole amount")
+		}
+		if err := checkAmount("ConfirmParams.ActualAmount", p.ActualAmount); err != nil {
+			return err
+		}
+	}
+	return checkText("ConfirmParams.ReceiptURL", p.ReceiptURL, 2000)
+}
+
+// status returns the state that the confirmation leads to.
+func (p *ConfirmParams) status() Status {
+	if p.Success {
+		return StatusCompleted
+	}
+	return StatusFailed
+}
+
+// Confirmation is the service's answer to a confirmation.
+type Confirmation struct {
+	RequestID string
+	Status    Status // completed or failed
+	// ActualAmount is what was confirmed as paid. It is zero for the amount requested, and where it is not known because
+	// the service's answer was lost and the request was read instead: a read has the state alone.
+	ActualAmount Amount
+}
+
+func newConfirmation(requestID string, body api.ConfirmRequest) (*http.Request, error) {
+	if !isCanonical(requestID) { // its path is to be escaped
+		return api.NewConfirmRequestRequest(placeholder, requestID, body)
+	}
+	return newPost("/agent-api/requests/"+requestID+"/confirm", body)
+}
+
 // Confirm reports to the service how an approved purchase ended: completed, for the amount requested or another, or
 // failed, which returns the whole amount to the budget. It works once per request: a second confirmation, or one of a
 // request that is not approved, is an [*APIError] that matches [ErrConflict].
@@ -220,55 +267,4 @@ func (c *confirming) send(ctx context.Context) (confirmation *Confirmation, atte
 		return nil, attempt, err
 	}
 	return confirmation, attempt, nil
-}
-
-func newConfirmation(requestID string, body api.ConfirmRequest) (*http.Request, error) {
-	if !isCanonical(requestID) { // its path is to be escaped
-		return api.NewConfirmRequestRequest(placeholder, requestID, body)
-	}
-	return newPost("/agent-api/requests/"+requestID+"/confirm", body)
-}
-
-// rest pauses for as long as a write with an unclear outcome has lasted, and longer the more often that has happened.
-// Where ctx leaves less time, it takes half of it, so that the other half is there for a read, and returns false.
-func rest(ctx context.Context, n int, lasted time.Duration) (rested bool, err error) {
-	wait, rested := max(settlePause, backoff(n, retryBase, retryCap), lasted), true
-	if deadline, ok := ctx.Deadline(); ok {
-		if half := time.Until(deadline) / 2; half < wait {
-			wait, rested = half, false
-		}
-	}
-	return rested, sleep(ctx, wait)
-}
-
-// sleep waits for d or until ctx ends, whose error it then returns.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// status returns the state that the confirmation leads to.
-func (p *ConfirmParams) status() Status {
-	if p.Success {
-		return StatusCompleted
-	}
-	return StatusFailed
-}
-
-func (p *ConfirmParams) validate() error {
-	if !p.ActualAmount.IsZero() {
-		if !p.Success {
-			return paramError("ConfirmParams.ActualAmount", p.ActualAmount.String(), "want zero when Success is false: a failed purchase returns the whole amount")
-		}
-		if err := checkAmount("ConfirmParams.ActualAmount", p.ActualAmount); err != nil {
-			return err
-		}
-	}
-	return checkText("ConfirmParams.ReceiptURL", p.ReceiptURL, 2000)
 }

@@ -6,14 +6,6 @@ import (
 	"time"
 )
 
-// Operations that are reported to an [Observer] and named in the log.
-const (
-	OpPurchase = "purchase" // [Client.Purchase], all its attempts
-	OpConfirm  = "confirm"  // [Client.Confirm], all its attempts and reads
-	OpWait     = "wait"     // [Client.WaitForDecision]
-	OpGuard    = "guard"    // a call of a guarded function, or the time from [Client.Authorize] to [Approval.Settle]
-)
-
 // Observer observes the operations that matter, for tracing and metrics; see [WithObserver]. The module
 // integrations/otel makes one for OpenTelemetry. It must be safe for concurrent use, and fast: the operation waits.
 type Observer interface {
@@ -34,17 +26,6 @@ type Observation struct {
 	Category  string
 	Duration  time.Duration
 	Err       error
-}
-
-// WithObserver adds an observer of operations. It may be given more than once; the first given is the outermost.
-func WithObserver(observer Observer) Option {
-	return func(c *config) error {
-		if observer == nil {
-			return paramError("WithObserver", "", "want an observer; leave the option out to have none")
-		}
-		c.observers = append(c.observers, observer)
-		return nil
-	}
 }
 
 // begin tells the observers that an operation begins. The function returned tells them, and the log, how it ended.
@@ -123,3 +104,11 @@ func (c *Client) logOperation(ctx context.Context, o *Observation) {
 	}
 	c.transport.emit(ctx, level, "letagentpay."+o.Op, attributes...)
 }
+
+// Operations that are reported to an [Observer] and named in the log.
+const (
+	OpPurchase = "purchase" // [Client.Purchase], all its attempts
+	OpConfirm  = "confirm"  // [Client.Confirm], all its attempts and reads
+	OpWait     = "wait"     // [Client.WaitForDecision]
+	OpGuard    = "guard"    // a call of a guarded function, or the time from [Client.Authorize] to [Approval.Settle]
+)

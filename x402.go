@@ -318,13 +318,6 @@ func walletOf(w *api.X402Wallet) *X402Wallet {
 	return &X402Wallet{Address: w.WalletAddress, Chain: w.Chain, Provider: deref(w.WalletProvider), CreatedAt: w.CreatedAt.Time}
 }
 
-func amountOf(d *api.DecimalString) *Amount {
-	if d == nil {
-		return nil
-	}
-	return &d.Amount
-}
-
 func (p *X402AuthorizeParams) validate() error {
 	if p.MaxAmountUSD.Sign() <= 0 || maxX402Amount.Less(p.MaxAmountUSD) {
 		return paramError("X402AuthorizeParams.MaxAmountUSD", p.MaxAmountUSD.String(), "want an amount above zero and at most "+maxX402Amount.String())
@@ -366,31 +359,4 @@ func (w *X402Wallet) validate() error {
 	return checkTexts([]boundedText{
 		{"X402Wallet.Address", w.Address, 64, true}, {"X402Wallet.Chain", w.Chain, 20, true}, {"X402Wallet.Provider", w.Provider, 50, false},
 	})
-}
-
-// boundedText is a text field with its limit in characters.
-type boundedText struct {
-	field, value string
-	longest      int
-	required     bool
-}
-
-func checkTexts(texts []boundedText) error {
-	for _, text := range texts {
-		if text.required && strings.TrimSpace(text.value) == "" {
-			return paramError(text.field, text.value, "want a text that is not empty")
-		}
-		if err := checkText(text.field, text.value, text.longest); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// outcome turns the failure of an authorisation into an *OutcomeUnknownError unless it is certain that it was not made.
-func (c *call) outcome(err error) error {
-	if !c.unclear || certain(c.last) {
-		return err
-	}
-	return &OutcomeUnknownError{Op: c.op, Err: err}
 }

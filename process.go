@@ -3,10 +3,27 @@ package letagentpay
 import (
 	"context"
 	"errors"
-	"maps"
-	"sync"
 	"time"
 )
+
+// thisProcess is what all clients of this process share, whichever way they were made.
+var thisProcess = newProcess()
+
+// process is what clients of one process share, so that they never do together what one of them would not do alone: what
+// they remember, which writes are under way, and which rest.
+type process struct {
+	*memory
+	inFlight keyedLock[lockKey]
+	resting  rests
+	postings postings
+	writes   entryWrites
+}
+
+func newProcess() *process {
+	p := &process{memory: newMemory()}
+	p.postings.unknown = newRecent[postingContent, []unknownPosting](mostUnknown)
+	return p
+}
 
 // lockKey names what must not overlap in this process, whichever client it goes through: posts under one key,
 // confirmations of one request, and runs under one key or request. Where several are held, they are taken in this order:
@@ -70,83 +87,4 @@ func (c *Client) unlock(held *heldLock[lockKey], key lockKey, began time.Time, e
 		c.process.resting.add(key, now.Add(min(max(settlePause, now.Sub(began)), mostRest)))
 	}
 	held.release()
-}
-
-// mostRest bounds how long a write rests after an unknown outcome.
-const mostRest = 2 * defaultAttemptTimeout
-
-// rests are names that are left alone until a time. The zero value is ready.
-type rests struct {
-	mu    sync.Mutex
-	until map[lockKey]time.Time
-}
-
-func (r *rests) add(key lockKey, until time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	maps.DeleteFunc(r.until, func(_ lockKey, until time.Time) bool { return until.Before(now) })
-	if r.until == nil {
-		r.until = make(map[lockKey]time.Time)
-	}
-	r.until[key] = until
-}
-
-// wait returns when the time of key has come, or with ctx's error, or at once with ErrInProgress when it does not come
-// within a limit, if that is above 0. The limit counts from began, or from now where that is zero.
-func (r *rests) wait(ctx context.Context, key lockKey, limit time.Duration, began time.Time) error {
-	r.mu.Lock()
-	until, rests := r.until[key]
-	r.mu.Unlock()
-	if !rests { // mostly, and reading the clock takes time
-		return nil
-	}
-	if began.IsZero() {
-		began = time.Now()
-	}
-	// Bounded, because a test's clock may have given the time, and this one's may be another.
-	pause := min(time.Until(until), mostRest)
-	switch {
-	case pause <= 0:
-		return nil
-	case limit > 0 && pause > time.Until(began.Add(limit)):
-		return ErrInProgress
-	}
-	return sleep(ctx, pause)
-}
-
-// leastCooldown is how long a service is given to end the handling of a failure confirmation that nobody waits for any
-// more. A second one beside it refunds twice.
-const leastCooldown = time.Minute
-
-// coolDown notes that an attempt at a failure confirmation, which lasted for a time, may still be handled.
-func (m *memory) coolDown(key requestKey, lasted time.Duration) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.refunds.put(key, time.Now().Add(max(leastCooldown, 2*lasted)))
-}
-
-// noteRefund notes that a request is to be given back, so that nothing runs under it.
-func (m *memory) noteRefund(key requestKey) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if _, ok := m.refunds.get(key); !ok {
-		m.refunds.put(key, time.Time{})
-	}
-}
-
-// refundSent reports whether a failure confirmation was sent whose outcome is unknown, or is still to be sent.
-func (m *memory) refundSent(key requestKey) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	_, ok := m.refunds.get(key)
-	return ok
-}
-
-// coolingDown reports whether an earlier failure confirmation may still be handled.
-func (m *memory) coolingDown(key requestKey) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	until, ok := m.refunds.get(key)
-	return ok && time.Until(until) > 0
 }

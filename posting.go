@@ -2,13 +2,10 @@ package letagentpay
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/letagentpay/letagentpay-go/internal/api"
@@ -151,21 +148,16 @@ func (p *posting) attempt(ctx context.Context) (purchase *Purchase, attempt *cal
 	return purchase, attempt, err
 }
 
-// certain reports whether an answer is certain about all earlier attempts under its key: one that the service gives after
-// it has looked for the key, or that every attempt would have got.
-func certain(e *APIError) bool {
-	return e != nil && e.explained && !e.mayHaveTakenEffect() && (e.Is(ErrInvalid) || e.Is(ErrTooManyPending))
-}
-
 // certain is the function certain. How many requests are pending says nothing about an attempt that has not come that
 // far yet.
 func (p *posting) certain(e *APIError) bool {
 	return certain(e) && !(p.running && e.Is(ErrTooManyPending))
 }
 
-// worthRepeating reports whether another attempt may fare better.
-func (e *APIError) worthRepeating() bool {
-	return e.StatusCode != http.StatusNotImplemented && e.StatusCode/100 != 3 && !errors.Is(e, errTooLarge)
+// certain reports whether an answer is certain about all earlier attempts under its key: one that the service gives after
+// it has looked for the key, or that every attempt would have got.
+func certain(e *APIError) bool {
+	return e != nil && e.explained && !e.mayHaveTakenEffect() && (e.Is(ErrInvalid) || e.Is(ErrTooManyPending))
 }
 
 // pause waits until the next attempt may be made. It fails when there is no time left for another.
@@ -185,12 +177,6 @@ func (p *posting) pause(ctx context.Context, n int, attempt *call) error {
 		return nil
 	}
 	return sleepWithin(ctx, max(settlePause, attempt.lasted))
-}
-
-// foundNothing reports whether the list was read and shows no request that may be this purchase.
-func (p *posting) foundNothing(ctx context.Context) bool {
-	ids, ok := p.found(ctx, "")
-	return ok && len(ids) == 0
 }
 
 var errNoTime = fmt.Errorf("no time left for another attempt: %w", context.DeadlineExceeded)
@@ -249,6 +235,12 @@ const (
 	leastLate  = time.Minute     // how long after an attempt its request may still come, and longer if the attempt lasted longer
 )
 
+// foundNothing reports whether the list was read and shows no request that may be this purchase.
+func (p *posting) foundNothing(ctx context.Context) bool {
+	ids, ok := p.found(ctx, "")
+	return ok && len(ids) == 0
+}
+
 // found returns the ids of requests of the same content that came of the attempts, as it seems, but for the one known and
 // those that this process knows to be other calls'. ok is false when the list could not be read.
 func (p *posting) found(ctx context.Context, known string) (ids []string, ok bool) {
@@ -285,17 +277,6 @@ func (p *posting) came(row *Request, date time.Time) bool {
 	return row.CreatedAt.After(date.Add(-time.Since(p.first) - clockSlack))
 }
 
-// postingContent names identical purchases of an agent.
-type postingContent struct {
-	identity              string
-	amount                Amount
-	merchant, description string
-}
-
-func (p *posting) content() postingContent {
-	return postingContent{p.client.identity, p.params.Amount, trimText(p.params.MerchantName), trimText(p.params.Description)}
-}
-
 // alone reports whether no identical purchase of this process can have made the requests that are found: none is under
 // way, and none whose outcome stayed unknown was at the same time.
 func (p *posting) alone() bool {
@@ -314,59 +295,6 @@ func (p *posting) alone() bool {
 // latest is when the service must be done with the last attempt.
 func (p *posting) latest() time.Time { return p.ended.Add(max(p.ended.Sub(p.began), leastLate)) }
 
-// postings are the purchases of a process that may have made requests that it does not know.
-type postings struct {
-	mu       sync.Mutex
-	underWay map[postingContent]int
-	unknown  *recent[postingContent, []unknownPosting]
-}
-
-// unknownPosting is one whose outcome has stayed unknown.
-type unknownPosting struct {
-	key           string
-	first, latest time.Time
-}
-
-const (
-	mostUnknown      = 1 << 10 // contents
-	mostUnknownAlike = 16      // of one content
-)
-
-func (p *postings) add(of postingContent, n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.underWay == nil {
-		p.underWay = make(map[postingContent]int)
-	}
-	if p.underWay[of] += n; p.underWay[of] == 0 {
-		delete(p.underWay, of)
-	}
-}
-
-func (p *postings) addUnknown(of postingContent, posting unknownPosting) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	alike, _ := p.unknown.get(of)
-	alike = append(slices.Clone(alike), posting)
-	p.unknown.put(of, alike[max(0, len(alike)-mostUnknownAlike):])
-}
-
-// answers compares an answer with the question. A rejection need not agree: nothing runs, and beyond a velocity limit the
-// service repeats the first one of the minute.
-func (p *Purchase) answers(asked *PurchaseParams, status int) error {
-	question, contradiction := contentOf(asked), ""
-	switch {
-	case p.Status == StatusRejected:
-		return nil
-	case question.currency != "" && question.currency != strings.ToUpper(p.Currency):
-		contradiction = "it is in another currency"
-	case question.category != normalCategory(p.Category) && question.category != normalCategory(p.OriginalCategory):
-		contradiction = "it is in another category"
-	default:
-		return nil
-	}
-	return &APIError{
-		Op: "purchase", IdempotencyKey: p.IdempotencyKey, StatusCode: status, malformed: true,
-		Err: errors.New("the answer contradicts the question: " + contradiction),
-	}
+func (p *posting) content() postingContent {
+	return postingContent{p.client.identity, p.params.Amount, trimText(p.params.MerchantName), trimText(p.params.Description)}
 }
