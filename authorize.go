@@ -6,6 +6,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"github.com/letagentpay/letagentpay-go/internal/keylock"
 )
 
 // Authorize requests the approval of a purchase and returns once it is approved: the two-phase form of [Guard], for
@@ -101,7 +103,7 @@ type claim struct {
 	recorded bool     // the record is the journal's entry of the resumed request
 	entryKey string   // the key that the journal's entry of the resumed request is of
 
-	held [2]*heldLock[lockKey] // the key and the request
+	held [2]*keylock.Held[lockKey] // the key and the request
 }
 
 func newClaim(c *Client, g *guardConfig, p PurchaseParams, requestID string, resumed bool) claim {
@@ -174,9 +176,9 @@ func (c *claim) start(ctx context.Context, category string) error {
 // beingConfirmed refuses a request whose confirmation is under way, or may still be handled by the service: it is still
 // approved, and the money would return while it is spent.
 func (c *claim) beingConfirmed() error {
-	held := c.client.process.inFlight.tryLock(lockKey{c.client.service, "confirm", c.requestID})
+	held := c.client.process.locks.TryLock(lockKey{c.client.service, "confirm", c.requestID})
 	if held != nil {
-		held.release()
+		held.Release()
 		if !c.client.process.refundSent(c.client.requestKey(c.requestID)) {
 			return nil
 		}
@@ -312,7 +314,7 @@ func (c *claim) holdRequest(ctx context.Context) error {
 func (c *claim) release() {
 	for i, held := range slices.Backward(c.held[:]) {
 		if held != nil {
-			held.release()
+			held.Release()
 			c.held[i] = nil
 		}
 	}

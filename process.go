@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/internal/keylock"
 )
 
 // thisProcess is what all clients of this process share, whichever way they were made.
@@ -13,7 +15,7 @@ var thisProcess = newProcess()
 // they remember, which writes are under way, and which rest.
 type process struct {
 	*memory
-	inFlight keyedLock[lockKey]
+	locks    keylock.Locks[lockKey]
 	resting  rests
 	postings postings
 	writes   entryWrites
@@ -45,16 +47,16 @@ func (k lockKey) idempotencyKey() string {
 
 // lock keeps writes that the service could not tell apart from overlapping: with each other, and with one that is not
 // waited for any more but may still be under way. With a limit above 0 it fails with ErrInProgress after that time.
-func (c *Client) lock(ctx context.Context, op string, key lockKey, limit time.Duration) (*heldLock[lockKey], error) {
+func (c *Client) lock(ctx context.Context, op string, key lockKey, limit time.Duration) (*keylock.Held[lockKey], error) {
 	return c.lockWithin(ctx, op, key, limit, limit)
 }
 
 // lockWithin is lock with a limit for another write that is waited for, and one for both that and the rest of one that is
 // not.
-func (c *Client) lockWithin(ctx context.Context, op string, key lockKey, limit, restLimit time.Duration) (*heldLock[lockKey], error) {
+func (c *Client) lockWithin(ctx context.Context, op string, key lockKey, limit, restLimit time.Duration) (*keylock.Held[lockKey], error) {
 	var began time.Time // zero: now
 	var err error
-	held := c.process.inFlight.tryLock(key)
+	held := c.process.locks.TryLock(key)
 	if held == nil {
 		began = time.Now()
 		held, err = c.waitForLock(ctx, key, limit)
@@ -63,7 +65,7 @@ func (c *Client) lockWithin(ctx context.Context, op string, key lockKey, limit, 
 		if err = c.process.resting.wait(ctx, key, restLimit, began); err == nil {
 			return held, nil
 		}
-		held.release()
+		held.Release()
 	}
 	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		err = ErrInProgress
@@ -71,20 +73,20 @@ func (c *Client) lockWithin(ctx context.Context, op string, key lockKey, limit, 
 	return nil, &APIError{Op: op, Err: err, IdempotencyKey: key.idempotencyKey(), waiting: true}
 }
 
-func (c *Client) waitForLock(ctx context.Context, key lockKey, limit time.Duration) (*heldLock[lockKey], error) {
+func (c *Client) waitForLock(ctx context.Context, key lockKey, limit time.Duration) (*keylock.Held[lockKey], error) {
 	if limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	return c.process.inFlight.lock(ctx, key)
+	return c.process.locks.Lock(ctx, key)
 }
 
 // unlock releases a lock after a write that began at a time and whose outcome is err.
-func (c *Client) unlock(held *heldLock[lockKey], key lockKey, began time.Time, err error) {
+func (c *Client) unlock(held *keylock.Held[lockKey], key lockKey, began time.Time, err error) {
 	if _, unknown := errors.AsType[*OutcomeUnknownError](err); unknown {
 		now := time.Now()
 		c.process.resting.add(key, now.Add(min(max(settlePause, now.Sub(began)), mostRest)))
 	}
-	held.release()
+	held.Release()
 }

@@ -107,7 +107,7 @@ var memoryMutants = []mutant{
 	},
 	{
 		name: "process/lock-kept-after-an-interrupted-rest", file: "process.go",
-		old: "held.release()\n\t}\n\tif ctx.Err()", new: "_ = held\n\t}\n\tif ctx.Err()",
+		old: "held.Release()\n\t}\n\tif ctx.Err()", new: "_ = held\n\t}\n\tif ctx.Err()",
 		why: "a call that is cancelled while it rests locks its key for ever",
 	},
 	{
@@ -166,44 +166,44 @@ var memoryMutants = []mutant{
 		why: "a refund that never arrived is never sent again",
 	},
 
-	// keyedlock.go
+	// internal/keylock/keylock.go
 	{
-		name: "keyedlock/released-twice", file: "keyedlock.go",
+		name: "internal/keylock/keylock/released-twice", file: "internal/keylock/keylock.go",
 		old: "if !h.released.Swap(true) {", new: "if h.released.Swap(true); true {",
 		why: "a lock that is released twice frees that of the next holder",
 	},
 	{
-		name: "keyedlock/not-taken", file: "keyedlock.go",
-		old: "l.held[name] = nil\n\treturn &heldLock", new: "return &heldLock",
+		name: "internal/keylock/keylock/not-taken", file: "internal/keylock/keylock.go",
+		old: "l.held[key] = nil\n\treturn &Held", new: "return &Held",
 		why: "nobody ever waits",
 	},
 	{
-		name: "keyedlock/taken-twice", file: "keyedlock.go",
-		old: "if _, taken := l.held[name]; taken {\n\t\treturn nil", new: "if _, taken := l.held[name]; taken && false {\n\t\treturn nil",
+		name: "internal/keylock/keylock/taken-twice", file: "internal/keylock/keylock.go",
+		old: "if _, taken := l.held[key]; taken {\n\t\treturn nil", new: "if _, taken := l.held[key]; taken && false {\n\t\treturn nil",
 		why: "a lock that is taken is given to everyone who asks",
 	},
 	{
-		name: "keyedlock/last-comes-first", file: "keyedlock.go",
-		old: "l.held[name] = append(queue, turn)", new: "l.held[name] = append([]chan struct{}{turn}, queue...)",
+		name: "internal/keylock/keylock/last-comes-first", file: "internal/keylock/keylock.go",
+		old: "l.held[key] = append(queue, turn)", new: "l.held[key] = append([]chan struct{}{turn}, queue...)",
 		why: "the call that waits longest is overtaken by all others",
 	},
 	{
-		name: "keyedlock/abandoned-place-kept", file: "keyedlock.go",
-		old: "l.held[name] = slices.Delete(l.held[name], i, i+1)", new: "_ = i",
+		name: "internal/keylock/keylock/abandoned-place-kept", file: "internal/keylock/keylock.go",
+		old: "l.held[key] = slices.Delete(l.held[key], i, i+1)", new: "_ = i",
 		why: "the lock is handed to a call that has gone, and never comes back",
 	},
 	{
-		name: "keyedlock/late-turn-kept", file: "keyedlock.go",
-		old: "if i < 0 {\n\t\tl.pass(name)", new: "if false {\n\t\tl.pass(name)",
+		name: "internal/keylock/keylock/late-turn-kept", file: "internal/keylock/keylock.go",
+		old: "if i < 0 {\n\t\tl.pass(key)", new: "if false {\n\t\tl.pass(key)",
 		why: "a turn that comes as the call gives up is lost, and the lock is never free again",
 	},
 	{
-		name: "keyedlock/names-are-kept", file: "keyedlock.go",
-		old: "if len(queue) == 0 {\n\t\tdelete(l.held, name)", new: "if len(queue) == 0 {\n\t\tl.held[name] = nil",
+		name: "internal/keylock/keylock/names-are-kept", file: "internal/keylock/keylock.go",
+		old: "if len(queue) == 0 {\n\t\tdelete(l.held, key)", new: "if len(queue) == 0 {\n\t\tl.held[key] = nil",
 		why: "a lock that nobody waits for is never free again",
 	},
 	{
-		name: "keyedlock/wait-ignores-the-context", file: "keyedlock.go",
+		name: "internal/keylock/keylock/wait-ignores-the-context", file: "internal/keylock/keylock.go",
 		old: "case <-ctx.Done():\n\t}", new: "}",
 		why: "a cancelled call waits for the lock",
 	},

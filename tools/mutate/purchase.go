@@ -227,7 +227,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/no-rest-after-an-unknown-outcome", file: "posting.go",
-		old: "c.unlock(held, key, posting.began, err)", new: "held.release()",
+		old: "c.unlock(held, key, posting.began, err)", new: "held.Release()",
 		why: "a purchase repeated under its key overlaps the lost attempt, and is made twice",
 	},
 	{
@@ -688,7 +688,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/no-rest-after-an-unknown-outcome", file: "confirm.go",
-		old: "defer func() { c.unlock(held, key, began, err) }()", new: "_ = began\n\tdefer held.release()",
+		old: "defer func() { c.unlock(held, key, began, err) }()", new: "_ = began\n\tdefer held.Release()",
 		why: "a confirmation repeated after a lost one overlaps it",
 	},
 	{
