@@ -23,7 +23,7 @@ func (b baseline) precedes(state *Request) bool {
 func (c *Client) newest(ctx context.Context) (baseline, error) {
 	b := baseline{taken: true}
 	for _, limit := range []int{5, maxPageSize} { // several requests in one microsecond are rare, and more than five rarer
-		page, err := c.page(ctx, "", limit, 0, -1)
+		page, err := c.page(ctx, pageParams{limit: limit})
 		if err != nil || len(page) == 0 {
 			return b, err
 		}

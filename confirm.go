@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/letagentpay/letagentpay-go/internal/api"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // ConfirmParams says how an approved purchase ended.
@@ -50,11 +50,13 @@ type Confirmation struct {
 	ActualAmount Amount
 }
 
-func newConfirmation(requestID string, body api.ConfirmRequest) (*http.Request, error) {
-	if !isCanonical(requestID) { // its path is to be escaped
-		return api.NewConfirmRequestRequest(placeholder, requestID, body)
+// body returns what is sent.
+func (p *ConfirmParams) body() *api.ConfirmRequest {
+	body := &api.ConfirmRequest{Success: p.Success, ReceiptURL: optional(p.ReceiptURL)}
+	if !p.ActualAmount.IsZero() {
+		body.ActualAmount = &p.ActualAmount
 	}
-	return newPost("/agent-api/requests/"+requestID+"/confirm", body)
+	return body
 }
 
 // Confirm reports to the service how an approved purchase ended: completed, for the amount requested or another, or
@@ -239,32 +241,23 @@ func (c *confirming) limited(ctx context.Context) (context.Context, context.Canc
 func (c *confirming) send(ctx context.Context) (confirmation *Confirmation, attempt *call, err error) {
 	ctx, cancel := c.limited(ctx)
 	defer cancel()
-	params, requestID := c.params, c.requestID
-	attempt = &call{op: "confirm", maxRetries: -1, decode: func(data []byte) error {
-		var body api.Confirmation
-		if err := decodeObject(data, &body, confirmationShape); err != nil {
-			return err
-		}
-		if canonicalID(body.RequestID) != requestID || Status(body.Status) != params.status() {
-			return fmt.Errorf("want a confirmation of request %s as %s, got one of %s as %s", requestID, params.status(),
-				quoted(body.RequestID, shortText), quoted(body.Status, shortText))
-		}
-		confirmation = &Confirmation{RequestID: requestID, Status: Status(body.Status)}
-		if body.ActualAmount != nil {
-			confirmation.ActualAmount = body.ActualAmount.Amount
-		}
-		return nil
-	}}
-	body := api.ConfirmRequest{Success: params.Success, ReceiptURL: optional(params.ReceiptURL)}
-	if !params.ActualAmount.IsZero() {
-		body.ActualAmount = &params.ActualAmount
-	}
-	request, err := newConfirmation(requestID, body)
+	attempt = &call{op: operation.Confirm, requestID: c.requestID, body: c.params.body()}
+	body, err := fetch(ctx, c.client.transport, attempt, confirmationShape, c.check)
 	if err != nil {
 		return nil, attempt, err
 	}
-	if err := c.client.transport.do(ctx, request, attempt); err != nil {
-		return nil, attempt, err
+	confirmation = &Confirmation{RequestID: c.requestID, Status: Status(body.Status)}
+	if body.ActualAmount != nil {
+		confirmation.ActualAmount = body.ActualAmount.Amount
 	}
 	return confirmation, attempt, nil
+}
+
+// check compares an answer with the confirmation.
+func (c *confirming) check(body *api.Confirmation) error {
+	if canonicalID(body.RequestID) != c.requestID || Status(body.Status) != c.params.status() {
+		return fmt.Errorf("want a confirmation of request %s as %s, got one of %s as %s", c.requestID, c.params.status(),
+			quoted(body.RequestID, shortText), quoted(body.Status, shortText))
+	}
+	return nil
 }

@@ -12,7 +12,7 @@ func (t *transport) log(ctx context.Context, level slog.Level, message string, c
 		return
 	}
 	attributes := append([]slog.Attr{
-		slog.String("operation", c.op), slog.String("method", c.request.Method), slog.String("path", c.path()),
+		slog.String("operation", string(c.op)), slog.String("method", c.request.Method), slog.String("path", c.path()),
 		slog.Int("attempt", c.attempts), slog.Int("status", status), slog.Duration("duration", time.Since(c.started)),
 	}, more...)
 	if err != nil {

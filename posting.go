@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/letagentpay/letagentpay-go/internal/api"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // The bounds within which a purchase is posted again after an attempt that the service may still be working on. The
@@ -100,7 +101,7 @@ func (p *posting) run(ctx context.Context) (*Purchase, error) {
 		switch {
 		case !p.unclear || p.certain(attempt.last) && p.foundNothing(ctx):
 			return nil, err
-		case !attempt.unclear || attempt.attempts > attempt.maxRetries || !attempt.last.worthRepeating():
+		case !attempt.unclear || attempt.attempts > p.client.transport.maxRetries || !attempt.last.worthRepeating():
 			return nil, p.unknown(ctx, err)
 		}
 		if pauseErr := p.pause(ctx, n, attempt); pauseErr != nil {
@@ -127,24 +128,12 @@ func (p *posting) leave() {
 
 // attempt posts once, and again only after what surely never arrived and when the service says that it is too busy.
 func (p *posting) attempt(ctx context.Context) (purchase *Purchase, attempt *call, err error) {
-	asked := p.params
-	attempt = &call{
-		op: "purchase", idempotencyKey: asked.IdempotencyKey, maxRetries: -1, attempts: p.attempts,
-		decode: func(data []byte) (err error) {
-			purchase, err = decodePurchase(data, asked.IdempotencyKey)
-			return err
-		},
-	}
-	currency := strings.ToUpper(asked.Currency)
-	request, err := newPost("/agent-api/requests", api.PurchaseRequest{
-		Amount: asked.Amount, Category: asked.Category, Currency: optional(currency), MerchantName: optional(asked.MerchantName),
-		Description: optional(asked.Description), AgentComment: optional(asked.AgentComment),
+	key := p.params.IdempotencyKey
+	attempt = &call{op: operation.Purchase, body: p.params.body(), idempotencyKey: key, attempts: p.attempts}
+	_, err = fetch(ctx, p.client.transport, attempt, purchaseShape, func(body *api.PurchaseResult) (err error) {
+		purchase, err = newPurchase(body, key)
+		return err
 	})
-	if err != nil {
-		return nil, attempt, err
-	}
-	request.Header["Idempotency-Key"] = []string{asked.IdempotencyKey}
-	err = p.client.transport.do(ctx, request, attempt)
 	return purchase, attempt, err
 }
 
@@ -246,8 +235,7 @@ func (p *posting) foundNothing(ctx context.Context) bool {
 func (p *posting) found(ctx context.Context, known string) (ids []string, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, hookLimit)
 	defer cancel()
-	var date time.Time
-	page, err := p.client.datedPage(ctx, "", lookPage, 0, 0, &date)
+	page, date, err := p.client.datedPage(ctx, pageParams{limit: lookPage, once: true}, true)
 	if err != nil {
 		return nil, false
 	}

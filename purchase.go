@@ -65,6 +65,19 @@ func (p *PurchaseParams) validate() error {
 	return checkIdempotencyKey("PurchaseParams.IdempotencyKey", p.IdempotencyKey)
 }
 
+// body returns what is sent.
+func (p *PurchaseParams) body() *api.PurchaseRequest {
+	currency := strings.ToUpper(p.Currency)
+	return &api.PurchaseRequest{
+		Amount:       p.Amount,
+		Category:     p.Category,
+		Currency:     optional(currency),
+		MerchantName: optional(p.MerchantName),
+		Description:  optional(p.Description),
+		AgentComment: optional(p.AgentComment),
+	}
+}
+
 // Check is the outcome of one policy check; see [policy.Check].
 type Check = policy.Check
 
@@ -154,11 +167,8 @@ func (p *Purchase) contradicts() error {
 	return nil
 }
 
-func decodePurchase(data []byte, key string) (*Purchase, error) {
-	var body api.PurchaseResult
-	if err := decodeObject(data, &body, purchaseShape); err != nil {
-		return nil, err
-	}
+// newPurchase returns what an answer says, which must not contradict itself. key is the one that the purchase was sent under.
+func newPurchase(body *api.PurchaseResult, key string) (*Purchase, error) {
 	if body.RequestID == "" || body.Status == "" || body.Currency == "" || body.Category == "" {
 		return nil, errIncomplete
 	}
@@ -166,9 +176,15 @@ func decodePurchase(data []byte, key string) (*Purchase, error) {
 		return nil, err
 	}
 	purchase := &Purchase{
-		RequestID: canonicalID(body.RequestID), Status: Status(body.Status), Currency: body.Currency, Category: body.Category,
-		OriginalCategory: deref(body.OriginalCategory), AutoApproved: body.AutoApproved, IdempotencyKey: key,
-		PolicyCheck: PolicyCheck{Passed: body.PolicyCheck.Passed, Checks: checksOf(body.PolicyCheck.Checks)},
+		RequestID:        canonicalID(body.RequestID),
+		Status:           Status(body.Status),
+		Currency:         body.Currency,
+		Category:         body.Category,
+		OriginalCategory: deref(body.OriginalCategory),
+		PolicyCheck:      PolicyCheck{Passed: body.PolicyCheck.Passed, Checks: checksOf(body.PolicyCheck.Checks)},
+		AutoApproved:     body.AutoApproved,
+		ExpiresAt:        timeOf(body.ExpiresAt),
+		IdempotencyKey:   key,
 	}
 	if err := purchase.contradicts(); err != nil {
 		return nil, err
@@ -176,13 +192,9 @@ func decodePurchase(data []byte, key string) (*Purchase, error) {
 	if body.BudgetRemaining != nil {
 		purchase.BudgetRemaining = body.BudgetRemaining.Amount
 	}
-	if body.ExpiresAt != nil {
-		purchase.ExpiresAt = body.ExpiresAt.Time
-	}
 	return purchase, nil
 }
 
-// checksOf returns the checks as callers see them: the detail, which is for people, is cleaned.
 func checksOf(answered []api.Check) []Check {
 	checks := slices.Grow([]Check(nil), len(answered))
 	for _, check := range answered {

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"iter"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/letagentpay/letagentpay-go/internal/api"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // Status is the state of a purchase request. The service may learn new ones: a value that is none of the constants is
@@ -80,24 +82,17 @@ func (p *ListParams) validate() error {
 // Request reads one purchase request. A pending one whose time is over expires by being read. An unknown id, or
 // another agent's, is an [*APIError] that matches [ErrNotFound].
 func (c *Client) Request(ctx context.Context, requestID string) (*Request, error) {
-	return c.request(ctx, requestID, -1)
+	return c.request(ctx, requestID, false)
 }
 
-func (c *Client) request(ctx context.Context, id string, maxRetries int) (*Request, error) {
+// request is Request, without retries if wanted.
+func (c *Client) request(ctx context.Context, id string, once bool) (*Request, error) {
 	requestID, err := requestIDOf(id)
 	if err != nil {
 		return nil, err
 	}
-	request, err := api.NewGetRequestRequest(placeholder, requestID)
-	if err != nil {
-		return nil, err
-	}
-	var body api.RequestDetail
-	err = c.transport.do(ctx, request, &call{op: "request", maxRetries: maxRetries, decode: func(data []byte) error {
-		body = api.RequestDetail{}
-		if err := decodeObject(data, &body, requestShape); err != nil {
-			return err
-		}
+	read := call{op: operation.Request, requestID: requestID, once: once}
+	body, err := fetch(ctx, c.transport, &read, requestShape, func(body *api.RequestDetail) error {
 		if body.RequestID == "" || body.Status == "" {
 			return errIncomplete
 		}
@@ -105,15 +100,18 @@ func (c *Client) request(ctx context.Context, id string, maxRetries int) (*Reque
 			return errors.New("it is about another request")
 		}
 		return nil
-	}})
+	})
 	if err != nil {
 		return nil, err
 	}
-	read := &Request{RequestID: requestID, Status: Status(body.Status), Amount: body.Amount, Category: body.Category, CreatedAt: body.CreatedAt.Time}
-	if body.ReviewedAt != nil {
-		read.ReviewedAt = body.ReviewedAt.Time
-	}
-	return read, nil
+	return &Request{
+		RequestID:  requestID,
+		Status:     Status(body.Status),
+		Amount:     body.Amount,
+		Category:   body.Category,
+		CreatedAt:  body.CreatedAt.Time,
+		ReviewedAt: timeOf(body.ReviewedAt),
+	}, nil
 }
 
 // Requests lists the agent's requests, newest first, fetching pages as the loop goes on. An error ends the list: it is
@@ -133,7 +131,7 @@ func (c *Client) Requests(ctx context.Context, p ListParams) iter.Seq2[*Request,
 		}
 		seen := make(map[string]bool)
 		for offset, stale := 0, 0; ; {
-			page, err := c.page(ctx, p.Status, size, offset, -1)
+			page, err := c.page(ctx, pageParams{status: p.Status, limit: size, offset: offset})
 			if err != nil {
 				yield(nil, err)
 				return
@@ -165,58 +163,62 @@ const (
 	mostStalePages = 10 // pages without anything new, after which the list is taken to have no end
 )
 
-func (c *Client) page(ctx context.Context, status Status, limit, offset, maxRetries int) ([]Request, error) {
-	return c.datedPage(ctx, status, limit, offset, maxRetries, nil)
+// pageParams selects a page of the list of requests.
+type pageParams struct {
+	status        Status // empty: all
+	limit, offset int
+	once          bool // no retries
+}
+
+func (c *Client) page(ctx context.Context, p pageParams) ([]Request, error) {
+	page, _, err := c.datedPage(ctx, p, false)
+	return page, err
 }
 
 // datedPage reads one page of the list, and what the service's clock showed. The answer's total counts that page alone,
 // so nobody looks at it.
-func (c *Client) datedPage(ctx context.Context, status Status, limit, offset, maxRetries int, date *time.Time) ([]Request, error) {
-	params := api.ListRequestsParams{Limit: &limit, Offset: &offset}
-	if status != "" {
-		params.Status = (*string)(&status)
+func (c *Client) datedPage(ctx context.Context, p pageParams, dated bool) ([]Request, time.Time, error) {
+	query := url.Values{"limit": {strconv.Itoa(p.limit)}, "offset": {strconv.Itoa(p.offset)}}
+	if p.status != "" {
+		query.Set("status", string(p.status))
 	}
-	request, err := api.NewListRequestsRequest(placeholder, &params)
+	list := call{op: operation.Requests, query: query, once: p.once, dated: dated}
+	body, err := fetch(ctx, c.transport, &list, listShape, checkList)
 	if err != nil {
-		return nil, err
-	}
-	var body api.RequestList
-	list := call{op: "requests", maxRetries: maxRetries, dated: date != nil, decode: func(data []byte) error {
-		body = api.RequestList{}
-		if err := decodeObject(data, &body, listShape); err != nil {
-			return err
-		}
-		for i := range body.Requests {
-			if err := checkAnsweredID(body.Requests[i].RequestID); err != nil {
-				return err
-			}
-			if body.Requests[i].Status == "" {
-				return errIncomplete
-			}
-		}
-		return nil
-	}}
-	if err := c.transport.do(ctx, request, &list); err != nil {
-		return nil, err
-	}
-	if date != nil {
-		*date = list.date
+		return nil, time.Time{}, err
 	}
 	page := make([]Request, len(body.Requests))
 	for i := range body.Requests {
-		item := &body.Requests[i]
-		page[i] = Request{
-			RequestID: canonicalID(item.RequestID), Status: Status(item.Status), Amount: item.Amount, Currency: item.Currency, Category: item.Category,
-			Merchant: deref(item.Merchant), Description: deref(item.Description), CreatedAt: item.CreatedAt.Time,
+		page[i] = requestOf(&body.Requests[i])
+	}
+	return page, list.date, nil
+}
+
+func checkList(body *api.RequestList) error {
+	for i := range body.Requests {
+		if err := checkAnsweredID(body.Requests[i].RequestID); err != nil {
+			return err
 		}
-		if item.ReviewedAt != nil {
-			page[i].ReviewedAt = item.ReviewedAt.Time
-		}
-		if item.ExpiresAt != nil {
-			page[i].ExpiresAt = item.ExpiresAt.Time
+		if body.Requests[i].Status == "" {
+			return errIncomplete
 		}
 	}
-	return page, nil
+	return nil
+}
+
+func requestOf(item *api.RequestListItem) Request {
+	return Request{
+		RequestID:   canonicalID(item.RequestID),
+		Status:      Status(item.Status),
+		Amount:      item.Amount,
+		Currency:    item.Currency,
+		Category:    item.Category,
+		Merchant:    deref(item.Merchant),
+		Description: deref(item.Description),
+		CreatedAt:   item.CreatedAt.Time,
+		ReviewedAt:  timeOf(item.ReviewedAt),
+		ExpiresAt:   timeOf(item.ExpiresAt),
+	}
 }
 
 const mostRows = 1000 // how far back one request is looked for in the list
@@ -226,7 +228,7 @@ const mostRows = 1000 // how far back one request is looked for in the list
 func (c *Client) row(ctx context.Context, requestID string, status Status) (*Request, error) {
 	size := lookPage // it is mostly one of the newest
 	for offset := 0; offset < mostRows; size = maxPageSize {
-		page, err := c.page(ctx, status, size, offset, -1)
+		page, err := c.page(ctx, pageParams{status: status, limit: size, offset: offset})
 		if err != nil {
 			return nil, err
 		}

@@ -124,7 +124,7 @@ func (c *call) readRefusal(failure *APIError, response *http.Response, data []by
 	}
 	var items []refusedField
 	switch {
-	case decodeObject(data, &body, refusalShape) != nil:
+	case decodeAs(data, &body, refusalShape) != nil:
 	case json.Unmarshal(body.Detail, &failure.Detail) == nil:
 		failure.Detail, failure.explained = c.transport.cleaned(failure.Detail, longText), failure.Detail != "" && !isProblem(response.Header)
 		return

@@ -28,7 +28,7 @@ func (c *call) shouldRetry(ctx context.Context, _ *http.Response, err error) (bo
 		c.unclear = true
 	}
 	c.transport.log(ctx, slog.LevelDebug, "letagentpay.attempt", c, failure.StatusCode, c.last)
-	if ctx.Err() != nil || c.attempts > c.maxRetries || !c.repeatable() {
+	if ctx.Err() != nil || c.once || c.attempts > c.transport.maxRetries || !c.repeatable() {
 		return false, c.last
 	}
 	c.wait = c.nextWait()

@@ -30,7 +30,8 @@ var (
 	reportShape        = shapeOf[api.X402Report]("recorded", "transaction_id")
 	x402BudgetShape    = shapeOf[api.X402Budget]("agent_id", "budget", "spent", "remaining", "x402_policy",
 		"x402_policy.daily_spent", "x402_policy.monthly_spent", "wallets", "wallets.address", "wallets.chain")
-	walletShape = shapeOf[api.X402Wallet]("wallet_address", "chain", "created_at")
+	walletShape  = shapeOf[api.X402Wallet]("wallet_address", "chain", "created_at")
+	walletsShape = walletShape.inArray()
 )
 
 // orNull marks a required member that may be null, but not missing.
@@ -39,6 +40,7 @@ const orNull = "|null"
 // shape says which members an object of an answer may have, and which it must have.
 type shape struct {
 	members []member // at most 64
+	array   bool     // an array of such objects
 }
 
 type member struct {
@@ -63,6 +65,9 @@ func shapeOf[T any](required ...string) *shape {
 	}
 	return whole
 }
+
+// inArray returns the shape of an array of such objects.
+func (s *shape) inArray() *shape { return &shape{members: s.members, array: true} }
 
 func (s *shape) member(name string) *member {
 	i := slices.IndexFunc(s.members, func(m member) bool { return m.name == name })
@@ -97,7 +102,7 @@ func (s *shape) complete(present uint64) error {
 	return nil
 }
 
-// checkShape checks valid JSON; see decodeObject.
+// checkShape checks valid JSON; see decodeAs.
 func checkShape(data []byte, want *shape) error {
 	s := scanner{data: data}
 	_, err := s.value(want, 0)

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
+
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 const (
@@ -31,10 +33,9 @@ const (
 	// enough for the service to be done with the first: see posting.pause and confirming.settle.
 	settlePause = 2 * time.Second
 
-	// placeholder is the server that generated request builders are given; resolve puts the real one in its place.
-	placeholder = "https://placeholder.invalid/"
-	agentPrefix = "/agent-api"
-	x402Prefix  = "/x402"
+	agentPrefix     = "/agent-api"
+	x402Prefix      = "/x402"
+	requestIDInPath = "{request_id}"
 )
 
 // transport is the one place that speaks HTTP: it resolves addresses, authenticates, repeats, bounds, redacts and
@@ -53,7 +54,10 @@ type transport struct {
 	authorization func() []string // the header, out of reach like the token itself
 }
 
-var acceptJSON = []string{"application/json"}
+var (
+	acceptJSON  = []string{"application/json"}
+	contentJSON = []string{"application/json"}
+)
 
 func newTransport(c *config, base *url.URL) *transport {
 	var httpClient http.Client
@@ -86,13 +90,17 @@ func newTransport(c *config, base *url.URL) *transport {
 	}
 }
 
-// call is one operation on its way through the transport, with all its attempts.
+// call is one operation on its way through the transport, with all its attempts. The first block is what the caller
+// sets; only op is required.
 type call struct {
-	op             string
+	op             operation.Op
+	requestID      string // replaces {request_id} in the path
+	query          url.Values
+	body           any                     // encoded as JSON; nil: none
 	idempotencyKey string                  // set on a purchase
-	maxRetries     int                     // -1: the client's
-	decode         func(data []byte) error // reads the body of a 2xx answer
+	once           bool                    // no retries; otherwise the client's number of them
 	dated          bool                    // the date of the answer is wanted
+	decode         func(data []byte) error // reads the body of a 2xx answer
 
 	transport *transport
 	request   *http.Request
@@ -106,28 +114,24 @@ type call struct {
 	date      time.Time // the service's clock at the last answer; zero when it was not given
 }
 
-// do sends request, repeats it as the rules for its operation allow, and decodes the answer. The error is a
-// [*ParamError] or an [*APIError].
-func (t *transport) do(ctx context.Context, request *http.Request, c *call) error {
+// do makes a call: it sends the request, repeats it as the rules for its operation allow, and decodes the answer. The
+// error is a [*ParamError] or an [*APIError].
+//
+// The loop is retryablehttp's, and calls back in this order for each attempt: begin; then the request is sent; with an
+// answer shouldRetry (which does nothing) and receive; shouldRetry with the failure, if there is one; backoff.
+func (t *transport) do(ctx context.Context, c *call) error {
 	if ctx == nil {
 		return paramError("ctx", "", "want a context; use context.Background() where there is none")
 	}
-	t.resolve(request)
-	c.transport, c.request = t, request
-	if c.maxRetries < 0 {
-		c.maxRetries = t.maxRetries
+	request, err := t.newRequest(c)
+	if err != nil {
+		return fmt.Errorf("letagentpay: %s: %w", c.op, err)
 	}
+	c.transport, c.request = t, request
 	if err := ctx.Err(); err != nil {
 		c.last = c.failure(&APIError{Err: err, unsent: true})
 		return c.last
 	}
-	// The values are shared by all requests; net/http, like everyone who sends a request, only reads them.
-	header := request.Header
-	header["Authorization"], header["Accept"], header["User-Agent"] = t.authorization(), acceptJSON, t.userAgent
-	// With GetBody, net/http would by itself resend a POST that carries an Idempotency-Key when a kept-alive connection
-	// turns out to be dead; repeating is for the loop below alone, after a pause.
-	request.GetBody = nil
-
 	retryable, err := retryablehttp.FromRequest(request.WithContext(ctx))
 	if err != nil {
 		return fmt.Errorf("letagentpay: %s: %w", c.op, err)
@@ -135,7 +139,7 @@ func (t *transport) do(ctx context.Context, request *http.Request, c *call) erro
 	retryable.SetResponseHandler(c.receive)
 	client := retryablehttp.Client{
 		HTTPClient:     t.httpClient,
-		RetryMax:       c.maxRetries,
+		RetryMax:       t.maxRetries,
 		RequestLogHook: c.begin,
 		CheckRetry:     c.shouldRetry,
 		Backoff:        c.backoff,
@@ -151,31 +155,39 @@ func (t *transport) do(ctx context.Context, request *http.Request, c *call) erro
 	return c.last
 }
 
-// newPost makes what the generated builders make, for the two posts of each guarded call: they parse an address three
-// times each. The path needs no escaping.
-func newPost(path string, body any) (*http.Request, error) {
-	data, err := json.Marshal(body)
-	if err != nil {
-		return nil, err
+// newRequest builds the request of a call. Without a GetBody, net/http does not resend a POST that carries an
+// Idempotency-Key when a kept-alive connection turns out to be dead; repeating is for the loop in do alone, after a pause.
+func (t *transport) newRequest(c *call) (*http.Request, error) {
+	method, path := c.op.Endpoint()
+	// The values are shared by all requests; net/http, like everyone who sends a request, only reads them.
+	header := http.Header{"Authorization": t.authorization(), "Accept": acceptJSON, "User-Agent": t.userAgent}
+	if c.idempotencyKey != "" {
+		header["Idempotency-Key"] = []string{c.idempotencyKey}
 	}
-	return &http.Request{
-		Method: http.MethodPost, URL: &url.URL{Path: path}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewReader(data)), ContentLength: int64(len(data)),
-	}, nil
+	request := &http.Request{Method: method, URL: t.address(path, c), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header}
+	request.Host = request.URL.Host
+	if c.body != nil {
+		data, err := json.Marshal(c.body)
+		if err != nil {
+			return nil, err
+		}
+		header["Content-Type"] = contentJSON
+		request.Body, request.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))
+	}
+	return request, nil
 }
 
-// resolve replaces the placeholder by the address of the API that the path belongs to.
-func (t *transport) resolve(request *http.Request) {
-	base, prefix := t.agentBase, agentPrefix
-	if strings.HasPrefix(request.URL.Path, x402Prefix) {
-		base, prefix = t.x402Base, x402Prefix
+// address returns the address of a path in the API that it belongs to.
+func (t *transport) address(path string, c *call) *url.URL {
+	base, below := t.agentBase, strings.TrimPrefix(path, agentPrefix)
+	if of, ok := strings.CutPrefix(path, x402Prefix); ok {
+		base, below = t.x402Base, of
 	}
-	escaped := strings.TrimPrefix(request.URL.EscapedPath(), prefix)
 	target := *base
-	target.RawPath = base.EscapedPath() + escaped
-	target.Path = base.Path + strings.TrimPrefix(request.URL.Path, prefix)
-	target.RawQuery = request.URL.RawQuery
-	request.URL, request.Host = &target, target.Host
+	target.Path = base.Path + strings.Replace(below, requestIDInPath, c.requestID, 1)
+	target.RawPath = base.EscapedPath() + strings.Replace(below, requestIDInPath, url.PathEscape(c.requestID), 1)
+	target.RawQuery = c.query.Encode()
+	return &target
 }
 
 // redirectPolicy lets a read follow redirects within its host, and nothing else: a write would turn into a read, and
@@ -202,7 +214,7 @@ func (c *call) begin(retryablehttp.Logger, *http.Request, int) {
 
 // failure completes e with what the call knows.
 func (c *call) failure(e *APIError) *APIError {
-	e.Op, e.Method, e.Path = c.op, c.request.Method, c.path()
+	e.Op, e.Method, e.Path = string(c.op), c.request.Method, c.path()
 	e.Attempts, e.IdempotencyKey = c.attempts, c.idempotencyKey
 	return e
 }
@@ -217,5 +229,5 @@ func (c *call) outcome(err error) error {
 	if !c.unclear || certain(c.last) {
 		return err
 	}
-	return &OutcomeUnknownError{Op: c.op, Err: err}
+	return &OutcomeUnknownError{Op: string(c.op), Err: err}
 }

@@ -220,7 +220,7 @@ func (w *watcher) find(ctx context.Context, ids map[string]bool) findings {
 			break
 		}
 		limited, cancel := context.WithTimeout(ctx, callLimit)
-		request, err := w.client.request(limited, id, 0)
+		request, err := w.client.request(limited, id, true)
 		cancel()
 		if err != nil {
 			found.errs[id] = err
@@ -235,7 +235,7 @@ func (w *watcher) find(ctx context.Context, ids map[string]bool) findings {
 func (w *watcher) list(ctx context.Context, ids map[string]bool, requests map[string]*Request) error {
 	for offset := 0; ; {
 		limited, cancel := context.WithTimeout(ctx, callLimit)
-		page, err := w.client.page(limited, StatusPending, maxPageSize, offset, 0)
+		page, err := w.client.page(limited, pageParams{status: StatusPending, limit: maxPageSize, offset: offset, once: true})
 		cancel()
 		if err != nil {
 			return err

@@ -105,7 +105,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/id-is-not-canonical", file: "purchase.go",
-		old: "RequestID: canonicalID(body.RequestID), Status: Status(body.Status), Currency: body.Currency, Category: body.Category,", new: "RequestID: body.RequestID, Status: Status(body.Status), Currency: body.Currency, Category: body.Category,",
+		old: "canonicalID(body.RequestID),", new: "body.RequestID,",
 		why: "an id that an answer spells otherwise is not found in the memory and the journal",
 	},
 	{
@@ -155,7 +155,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "request/list-ignores-the-status", file: "request.go",
-		old: "params.Status = (*string)(&status)", new: "_ = (*string)(&status)",
+		old: "query.Set(\"status\", string(p.status))", new: "_ = p.status",
 		why: "a list of one state holds all",
 	},
 	{
@@ -287,12 +287,12 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/one-attempt-too-many", file: "posting.go",
-		old: "attempt.attempts > attempt.maxRetries", new: "attempt.attempts > attempt.maxRetries+1",
+		old: "attempt.attempts > p.client.transport.maxRetries", new: "attempt.attempts > p.client.transport.maxRetries+1",
 		why: "a purchase is posted more often than allowed",
 	},
 	{
 		name: "posting/one-attempt-too-few", file: "posting.go",
-		old: "attempt.attempts > attempt.maxRetries", new: "attempt.attempts >= attempt.maxRetries",
+		old: "attempt.attempts > p.client.transport.maxRetries", new: "attempt.attempts >= p.client.transport.maxRetries",
 		why: "a purchase is given up before its last attempt",
 	},
 	{
@@ -813,17 +813,17 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/answer-about-another-request", file: "confirm.go",
-		old: "if canonicalID(body.RequestID) != requestID || Status(body.Status) != params.status() {", new: "if Status(body.Status) != params.status() {",
+		old: "if canonicalID(body.RequestID) != c.requestID || Status(body.Status) != c.params.status() {", new: "if Status(body.Status) != c.params.status() {",
 		why: "the confirmation of another request is taken for this one's",
 	},
 	{
 		name: "confirm/answer-of-another-outcome", file: "confirm.go",
-		old: "if canonicalID(body.RequestID) != requestID || Status(body.Status) != params.status() {", new: "if canonicalID(body.RequestID) != requestID {",
+		old: "if canonicalID(body.RequestID) != c.requestID || Status(body.Status) != c.params.status() {", new: "if canonicalID(body.RequestID) != c.requestID {",
 		why: "a confirmation as failed is taken for one as completed",
 	},
 	{
 		name: "confirm/actual-amount-not-sent", file: "confirm.go",
-		old: "body.ActualAmount = &params.ActualAmount", new: "_ = &params.ActualAmount",
+		old: "body.ActualAmount = &p.ActualAmount", new: "_ = &p.ActualAmount",
 		why: "what was really paid is not told",
 	},
 	{

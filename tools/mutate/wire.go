@@ -5,7 +5,9 @@ var wireMutants = []mutant{
 	// transport.go
 	{
 		name: "transport/purchase-resent-by-nethttp", file: "transport.go",
-		old: "request.GetBody = nil\n", new: "",
+		old: "request.Body, request.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))",
+		new: "request.Body, request.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))\n" +
+			"request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }",
 		why: "net/http resends a purchase at once when a kept-alive connection is dead",
 	},
 	{
@@ -105,12 +107,12 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "retry/repeats-once-more", file: "retry.go",
-		old: "c.attempts > c.maxRetries ||", new: "c.attempts > c.maxRetries+1 ||",
+		old: "c.attempts > c.transport.maxRetries ||", new: "c.attempts > c.transport.maxRetries+1 ||",
 		why: "a call is sent more often than allowed",
 	},
 	{
 		name: "retry/repeats-once-less", file: "retry.go",
-		old: "c.attempts > c.maxRetries ||", new: "c.attempts >= c.maxRetries ||",
+		old: "c.attempts > c.transport.maxRetries ||", new: "c.attempts >= c.transport.maxRetries ||",
 		why: "a call is given up before its last attempt",
 	},
 	{
@@ -476,7 +478,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "wire/other-values-than-objects-accepted", file: "wire.go",
-		old: "if firstOf(data) != '{' {", new: "if firstOf(data) == '[' {",
+		old: "case !want.array && first != '{':", new: "case !want.array && first == '[':",
 		why: "an answer of null counts as one with zeros",
 	},
 	{
