@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // FieldError is one field that the service refused (422).
@@ -32,7 +34,7 @@ func (e FieldError) String() string {
 // Ask with [errors.Is] for the category: [ErrUnauthorized], [ErrForbidden], [ErrNotFound], [ErrConflict],
 // [ErrInvalid], [ErrRateLimited], [ErrTooManyPending], [ErrServer], [ErrNoResponse], [ErrMalformedResponse].
 type APIError struct {
-	Op             string       // the operation: "purchase", "confirm", "request", "requests", "budget", "policy", "categories", "guard", "x402 …"
+	Op             operation.Op // what was called
 	Method         string       // the HTTP method
 	Path           string       // the path called, without host and query
 	StatusCode     int          // the HTTP status; 0 when no answer arrived, or nothing was sent
@@ -54,7 +56,7 @@ type APIError struct {
 
 func (e *APIError) Error() string {
 	var b strings.Builder
-	b.WriteString("letagentpay: " + e.Op + ": ")
+	b.WriteString("letagentpay: " + string(e.Op) + ": ")
 	switch {
 	case e.waiting:
 		b.WriteString("not sent")

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/letagentpay/letagentpay-go/internal/keylock"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // Authorize requests the approval of a purchase and returns once it is approved: the two-phase form of [Guard], for
@@ -47,7 +48,7 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 			return nil, nil, err
 		}
 	}
-	ctx, end := c.begin(ctx, OpGuard)
+	ctx, end := c.begin(ctx, operation.Guard)
 	claim := &claim{client: c, config: g, requestID: requestID, resumed: isResumed, params: p}
 	defer func() { // reports, when there is no approval whose end is to be reported
 		if approval == nil {
@@ -157,7 +158,7 @@ func (c *claim) passOver(ctx context.Context, scoped *scopedPurchase, earlier *J
 // start is the last step before the function runs. What can no longer run is given back.
 func (c *claim) start(ctx context.Context, category string) error {
 	if err := ctx.Err(); err != nil {
-		return c.giveBack(ctx, &APIError{Op: OpGuard, IdempotencyKey: c.params.IdempotencyKey, Err: err, withdrawn: !c.resumed, waiting: c.resumed})
+		return c.giveBack(ctx, &APIError{Op: operation.Guard, IdempotencyKey: c.params.IdempotencyKey, Err: err, withdrawn: !c.resumed, waiting: c.resumed})
 	}
 	if err := c.beingConfirmed(); err != nil {
 		return c.forget(ctx, err)
@@ -294,7 +295,7 @@ func (c *claim) holdKey(ctx context.Context) error {
 
 // hold takes a lock that is kept until the approval is settled.
 func (c *claim) hold(ctx context.Context, key lockKey) error {
-	held, err := c.client.lock(ctx, OpGuard, key, c.config.lockWait())
+	held, err := c.client.lock(ctx, operation.Guard, key, c.config.lockWait())
 	if err != nil {
 		return err
 	}

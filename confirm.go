@@ -94,7 +94,7 @@ func (c *Client) confirm(ctx context.Context, id string, p ConfirmParams, o conf
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
-	ctx, end := c.begin(ctx, OpConfirm)
+	ctx, end := c.begin(ctx, operation.Confirm)
 	defer func() {
 		o := Observation{RequestID: requestID, Amount: p.ActualAmount, Err: err}
 		if confirmation != nil {
@@ -103,7 +103,7 @@ func (c *Client) confirm(ctx context.Context, id string, p ConfirmParams, o conf
 		end(o)
 	}()
 	key, began := lockKey{c.service, "confirm", requestID}, time.Now()
-	held, err := c.lock(ctx, "confirm", key, o.limit)
+	held, err := c.lock(ctx, operation.Confirm, key, o.limit)
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +217,7 @@ func (c *confirming) settle(ctx context.Context, n int, attempt *call, failure e
 }
 
 func (c *confirming) unknown(err error) error {
-	return &OutcomeUnknownError{Op: "confirm", RequestID: c.requestID, Err: err}
+	return &OutcomeUnknownError{Op: operation.Confirm, RequestID: c.requestID, Err: err}
 }
 
 func (c *confirming) read(ctx context.Context) (*Request, error) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // approved returns the category once the request is approved and this call may run under it.
@@ -48,7 +50,7 @@ func (c *claim) knownBefore(ctx context.Context) error {
 	}
 	request, err := c.client.Request(ctx, c.requestID)
 	if err != nil {
-		return &OutcomeUnknownError{Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID, Err: err}
+		return &OutcomeUnknownError{Op: operation.Purchase, IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID, Err: err}
 	}
 	return &AlreadyHandledError{
 		Request: request, IdempotencyKey: c.params.IdempotencyKey,
@@ -83,7 +85,7 @@ func (c *claim) approvedOwn(ctx context.Context) (category string, err error) {
 		c.client.process.finish(c.client.requestKey(c.requestID))
 	}
 	if err != nil {
-		return "", &OutcomeUnknownError{Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID, Err: err}
+		return "", &OutcomeUnknownError{Op: operation.Purchase, IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID, Err: err}
 	}
 	if err := c.notFinishedHere(state); err != nil {
 		return "", err
@@ -131,7 +133,7 @@ func (c *claim) ranUnderKey(ctx context.Context, answered *Request) error {
 	switch {
 	case err != nil:
 		return &OutcomeUnknownError{
-			Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID,
+			Op: operation.Purchase, IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID,
 			Err: fmt.Errorf("reading purchase %s, which ran under the key: %w", ran, err),
 		}
 	case answered.CreatedAt.Sub(state.CreatedAt) >= keyLifetime:
@@ -172,7 +174,7 @@ func (c *claim) sameContent(ctx context.Context, state *Request, asked *askedReq
 			if _, mismatch := errors.AsType[*MismatchError](err); mismatch {
 				return err
 			}
-			return &OutcomeUnknownError{Op: "purchase", IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID, Err: err}
+			return &OutcomeUnknownError{Op: operation.Purchase, IdempotencyKey: c.params.IdempotencyKey, RequestID: c.requestID, Err: err}
 		}
 	case mine && asked != nil:
 		if err := described.mismatch(c.requestID, asked.content); err != nil {
@@ -236,7 +238,7 @@ func (c *claim) matchesListed(ctx context.Context, status Status) error {
 		return err
 	}
 	if row == nil {
-		return &APIError{Op: "requests", malformed: true, Err: errors.New("the list does not show request " + c.requestID)}
+		return &APIError{Op: operation.Requests, malformed: true, Err: errors.New("the list does not show request " + c.requestID)}
 	}
 	return described.mismatch(c.requestID, contentOfRequest(row))
 }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // Categories of failure, to be asked for with [errors.Is]. The structs in this file carry the details and are reached
@@ -205,10 +207,10 @@ func (e *DuplicateError) Error() string {
 // A confirmation is settled by reading the request, an x402 report by sending it again. An x402 authorisation that is
 // unknown may have used up budget, and must not be paid on.
 type OutcomeUnknownError struct {
-	Op             string // "purchase", "confirm", "x402 authorize", "x402 report" or "x402 wallet"
-	IdempotencyKey string // of a purchase: the key to repeat it with
-	RequestID      string // of a confirmation, the authorisation of a report, or a purchase that was answered and could not be judged
-	Err            error  // the last failure
+	Op             operation.Op // operation.Purchase, Confirm, X402Authorize, X402Report or X402RegisterWallet
+	IdempotencyKey string       // of a purchase: the key to repeat it with
+	RequestID      string       // of a confirmation, the authorisation of a report, or a purchase that was answered and could not be judged
+	Err            error        // the last failure
 	// Found are the ids of requests of the same content that came since the first attempt: one of them may be this
 	// purchase. The others are duplicates, see [DuplicateError], or identical purchases made at the same time.
 	Found []string
@@ -217,7 +219,7 @@ type OutcomeUnknownError struct {
 }
 
 func (e *OutcomeUnknownError) Error() string {
-	text := "letagentpay: " + e.Op + ": outcome unknown"
+	text := "letagentpay: " + string(e.Op) + ": outcome unknown"
 	if e.IdempotencyKey != "" {
 		text += ", repeat with idempotency key " + quoted(e.IdempotencyKey, idText)
 	}

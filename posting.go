@@ -40,7 +40,7 @@ type posting struct {
 // under the key, when above 0. answered is called with the answer before the next post can begin.
 func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fresh bool, limit time.Duration, answered func(*Purchase)) (purchase *Purchase, err error) {
 	key := lockKey{c.identity, "key", p.IdempotencyKey}
-	held, err := c.lockWithin(ctx, "purchase", key, limit, 0)
+	held, err := c.lockWithin(ctx, operation.Purchase, key, limit, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fr
 		posting.leave()
 		c.unlock(held, key, posting.began, err)
 	}()
-	ctx, end := c.begin(ctx, OpPurchase)
+	ctx, end := c.begin(ctx, operation.Purchase)
 	defer func() {
 		o := Observation{Amount: p.Amount, Currency: strings.ToUpper(p.Currency), Category: p.Category, Err: err}
 		if purchase != nil {
@@ -62,7 +62,7 @@ func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fr
 		return nil, err
 	}
 	if err := purchase.answers(p, posting.status); fresh && err != nil {
-		return nil, &OutcomeUnknownError{Op: "purchase", IdempotencyKey: p.IdempotencyKey, RequestID: purchase.RequestID, Err: err}
+		return nil, &OutcomeUnknownError{Op: operation.Purchase, IdempotencyKey: p.IdempotencyKey, RequestID: purchase.RequestID, Err: err}
 	}
 	if original := normalCategory(purchase.OriginalCategory); original != "" {
 		c.process.learnAlias(aliasKey{c.identity, original}, purchase.Category)
@@ -191,7 +191,7 @@ func (p *posting) unknown(ctx context.Context, err error) error {
 			p.client.alertDuplicate(ctx, id, "", p.params.IdempotencyKey)
 		}
 	}
-	return &OutcomeUnknownError{Op: "purchase", IdempotencyKey: p.params.IdempotencyKey, Err: err, Found: found, alone: alone}
+	return &OutcomeUnknownError{Op: operation.Purchase, IdempotencyKey: p.params.IdempotencyKey, Err: err, Found: found, alone: alone}
 }
 
 // duplicates returns the ids of further requests of this purchase than the one that is known, and reports them to the

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/letagentpay/letagentpay-go/internal/keylock"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // thisProcess is what all clients of this process share, whichever way they were made.
@@ -47,13 +48,13 @@ func (k lockKey) idempotencyKey() string {
 
 // lock keeps writes that the service could not tell apart from overlapping: with each other, and with one that is not
 // waited for any more but may still be under way. With a limit above 0 it fails with ErrInProgress after that time.
-func (c *Client) lock(ctx context.Context, op string, key lockKey, limit time.Duration) (*keylock.Held[lockKey], error) {
+func (c *Client) lock(ctx context.Context, op operation.Op, key lockKey, limit time.Duration) (*keylock.Held[lockKey], error) {
 	return c.lockWithin(ctx, op, key, limit, limit)
 }
 
 // lockWithin is lock with a limit for another write that is waited for, and one for both that and the rest of one that is
 // not.
-func (c *Client) lockWithin(ctx context.Context, op string, key lockKey, limit, restLimit time.Duration) (*keylock.Held[lockKey], error) {
+func (c *Client) lockWithin(ctx context.Context, op operation.Op, key lockKey, limit, restLimit time.Duration) (*keylock.Held[lockKey], error) {
 	var began time.Time // zero: now
 	var err error
 	held := c.process.locks.TryLock(key)

@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/letagentpay/letagentpay-go/internal/api"
+	"github.com/letagentpay/letagentpay-go/operation"
 	"github.com/letagentpay/letagentpay-go/policy"
 )
 
@@ -142,7 +143,7 @@ func (p *Purchase) answers(asked *PurchaseParams, status int) error {
 		return nil
 	}
 	return &APIError{
-		Op: "purchase", IdempotencyKey: p.IdempotencyKey, StatusCode: status, malformed: true,
+		Op: operation.Purchase, IdempotencyKey: p.IdempotencyKey, StatusCode: status, malformed: true,
 		Err: errors.New("the answer contradicts the question: " + contradiction),
 	}
 }
@@ -283,7 +284,7 @@ func (c *Client) refresh(ctx context.Context, p *PurchaseParams, purchase *Purch
 		row, err = c.Request(ctx, purchase.RequestID)
 	}
 	if err != nil {
-		return &OutcomeUnknownError{Op: "purchase", IdempotencyKey: p.IdempotencyKey, RequestID: purchase.RequestID, Err: err}
+		return &OutcomeUnknownError{Op: operation.Purchase, IdempotencyKey: p.IdempotencyKey, RequestID: purchase.RequestID, Err: err}
 	}
 	if err := c.compare(ctx, p, row, purchase.OriginalCategory); err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 	"github.com/letagentpay/letagentpay-go/policy"
 )
 
@@ -214,7 +215,7 @@ func TestCancelledPurchaseReturnsAtOnceWithItsKey(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 		var unknown *letagentpay.OutcomeUnknownError
 		require.ErrorAs(t, err, &unknown)
-		assert.Equal(t, "purchase", unknown.Op)
+		assert.Equal(t, operation.Purchase, unknown.Op)
 	})
 }
 

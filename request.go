@@ -150,7 +150,7 @@ func (c *Client) Requests(ctx context.Context, p ListParams) iter.Seq2[*Request,
 				return
 			}
 			if stale == mostStalePages {
-				yield(nil, &APIError{Op: "requests", Method: http.MethodGet, StatusCode: http.StatusOK, malformed: true, Detail: "the same requests again and again, whatever the offset"})
+				yield(nil, &APIError{Op: operation.Requests, Method: http.MethodGet, StatusCode: http.StatusOK, malformed: true, Detail: "the same requests again and again, whatever the offset"})
 				return
 			}
 			offset += len(page)

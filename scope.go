@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 const (
@@ -200,9 +202,9 @@ func (s *scopedPurchase) await(ctx context.Context, answered <-chan struct{}) er
 	case <-answered:
 		return nil
 	case <-ctx.Done():
-		return &APIError{Op: OpGuard, Err: ctx.Err(), waiting: true}
+		return &APIError{Op: operation.Guard, Err: ctx.Err(), waiting: true}
 	case <-timer.C:
-		return &APIError{Op: OpGuard, Err: ErrInProgress, waiting: true}
+		return &APIError{Op: operation.Guard, Err: ErrInProgress, waiting: true}
 	}
 }
 

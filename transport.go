@@ -214,7 +214,7 @@ func (c *call) begin(retryablehttp.Logger, *http.Request, int) {
 
 // failure completes e with what the call knows.
 func (c *call) failure(e *APIError) *APIError {
-	e.Op, e.Method, e.Path = string(c.op), c.request.Method, c.path()
+	e.Op, e.Method, e.Path = c.op, c.request.Method, c.path()
 	e.Attempts, e.IdempotencyKey = c.attempts, c.idempotencyKey
 	return e
 }
@@ -229,5 +229,5 @@ func (c *call) outcome(err error) error {
 	if !c.unclear || certain(c.last) {
 		return err
 	}
-	return &OutcomeUnknownError{Op: string(c.op), Err: err}
+	return &OutcomeUnknownError{Op: c.op, Err: err}
 }

@@ -45,7 +45,8 @@ func TestRequestsAreBuiltAsTheContractSays(t *testing.T) {
 		method, path, body string
 	}{
 		"purchase": {
-			call{op: operation.Purchase, body: purchase.body(), idempotencyKey: "key 1 /ü"}, "POST", "/agent-api/requests",
+			call{op: operation.Purchase, body: purchase.body(), idempotencyKey: "key 1 /ü"},
+			"POST", "/agent-api/requests",
 			`{"amount":47.50,"category":"x","currency":"USD","merchant_name":"Ü \u0026 Söhne"}`,
 		},
 		"success": {

@@ -26,6 +26,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 const someBudget = `{"budget":"500.00","spent":"10.00","held":"0.00","remaining":"490.00","currency":"USD"}`
@@ -96,7 +97,7 @@ func TestRetriesEnd(t *testing.T) {
 				require.ErrorAs(t, err, &failure)
 				assert.Len(t, s.recorded(), c.attempts)
 				assert.Equal(t, c.attempts, failure.Attempts)
-				assert.Equal(t, "budget", failure.Op)
+				assert.Equal(t, operation.Budget, failure.Op)
 				assert.Equal(t, "GET", failure.Method)
 				assert.Equal(t, "/api/v1/agent-api/budget", failure.Path)
 				for _, category := range []error{

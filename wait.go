@@ -6,6 +6,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 const (
@@ -111,7 +113,7 @@ func (c *Client) WaitForDecision(ctx context.Context, requestID string, opts ...
 }
 
 func (c *Client) observedWait(ctx context.Context, w *wait) (request *Request, err error) {
-	ctx, end := c.begin(ctx, OpWait)
+	ctx, end := c.begin(ctx, operation.Wait)
 	defer func() {
 		o := Observation{RequestID: w.requestID, Err: err}
 		if request != nil {

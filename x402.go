@@ -133,7 +133,7 @@ func (x *X402Client) Report(ctx context.Context, p X402ReportParams) (_ *X402Rep
 		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
 	}
 	key, began := lockKey{x.client.service, "report", canonicalID(p.AuthorizationID)}, time.Now()
-	held, err := x.client.lock(ctx, "x402 report", key, 0)
+	held, err := x.client.lock(ctx, operation.X402Report, key, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +151,7 @@ func (x *X402Client) Report(ctx context.Context, p X402ReportParams) (_ *X402Rep
 		doubt = true
 		sure, restErr := rest(ctx, n, 0)
 		if restErr != nil || !sure || n >= x.client.transport.maxRetries {
-			return nil, &OutcomeUnknownError{Op: "x402 report", RequestID: p.AuthorizationID, Err: err}
+			return nil, &OutcomeUnknownError{Op: operation.X402Report, RequestID: p.AuthorizationID, Err: err}
 		}
 	}
 }
@@ -230,7 +230,7 @@ func (x *X402Client) RegisterWallet(ctx context.Context, wallet X402Wallet) (*X4
 	if !register.unclear {
 		return nil, err
 	}
-	unknown := &OutcomeUnknownError{Op: "x402 wallet", Err: err}
+	unknown := &OutcomeUnknownError{Op: operation.X402RegisterWallet, Err: err}
 	if _, restErr := rest(ctx, 0, 0); restErr != nil {
 		return nil, unknown
 	}
