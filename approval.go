@@ -132,11 +132,11 @@ func (a *Approval) hasSpent() bool {
 // Settle ends the approval and reports to the service how: with a nil err the purchase is completed, for the amount that
 // [Approval.Spent] recorded or else the one approved. With an error it failed and the money returns to the budget, unless
 // Spent was called: then it is completed for what was spent. An error that can hide a payment, see [MayHavePaid] and
-// [OnError], leaves the money booked and nothing confirmed, and the result is a [*ConfirmError] with MayHaveSpent: find
+// [OnError], leaves the money booked and nothing confirmed, and the result is an [*UnconfirmedError] with MayHaveSpent: find
 // out, and confirm with [Client.Confirm].
 //
 // The confirmation does not depend on ctx being alive; it is tried for at most 10 seconds. When it does not get
-// through, the error is a [*ConfirmError], and Settle may be called again. What the first call decided stands, whatever
+// through, the error is an [*UnconfirmedError], and Settle may be called again. What the first call decided stands, whatever
 // err later calls bring; after a success they return nil without doing anything. So Settle may be deferred.
 func (a *Approval) Settle(ctx context.Context, err error) (settleErr error) {
 	if a.authorization == nil {
@@ -199,7 +199,7 @@ func (a *Approval) leaveBooked(ctx context.Context, o *outcome, first bool) erro
 	if isTypedNil(cause) {
 		cause = errors.New(textOfUsers(cause)) // its own methods may panic
 	}
-	return withCleanup(&ConfirmError{RequestID: a.requestID, Params: o.params, MayHaveSpent: true, Err: cause}, a.findDuplicates(ctx))
+	return withCleanup(&UnconfirmedError{RequestID: a.requestID, Params: o.params, MayHaveSpent: true, Err: cause}, a.findDuplicates(ctx))
 }
 
 // confirm reports the outcome to the service, and to the journal before and after it.
@@ -213,7 +213,7 @@ func (a *Approval) confirm(ctx context.Context, o *outcome) error {
 			a.mayHaveConfirmed = true
 			a.mu.Unlock()
 		}
-		return withCleanup(withCleanup(&ConfirmError{RequestID: a.requestID, Params: o.params, Err: confirmErr}, journalErr), duplicates)
+		return withCleanup(withCleanup(&UnconfirmedError{RequestID: a.requestID, Params: o.params, Err: confirmErr}, journalErr), duplicates)
 	}
 	a.mu.Lock()
 	a.settled = true

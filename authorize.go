@@ -210,7 +210,7 @@ func (auth *authorization) giveBack(ctx context.Context, reason error) error {
 	defer cancel()
 	if _, err := auth.client.confirm(ctx, auth.requestID, ConfirmParams{}, confirmOptions{attempt: attemptLimit}); err != nil {
 		auth.client.process.rememberRefund(auth.client.requestKey(auth.requestID))
-		return errors.Join(reason, &ConfirmError{RequestID: auth.requestID, Err: err}, putErr)
+		return errors.Join(reason, &UnconfirmedError{RequestID: auth.requestID, Err: err}, putErr)
 	}
 	if len(auth.record.entry.Duplicates) > 0 { // Recover reports them until their money is back
 		return withCleanup(reason, auth.record.put(ctx, JournalSettled))

@@ -118,7 +118,7 @@ func TestGuardedCallWaitsForAnotherConfirmationWithinItsLimit(t *testing.T) {
 			synctest.Wait()
 			return "receipt", nil
 		})(t.Context(), groceries())
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		require.ErrorIs(t, err, letagentpay.ErrInProgress)
 		cancel()
@@ -128,9 +128,9 @@ func TestGuardedCallWaitsForAnotherConfirmationWithinItsLimit(t *testing.T) {
 
 func TestErrorsThatSayWhetherSomethingWasPaid(t *testing.T) {
 	for err, hides := range map[error]bool{
-		&letagentpay.ConfirmError{Params: completed(), Err: errShop}:           true,
-		&letagentpay.ConfirmError{MayHaveSpent: true, Err: errShop}:            true,
-		&letagentpay.ConfirmError{Err: errShop}:                                false, // it failed, and could not be given back
+		&letagentpay.UnconfirmedError{Params: completed(), Err: errShop}:           true,
+		&letagentpay.UnconfirmedError{MayHaveSpent: true, Err: errShop}:            true,
+		&letagentpay.UnconfirmedError{Err: errShop}:                                false, // it failed, and could not be given back
 		&letagentpay.JournalError{State: letagentpay.JournalAsked}:             false,
 		&letagentpay.JournalError{State: letagentpay.JournalStarted}:           false,
 		&letagentpay.JournalError{State: letagentpay.JournalExecuted}:          true,

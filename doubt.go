@@ -48,7 +48,7 @@ func hidesPayment(err error) (hides, decided bool) {
 	switch e := err.(type) { // each error of the tree is looked at by itself
 	case *notPaidError, *RejectedError, *PendingError, *ExpiredError, *MismatchError, *ParamError, *AlreadyHandledError:
 		return false, true
-	case *ConfirmError: // of a guarded call inside
+	case *UnconfirmedError: // of a guarded call inside
 		return e.MayHaveSpent || e.Params.Success, true
 	case *JournalError:
 		return e.State == JournalExecuted || e.State == JournalSettled, true

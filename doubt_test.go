@@ -71,7 +71,7 @@ func hidingErrors() map[string]error {
 		"service that did not answer":       &letagentpay.APIError{Op: operation.X402Report, Err: io.EOF},
 		"certain only of one of two":        errors.Join(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, io.EOF),
 		"timeout, then an untrusted server": errors.Join(context.DeadlineExceeded, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
-		"paid, then an untrusted server":    errors.Join(&letagentpay.ConfirmError{MayHaveSpent: true}, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
+		"paid, then an untrusted server":    errors.Join(&letagentpay.UnconfirmedError{MayHaveSpent: true}, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
 		"not approved and a lost exchange":  errors.Join(&letagentpay.RejectedError{RequestID: "r9"}, &url.Error{Op: "Post", Err: io.EOF}),
 	}
 }
@@ -101,7 +101,7 @@ func certainErrors() map[string]error {
 		"nested: expired":                 &letagentpay.ExpiredError{RequestID: "r9"},
 		"nested: mismatch":                &letagentpay.MismatchError{RequestID: "r9"},
 		"nested: handled":                 &letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: "r9"}, Err: context.Canceled},
-		"nested: unconfirmed":             &letagentpay.ConfirmError{RequestID: "r9", Err: context.DeadlineExceeded},
+		"nested: unconfirmed":             &letagentpay.UnconfirmedError{RequestID: "r9", Err: context.DeadlineExceeded},
 		"nested: bad parameter":           &letagentpay.ParamError{Field: "x", Err: io.EOF},
 		"nested: refused":                 &letagentpay.APIError{Op: "purchase", StatusCode: 403},
 	}
@@ -137,7 +137,7 @@ func TestErrorThatCanHideAPaymentLeavesTheMoneyBooked(t *testing.T) {
 				result, err := guarded(t.Context(), underKey("30", "turn-7"))
 				assert.Equal(t, "partial", result)
 				require.ErrorIs(t, err, hiding)
-				var unconfirmed *letagentpay.ConfirmError
+				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				assert.True(t, unconfirmed.MayHaveSpent)
 				assert.Equal(t, server.Requests()[0].RequestID, unconfirmed.RequestID)
@@ -246,7 +246,7 @@ func TestOnErrorDecidesWhatCanHideAPayment(t *testing.T) {
 					confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
 					return
 				}
-				var unconfirmed *letagentpay.ConfirmError
+				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				assert.True(t, unconfirmed.MayHaveSpent)
 				assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm))
@@ -303,7 +303,7 @@ func settledWithBadMethods(t *testing.T, method string, do func()) {
 		assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm))
 		books(t, server, "30.00", "0.00")
 		usable(t, server, "turn-7")
-		unconfirmed, ok := settleErr.(*letagentpay.ConfirmError) // errors.As would call the method
+		unconfirmed, ok := settleErr.(*letagentpay.UnconfirmedError) // errors.As would call the method
 		require.True(t, ok, "%T", settleErr)
 		assert.True(t, unconfirmed.MayHaveSpent)
 	})
@@ -318,7 +318,7 @@ func TestDoubtOfAnAuthorizedPurchase(t *testing.T) {
 		require.NoError(t, err)
 		for _, err := range []error{context.DeadlineExceeded, nil, errShop} { // what the first call decided stands
 			settleErr := approval.Settle(t.Context(), err)
-			var unconfirmed *letagentpay.ConfirmError
+			var unconfirmed *letagentpay.UnconfirmedError
 			require.ErrorAs(t, settleErr, &unconfirmed)
 			assert.True(t, unconfirmed.MayHaveSpent)
 			require.ErrorIs(t, settleErr, context.DeadlineExceeded)
@@ -341,12 +341,12 @@ func TestDoubtOfANestedCallIsTheOuterOnesToo(t *testing.T) {
 		_, err := guardGroceries(client, &outer, func(ctx context.Context) (string, error) {
 			return guardGroceries(client, &inner, failing(io.ErrUnexpectedEOF))(ctx, price("7"))
 		})(t.Context(), price("30"))
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		require.Len(t, server.Requests(), 2)
 		assert.Equal(t, server.Requests()[0].RequestID, unconfirmed.RequestID)
 		assert.True(t, unconfirmed.MayHaveSpent)
-		var nested *letagentpay.ConfirmError
+		var nested *letagentpay.UnconfirmedError
 		require.ErrorAs(t, unconfirmed.Err, &nested)
 		assert.Equal(t, server.Requests()[1].RequestID, nested.RequestID)
 		books(t, server, "37.00", "0.00")
@@ -517,7 +517,7 @@ func TestResumedRequestThatCannotRunStaysApproved(t *testing.T) {
 func TestZeroErrorsOfTheFunctionAreSettled(t *testing.T) {
 	for _, err := range []error{
 		new(letagentpay.AlreadyHandledError), new(letagentpay.RejectedError), new(letagentpay.PendingError), new(letagentpay.ExpiredError),
-		new(letagentpay.MismatchError), new(letagentpay.ConfirmError), new(letagentpay.ParamError), new(letagentpay.JournalError),
+		new(letagentpay.MismatchError), new(letagentpay.UnconfirmedError), new(letagentpay.ParamError), new(letagentpay.JournalError),
 		new(letagentpay.OverspendError), new(letagentpay.DuplicateError),
 	} {
 		t.Run(fmt.Sprintf("%T", err), func(t *testing.T) {

@@ -154,18 +154,18 @@ func (e *WaitTimeoutError) Is(target error) bool { return target == context.Dead
 // Unwrap returns the failure of the last poll, or nil.
 func (e *WaitTimeoutError) Unwrap() error { return e.Err }
 
-// ConfirmError reports that the guarded function ran, and the service does not know how it ended. Either the confirmation
+// UnconfirmedError reports that the guarded function ran, and the service does not know how it ended. Either the confirmation
 // did not get through: send it again, with [Client.Confirm] or by calling [Approval.Settle] once more. Or, with
 // MayHaveSpent, the function failed in a way that can hide a payment, and nothing was confirmed: the money stays booked
 // until the caller, who can find out, confirms the purchase with [Client.Confirm].
-type ConfirmError struct {
+type UnconfirmedError struct {
 	RequestID    string
 	Params       ConfirmParams // what to send; with MayHaveSpent, what to send if it was paid as requested
 	MayHaveSpent bool          // the function's own outcome is in doubt
 	Err          error         // why it did not get through: *APIError, *OutcomeUnknownError; with MayHaveSpent the function's error
 }
 
-func (e *ConfirmError) Error() string {
+func (e *UnconfirmedError) Error() string {
 	if e.MayHaveSpent {
 		return "letagentpay: " + purchaseOf(e.RequestID) + " may have been paid, and stays booked until it is confirmed" + becauseOf(e.Err)
 	}
@@ -177,7 +177,7 @@ func (e *ConfirmError) Error() string {
 }
 
 // Unwrap returns why the confirmation did not get through, or the function's error.
-func (e *ConfirmError) Unwrap() error { return e.Err }
+func (e *UnconfirmedError) Unwrap() error { return e.Err }
 
 // DuplicateError reports that the attempts at one purchase have made more than one request, because the service was
 // still at work on an attempt when the next arrived. The purchase itself is not affected: it ran under RequestID or not,

@@ -42,8 +42,8 @@ func TestErrorTextsAndCategories(t *testing.T) {
 		{&letagentpay.MismatchError{RequestID: "r1", Field: "Amount", Requested: "4.00", Described: "5.00"}, `letagentpay: purchase r1 is for another amount: requested "4.00", described "5.00"`, []error{letagentpay.ErrNotApproved}},
 		{&letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: "r1", Status: "completed"}}, "letagentpay: purchase r1 belongs to another call (status completed)", nil},
 		{&letagentpay.WaitTimeoutError{RequestID: "r1", Last: &letagentpay.Request{Status: "pending"}, Err: cause}, "letagentpay: request r1 was not decided in time, last seen pending; last poll: " + cause.Error(), []error{context.DeadlineExceeded, letagentpay.ErrServer}},
-		{&letagentpay.ConfirmError{RequestID: "r1", Params: letagentpay.ConfirmParams{Success: true}, Err: cause}, "letagentpay: purchase r1 completed but could not be confirmed: " + cause.Error(), []error{letagentpay.ErrServer}},
-		{&letagentpay.ConfirmError{RequestID: "r1", Err: cause}, "letagentpay: purchase r1 failed but could not be confirmed: " + cause.Error(), []error{letagentpay.ErrServer}},
+		{&letagentpay.UnconfirmedError{RequestID: "r1", Params: letagentpay.ConfirmParams{Success: true}, Err: cause}, "letagentpay: purchase r1 completed but could not be confirmed: " + cause.Error(), []error{letagentpay.ErrServer}},
+		{&letagentpay.UnconfirmedError{RequestID: "r1", Err: cause}, "letagentpay: purchase r1 failed but could not be confirmed: " + cause.Error(), []error{letagentpay.ErrServer}},
 		{&letagentpay.OutcomeUnknownError{Op: "purchase", IdempotencyKey: "k", Err: cause}, `letagentpay: purchase: outcome unknown, repeat with idempotency key "k": ` + cause.Error(), []error{letagentpay.ErrServer}},
 		{&letagentpay.OutcomeUnknownError{Op: "confirm", RequestID: "r1", Err: cause}, "letagentpay: confirm: outcome unknown, request r1: " + cause.Error(), []error{letagentpay.ErrServer}},
 		{&letagentpay.OverspendError{RequestID: "r1", Approved: letagentpay.MustAmount("5"), Actual: letagentpay.MustAmount("6")}, "letagentpay: purchase r1: spent 6.00, approved 5.00", []error{letagentpay.ErrOverspend}},
@@ -99,9 +99,9 @@ func TestErrorsPrintAtTheirZeroValue(t *testing.T) {
 	var typedNil *net.ParseError // whose Error method panics
 	for _, err := range []error{
 		&letagentpay.ParamError{}, &letagentpay.APIError{}, &letagentpay.RejectedError{}, &letagentpay.PendingError{}, &letagentpay.ExpiredError{},
-		&letagentpay.WaitTimeoutError{}, &letagentpay.ConfirmError{}, &letagentpay.OutcomeUnknownError{}, &letagentpay.AlreadyHandledError{},
+		&letagentpay.WaitTimeoutError{}, &letagentpay.UnconfirmedError{}, &letagentpay.OutcomeUnknownError{}, &letagentpay.AlreadyHandledError{},
 		&letagentpay.MismatchError{}, &letagentpay.OverspendError{}, &letagentpay.JournalError{}, &letagentpay.DuplicateError{},
-		&letagentpay.ConfirmError{Err: typedNil}, &letagentpay.AlreadyHandledError{Err: typedNil}, &letagentpay.APIError{Err: typedNil},
+		&letagentpay.UnconfirmedError{Err: typedNil}, &letagentpay.AlreadyHandledError{Err: typedNil}, &letagentpay.APIError{Err: typedNil},
 	} {
 		assert.NotPanics(t, func() {
 			assert.Contains(t, err.Error(), "letagentpay: ")
@@ -109,7 +109,7 @@ func TestErrorsPrintAtTheirZeroValue(t *testing.T) {
 			assert.NotErrorIs(t, err, io.EOF)
 		}, "%T", err)
 	}
-	assert.EqualError(t, &letagentpay.ConfirmError{}, "letagentpay: a purchase failed but could not be confirmed")
+	assert.EqualError(t, &letagentpay.UnconfirmedError{}, "letagentpay: a purchase failed but could not be confirmed")
 	assert.EqualError(t, &letagentpay.AlreadyHandledError{}, "letagentpay: a purchase belongs to another call")
 	assert.Empty(t, letagentpay.FieldError{}.String())
 }

@@ -280,7 +280,7 @@ func ExampleNotPaid() {
 		return "", letagentpay.NotPaid(context.DeadlineExceeded)
 	})
 	_, err := buy(context.Background(), "the shop did not answer the order")
-	var unconfirmed *letagentpay.ConfirmError
+	var unconfirmed *letagentpay.UnconfirmedError
 	fmt.Println("may have spent:", errors.As(err, &unconfirmed) && unconfirmed.MayHaveSpent, "booked:", server.Budget().Spent)
 	_, err = buy(context.Background(), "the catalogue did not answer, nothing was ordered")
 	fmt.Println("may have spent:", letagentpay.MayHavePaid(err), "booked:", server.Budget().Spent)

@@ -113,8 +113,8 @@ func TestStatesAndNamesOfTheServiceAreCleanInErrors(t *testing.T) {
 		&letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: id, Status: strange}},
 		&letagentpay.MismatchError{RequestID: id, Field: "Category", Requested: string(strange), Described: string(strange)},
 		&letagentpay.RejectedError{RequestID: id}, &letagentpay.PendingError{RequestID: id}, &letagentpay.ExpiredError{RequestID: id},
-		&letagentpay.ConfirmError{RequestID: id}, &letagentpay.OutcomeUnknownError{RequestID: id}, &letagentpay.OverspendError{RequestID: id},
-		&letagentpay.JournalError{RequestID: id}, &letagentpay.ConfirmError{RequestID: id, MayHaveSpent: true},
+		&letagentpay.UnconfirmedError{RequestID: id}, &letagentpay.OutcomeUnknownError{RequestID: id}, &letagentpay.OverspendError{RequestID: id},
+		&letagentpay.JournalError{RequestID: id}, &letagentpay.UnconfirmedError{RequestID: id, MayHaveSpent: true},
 		&letagentpay.DuplicateError{RequestID: id, Duplicates: []string{id, id}}, &letagentpay.OutcomeUnknownError{Found: []string{id, id}},
 	} {
 		assertOneLine(t, err.Error(), 1000)

@@ -133,7 +133,7 @@ func TestFailedPurchaseIsGivenBackBeforeItsScopeAsksAgain(t *testing.T) {
 			return err
 		}
 		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, buy(failing(errShop)), &unconfirmed)
 		books(t, server, "30.00", "0.00")
 		time.Sleep(2 * time.Minute)
@@ -246,7 +246,7 @@ func TestCallThatMeetsAGiveBackLeavesNothingToContinue(t *testing.T) {
 		client := server.Client(elsewhere())
 		var runs atomic.Int64
 		_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "k"))
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		assert.False(t, unconfirmed.Params.Success)
 		_, err = guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "k"))

@@ -20,12 +20,12 @@ import (
 //     [Approval.Spent] on the approval that [ApprovalFromContext] gives it.
 //   - fn calls Spent and returns an error, panics or ends its goroutine: what was spent is confirmed.
 //   - fn returns an error that can hide a payment, see [MayHavePaid], and has not called Spent: nothing is confirmed, the
-//     money stays booked, and the error is joined with a [*ConfirmError] with MayHaveSpent. [NotPaid] and [OnError]
+//     money stays booked, and the error is joined with an [*UnconfirmedError] with MayHaveSpent. [NotPaid] and [OnError]
 //     decide otherwise.
 //   - fn returns any other error, panics or ends its goroutine without Spent: the purchase is confirmed as failed and the
 //     money returns to the budget. A panic continues.
 //   - The confirmation does not get through within 10 seconds: fn's result is returned all the same, its error joined
-//     with a [*ConfirmError]. The confirmation does not depend on ctx, so a call may return up to that much after ctx
+//     with an [*UnconfirmedError]. The confirmation does not depend on ctx, so a call may return up to that much after ctx
 //     has ended; up to 5 seconds later when the attempts at the purchase may have made further requests, which are
 //     looked for; and up to 5 seconds more for each journal, observer or codec that hangs.
 //   - A [*DuplicateError] is joined when the attempts at the purchase have made another request of it.
@@ -92,7 +92,7 @@ func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(con
 
 // mayHaveSpent reports whether an error says that the function's own outcome is in doubt.
 func mayHaveSpent(settleErr error) bool {
-	unconfirmed := as[*ConfirmError](settleErr)
+	unconfirmed := as[*UnconfirmedError](settleErr)
 	return unconfirmed != nil && unconfirmed.MayHaveSpent
 }
 
@@ -186,7 +186,7 @@ func OnPendingFail() GuardOption {
 }
 
 // OnError sets which errors of a guarded function can hide a payment. After such an error the purchase stays booked and
-// unconfirmed, and the call returns a [*ConfirmError] with MayHaveSpent; after any other the money returns to the budget.
+// unconfirmed, and the call returns an [*UnconfirmedError] with MayHaveSpent; after any other the money returns to the budget.
 // [NotPaid] and [Approval.Spent] have precedence over it.
 //
 // The default, [MayHavePaid], takes timeouts, cancellations, broken connections and unknown outcomes for such errors. A

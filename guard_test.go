@@ -68,7 +68,7 @@ func TestGuardRunsAndConfirms(t *testing.T) {
 			var runs atomic.Int64
 			result, err := guardGroceries(s.client(), &runs, c.fn)(t.Context(), groceries())
 			require.ErrorIs(t, err, c.err)
-			var unconfirmed *letagentpay.ConfirmError
+			var unconfirmed *letagentpay.UnconfirmedError
 			require.NotErrorAs(t, err, &unconfirmed)
 			assert.EqualValues(t, 1, runs.Load())
 			assert.NotEmpty(t, result, "what fn returned is returned")
@@ -258,7 +258,7 @@ func TestGuardReturnsTheResultWithConfirmError(t *testing.T) {
 				result, err := guardGroceries(s.client(), &runs, c.fn)(t.Context(), groceries())
 				assert.LessOrEqual(t, time.Since(begun), 10*time.Second)
 				assert.Equal(t, "receipt", result)
-				var confirm *letagentpay.ConfirmError
+				var confirm *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &confirm)
 				assert.Equal(t, "r1", confirm.RequestID)
 				assert.Equal(t, c.params, confirm.Params, "what to send again")
@@ -325,7 +325,7 @@ func TestSettle(t *testing.T) {
 				on("GET", "/requests/r1", answer(403, `{"detail":"Agent is paused"}`), answer(200, detail("completed")))
 			approval, err := s.client().Authorize(t.Context(), groceries())
 			require.NoError(t, err)
-			var confirm *letagentpay.ConfirmError
+			var confirm *letagentpay.UnconfirmedError
 			require.ErrorAs(t, approval.Settle(t.Context(), nil), &confirm)
 			require.NoError(t, approval.Settle(t.Context(), errShop), "the first confirmation turns out to have got through")
 			require.NoError(t, approval.Settle(t.Context(), nil))

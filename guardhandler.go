@@ -31,7 +31,7 @@ type GuardHandler struct {
 	// JSON: 402 for what is not approved, with the request id and its status, without the status for a
 	// [*MismatchError]; 409 for an [*AlreadyHandledError]; and 503 for the rest.
 	Refuse func(w http.ResponseWriter, r *http.Request, err error)
-	// Unconfirmed is called when a request was served and the confirmation did not get through, with a [*ConfirmError],
+	// Unconfirmed is called when a request was served and the confirmation did not get through, with an [*UnconfirmedError],
 	// and when the purchase was made more than once, with a [*DuplicateError]. If it is nil, or panics, the
 	// client's logger has the record, or [slog.Default] when there is none.
 	Unconfirmed func(*http.Request, error)

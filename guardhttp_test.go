@@ -166,7 +166,7 @@ func TestGuardTransportTellsWhatIsUnconfirmed(t *testing.T) {
 	transport := &letagentpay.GuardTransport{Client: client, Price: priceHeader, Next: next, Unconfirmed: func(_ *http.Request, err error) { told = err }}
 	_, err = transport.RoundTrip(request)
 	require.NoError(t, err, "the response was paid for, and is returned")
-	var confirm *letagentpay.ConfirmError
+	var confirm *letagentpay.UnconfirmedError
 	require.ErrorAs(t, told, &confirm)
 
 	transport.Unconfirmed = nil
@@ -275,7 +275,7 @@ func TestGuardHandlerAtItsEdges(t *testing.T) {
 		require.ErrorIs(t, refused, letagentpay.ErrNotApproved)
 		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
 		assert.Equal(t, 200, call(own, "5", "").Code)
-		var confirm *letagentpay.ConfirmError
+		var confirm *letagentpay.UnconfirmedError
 		require.ErrorAs(t, unconfirmed, &confirm)
 
 		pending := &letagentpay.GuardHandler{Client: client, Price: priceHeader, Next: ok}

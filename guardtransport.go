@@ -68,7 +68,7 @@ type GuardTransport struct {
 	// connection, a certificate that is not trusted, an unknown scheme, or a context that ended before. It takes
 	// redirects and other responses from 400 to 499 as not paid: the money returns to the budget.
 	Charged func(*http.Response, error) (actual Amount, charged bool)
-	// Unconfirmed is called when a request was sent and the confirmation did not get through, with a [*ConfirmError], and
+	// Unconfirmed is called when a request was sent and the confirmation did not get through, with an [*UnconfirmedError], and
 	// when the purchase was made more than once, with a [*DuplicateError]. The response is returned all the same. If
 	// it is nil, or panics, the client's logger has the record, or [slog.Default] when there is none.
 	Unconfirmed func(*http.Request, error)
@@ -139,7 +139,7 @@ func (gt *GuardTransport) authorize(request *http.Request, p PurchaseParams) (*A
 // makesWay reports whether an error says that an earlier purchase ended without a payment, so that another attempt is
 // not a second purchase.
 func makesWay(err error) bool {
-	if as[*ConfirmError](err) != nil {
+	if as[*UnconfirmedError](err) != nil {
 		return false // the service does not know that it failed
 	}
 	if handled := as[*AlreadyHandledError](err); handled != nil {

@@ -417,7 +417,7 @@ func TestLostConfirmationsReachSomebody(t *testing.T) {
 						tell = func(r *http.Request, err error) {
 							told++
 							assert.NotNil(t, r)
-							var confirm *letagentpay.ConfirmError
+							var confirm *letagentpay.UnconfirmedError
 							assert.ErrorAs(t, err, &confirm)
 							c.tell(r, err)
 						}
@@ -701,7 +701,7 @@ func TestRequestWhoseRefundDidNotGetThroughIsNotAskedForAgain(t *testing.T) {
 		err := send()
 		var handled *letagentpay.AlreadyHandledError
 		require.ErrorAs(t, err, &handled)
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		assert.Len(t, server.Requests(), 1)
 		assert.Equal(t, 1, sent)

@@ -378,7 +378,7 @@ func TestRecover(t *testing.T) {
 		client := server.Client()
 		journal := new(memoryJournal)
 		var runs atomic.Int64
-		var confirm *letagentpay.ConfirmError
+		var confirm *letagentpay.UnconfirmedError
 
 		// Executed, and the service not told: Recover tells it, when it can.
 		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403, Times: 2})
@@ -491,7 +491,7 @@ func TestRequestResumedBehindTheBackOfItsKey(t *testing.T) {
 		require.NoError(t, server.Approve(id))
 		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
 		_, err = guarded(letagentpay.ResumeApproval(t.Context(), id), price("80"))
-		var confirm *letagentpay.ConfirmError
+		var confirm *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &confirm)
 		require.ElementsMatch(t, []string{"asked", "executed"}, journal.states())
 

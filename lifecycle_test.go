@@ -136,7 +136,7 @@ func TestGuardSurvivesFaults(t *testing.T) {
 						require.Len(t, server.Requests(), 1, "bought once")
 						if op == letagentpaytest.OpConfirm && result != nil && fault.Drop == letagentpaytest.DropBefore {
 							// It may still be on its way, so another is not sent beside it, until it surely is not any more.
-							var unconfirmed *letagentpay.ConfirmError
+							var unconfirmed *letagentpay.UnconfirmedError
 							require.ErrorAs(t, err, &unconfirmed)
 							_, err = client.Confirm(t.Context(), unconfirmed.RequestID, unconfirmed.Params)
 							require.Error(t, err)
@@ -271,7 +271,7 @@ func TestPausedWhileTheFunctionRuns(t *testing.T) {
 	approval, err := server.Client().Authorize(t.Context(), price("30"))
 	require.NoError(t, err)
 	server.Pause()
-	var confirm *letagentpay.ConfirmError
+	var confirm *letagentpay.UnconfirmedError
 	require.ErrorAs(t, approval.Settle(t.Context(), errShop), &confirm)
 	require.ErrorIs(t, confirm, letagentpay.ErrForbidden)
 	books(t, server, "30.00", "0.00")

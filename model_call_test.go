@@ -30,7 +30,7 @@ type run struct {
 	failed    bool                      // it returned an error, or not at all
 	err       error                     // that error
 	approval  *letagentpay.Approval     // of a call in two phases
-	confirm   *letagentpay.ConfirmError // as long as its confirmation has not got through
+	confirm   *letagentpay.UnconfirmedError // as long as its confirmation has not got through
 }
 
 // subject is what a purchase is about: two calls about the same are the same purchase in a scope.
@@ -431,7 +431,7 @@ func (c *guardedCall) make(ctx context.Context, w *world, p letagentpay.Purchase
 	}
 	a.run.approval = approval
 	settleErr := approval.Settle(ctx, a.err)
-	confirm, _ := errors.AsType[*letagentpay.ConfirmError](settleErr)
+	confirm, _ := errors.AsType[*letagentpay.UnconfirmedError](settleErr)
 	switch {
 	case settleErr != nil && confirm != nil && confirm.MayHaveSpent:
 		a.err = settleErr

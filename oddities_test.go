@@ -34,7 +34,7 @@ func TestUnconfirmedIsNotRunAgain(t *testing.T) {
 			require.ErrorAs(t, err, &pending)
 			require.NoError(t, server.Approve(pending.RequestID))
 			server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 503, Times: -1})
-			var confirm *letagentpay.ConfirmError
+			var confirm *letagentpay.UnconfirmedError
 			_, err = guarded(letagentpay.ResumeApproval(t.Context(), pending.RequestID), price("80"))
 			require.ErrorAs(t, err, &confirm)
 			server.ClearFaults()

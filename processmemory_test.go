@@ -58,7 +58,7 @@ func TestWhatOneClientRanTheOtherDoesNotRunAgain(t *testing.T) {
 						var runs atomic.Int64
 						server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 503})
 						_, err := guardGroceries(server.Client(), &runs, succeed, first...)(t.Context(), underKey("30", key))
-						var unconfirmed *letagentpay.ConfirmError
+						var unconfirmed *letagentpay.UnconfirmedError
 						require.ErrorAs(t, err, &unconfirmed)
 						server.ClearFaults()
 						for range 2 {
@@ -95,7 +95,7 @@ func TestResumedByOneClientIsNotRunUnderItsKeyByTheOther(t *testing.T) {
 				require.NoError(t, server.Approve(pending.RequestID))
 				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 503})
 				_, err = guardGroceries(server.Client(), &runs, succeed, second...)(letagentpay.ResumeApproval(t.Context(), pending.RequestID), p)
-				var unconfirmed *letagentpay.ConfirmError
+				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				server.ClearFaults()
 				_, err = asks(t.Context(), p) // nobody resumes here

@@ -334,7 +334,7 @@ func TestRequestsPages(t *testing.T) {
 			require.NoError(t, err)
 			got = append(got, request.RequestID)
 			assert.Equal(t, "USD", request.Currency)
-			assert.Equal(t, "m", request.Merchant)
+			assert.Equal(t, "m", request.MerchantName)
 			assert.False(t, request.ExpiresAt.IsZero())
 			if len(got) > 1000 {
 				t.Fatal("the list does not end")

@@ -272,14 +272,14 @@ func (r *recovery) duplicates(ctx context.Context, record *record) {
 func (c *Client) confirmRecorded(ctx context.Context, r *record) error {
 	params := r.entry.Confirm
 	if err := c.awaitEarlierRefund(ctx, r); err != nil {
-		return &ConfirmError{RequestID: r.entry.RequestID, Params: params, Err: err}
+		return &UnconfirmedError{RequestID: r.entry.RequestID, Params: params, Err: err}
 	}
 	options := confirmOptions{doubt: true, attempt: attemptLimit}
 	if !params.Success { // another process waits from then on, should this one end
 		options.before = func() error { return r.put(ctx, JournalExecuted) }
 	}
 	if _, err := c.confirm(ctx, r.entry.RequestID, params, options); err != nil {
-		return &ConfirmError{RequestID: r.entry.RequestID, Params: params, Err: err}
+		return &UnconfirmedError{RequestID: r.entry.RequestID, Params: params, Err: err}
 	}
 	if err := r.put(ctx, JournalSettled); err != nil { // all is well but for the record
 		c.alertJournal(ctx, r.entry.RequestID, err)

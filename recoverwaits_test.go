@@ -22,7 +22,7 @@ func unrefunded(t *testing.T, server *letagentpaytest.Server, journal *memoryJou
 	server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
 	var runs atomic.Int64
 	_, err := guardGroceries(server.Client(elsewhere()), &runs, failing(errShop), letagentpay.WithJournal(journal))(t.Context(), underKey("30", key))
-	var unconfirmed *letagentpay.ConfirmError
+	var unconfirmed *letagentpay.UnconfirmedError
 	require.ErrorAs(t, err, &unconfirmed)
 	require.Equal(t, letagentpay.JournalExecuted, only(t, journal).State)
 }
@@ -48,7 +48,7 @@ func TestRefundIsNotSentWhereThereIsNoTimeToWait(t *testing.T) {
 		var runs atomic.Int64
 		again := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))
 		_, err := again(t.Context(), underKey("30", "turn-7"))
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		var handled *letagentpay.AlreadyHandledError
 		require.ErrorAs(t, err, &handled)
@@ -215,7 +215,7 @@ func TestRefundThatCannotBeRecordedIsNotSent(t *testing.T) {
 		}
 		_, err := server.Client(elsewhere()).Recover(t.Context(), journal)
 		require.ErrorIs(t, err, errDead)
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		books(t, server, "30.00", "0.00")
 		journal.fail = nil

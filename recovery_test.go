@@ -23,7 +23,7 @@ func unconfirmedRun(t *testing.T, server *letagentpaytest.Server, client *letage
 	server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
 	var runs atomic.Int64
 	_, err := guardGroceries(client, &runs, spending(amount, nil), letagentpay.WithJournal(journal))(t.Context(), price(amount))
-	var unconfirmed *letagentpay.ConfirmError
+	var unconfirmed *letagentpay.UnconfirmedError
 	require.ErrorAs(t, err, &unconfirmed)
 	return unconfirmed.RequestID
 }
@@ -110,7 +110,7 @@ func TestRecoverReportsWhatItCannotReadOfAnotherToken(t *testing.T) {
 		require.Error(t, err)
 		interrupted, err := s.client(letagentpay.WithToken("agt_the-next-one-of-the-same-agent")).Recover(t.Context(), journal)
 		assert.Empty(t, interrupted)
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		assert.Equal(t, "r1", unconfirmed.RequestID)
 		assert.Equal(t, letagentpay.MustAmount("47.50"), unconfirmed.Params.ActualAmount)
@@ -300,7 +300,7 @@ func TestRotatedTokenRunsNothingAgain(t *testing.T) {
 						fn = failing(context.DeadlineExceeded)
 					}
 					_, err := guardGroceries(server.Client(), &runs, fn, opts...)(t.Context(), underKey("30", "turn-7"))
-					var unconfirmed *letagentpay.ConfirmError
+					var unconfirmed *letagentpay.UnconfirmedError
 					require.ErrorAs(t, err, &unconfirmed)
 					server.ClearFaults()
 					for range 2 {
@@ -349,7 +349,7 @@ func TestJournalKnowsWhatRanBeforeTheTokenWasRotated(t *testing.T) {
 				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
 				var runs atomic.Int64
 				_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
-				var unconfirmed *letagentpay.ConfirmError
+				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				guarded := guardGroceries(rotated(server, elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))
 				_, _ = guarded(how(t.Context(), unconfirmed.RequestID), underKey("30", "turn-7"))

@@ -94,7 +94,7 @@ func TestAuthorizeConfirmsWhatRanBefore(t *testing.T) {
 		journal := new(memoryJournal)
 		var runs atomic.Int64
 		_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), keyed())
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 
 		_, err = s.client(elsewhere()).Authorize(t.Context(), keyed(), letagentpay.WithJournal(journal))
@@ -148,7 +148,7 @@ func TestDoubtIsNotBoughtAgainInItsRun(t *testing.T) {
 		var runs atomic.Int64
 		ctx := oneRun(t.Context())
 		_, err := guardGroceries(server.Client(), &runs, failing(context.DeadlineExceeded))(ctx, price("30"))
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		require.True(t, unconfirmed.MayHaveSpent)
 		_, err = guardGroceries(server.Client(), &runs, succeed)(ctx, price("30"))
@@ -172,7 +172,7 @@ func TestNeitherTheJournalNorTheServiceKnows(t *testing.T) {
 		}}
 		var runs atomic.Int64
 		_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), price("30"))
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		var journalErr *letagentpay.JournalError
 		require.ErrorAs(t, err, &journalErr)

@@ -52,7 +52,7 @@ type Request struct {
 	Amount      Amount
 	Currency    string
 	Category    string
-	Merchant    string
+	MerchantName    string
 	Description string
 	CreatedAt   time.Time
 	ReviewedAt  time.Time // when it was approved or rejected; zero before
@@ -60,7 +60,7 @@ type Request struct {
 }
 
 func contentOfRequest(r *Request) content {
-	return content{r.Amount, strings.ToUpper(r.Currency), normalCategory(r.Category), trimText(r.Merchant), trimText(r.Description)}
+	return content{r.Amount, strings.ToUpper(r.Currency), normalCategory(r.Category), trimText(r.MerchantName), trimText(r.Description)}
 }
 
 // ListParams selects requests; see [Client.Requests]. The zero value selects all.
@@ -213,7 +213,7 @@ func requestOf(item *api.RequestListItem) Request {
 		Amount:      item.Amount,
 		Currency:    item.Currency,
 		Category:    item.Category,
-		Merchant:    deref(item.Merchant),
+		MerchantName:    deref(item.Merchant),
 		Description: deref(item.Description),
 		CreatedAt:   item.CreatedAt.Time,
 		ReviewedAt:  timeOf(item.ReviewedAt),

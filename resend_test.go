@@ -512,7 +512,7 @@ func endsAtStep(t *testing.T, withJournal bool, amount, key string, step int, wh
 				completed++
 			}
 		}
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		assert.LessOrEqual(t, runs.Load(), int64(1), name)
 		assert.True(t, runs.Load() == 0 || completed == 1 || errors.As(err, &unconfirmed), "%s: ran, and %d completed: %v", name, completed, err)
 		assert.True(t, runs.Load() == 1 || completed == 0, "%s: not run, and completed", name)

@@ -167,7 +167,7 @@ func TestUnconfirmedRunIsKnownInAnySpelling(t *testing.T) {
 		guarded := guardGroceries(client, &runs, succeed, opts...)
 		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 503})
 		_, err := guarded(t.Context(), price("30"))
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		for name, id := range spellings(unconfirmed.RequestID) {
 			_, err = guarded(letagentpay.ResumeApproval(t.Context(), id), price("30"))
@@ -253,7 +253,7 @@ func TestJournalEntriesAreFoundInAnySpelling(t *testing.T) {
 				var runs atomic.Int64
 				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 503})
 				_, err := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), price("30"))
-				var unconfirmed *letagentpay.ConfirmError
+				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				server.ClearFaults()
 				rewrite(t, journal, func(e *letagentpay.JournalEntry) { e.RequestID = spellings(e.RequestID)[name] })

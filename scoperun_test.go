@@ -636,7 +636,7 @@ func TestDoubtThatIsResolvedDecidesTheNextAttempt(t *testing.T) {
 			inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
 				var runs atomic.Int64
 				_, err := guardGroceries(client(), &runs, failing(context.DeadlineExceeded), opts...)(attempt(), whole("30"))
-				var unconfirmed *letagentpay.ConfirmError
+				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				var handled *letagentpay.AlreadyHandledError
 				for range 2 {
@@ -684,7 +684,7 @@ func TestDoubtThatAnotherProcessResolvedMakesWay(t *testing.T) {
 		var runs atomic.Int64
 		scope := func() context.Context { return letagentpay.WithPurchaseScope(t.Context(), "message 17") }
 		_, err := guardGroceries(server.Client(), &runs, failing(context.DeadlineExceeded), opts...)(scope(), price("30"))
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		_, err = server.Client(elsewhere()).Confirm(t.Context(), unconfirmed.RequestID, letagentpay.ConfirmParams{})
 		require.NoError(t, err)

@@ -131,7 +131,7 @@ func TestTypedNilErrorIsSettled(t *testing.T) {
 				if spent {
 					confirmedOnce(t, server, letagentpay.StatusCompleted, "25.00")
 				} else { // the function most likely meant success
-					var unconfirmed *letagentpay.ConfirmError
+					var unconfirmed *letagentpay.UnconfirmedError
 					require.ErrorAs(t, err, &unconfirmed)
 					assert.True(t, unconfirmed.MayHaveSpent)
 					assert.NotEmpty(t, unconfirmed.Error())
@@ -711,7 +711,7 @@ func TestWhatTheCallerIsToldOfIsNotLoggedAsWell(t *testing.T) {
 		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 503})
 		var runs atomic.Int64
 		_, err := guardGroceries(server.Client(), &runs, spending("25", nil))(t.Context(), price("30"))
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		assert.Empty(t, standard.String())
 	})
@@ -909,7 +909,7 @@ func TestSlowFailureConfirmationRefundsOnce(t *testing.T) {
 					err = approval.Settle(t.Context(), errShop)
 					assert.Equal(t, commit > 10*time.Second, err != nil)
 					if err != nil {
-						var unconfirmed *letagentpay.ConfirmError
+						var unconfirmed *letagentpay.UnconfirmedError
 						require.ErrorAs(t, err, &unconfirmed)
 						var unknown *letagentpay.OutcomeUnknownError
 						require.ErrorAs(t, err, &unknown)
@@ -1207,7 +1207,7 @@ func TestNothingRunsUnderARequestWhoseRefundMayStillBeHandled(t *testing.T) {
 				var runs atomic.Int64
 				_, err := guardGroceries(client, &runs, succeed, opts...)(ctx, purchase)
 				require.ErrorIs(t, err, context.Canceled)
-				var unconfirmed *letagentpay.ConfirmError
+				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed, "the refund is not known to have arrived")
 
 				again, second := t.Context(), server.Client()

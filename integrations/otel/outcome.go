@@ -82,7 +82,7 @@ func outcome(o *letagentpay.Observation) string {
 			return outcomeAlreadyHandled
 		}
 		// A guarded function may contain another guarded call, whose errors are not this one's.
-		if unconfirmed, ok := errors.AsType[*letagentpay.ConfirmError](o.Err); ok && unconfirmed.RequestID == o.RequestID {
+		if unconfirmed, ok := errors.AsType[*letagentpay.UnconfirmedError](o.Err); ok && unconfirmed.RequestID == o.RequestID {
 			return outcomeUnconfirmed
 		}
 		if o.Status.Final() || o.Status == letagentpay.StatusPending && regular(o) {
@@ -100,7 +100,7 @@ var errorTypes = []struct {
 	name    string
 	matches func(error) bool
 }{
-	{"unconfirmed", is[*letagentpay.ConfirmError]},
+	{"unconfirmed", is[*letagentpay.UnconfirmedError]},
 	{"outcome_unknown", is[*letagentpay.OutcomeUnknownError]},
 	{"already_handled", is[*letagentpay.AlreadyHandledError]},
 	{"mismatch", is[*letagentpay.MismatchError]},

@@ -41,7 +41,7 @@ func TestErrorTypes(t *testing.T) {
 		{"deadline_exceeded", timedOut},
 		{"canceled", &letagentpay.APIError{Err: context.Canceled}},
 		{"outcome_unknown", &letagentpay.OutcomeUnknownError{Err: api(502, "")}},
-		{"unconfirmed", errors.Join(io.EOF, &letagentpay.ConfirmError{Err: &letagentpay.OutcomeUnknownError{Err: timedOut}})},
+		{"unconfirmed", errors.Join(io.EOF, &letagentpay.UnconfirmedError{Err: &letagentpay.OutcomeUnknownError{Err: timedOut}})},
 		{"mismatch", &letagentpay.MismatchError{}},
 		{"rejected", fmt.Errorf("buying: %w", &letagentpay.RejectedError{})},
 		{"expired", errors.Join(&letagentpay.ExpiredError{}, io.EOF)},
@@ -60,7 +60,7 @@ func TestErrorTypes(t *testing.T) {
 }
 
 func TestEnds(t *testing.T) {
-	confirmError := &letagentpay.ConfirmError{RequestID: "r1", Err: io.EOF}
+	confirmError := &letagentpay.UnconfirmedError{RequestID: "r1", Err: io.EOF}
 	timeout := &letagentpay.WaitTimeoutError{RequestID: "r1"}
 	for name, c := range map[string]struct {
 		o    letagentpay.Observation

@@ -679,7 +679,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/unconfirmed-requests-make-way", file: "guardtransport.go",
-		old: "if as[*ConfirmError](err) != nil {\n\t\treturn false", new: "if false {\n\t\treturn false",
+		old: "if as[*UnconfirmedError](err) != nil {\n\t\treturn false", new: "if false {\n\t\treturn false",
 		why: "a request whose refund did not get through is asked for again beside it",
 	},
 	{
