@@ -81,8 +81,8 @@ var leastAmount, maxAmount = MustAmount("0.01"), MustAmount("9999999")
 // rounded, halves away from zero, as the service does, but never to nothing; what is beyond 9,999,999, the most that the
 // service accepts, is confirmed as that.
 //
-// More than the approved amount is recorded as well, because it is the truth, and reported as an [*OverspendError],
-// which matches [ErrOverspend]. An amount that is not positive is a [*ParamError]; what an earlier call recorded stands,
+// More than the approved amount is recorded as well, because it is the truth, and reported as an
+// [*OverspendError]. An amount that is not positive is a [*ParamError]; what an earlier call recorded stands,
 // and without one the purchase counts as paid for the approved amount, because something was paid. A receipt URL beyond
 // 2000 characters is a [*ParamError] and dropped. After Settle the error matches [ErrSettled], nothing is recorded, and
 // the amount is reported to the client's logger, or to [slog.Default], because it can no longer be confirmed.

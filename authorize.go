@@ -184,11 +184,9 @@ func (auth *authorization) checkNotBeingConfirmed() error {
 			return nil
 		}
 	}
-	known := &Request{RequestID: auth.requestID, Status: StatusApproved, Amount: auth.params.Amount, Category: auth.params.Category}
-	return &AlreadyHandledError{
-		Request: known, IdempotencyKey: auth.params.IdempotencyKey, MayHaveRun: held == nil,
-		Err: errors.New("its confirmation is under way, or may still be handled"),
-	}
+	handled := auth.handled(auth.approvedRequest(), reasonBeingConfirmed)
+	handled.MayHaveRun = held == nil
+	return handled
 }
 
 // giveBack confirms as failed what was approved and will not run, so that its money returns. A resumed request stays:
@@ -233,17 +231,8 @@ func (auth *authorization) observation(earlier *earlierRun, err error) Observati
 	if earlier != nil {
 		o.RequestID, o.Status = earlier.RequestID, earlier.Confirm.status()
 	}
-	if _, ok := errors.AsType[*RejectedError](err); ok {
-		o.Status = StatusRejected
-	}
-	if _, ok := errors.AsType[*ExpiredError](err); ok {
-		o.Status = StatusExpired
-	}
-	if _, ok := errors.AsType[*PendingError](err); ok {
-		o.Status = StatusPending
-	}
-	if handled, ok := errors.AsType[*AlreadyHandledError](err); ok {
-		o.Status = handled.status()
+	if status := decisionOf(err).status; status != "" {
+		o.Status = status
 	}
 	return o
 }
@@ -258,12 +247,7 @@ func (auth *authorization) newObservation(err error) Observation {
 }
 
 // isFinal reports whether an error is the last word on a purchase, so that the journal need not know of it.
-func isFinal(err error) bool {
-	_, rejected := errors.AsType[*RejectedError](err)
-	_, expired := errors.AsType[*ExpiredError](err)
-	_, handled := errors.AsType[*AlreadyHandledError](err)
-	return rejected || expired || handled
-}
+func isFinal(err error) bool { return decisionOf(err).final }
 
 // checkNotNested refuses a claim to what the calling function itself runs under: it would wait for itself.
 func (auth *authorization) checkNotNested(ctx context.Context) error {
@@ -275,7 +259,7 @@ func (auth *authorization) checkNotNested(ctx context.Context) error {
 		key := auth.heldKey()
 		if outer.requestID == auth.requestID || key != "" && key == outer.authorization.heldKey() && outer.client.identity == auth.client.identity {
 			running := &Request{RequestID: outer.requestID, Status: StatusApproved, Amount: outer.amount, Category: outer.category}
-			return &AlreadyHandledError{Request: running, IdempotencyKey: outer.idempotencyKey, MayHaveRun: true, Err: errors.New("it is running now")}
+			return &AlreadyHandledError{Request: running, IdempotencyKey: outer.idempotencyKey, MayHaveRun: true, Reason: reasonRunning}
 		}
 		ctx = outer.callContext
 	}
@@ -340,7 +324,8 @@ func (auth *authorization) awaitDecision(ctx context.Context, state *Request) (*
 			return nil, err
 		}
 	}
-	pending := &PendingError{RequestID: auth.requestID, IdempotencyKey: auth.params.IdempotencyKey, ExpiresAt: state.ExpiresAt}
+	pending := auth.notApproved(StatusPending)
+	pending.ExpiresAt = state.ExpiresAt
 	if auth.config.pendingWait == 0 {
 		return nil, pending
 	}
@@ -358,15 +343,43 @@ func (auth *authorization) decisionError(state *Request) error {
 	case state.Status.Approved():
 		return nil
 	case state.Status == StatusRejected:
-		rejected := &RejectedError{RequestID: auth.requestID, IdempotencyKey: auth.params.IdempotencyKey}
+		rejected := auth.notApproved(StatusRejected)
 		if auth.purchase != nil {
 			rejected.Checks = auth.purchase.PolicyCheck.Failed()
 		}
 		return rejected
 	case state.Status == StatusExpired:
-		return &ExpiredError{RequestID: auth.requestID, IdempotencyKey: auth.params.IdempotencyKey}
+		return auth.notApproved(StatusExpired)
+	case state.Status.Final():
+		return auth.handled(state, reasonDecided)
 	default:
-		return &AlreadyHandledError{Request: state, IdempotencyKey: auth.params.IdempotencyKey}
+		return auth.handled(state, reasonUnknownStatus)
+	}
+}
+
+func (auth *authorization) notApproved(status Status) *NotApprovedError {
+	return &NotApprovedError{RequestID: auth.requestID, IdempotencyKey: auth.params.IdempotencyKey, Status: status}
+}
+
+// handled is the error of a request that another call handles, and has surely not run.
+func (auth *authorization) handled(request *Request, reason string) *AlreadyHandledError {
+	return &AlreadyHandledError{Request: request, IdempotencyKey: auth.params.IdempotencyKey, Reason: reason}
+}
+
+// mayHaveRun is the error of a request under which the function may have run.
+func (auth *authorization) mayHaveRun(request *Request, reason string) *AlreadyHandledError {
+	handled := auth.handled(request, reason)
+	handled.MayHaveRun = true
+	return handled
+}
+
+// approvedRequest is the request as this process knows it without reading it.
+func (auth *authorization) approvedRequest() *Request {
+	return &Request{
+		RequestID: auth.requestID,
+		Status:    StatusApproved,
+		Amount:    auth.params.Amount,
+		Category:  auth.params.Category,
 	}
 }
 

@@ -53,8 +53,9 @@ func TestResumedUnderAnotherNameOfACategory(t *testing.T) {
 					require.NoError(t, err)
 				}
 				_, err := asking.Authorize(t.Context(), named(c.asked), append(opts, letagentpay.OnPendingFail())...)
-				var pending *letagentpay.PendingError
+				var pending *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &pending)
+				require.Equal(t, letagentpay.StatusPending, pending.Status)
 				require.NoError(t, server.Approve(pending.RequestID))
 
 				var runs atomic.Int64

@@ -24,8 +24,9 @@ func TestConfirmationOfWhatIsPendingDoesNotEndIt(t *testing.T) {
 		var runs atomic.Int64
 		guarded := guardGroceries(server.Client(), &runs, succeed, letagentpay.OnPendingFail())
 		_, err := guarded(t.Context(), underKey("60", "turn-7"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		_, err = server.Client().Confirm(t.Context(), pending.RequestID, letagentpay.ConfirmParams{})
 		require.ErrorIs(t, err, letagentpay.ErrConflict)
 		require.NoError(t, server.Approve(pending.RequestID))
@@ -128,9 +129,9 @@ func TestGuardedCallWaitsForAnotherConfirmationWithinItsLimit(t *testing.T) {
 
 func TestErrorsThatSayWhetherSomethingWasPaid(t *testing.T) {
 	for err, hides := range map[error]bool{
-		&letagentpay.UnconfirmedError{Params: completed(), Err: errShop}:           true,
-		&letagentpay.UnconfirmedError{MayHaveSpent: true, Err: errShop}:            true,
-		&letagentpay.UnconfirmedError{Err: errShop}:                                false, // it failed, and could not be given back
+		&letagentpay.UnconfirmedError{Params: completed(), Err: errShop}:       true,
+		&letagentpay.UnconfirmedError{MayHaveSpent: true, Err: errShop}:        true,
+		&letagentpay.UnconfirmedError{Err: errShop}:                            false, // it failed, and could not be given back
 		&letagentpay.JournalError{State: letagentpay.JournalAsked}:             false,
 		&letagentpay.JournalError{State: letagentpay.JournalStarted}:           false,
 		&letagentpay.JournalError{State: letagentpay.JournalExecuted}:          true,

@@ -72,7 +72,7 @@ func hidingErrors() map[string]error {
 		"certain only of one of two":        errors.Join(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, io.EOF),
 		"timeout, then an untrusted server": errors.Join(context.DeadlineExceeded, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
 		"paid, then an untrusted server":    errors.Join(&letagentpay.UnconfirmedError{MayHaveSpent: true}, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
-		"not approved and a lost exchange":  errors.Join(&letagentpay.RejectedError{RequestID: "r9"}, &url.Error{Op: "Post", Err: io.EOF}),
+		"not approved and a lost exchange":  errors.Join(&letagentpay.NotApprovedError{Status: letagentpay.StatusRejected, RequestID: "r9"}, &url.Error{Op: "Post", Err: io.EOF}),
 	}
 }
 
@@ -95,10 +95,10 @@ func certainErrors() map[string]error {
 		"marked, wrapping":                letagentpay.NotPaid(fmt.Errorf("pay: %w", &url.Error{Op: "Post", Err: io.EOF})),
 		"marked among others":             errors.Join(context.Canceled, letagentpay.NotPaid(errShop)),
 		"marked deep among others":        fmt.Errorf("%w; %w", io.EOF, errors.Join(errShop, fmt.Errorf("x: %w", letagentpay.NotPaid(errShop)))),
-		"nested: rejected":                &letagentpay.RejectedError{RequestID: "r9"},
-		"nested: pending, waited in vain": &letagentpay.PendingError{RequestID: "r9", Err: &letagentpay.WaitTimeoutError{RequestID: "r9"}},
-		"nested: pending, cancelled":      fmt.Errorf("buy: %w", &letagentpay.PendingError{RequestID: "r9", Err: context.Canceled}),
-		"nested: expired":                 &letagentpay.ExpiredError{RequestID: "r9"},
+		"nested: rejected":                &letagentpay.NotApprovedError{Status: letagentpay.StatusRejected, RequestID: "r9"},
+		"nested: pending, waited in vain": &letagentpay.NotApprovedError{Status: letagentpay.StatusPending, RequestID: "r9", Err: &letagentpay.WaitTimeoutError{RequestID: "r9"}},
+		"nested: pending, cancelled":      fmt.Errorf("buy: %w", &letagentpay.NotApprovedError{Status: letagentpay.StatusPending, RequestID: "r9", Err: context.Canceled}),
+		"nested: expired":                 &letagentpay.NotApprovedError{Status: letagentpay.StatusExpired, RequestID: "r9"},
 		"nested: mismatch":                &letagentpay.MismatchError{RequestID: "r9"},
 		"nested: handled":                 &letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: "r9"}, Err: context.Canceled},
 		"nested: unconfirmed":             &letagentpay.UnconfirmedError{RequestID: "r9", Err: context.DeadlineExceeded},
@@ -516,7 +516,7 @@ func TestResumedRequestThatCannotRunStaysApproved(t *testing.T) {
 // An error of the function may be one of this package's that somebody has made by hand.
 func TestZeroErrorsOfTheFunctionAreSettled(t *testing.T) {
 	for _, err := range []error{
-		new(letagentpay.AlreadyHandledError), new(letagentpay.RejectedError), new(letagentpay.PendingError), new(letagentpay.ExpiredError),
+		new(letagentpay.AlreadyHandledError), new(letagentpay.NotApprovedError),
 		new(letagentpay.MismatchError), new(letagentpay.UnconfirmedError), new(letagentpay.ParamError), new(letagentpay.JournalError),
 		new(letagentpay.OverspendError), new(letagentpay.DuplicateError),
 	} {

@@ -66,7 +66,7 @@ func ExampleGuard() {
 	fmt.Println(receipt, err)
 
 	_, err = buy(ctx, order{"a truffle", letagentpay.MustAmount("250")})
-	var rejected *letagentpay.RejectedError
+	var rejected *letagentpay.NotApprovedError
 	if errors.As(err, &rejected) {
 		fmt.Println("not bought:", rejected.Checks[0].Rule)
 	}
@@ -195,7 +195,7 @@ func ExampleResumeApproval() {
 	}, letagentpay.OnPendingFail())
 
 	_, err := buy(ctx, "headphones")
-	var pending *letagentpay.PendingError
+	var pending *letagentpay.NotApprovedError
 	if !errors.As(err, &pending) {
 		log.Fatal(err)
 	}

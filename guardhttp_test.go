@@ -212,7 +212,7 @@ func TestGuardHandler(t *testing.T) {
 			assert.NoError(t, http.NewResponseController(w).Flush())
 		}, 200, "", "30.00"},
 		"not approved": {"300", func(http.ResponseWriter, *http.Request) { t.Error("served") }, 402, "rejected", "0.00"},
-		"not priced":   {"unknown", func(http.ResponseWriter, *http.Request) { t.Error("served") }, 503, "could not be asked", "0.00"},
+		"not priced":   {"unknown", func(http.ResponseWriter, *http.Request) { t.Error("served") }, 503, "could not be requested", "0.00"},
 		"pending":      {"80", func(http.ResponseWriter, *http.Request) { t.Error("served") }, 402, "pending", "0.00"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -142,10 +142,8 @@ func makesWay(err error) bool {
 	if as[*UnconfirmedError](err) != nil {
 		return false // the service does not know that it failed
 	}
-	if handled := as[*AlreadyHandledError](err); handled != nil {
-		return handled.status() == StatusFailed || handled.status() == StatusExpired
-	}
-	return as[*ExpiredError](err) != nil
+	status := decisionOf(err).status
+	return status == StatusFailed || status == StatusExpired
 }
 
 // payment is one priced request from its approval to its confirmation.

@@ -450,8 +450,9 @@ func TestResumedPurchaseIsJournaled(t *testing.T) {
 		var runs atomic.Int64
 		guarded := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
 		_, err := guarded(t.Context(), price("80"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		require.NoError(t, server.Approve(pending.RequestID))
 		time.Sleep(time.Second)
 		for range 2 {

@@ -74,18 +74,21 @@ func TestLifecycleAgainstTheServer(t *testing.T) {
 				require.ErrorIs(t, err, letagentpay.ErrConflict)
 
 				_, err = client.Authorize(t.Context(), price("150"))
-				var rejected *letagentpay.RejectedError
+				var rejected *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &rejected)
+				require.Equal(t, letagentpay.StatusRejected, rejected.Status)
 				assert.Empty(t, rejected.Checks, "a human needs no rule")
 				_, err = client.Authorize(t.Context(), price("201"))
 				require.ErrorAs(t, err, &rejected)
+				require.Equal(t, letagentpay.StatusRejected, rejected.Status)
 				assert.Equal(t, "per_request_limit", rejected.Checks[0].Rule)
 
 				server.OnPending(nil)
 				begun := time.Now()
 				_, err = client.Authorize(t.Context(), price("60"), letagentpay.OnPendingWait(time.Hour))
-				var expired *letagentpay.ExpiredError
+				var expired *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &expired)
+				require.Equal(t, letagentpay.StatusExpired, expired.Status)
 				assert.InDelta(t, 30*60, time.Since(begun).Seconds(), 20, "the request expires after half an hour")
 				books(t, server, "47.50", "0.00")
 
@@ -246,7 +249,7 @@ func TestKeyOfAnotherPurchaseRunsNothing(t *testing.T) {
 			_, err = guarded(t.Context(), other)
 			var mismatch *letagentpay.MismatchError
 			require.ErrorAs(t, err, &mismatch)
-			require.ErrorIs(t, err, letagentpay.ErrNotApproved)
+			require.ErrorIs(t, err, letagentpay.ErrConflict)
 		}
 		assert.EqualValues(t, 1, runs.Load())
 	})

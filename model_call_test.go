@@ -24,12 +24,12 @@ type run struct {
 	journaled bool
 	byHand    bool
 	params    letagentpay.PurchaseParams
-	truth     letagentpay.ConfirmParams // what it has done
-	doubtful  bool                      // it returned an error that can hide a payment
-	succeeded bool                      // its call returned no error
-	failed    bool                      // it returned an error, or not at all
-	err       error                     // that error
-	approval  *letagentpay.Approval     // of a call in two phases
+	truth     letagentpay.ConfirmParams     // what it has done
+	doubtful  bool                          // it returned an error that can hide a payment
+	succeeded bool                          // its call returned no error
+	failed    bool                          // it returned an error, or not at all
+	err       error                         // that error
+	approval  *letagentpay.Approval         // of a call in two phases
 	confirm   *letagentpay.UnconfirmedError // as long as its confirmation has not got through
 }
 

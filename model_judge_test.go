@@ -84,7 +84,7 @@ func textOf(err error) (text string) {
 
 // remember keeps the key that an error gives, to ask again under it.
 func (w *world) remember(place string, err error, p letagentpay.PurchaseParams) {
-	if pending, ok := errors.AsType[*letagentpay.PendingError](err); ok {
+	if pending, ok := notApproved(err, letagentpay.StatusPending); ok {
 		p.IdempotencyKey = pending.IdempotencyKey
 	}
 	if unknown, ok := errors.AsType[*letagentpay.OutcomeUnknownError](err); ok && unknown.Op == "purchase" {
@@ -121,7 +121,7 @@ func withoutRef(p letagentpay.PurchaseParams) letagentpay.PurchaseParams {
 func parts(err error, do func(error)) (all bool) {
 	switch err.(type) { // the types themselves are looked at
 	case *letagentpay.UnconfirmedError, *letagentpay.OverspendError, *letagentpay.DuplicateError, *letagentpay.JournalError,
-		*letagentpay.RejectedError, *letagentpay.PendingError, *letagentpay.ExpiredError, *letagentpay.MismatchError,
+		*letagentpay.NotApprovedError, *letagentpay.MismatchError,
 		*letagentpay.AlreadyHandledError, *letagentpay.OutcomeUnknownError, *letagentpay.APIError, *letagentpay.ParamError:
 		do(err)
 		return true
@@ -241,8 +241,10 @@ func (w *world) hearError(p *process, err error, resumed bool) {
 			} else {
 				w.tell(e.RequestID)
 			}
-		case *letagentpay.PendingError:
-			w.tellResumable(e.RequestID)
+		case *letagentpay.NotApprovedError:
+			if e.Status == letagentpay.StatusPending {
+				w.tellResumable(e.RequestID)
+			}
 		case *letagentpay.MismatchError:
 			w.tell(e.RequestID)
 		case *letagentpay.AlreadyHandledError:
@@ -284,13 +286,13 @@ func (w *world) honest(c *guardedCall, a *answered) {
 			w.violated("an error says that %s is %s, and it is %s", w.name(id), want, request.Status)
 		}
 	}
-	if e, ok := errors.AsType[*letagentpay.RejectedError](a.err); ok {
+	if e, ok := notApproved(a.err, letagentpay.StatusRejected); ok {
 		is(e.RequestID, letagentpay.StatusRejected)
 	}
-	if e, ok := errors.AsType[*letagentpay.ExpiredError](a.err); ok {
+	if e, ok := notApproved(a.err, letagentpay.StatusExpired); ok {
 		is(e.RequestID, letagentpay.StatusExpired)
 	}
-	if e, ok := errors.AsType[*letagentpay.PendingError](a.err); ok {
+	if e, ok := notApproved(a.err, letagentpay.StatusPending); ok {
 		is(e.RequestID, "")
 	}
 	if e, ok := errors.AsType[*letagentpay.AlreadyHandledError](a.err); ok {
@@ -359,7 +361,7 @@ func (w *world) smooth(c *guardedCall, a *answered) {
 
 // idOf is the request that an error is about.
 func idOf(err error) string {
-	if rejected, ok := errors.AsType[*letagentpay.RejectedError](err); ok {
+	if rejected, ok := notApproved(err, letagentpay.StatusRejected); ok {
 		return rejected.RequestID
 	}
 	if handled, ok := errors.AsType[*letagentpay.AlreadyHandledError](err); ok {

@@ -30,8 +30,9 @@ func TestUnconfirmedIsNotRunAgain(t *testing.T) {
 			var runs atomic.Int64
 			guarded := guardGroceries(server.Client(), &runs, succeed, letagentpay.OnPendingFail())
 			_, err := guarded(t.Context(), price("80"))
-			var pending *letagentpay.PendingError
+			var pending *letagentpay.NotApprovedError
 			require.ErrorAs(t, err, &pending)
+			require.Equal(t, letagentpay.StatusPending, pending.Status)
 			require.NoError(t, server.Approve(pending.RequestID))
 			server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 503, Times: -1})
 			var confirm *letagentpay.UnconfirmedError
@@ -250,7 +251,7 @@ func TestSpentAtTheEdges(t *testing.T) {
 		require.NoError(t, err)
 		err = approval.Spent(letagentpay.MustAmount(actual), strings.Repeat("u", 2001))
 		require.ErrorIs(t, err, letagentpay.ErrInvalid, "the receipt's address is too long")
-		assert.Equal(t, actual != "0.004", errors.Is(err, letagentpay.ErrOverspend))
+		assert.Equal(t, actual != "0.004", overspent(err))
 		require.NoError(t, approval.Settle(t.Context(), nil))
 		assert.JSONEq(t, `{"success":true,"actual_amount":`+sent+`}`, s.recorded()[1].Body)
 	}

@@ -90,8 +90,9 @@ func TestResumedByOneClientIsNotRunUnderItsKeyByTheOther(t *testing.T) {
 				p := underKey("60", "turn-7")
 				asks := guardGroceries(server.Client(), &runs, succeed, append(first, letagentpay.OnPendingFail())...)
 				_, err := asks(t.Context(), p)
-				var pending *letagentpay.PendingError
+				var pending *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &pending)
+				require.Equal(t, letagentpay.StatusPending, pending.Status)
 				require.NoError(t, server.Approve(pending.RequestID))
 				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 503})
 				_, err = guardGroceries(server.Client(), &runs, succeed, second...)(letagentpay.ResumeApproval(t.Context(), pending.RequestID), p)
@@ -216,7 +217,7 @@ func TestRedeliveryWhilePendingRunsOnce(t *testing.T) {
 						require.ErrorAs(t, err, &handled)
 						assert.Equal(t, letagentpay.StatusPending, handled.Request.Status)
 						assert.False(t, handled.MayHaveRun)
-						require.ErrorContains(t, err, "ResumeApproval")
+						require.ErrorContains(t, err, "resume it")
 					}
 					books(t, server, "60.00", "0.00")
 				})
@@ -269,8 +270,9 @@ func TestAnotherProcessRunsWhatIsPendingWhenItIsResumed(t *testing.T) {
 				var runs atomic.Int64
 				p := underKey("60", "turn-7")
 				_, err := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.OnPendingFail())(t.Context(), p)
-				var pending *letagentpay.PendingError
+				var pending *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &pending)
+				require.Equal(t, letagentpay.StatusPending, pending.Status)
 
 				guarded := guardGroceries(server.Client(elsewhere()), &runs, succeed, opts...)
 				var handled *letagentpay.AlreadyHandledError
@@ -311,12 +313,14 @@ func TestPendingPurchaseIsContinuedUnderItsKey(t *testing.T) {
 				p := underKey("60", "turn-7")
 				one := guardGroceries(server.Client(), &runs, succeed, append(first, letagentpay.OnPendingFail())...)
 				two := guardGroceries(server.Client(), &runs, succeed, append(second, letagentpay.OnPendingFail())...)
-				var pending *letagentpay.PendingError
+				var pending *letagentpay.NotApprovedError
 				for range 2 {
 					_, err := one(t.Context(), p)
 					require.ErrorAs(t, err, &pending)
+					require.Equal(t, letagentpay.StatusPending, pending.Status)
 					_, err = two(t.Context(), p)
 					require.ErrorAs(t, err, &pending)
+					require.Equal(t, letagentpay.StatusPending, pending.Status)
 				}
 				require.NoError(t, server.Approve(pending.RequestID))
 				result, err := two(t.Context(), p)
@@ -976,8 +980,9 @@ func TestFoundPurchaseThatIsOverIsNoDuplicate(t *testing.T) {
 		require.Len(t, unknown.Found, 1)
 		server.Advance(25 * time.Hour) // it expires, and the service forgets the key
 		_, err = buy(t.Context(), underKey("60", "turn-7"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		assert.NotEqual(t, unknown.Found[0], pending.RequestID)
 		assert.Empty(t, only(t, journal).Duplicates)
 	})
@@ -995,8 +1000,9 @@ func TestPurchaseUnderAnAliasIsResumedElsewhereAsWhatItWasResolvedTo(t *testing.
 		alias, resolved := price("60"), price("60")
 		alias.Category = "supermarket"
 		_, err := buy()(t.Context(), alias)
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		request, _ := server.Request(pending.RequestID)
 		require.Equal(t, resolved.Category, request.Category)
 		require.NoError(t, server.Approve(pending.RequestID))

@@ -272,8 +272,10 @@ func (c *Client) guardedHere(p *PurchaseParams, purchase *Purchase) error {
 	}
 	request := &Request{RequestID: purchase.RequestID, Status: purchase.Status, Amount: p.Amount, Currency: purchase.Currency, Category: purchase.Category}
 	return &AlreadyHandledError{
-		Request: request, IdempotencyKey: p.IdempotencyKey, MayHaveRun: standing == startedHere,
-		Err: errors.New("a guarded call of this process has asked for it"),
+		Request:        request,
+		IdempotencyKey: p.IdempotencyKey,
+		MayHaveRun:     standing == startedHere,
+		Reason:         reasonGuarded,
 	}
 }
 

@@ -66,8 +66,9 @@ func TestEntryOfWhatIsOverIsForgotten(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
 		var runs atomic.Int64
 		_, err := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())(t.Context(), price("60"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		require.NoError(t, server.Reject(pending.RequestID))
 		interrupted, err := server.Client(elsewhere()).Recover(t.Context(), journal)
 		require.NoError(t, err)

@@ -52,8 +52,9 @@ func TestRecoverAfterTheTokenWasRotated(t *testing.T) {
 				_, err := guardGroceries(server.Client(), &runs, failing(context.DeadlineExceeded), letagentpay.WithJournal(journal))(t.Context(), price("7"))
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 				_, err = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())(t.Context(), price("60"))
-				var pending *letagentpay.PendingError
+				var pending *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &pending)
+				require.Equal(t, letagentpay.StatusPending, pending.Status)
 				_, err = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), price("3")) // settled
 				require.NoError(t, err)
 

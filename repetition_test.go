@@ -31,8 +31,9 @@ func TestPurchaseThatWasPendingIsTheSameInItsRun(t *testing.T) {
 		guarded := guardGroceries(server.Client(), &runs, succeed, letagentpay.OnPendingFail())
 		ctx := oneRun(t.Context())
 		_, err := guarded(ctx, price("60"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		require.NoError(t, server.Approve(pending.RequestID))
 		_, err = guarded(ctx, price("60"))
 		require.NoError(t, err)
@@ -268,8 +269,9 @@ func TestPurchaseByHandLeavesGuardedCallsAlone(t *testing.T) {
 			return "receipt", nil
 		}, letagentpay.OnPendingFail())
 		_, err := guarded(t.Context(), underKey("60", "turn-7"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		handled := byHand()
 		assert.False(t, handled.MayHaveRun, "it awaits its approval")
 		assert.Equal(t, pending.RequestID, handled.Request.RequestID)

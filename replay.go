@@ -45,6 +45,7 @@ func (c *Client) confirmEarlier(ctx context.Context, g *guardConfig, earlier *Jo
 // alreadyHandled is the error of a call that an earlier one has made needless.
 func (e *JournalEntry) alreadyHandled() *AlreadyHandledError {
 	handled := &AlreadyHandledError{
+		Reason:         reasonReturned,
 		Request:        &Request{RequestID: e.RequestID, Status: e.Confirm.status(), Amount: e.Purchase.Amount, Category: e.Category},
 		IdempotencyKey: e.Purchase.IdempotencyKey,
 	}

@@ -292,8 +292,9 @@ func TestRecoverConfirmsAnEntryInAnySpelling(t *testing.T) {
 				_, err := guarded(t.Context(), price("30"))
 				require.Error(t, err)
 				_, err = guarded(t.Context(), price("80"))
-				var pending *letagentpay.PendingError
+				var pending *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &pending)
+				require.Equal(t, letagentpay.StatusPending, pending.Status)
 				server.ClearFaults()
 				rewrite(t, journal, func(e *letagentpay.JournalEntry) { e.RequestID = spellings(e.RequestID)[name] })
 
@@ -364,8 +365,9 @@ func approvedBefore(
 	p := whole("60")
 	p.IdempotencyKey, p.Ref = key, ref
 	_, err := guardWith(server.Client())(ctx, p)
-	var pending *letagentpay.PendingError
+	var pending *letagentpay.NotApprovedError
 	require.ErrorAs(t, err, &pending)
+	require.Equal(t, letagentpay.StatusPending, pending.Status)
 	require.NoError(t, server.Approve(pending.RequestID))
 	if otherProcess {
 		return pending.RequestID, guardWith(server.Client(elsewhere()))

@@ -134,10 +134,12 @@ func TestUnansweredPurchaseIsContinuedInItsScope(t *testing.T) {
 		var runs atomic.Int64
 		guarded := guardGroceries(client, &runs, succeed, letagentpay.OnPendingFail())
 		_, err = guarded(ctx, price("80"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		_, err = guarded(ctx, price("80"))
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		assert.Len(t, server.Requests(), 2)
 	})
 }

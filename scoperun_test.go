@@ -67,8 +67,9 @@ func TestRefusalByAHumanIsNotAskedAgain(t *testing.T) {
 		var runs atomic.Int64
 		for range 4 {
 			_, err := guardGroceries(client(), &runs, succeed, opts...)(attempt(), whole("60"))
-			var rejected *letagentpay.RejectedError
+			var rejected *letagentpay.NotApprovedError
 			require.ErrorAs(t, err, &rejected)
+			require.Equal(t, letagentpay.StatusRejected, rejected.Status)
 			assert.Equal(t, server.Requests()[0].RequestID, rejected.RequestID)
 		}
 		assert.Zero(t, runs.Load())
@@ -82,8 +83,9 @@ func TestRefusalByThePolicyStands(t *testing.T) {
 		var runs atomic.Int64
 		for range 3 {
 			_, err := guardGroceries(client(), &runs, succeed, opts...)(attempt(), whole("201"))
-			var rejected *letagentpay.RejectedError
+			var rejected *letagentpay.NotApprovedError
 			require.ErrorAs(t, err, &rejected)
+			require.Equal(t, letagentpay.StatusRejected, rejected.Status)
 			require.NotEmpty(t, rejected.Checks)
 			assert.Equal(t, "per_request_limit", rejected.Checks[0].Rule)
 		}
@@ -121,8 +123,9 @@ func TestExpiredPurchaseIsAskedForAgain(t *testing.T) {
 		opts = append(opts, letagentpay.OnPendingWait(time.Hour))
 		for i := range 2 {
 			_, err := guardGroceries(client(), &runs, succeed, opts...)(attempt(), whole("60"))
-			var expired *letagentpay.ExpiredError
+			var expired *letagentpay.NotApprovedError
 			require.ErrorAs(t, err, &expired)
+			require.Equal(t, letagentpay.StatusExpired, expired.Status)
 			assert.Len(t, server.Requests(), i+1, "the next attempt asks again")
 		}
 		server.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict {
@@ -548,8 +551,9 @@ func TestVelocityLimitUnderOwnKeysIsARejection(t *testing.T) {
 						require.NoError(t, err)
 						continue
 					}
-					var rejected *letagentpay.RejectedError
+					var rejected *letagentpay.NotApprovedError
 					require.ErrorAs(t, err, &rejected, "the velocity limit has rejected %s", amount)
+					require.Equal(t, letagentpay.StatusRejected, rejected.Status)
 				}
 				assert.EqualValues(t, 1, runs.Load())
 			})
@@ -779,7 +783,7 @@ func TestPurchasesOfARunAtTheSameTimeAreSeveralWhateverTheirKeysLeadTo(t *testin
 			return err
 		}
 		// The first key of the scope is that of a taxi.
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, buy(letagentpay.WithScopeRun(scope), "taxi", letagentpay.OnPendingFail()), &pending)
 		require.NoError(t, server.Approve(pending.RequestID))
 		server.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict { return letagentpaytest.Approve() })

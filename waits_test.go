@@ -166,8 +166,9 @@ func TestPurchaseInsideAResumedCallIsItsOwn(t *testing.T) {
 		client := server.Client()
 		var runs, inner atomic.Int64
 		_, err := guardGroceries(client, &runs, succeed, append(opts, letagentpay.OnPendingFail())...)(t.Context(), price("80"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		require.NoError(t, server.Approve(pending.RequestID))
 		nested := func(ctx context.Context) (string, error) {
 			return guardGroceries(client, &inner, succeed, opts...)(ctx, price("5"))

@@ -225,11 +225,12 @@ func (s *story) guardedTooMuch(ctx context.Context) error {
 		return "", errors.New("this money was never to be spent")
 	})
 	_, err := buy(ctx, order{"truffle", letagentpay.MustAmount("250")})
-	rejected, ok := errors.AsType[*letagentpay.RejectedError](err)
+	refused, ok := errors.AsType[*letagentpay.NotApprovedError](err)
+	ok = ok && refused.Status == letagentpay.StatusRejected
 	switch {
 	case ok:
 		var rules []string
-		for _, check := range rejected.Checks {
+		for _, check := range refused.Checks {
 			rules = append(rules, check.Rule)
 		}
 		s.say("   Refused by %s; the function did not run.", cmp.Or(strings.Join(rules, " and "), "the owner"))

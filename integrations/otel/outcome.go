@@ -41,12 +41,10 @@ func regular(o *letagentpay.Observation) bool {
 		return undecided(o.Err)
 	}
 	switch err := o.Err.(type) {
-	case *letagentpay.RejectedError, *letagentpay.ExpiredError:
-		return true
+	case *letagentpay.NotApprovedError:
+		return err.Status != letagentpay.StatusPending || err.Err == nil || undecided(err.Err)
 	case *letagentpay.AlreadyHandledError:
 		return err.Request != nil && err.Request.Status.Final()
-	case *letagentpay.PendingError:
-		return err.Err == nil || undecided(err.Err)
 	}
 	return false
 }
@@ -104,9 +102,9 @@ var errorTypes = []struct {
 	{"outcome_unknown", is[*letagentpay.OutcomeUnknownError]},
 	{"already_handled", is[*letagentpay.AlreadyHandledError]},
 	{"mismatch", is[*letagentpay.MismatchError]},
-	{"rejected", is[*letagentpay.RejectedError]},
-	{"expired", is[*letagentpay.ExpiredError]},
-	{"overspend", matching(letagentpay.ErrOverspend)},
+	{"rejected", refused(letagentpay.StatusRejected)},
+	{"expired", refused(letagentpay.StatusExpired)},
+	{"overspend", is[*letagentpay.OverspendError]},
 	{"settled", matching(letagentpay.ErrSettled)},
 	{"malformed_response", matching(letagentpay.ErrMalformedResponse)},
 	{"unauthorized", matching(letagentpay.ErrUnauthorized)},
@@ -117,7 +115,7 @@ var errorTypes = []struct {
 	{"rate_limited", matching(letagentpay.ErrRateLimited)},
 	{"invalid", matching(letagentpay.ErrInvalid)},
 	{"server", matching(letagentpay.ErrServer)},
-	{"pending", is[*letagentpay.PendingError]},
+	{"pending", refused(letagentpay.StatusPending)},
 	{"canceled", matching(context.Canceled)},
 	{"deadline_exceeded", matching(context.DeadlineExceeded)},
 	{"no_response", matching(letagentpay.ErrNoResponse)},
@@ -130,6 +128,14 @@ func is[E error](err error) bool {
 
 func matching(target error) func(error) bool {
 	return func(err error) bool { return errors.Is(err, target) }
+}
+
+// refused matches a purchase that is not approved, with a status.
+func refused(status letagentpay.Status) func(error) bool {
+	return func(err error) bool {
+		refusal, ok := errors.AsType[*letagentpay.NotApprovedError](err)
+		return ok && refusal.Status == status
+	}
 }
 
 func errorType(err error) string {

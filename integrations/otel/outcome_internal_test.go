@@ -43,10 +43,10 @@ func TestErrorTypes(t *testing.T) {
 		{"outcome_unknown", &letagentpay.OutcomeUnknownError{Err: api(502, "")}},
 		{"unconfirmed", errors.Join(io.EOF, &letagentpay.UnconfirmedError{Err: &letagentpay.OutcomeUnknownError{Err: timedOut}})},
 		{"mismatch", &letagentpay.MismatchError{}},
-		{"rejected", fmt.Errorf("buying: %w", &letagentpay.RejectedError{})},
-		{"expired", errors.Join(&letagentpay.ExpiredError{}, io.EOF)},
-		{"pending", errors.Join(&letagentpay.PendingError{Err: &letagentpay.WaitTimeoutError{}})},
-		{"server", &letagentpay.PendingError{Err: &letagentpay.WaitTimeoutError{Err: api(503, "")}}},
+		{"rejected", fmt.Errorf("buying: %w", &letagentpay.NotApprovedError{Status: letagentpay.StatusRejected})},
+		{"expired", errors.Join(&letagentpay.NotApprovedError{Status: letagentpay.StatusExpired}, io.EOF)},
+		{"pending", errors.Join(&letagentpay.NotApprovedError{Status: letagentpay.StatusPending, Err: &letagentpay.WaitTimeoutError{}})},
+		{"server", &letagentpay.NotApprovedError{Status: letagentpay.StatusPending, Err: &letagentpay.WaitTimeoutError{Err: api(503, "")}}},
 		{"overspend", errors.Join(&letagentpay.OverspendError{})},
 		{"settled", fmt.Errorf("%w: purchase r1", letagentpay.ErrSettled)},
 		{"already_handled", &letagentpay.AlreadyHandledError{Request: &letagentpay.Request{}, Err: io.EOF}},
@@ -75,7 +75,7 @@ func TestEnds(t *testing.T) {
 			end{errorType: "server"},
 		},
 		"a rejection with a journal that failed": {
-			letagentpay.Observation{Op: operation.Guard, Status: letagentpay.StatusRejected, Err: errors.Join(&letagentpay.RejectedError{}, io.EOF)},
+			letagentpay.Observation{Op: operation.Guard, Status: letagentpay.StatusRejected, Err: errors.Join(&letagentpay.NotApprovedError{Status: letagentpay.StatusRejected}, io.EOF)},
 			end{decision: "rejected", outcome: "rejected", errorType: "rejected"},
 		},
 		"not confirmed after the function failed": {

@@ -199,7 +199,7 @@ var stories = map[string]func(*testing.T, context.Context, *world){
 		rerun := letagentpay.WithPurchaseScope(ctx, "message 1")
 		assert.ErrorAs(t, guarded(rerun, "6", pays), new(*letagentpay.AlreadyHandledError))
 
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, guarded(ctx, "100", pays, letagentpay.OnPendingFail()), &pending)
 		require.NoError(t, w.Approve(pending.RequestID))
 		assert.NoError(t, guarded(letagentpay.ResumeApproval(ctx, pending.RequestID), "100", pays))

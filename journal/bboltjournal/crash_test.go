@@ -253,22 +253,16 @@ func (l *life) failed(err error) {
 
 func outcome(result string, err error) call {
 	var (
-		handled  *letagentpay.AlreadyHandledError
-		pending  *letagentpay.PendingError
-		rejected *letagentpay.RejectedError
-		expired  *letagentpay.ExpiredError
+		handled *letagentpay.AlreadyHandledError
+		refused *letagentpay.NotApprovedError
 	)
 	switch {
 	case err == nil:
 		return call{Result: result}
 	case errors.As(err, &handled):
 		return call{Kind: "handled", RequestID: handled.Request.RequestID}
-	case errors.As(err, &pending):
-		return call{Kind: "pending", RequestID: pending.RequestID}
-	case errors.As(err, &rejected):
-		return call{Kind: "rejected", RequestID: rejected.RequestID}
-	case errors.As(err, &expired):
-		return call{Kind: "expired", RequestID: expired.RequestID}
+	case errors.As(err, &refused):
+		return call{Kind: string(refused.Status), RequestID: refused.RequestID}
 	}
 	return call{Kind: err.Error()}
 }
