@@ -36,11 +36,6 @@ type TB interface {
 // tokens equal. Names that end in .test are reserved, and lead nowhere.
 var memoryServers atomic.Uint64
 
-const (
-	apiPrefix   = "/api/v1"
-	agentPrefix = apiPrefix + "/agent-api"
-)
-
 // Server is a LetAgentPay service for tests: one owner's account with its agents, or several. All methods are safe for
 // concurrent use.
 type Server struct {
@@ -347,43 +342,6 @@ func (s *Server) locked(c *call, work func() *answer, refusal *answer) *answer {
 		return refusal
 	}
 	return work()
-}
-
-// prepare checks a call's body or query and returns the work to do, or the refusal to give in its place.
-func (s *Server) prepare(op Op, id string, c *call) (work func() *answer, refusal *answer) {
-	switch op {
-	case OpPurchase:
-		b, refusal := parsePurchase(c.body)
-		return func() *answer { return s.purchase(c, b) }, refusal
-	case OpConfirm:
-		b, refusal := parseConfirm(c.body)
-		return func() *answer { return s.confirm(c, id, b) }, refusal
-	case OpRequests:
-		q, refusal := parseList(c.query)
-		return func() *answer { return s.list(c, q) }, refusal
-	case OpRequest:
-		return func() *answer { return s.read(c, id) }, nil
-	case OpBudget:
-		return func() *answer { return s.budget(c) }, nil
-	case OpPolicy:
-		return func() *answer { return s.policy(c) }, nil
-	case OpCategories:
-		return func() *answer { return s.categories(c) }, nil
-	case OpX402Authorize:
-		b, refusal := parseAuthorize(c.body)
-		return func() *answer { return s.authorize(c, b) }, refusal
-	case OpX402Report:
-		b, refusal := parseReport(c.body)
-		return func() *answer { return s.report(c, b) }, refusal
-	case OpX402Budget:
-		return func() *answer { return s.readX402Budget(c) }, nil
-	case OpX402RegisterWallet:
-		b, refusal := parseWallet(c.body)
-		return func() *answer { return s.registerWallet(c, b) }, refusal
-	case OpX402Wallets:
-		return func() *answer { return s.listWallets(c) }, nil
-	}
-	panic("letagentpaytest: no such operation: " + string(op))
 }
 
 // errClosed is what an in-memory call meets after Close.
