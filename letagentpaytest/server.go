@@ -31,11 +31,6 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// memoryServers numbers the in-memory servers of a process. Each seems to be at a host of its own, like servers with
-// sockets are: what a client knows of one agent's keys must not be taken for another's, even where a seed makes their
-// tokens equal. Names that end in .test are reserved, and lead nowhere.
-var memoryServers atomic.Uint64
-
 // Server is a LetAgentPay service for tests: one owner's account with its agents, or several. All methods are safe for
 // concurrent use.
 type Server struct {

@@ -1,14 +1,11 @@
 package letagentpaytest
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -119,13 +116,6 @@ func (s *Server) carryOut(ctx context.Context, fault *Fault, handle func() *answ
 	return reply, nil
 }
 
-// watchedExchange is exchange in a goroutine of the server.
-func (s *Server) watchedExchange(r *http.Request) (d delivery, err error) {
-	err = errDropped // unless exchange returns
-	s.watched(r.Method+" "+r.URL.Path, func() { d, err = s.exchange(r) })
-	return d, err
-}
-
 // wait lets d pass unless ctx or the server ends first.
 func (s *Server) wait(ctx context.Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil {
@@ -144,116 +134,4 @@ func (s *Server) wait(ctx context.Context, d time.Duration) error {
 	case <-s.life.Done():
 		return errClosed
 	}
-}
-
-// Handler returns the service as a handler, for a server of one's own. It serves the paths below /api/v1.
-func (s *Server) Handler() http.Handler { return s.serve(s.exchange) }
-
-func (s *Server) serve(exchange func(*http.Request) (delivery, error)) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		d, err := exchange(r)
-		if err != nil {
-			abort(w)
-		}
-		for name, values := range d.head() {
-			w.Header()[name] = values
-		}
-		w.WriteHeader(d.status)
-		if d.pause == 0 {
-			_, _ = w.Write(d.body[:d.cut]) // the client may be gone
-		}
-		for i := 0; d.pause > 0 && i < d.cut; i++ {
-			if s.wait(r.Context(), d.pause) != nil {
-				panic(http.ErrAbortHandler)
-			}
-			_, _ = w.Write(d.body[i : i+1])
-			_ = http.NewResponseController(w).Flush()
-		}
-		if d.cut < len(d.body) {
-			_ = http.NewResponseController(w).Flush()
-			panic(http.ErrAbortHandler)
-		}
-	})
-}
-
-// abort ends a connection without an answer. It begins one first: a client's transport takes a connection that ends
-// without a byte for a stale one, and repeats the call by itself, unseen by the test.
-func abort(w http.ResponseWriter) {
-	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
-		_, _ = io.WriteString(conn, "HTTP/1.1 502 Bad Gateway\r\n")
-		_ = conn.Close()
-	}
-	panic(http.ErrAbortHandler)
-}
-
-// memoryTransport is the way to an in-memory server. It carries a call out in the caller's goroutine, unless the call
-// may outlive the caller.
-type memoryTransport struct{ server *Server }
-
-// RoundTrip implements [http.RoundTripper].
-func (t memoryTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Body != nil {
-		defer r.Body.Close()
-	}
-	if !strings.EqualFold(r.URL.Scheme+"://"+r.URL.Host, t.server.memoryHost) {
-		return nil, fmt.Errorf("letagentpaytest: the client of an in-memory server reaches %s only, not %s", t.server.memoryHost, r.URL.Host)
-	}
-	if t.server.life.Err() != nil {
-		return nil, errClosed
-	}
-	if err := r.Context().Err(); err != nil {
-		return nil, err
-	}
-	d, err := t.server.exchange(r)
-	if err == nil {
-		err = r.Context().Err() // carried out, but the caller has gone
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &http.Response{
-		Status:     strconv.Itoa(d.status) + " " + http.StatusText(d.status),
-		StatusCode: d.status,
-		Proto:      "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header:        d.head(),
-		ContentLength: int64(len(d.body)),
-		Body:          &memoryBody{server: t.server, ctx: r.Context(), delivery: d, rest: bytes.NewReader(d.body[:d.cut])},
-		Request:       r,
-	}, nil
-}
-
-// memoryBody is the body of an answer that may be slow or cut short.
-type memoryBody struct {
-	delivery
-	server *Server
-	ctx    context.Context
-	rest   *bytes.Reader
-	closed bool
-}
-
-func (b *memoryBody) Read(p []byte) (int, error) {
-	if b.closed {
-		return 0, errors.New("letagentpaytest: read of a closed body")
-	}
-	if len(p) == 0 {
-		return 0, nil
-	}
-	if b.pause > 0 && b.rest.Len() > 0 {
-		p = p[:1]
-		if err := b.server.wait(b.ctx, b.pause); err != nil {
-			return 0, err
-		}
-	} else if err := b.ctx.Err(); err != nil {
-		return 0, err
-	}
-	n, err := b.rest.Read(p)
-	if err == io.EOF && b.cut < len(b.body) {
-		err = io.ErrUnexpectedEOF
-	}
-	return n, err
-}
-
-func (b *memoryBody) Close() error {
-	b.closed = true
-	return nil
 }

@@ -1,0 +1,94 @@
+package letagentpaytest
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"runtime/debug"
+)
+
+// Handler returns the service as a handler, for a server of one's own. It serves the paths below /api/v1.
+func (s *Server) Handler() http.Handler { return s.serve(s.exchange) }
+
+func (s *Server) serve(exchange func(*http.Request) (delivery, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d, err := exchange(r)
+		if err != nil {
+			abort(w)
+		}
+		for name, values := range d.head() {
+			w.Header()[name] = values
+		}
+		w.WriteHeader(d.status)
+		if d.pause == 0 {
+			_, _ = w.Write(d.body[:d.cut]) // the client may be gone
+		}
+		for i := 0; d.pause > 0 && i < d.cut; i++ {
+			if s.wait(r.Context(), d.pause) != nil {
+				panic(http.ErrAbortHandler)
+			}
+			_, _ = w.Write(d.body[i : i+1])
+			_ = http.NewResponseController(w).Flush()
+		}
+		if d.cut < len(d.body) {
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}
+	})
+}
+
+// abort ends a connection without an answer. It begins one first: a client's transport takes a connection that ends
+// without a byte for a stale one, and repeats the call by itself, unseen by the test.
+func abort(w http.ResponseWriter) {
+	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		_, _ = io.WriteString(conn, "HTTP/1.1 502 Bad Gateway\r\n")
+		_ = conn.Close()
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// gated serves the server's own listener.
+func (s *Server) gated(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.handlers.enter() {
+			panic(http.ErrAbortHandler)
+		}
+		defer s.handlers.leave()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// watchedExchange is exchange in a goroutine of the server.
+func (s *Server) watchedExchange(r *http.Request) (d delivery, err error) {
+	err = errDropped // unless exchange returns
+	s.watched(r.Method+" "+r.URL.Path, func() { d, err = s.exchange(r) })
+	return d, err
+}
+
+// watched runs do, a part of the call that is named, in a goroutine of the server. A function of the test that panics
+// there, or ends the goroutine as t.FailNow does, fails the test; without a test the program crashes. Otherwise it
+// would go unnoticed: net/http recovers, the client repeats its call, and the test waits for a decision that never
+// comes.
+func (s *Server) watched(name string, do func()) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		reason := "runtime.Goexit, which t.FailNow and require use and which belongs in the test's own goroutine"
+		if value := recover(); value != nil {
+			reason = fmt.Sprintf("panic: %v", value)
+		}
+		s.failed(fmt.Sprintf("letagentpaytest: %s was not carried out to its end: %s\n\n%s", name, reason, debug.Stack()))
+	}()
+	do()
+	returned = true
+}
+
+func (s *Server) failed(text string) {
+	if s.tb == nil {
+		go panic(text) // in a goroutine of its own: net/http may recover it here
+		return
+	}
+	s.tb.Errorf("%s", text)
+}
