@@ -1,26 +1,19 @@
 package letagentpaytest
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log"
 	"maps"
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/letagentpay/letagentpay-go"
-	"github.com/letagentpay/letagentpay-go/internal/api"
 )
 
 // TB is the part of [testing.TB] that a server needs.
@@ -250,94 +243,3 @@ func (s *Server) helper() {
 		s.tb.Helper()
 	}
 }
-
-// call is one request to the server while it is carried out.
-type call struct {
-	world  *world
-	agent  *agent
-	now    time.Time
-	header http.Header
-	query  url.Values
-	body   payload
-
-	race    *race    // nil: the call is carried out at one instant
-	pending *request // set when a purchase became pending
-}
-
-// answer is a response before it is sent. It is not changed once made, so that a replay can repeat it.
-type answer struct {
-	status int
-	header http.Header // beyond the usual ones
-	body   []byte
-}
-
-func jsonAnswer(status int, value any) *answer {
-	var body bytes.Buffer
-	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(value); err != nil {
-		panic("letagentpaytest: encoding an answer: " + err.Error())
-	}
-	return &answer{status: status, body: bytes.TrimSuffix(body.Bytes(), []byte("\n"))}
-}
-
-func errorAnswer(status int, detail string) *answer {
-	return jsonAnswer(status, api.Error{Detail: detail})
-}
-
-// handle carries out one call and returns its answer, or nil when Close has ended it.
-func (s *Server) handle(r *http.Request, a arrival, race *race) *answer {
-	if a.refusal != nil {
-		return a.refusal
-	}
-	c := &call{world: s.world.Load(), header: r.Header, race: race}
-	if r.URL.RawQuery != "" {
-		c.query, _ = url.ParseQuery(r.URL.RawQuery) // what cannot be read is left out
-	}
-	if r.Method == http.MethodPost {
-		var refusal *answer
-		if c.body, refusal = parsePayload(r.Header, a.body); refusal != nil {
-			return refusal // even before authentication
-		}
-	}
-	// What a body says is checked without the lock, and reported after authentication.
-	work, refusal := s.prepare(a.op, a.id, c)
-	reply := s.locked(c, work, refusal)
-	if c.pending != nil && reply != nil {
-		s.askHuman(c)
-	}
-	return reply
-}
-
-// locked authenticates the call and does its work under the account's lock.
-func (s *Server) locked(c *call, work func() *answer, refusal *answer) *answer {
-	token, ok := strings.CutPrefix(c.header.Get("Authorization"), "Bearer ")
-	if !ok {
-		return errorAnswer(http.StatusUnauthorized, "Missing bearer token")
-	}
-	c.agent = c.world.directory().byToken[token]
-	if c.agent == nil {
-		return errorAnswer(http.StatusUnauthorized, "Invalid agent token")
-	}
-	acc := c.agent.account
-	acc.mu.Lock()
-	defer acc.mu.Unlock()
-	c.now = c.world.clock.now()
-	acc.catchUp(c.now)
-	switch {
-	case acc.config.Blocked:
-		return errorAnswer(http.StatusForbidden, "Account is blocked")
-	case acc.config.AllAgentsPaused:
-		return errorAnswer(http.StatusForbidden, "All agents are paused by account owner")
-	case c.agent.config.Status == AgentArchived:
-		return errorAnswer(http.StatusForbidden, "Agent is archived")
-	case c.agent.config.Status != AgentActive:
-		return errorAnswer(http.StatusForbidden, "Agent is paused")
-	case refusal != nil:
-		return refusal
-	}
-	return work()
-}
-
-// errClosed is what an in-memory call meets after Close.
-var errClosed = errors.New("letagentpaytest: the server is closed")
