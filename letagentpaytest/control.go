@@ -44,32 +44,6 @@ type Budget struct {
 	Remaining money.Amount `json:"remaining"`
 }
 
-// locked runs do with an account locked and up to date.
-func (w *world) locked(acc *account, do func(now time.Time)) {
-	acc.mu.Lock()
-	defer acc.mu.Unlock()
-	now := w.clock.now()
-	acc.catchUp(now)
-	do(now)
-}
-
-// find runs do on the request with an id, its account locked, and reports whether there is one.
-func (w *world) find(id string, do func(r *request, now time.Time)) bool {
-	found := false
-	for _, a := range w.directory().agents {
-		w.locked(a.account, func(now time.Time) {
-			if r := a.requests[id]; r != nil {
-				found = true
-				do(r, now)
-			}
-		})
-		if found {
-			break
-		}
-	}
-	return found
-}
-
 // Approve approves a pending request as its owner would. One past its expiry expires instead. The error is a
 // [*DecisionError].
 func (s *Server) Approve(requestID string) error { return s.decide(requestID, true) }

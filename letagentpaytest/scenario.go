@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -136,71 +135,6 @@ func (r *BudgetRule) UnmarshalJSON(data []byte) error {
 	*r = BudgetRule(read.plain)
 	r.Inactive = read.IsActive != nil && !*read.IsActive
 	return nil
-}
-
-// ApplyScenario replaces all accounts, agents and requests, the clock and the tokens, and forgets faults, calls and the
-// scripted human. From then on overdue requests expire by [Server.Sweep], by a read, or by an approval, and not by a
-// sweep each minute, so that a recorded scenario says itself when they do. Handles of agents and accounts got before are
-// no longer valid. An error changes nothing. Nothing else may use [Server.Token] meanwhile.
-func (s *Server) ApplyScenario(scenario Scenario) error { return s.reset(scenario, false) }
-
-func (s *Server) reset(scenario Scenario, sweeping bool) error {
-	w, err := s.newWorld(scenario, sweeping)
-	if err != nil {
-		return fmt.Errorf("letagentpaytest: %w", err)
-	}
-	s.world.Store(w)
-	s.Token = w.directory().agents[0].token
-	s.human.Store(nil)
-	s.ClearFaults()
-	s.ResetCalls()
-	return nil
-}
-
-func (s *Server) newWorld(scenario Scenario, sweeping bool) (*world, error) {
-	w := &world{
-		clock: newClock(scenario.Start), accounts: map[string]*account{},
-		rates: map[string]decimal{}, txHashes: map[string]bool{},
-	}
-	w.agents.Store(&directory{byName: map[string]*agent{}, byToken: map[string]*agent{}})
-	addAccount := func(name string, config AccountConfig) error {
-		acc := &account{world: w, name: name, counters: map[string]*counters{}, history: s.options.history}
-		if sweeping {
-			acc.sweeps = w.clock.now()
-		}
-		w.accounts[name] = acc
-		err := acc.apply(config)
-		if err == nil {
-			acc.rules, err = compileRules(config.BudgetRules)
-		}
-		if err != nil {
-			return fmt.Errorf("account %q: %w", name, err)
-		}
-		return nil
-	}
-	if err := addAccount(mainName, scenario.Account); err != nil {
-		return nil, err
-	}
-	for _, name := range slices.Sorted(maps.Keys(scenario.Accounts)) {
-		if name == mainName {
-			return nil, errors.New(`accounts: "main" is the first account`)
-		}
-		if err := addAccount(name, scenario.Accounts[name]); err != nil {
-			return nil, err
-		}
-	}
-	if _, err := w.addAgent(mainName, s.options.token, scenario.Agent, s.ids); err != nil {
-		return nil, err
-	}
-	for _, name := range slices.Sorted(maps.Keys(scenario.Agents)) {
-		if _, err := w.addAgent(name, "", scenario.Agents[name], s.ids); err != nil {
-			return nil, err
-		}
-	}
-	if err := w.setRates(scenario.Rates); err != nil {
-		return nil, err
-	}
-	return w, nil
 }
 
 // apply checks a configuration and takes it over, except for the budget rules.

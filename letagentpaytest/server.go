@@ -1,15 +1,12 @@
 package letagentpaytest
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log"
-	"maps"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -51,86 +48,6 @@ type Server struct {
 	handlers   gate
 	transport  http.RoundTripper
 	closing    sync.Once
-}
-
-// world is everything a scenario sets up; applying another replaces it whole.
-type world struct {
-	clock    *clock
-	accounts map[string]*account
-	agents   atomic.Pointer[directory] // replaced, not changed, so that calls read it without a lock
-
-	mu       sync.Mutex
-	rates    map[string]decimal
-	txHashes map[string]bool
-}
-
-// directory finds agents.
-type directory struct {
-	agents  []*agent // the main one first
-	byName  map[string]*agent
-	byToken map[string]*agent
-}
-
-func (w *world) directory() *directory { return w.agents.Load() }
-
-// addAgent adds an agent with a fresh token, or with the given one.
-func (w *world) addAgent(name, token string, config AgentConfig, ids *idSource) (*agent, error) {
-	acc := w.accounts[cmp.Or(config.Account, mainName)]
-	if acc == nil {
-		return nil, fmt.Errorf("agent %q: no account is named %q", name, config.Account)
-	}
-	if token == "" {
-		token = ids.token()
-	}
-	a := &agent{
-		account: acc, name: name, id: ids.uuid(), token: token,
-		counters: map[string]*counters{}, requests: map[string]*request{},
-	}
-	if err := a.apply(config); err != nil {
-		return nil, fmt.Errorf("agent %q: %w", name, err)
-	}
-	if !w.list(a) {
-		return nil, fmt.Errorf("agent %q: the name is taken or empty", name)
-	}
-	acc.mu.Lock() // apart from w.mu: calls hold an account's lock when they take that
-	defer acc.mu.Unlock()
-	acc.agents = append(acc.agents, a)
-	return a, nil
-}
-
-// list makes an agent known, unless its name is taken or empty.
-func (w *world) list(a *agent) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	known := w.directory()
-	if known.byName[a.name] != nil || a.name == "" {
-		return false
-	}
-	extended := &directory{append(slices.Clone(known.agents), a), maps.Clone(known.byName), maps.Clone(known.byToken)}
-	extended.byName[a.name], extended.byToken[a.token] = a, a
-	w.agents.Store(extended)
-	return true
-}
-
-// claim takes a transaction hash, which closes one authorisation only, and reports whether it was free.
-func (w *world) claim(txHash string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.txHashes[txHash] {
-		return false
-	}
-	w.txHashes[txHash] = true
-	return true
-}
-
-// unclaim frees the hash of an authorisation that is forgotten.
-func (w *world) unclaim(txHash string) {
-	if txHash == "" {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.txHashes, txHash)
 }
 
 // NewServer starts a server that is closed when the test ends. A wrong option fails the test. When the test has failed,
