@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/letagentpay/letagentpay-go"
-	"github.com/letagentpay/letagentpay-go/money"
 )
 
 type confirmBody struct {
@@ -58,14 +57,4 @@ func (s *Server) confirm(c *call, id string, b confirmBody) *answer {
 		r.actual = b.actual.amount().RoundHalfUp()
 	}
 	return jsonAnswer(http.StatusOK, r.confirmation(b.actual))
-}
-
-// refund takes a failed purchase out of what was spent. The balances stop at zero; the periods do not, because the
-// purchase may have been counted on an earlier day.
-func (a *agent) refund(amount money.Amount, currency string, c *call) {
-	a.spent = floorZero(a.spent.Sub(amount))
-	a.account.spent = floorZero(a.account.spent.Sub(amount))
-	for _, t := range a.periods(currency, c.now) {
-		t.spent = t.spent.Sub(amount)
-	}
 }

@@ -10,14 +10,6 @@ import (
 	"github.com/letagentpay/letagentpay-go/policy"
 )
 
-// Budget is an agent's money: Remaining is Budget less Spent and Held, and may be negative.
-type Budget struct {
-	Budget    money.Amount `json:"budget"`
-	Spent     money.Amount `json:"spent"`
-	Held      money.Amount `json:"held"`
-	Remaining money.Amount `json:"remaining"`
-}
-
 // Agent is one of the server's agents. It is valid until the next [Server.ApplyScenario].
 type Agent struct {
 	Name  string
@@ -179,9 +171,6 @@ func (acc *Account) Patch(fields []byte) error {
 	acc.world.locked(acc.account, func(time.Time) { err = acc.account.patch(fields) })
 	return err
 }
-
-// Budget returns the main agent's money.
-func (s *Server) Budget() Budget { return s.main().Budget() }
 
 // Pause does what [Agent.Pause] does, to the main agent.
 func (s *Server) Pause() { s.main().Pause() }

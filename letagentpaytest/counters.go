@@ -2,24 +2,7 @@ package letagentpaytest
 
 import (
 	"time"
-
-	"github.com/letagentpay/letagentpay-go/money"
 )
-
-// tally is what was spent and what is held in one period, or under one budget rule.
-type tally struct{ spent, held money.Amount }
-
-func (t tally) total() money.Amount { return t.spent.Add(t.held) }
-
-// release lowers the hold. A hold made in an earlier period is not part of this one, hence the floor.
-func (t *tally) release(amount money.Amount) { t.held = floorZero(t.held.Sub(amount)) }
-
-func floorZero(a money.Amount) money.Amount {
-	if a.Sign() < 0 {
-		return money.Amount{}
-	}
-	return a
-}
 
 // period is the tallies of a kind of period (days, say), the latest first. Only the current one is ever read, but the
 // current one may return: a change of timezone can move the calendar back.

@@ -81,8 +81,6 @@ type agent struct {
 	wallets                   []wallet
 }
 
-func (a *agent) remaining() money.Amount { return a.config.Budget.Sub(a.total()) }
-
 // request is a purchase request, or an x402 authorisation.
 type request struct {
 	agent            *agent
@@ -147,60 +145,12 @@ func (a *agent) leavePending(r *request, next letagentpay.Status, now time.Time)
 	}
 }
 
-// periods returns the current day, week and month of the agent, then of its account.
-func (a *agent) periods(currency string, now time.Time) [6]*tally {
-	own := countersOf(a.counters, currency).current(now, a.account.location)
-	shared := countersOf(a.account.counters, currency).current(now, a.account.location)
-	return [6]*tally{own[0], own[1], own[2], shared[0], shared[1], shared[2]}
-}
-
-// spend adds amount, which may be negative, to what the agent and the account spent: rounded half up in the balances,
-// half to even in the periods. Balances may leave the budget behind, and periods may fall below zero: that is how
-// corrections of an earlier day show.
-func (a *agent) spend(amount money.Amount, currency string, now time.Time) {
-	a.spent = a.spent.Add(amount.RoundHalfUp())
-	a.account.spent = a.account.spent.Add(amount.RoundHalfUp())
-	for _, t := range a.periods(currency, now) {
-		t.spent = t.spent.Add(amount.RoundHalfEven())
-	}
-}
-
-// hold reserves amount for a pending request.
-func (a *agent) hold(amount money.Amount, currency string, now time.Time) {
-	a.held = a.held.Add(amount.RoundHalfUp())
-	a.account.held = a.account.held.Add(amount.RoundHalfUp())
-	for _, t := range a.periods(currency, now) {
-		t.held = t.held.Add(amount.RoundHalfEven())
-	}
-}
-
 // approve turns the hold of a pending request into spending.
 func (a *agent) approve(r *request, now time.Time) {
 	a.leavePending(r, letagentpay.StatusApproved, now)
 	r.reviewed = now
 	a.spend(r.amount, r.currency, now)
 	a.replenish(money.Amount{})
-}
-
-// replenish tops the budget up when what remains is below the threshold. unbooked is what the service still subtracts
-// beyond the balances: the fraction of a cent that rounding took from the purchase.
-func (a *agent) replenish(unbooked money.Amount) {
-	rule := a.config.AutoReplenish
-	if rule == nil || !rule.Enabled || rule.Threshold == nil || rule.Amount == nil {
-		return
-	}
-	if !a.remaining().Sub(unbooked).Less(*rule.Threshold) {
-		return
-	}
-	topUp := *rule.Amount
-	if rule.MaxBudget != nil {
-		if room := rule.MaxBudget.Sub(a.config.Budget); room.Less(topUp) {
-			topUp = room
-		}
-	}
-	if topUp.Sign() > 0 {
-		a.config.Budget = a.config.Budget.Add(topUp)
-	}
 }
 
 // overdue reports whether a pending request is past its expiry.

@@ -311,22 +311,6 @@ func (s *Server) report(c *call, b reportBody) *answer {
 	return jsonAnswer(http.StatusOK, api.X402Report{Recorded: true, TransactionID: r.id})
 }
 
-// correct moves what was spent by delta. Unlike a confirmation's, these corrections stop at zero everywhere.
-func (a *agent) correct(delta money.Amount, currency string, now time.Time) {
-	if delta.IsZero() {
-		return
-	}
-	a.spent = floorZero(a.spent.Add(delta.RoundHalfUp()))
-	a.account.spent = floorZero(a.account.spent.Add(delta.RoundHalfUp()))
-	for _, t := range a.periods(currency, now) {
-		moved := t.spent.Add(delta.RoundHalfEven())
-		if delta.Sign() < 0 {
-			moved = floorZero(moved)
-		}
-		t.spent = moved
-	}
-}
-
 func (s *Server) readX402Budget(c *call) *answer {
 	a := c.agent
 	p := a.policy

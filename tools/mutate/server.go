@@ -166,34 +166,34 @@ var serverMutants = []mutant{
 		why: "nobody finds the receipt",
 	},
 	{
-		name: "server-confirm/balances-below-zero", file: "letagentpaytest/confirm.go",
+		name: "server-confirm/balances-below-zero", file: "letagentpaytest/ledger.go",
 		old: "a.spent = floorZero(a.spent.Sub(amount))", new: "a.spent = a.spent.Sub(amount)",
 		why: "refunds beyond what was spent leave more than the budget",
 	},
 	{
-		name: "server-confirm/account-is-not-refunded", file: "letagentpaytest/confirm.go",
+		name: "server-confirm/account-is-not-refunded", file: "letagentpaytest/ledger.go",
 		old: "a.account.spent = floorZero(a.account.spent.Sub(amount))\n", new: "",
 		why: "an account's rules count what was refunded",
 	},
 	{
-		name: "server-confirm/periods-not-refunded", file: "letagentpaytest/confirm.go",
+		name: "server-confirm/periods-not-refunded", file: "letagentpaytest/ledger.go",
 		old: "t.spent = t.spent.Sub(amount)", new: "_ = t.spent",
 		why: "daily limits count what was refunded",
 	},
 	{
-		name: "server-confirm/periods-stop-at-zero", file: "letagentpaytest/confirm.go",
+		name: "server-confirm/periods-stop-at-zero", file: "letagentpaytest/ledger.go",
 		old: "t.spent = t.spent.Sub(amount)", new: "t.spent = floorZero(t.spent.Sub(amount))",
 		why: "a refund of another day's purchase does not show, as it does at the service",
 	},
 
 	// counters.go
 	{
-		name: "server-counters/holds-below-zero", file: "letagentpaytest/counters.go",
+		name: "server-counters/holds-below-zero", file: "letagentpaytest/ledger.go",
 		old: "t.held = floorZero(t.held.Sub(amount))", new: "t.held = t.held.Sub(amount)",
 		why: "a hold of an earlier day makes room for more today",
 	},
 	{
-		name: "server-counters/total-without-holds", file: "letagentpaytest/counters.go",
+		name: "server-counters/total-without-holds", file: "letagentpaytest/ledger.go",
 		old: "return t.spent.Add(t.held)", new: "return t.spent",
 		why: "undecided purchases may exceed a limit together",
 	},
@@ -341,7 +341,7 @@ var serverMutants = []mutant{
 		why: "what nobody reads never expires",
 	},
 	{
-		name: "server-state/top-up-beyond-the-most", file: "letagentpaytest/state.go",
+		name: "server-state/top-up-beyond-the-most", file: "letagentpaytest/ledger.go",
 		old: "room.Less(topUp) {", new: "topUp.Less(room) {",
 		why: "a budget grows beyond its bound",
 	},

@@ -1,0 +1,109 @@
+package letagentpaytest
+
+import (
+	"time"
+
+	"github.com/letagentpay/letagentpay-go/money"
+)
+
+// tally is what was spent and what is held in one period, or under one budget rule.
+type tally struct{ spent, held money.Amount }
+
+func (t tally) total() money.Amount { return t.spent.Add(t.held) }
+
+// release lowers the hold. A hold made in an earlier period is not part of this one, hence the floor.
+func (t *tally) release(amount money.Amount) { t.held = floorZero(t.held.Sub(amount)) }
+
+func floorZero(a money.Amount) money.Amount {
+	if a.Sign() < 0 {
+		return money.Amount{}
+	}
+	return a
+}
+
+// Budget is an agent's money: Remaining is Budget less Spent and Held, and may be negative.
+type Budget struct {
+	Budget    money.Amount `json:"budget"`
+	Spent     money.Amount `json:"spent"`
+	Held      money.Amount `json:"held"`
+	Remaining money.Amount `json:"remaining"`
+}
+
+// Budget returns the main agent's money.
+func (s *Server) Budget() Budget { return s.main().Budget() }
+
+func (a *agent) remaining() money.Amount { return a.config.Budget.Sub(a.total()) }
+
+// periods returns the current day, week and month of the agent, then of its account.
+func (a *agent) periods(currency string, now time.Time) [6]*tally {
+	own := countersOf(a.counters, currency).current(now, a.account.location)
+	shared := countersOf(a.account.counters, currency).current(now, a.account.location)
+	return [6]*tally{own[0], own[1], own[2], shared[0], shared[1], shared[2]}
+}
+
+// hold reserves amount for a pending request.
+func (a *agent) hold(amount money.Amount, currency string, now time.Time) {
+	a.held = a.held.Add(amount.RoundHalfUp())
+	a.account.held = a.account.held.Add(amount.RoundHalfUp())
+	for _, t := range a.periods(currency, now) {
+		t.held = t.held.Add(amount.RoundHalfEven())
+	}
+}
+
+// spend adds amount, which may be negative, to what the agent and the account spent: rounded half up in the balances,
+// half to even in the periods. Balances may leave the budget behind, and periods may fall below zero: that is how
+// corrections of an earlier day show.
+func (a *agent) spend(amount money.Amount, currency string, now time.Time) {
+	a.spent = a.spent.Add(amount.RoundHalfUp())
+	a.account.spent = a.account.spent.Add(amount.RoundHalfUp())
+	for _, t := range a.periods(currency, now) {
+		t.spent = t.spent.Add(amount.RoundHalfEven())
+	}
+}
+
+// refund takes a failed purchase out of what was spent. The balances stop at zero; the periods do not, because the
+// purchase may have been counted on an earlier day.
+func (a *agent) refund(amount money.Amount, currency string, c *call) {
+	a.spent = floorZero(a.spent.Sub(amount))
+	a.account.spent = floorZero(a.account.spent.Sub(amount))
+	for _, t := range a.periods(currency, c.now) {
+		t.spent = t.spent.Sub(amount)
+	}
+}
+
+// correct moves what was spent by delta. Unlike a confirmation's, these corrections stop at zero everywhere.
+func (a *agent) correct(delta money.Amount, currency string, now time.Time) {
+	if delta.IsZero() {
+		return
+	}
+	a.spent = floorZero(a.spent.Add(delta.RoundHalfUp()))
+	a.account.spent = floorZero(a.account.spent.Add(delta.RoundHalfUp()))
+	for _, t := range a.periods(currency, now) {
+		moved := t.spent.Add(delta.RoundHalfEven())
+		if delta.Sign() < 0 {
+			moved = floorZero(moved)
+		}
+		t.spent = moved
+	}
+}
+
+// replenish tops the budget up when what remains is below the threshold. unbooked is what the service still subtracts
+// beyond the balances: the fraction of a cent that rounding took from the purchase.
+func (a *agent) replenish(unbooked money.Amount) {
+	rule := a.config.AutoReplenish
+	if rule == nil || !rule.Enabled || rule.Threshold == nil || rule.Amount == nil {
+		return
+	}
+	if !a.remaining().Sub(unbooked).Less(*rule.Threshold) {
+		return
+	}
+	topUp := *rule.Amount
+	if rule.MaxBudget != nil {
+		if room := rule.MaxBudget.Sub(a.config.Budget); room.Less(topUp) {
+			topUp = room
+		}
+	}
+	if topUp.Sign() > 0 {
+		a.config.Budget = a.config.Budget.Add(topUp)
+	}
+}
