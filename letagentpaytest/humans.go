@@ -3,8 +3,6 @@ package letagentpaytest
 import (
 	"slices"
 	"time"
-
-	"github.com/letagentpay/letagentpay-go"
 )
 
 // Verdict is what a scripted human does about a pending request. The zero value leaves it pending.
@@ -81,21 +79,4 @@ func (s *Server) askHuman(c *call) {
 		return -1 // equal times stay in the order they were given
 	})
 	acc.verdicts = slices.Insert(acc.verdicts, place, due)
-}
-
-// decide approves or rejects a pending request. A late approval expires it; a late rejection is a rejection.
-func (r *request) decide(approve bool, now time.Time) error {
-	switch {
-	case r.status != letagentpay.StatusPending:
-		return &DecisionError{RequestID: r.id, Status: r.status, Err: ErrNotPending}
-	case !approve:
-		r.agent.leavePending(r, letagentpay.StatusRejected, now)
-		r.reviewed = now
-	case r.overdue(now):
-		r.agent.leavePending(r, letagentpay.StatusExpired, now)
-		return &DecisionError{RequestID: r.id, Status: r.status, Err: ErrExpired}
-	default:
-		r.agent.approve(r, now)
-	}
-	return nil
 }

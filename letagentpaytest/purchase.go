@@ -155,30 +155,6 @@ func (a *agent) facts(amount money.Amount, category, currency string, c *call) p
 	}
 }
 
-// ruleFacts returns the account's budget rules with what each has counted so far.
-func (acc *account) ruleFacts(currency string, today, week, month money.Amount) []policy.BudgetRule {
-	if len(acc.rules) == 0 {
-		return nil
-	}
-	facts := make([]policy.BudgetRule, len(acc.rules))
-	for i, rule := range acc.rules {
-		facts[i] = rule.BudgetRule
-		switch {
-		case rule.Type == policy.Daily:
-			facts[i].Counted = today
-		case rule.Type == policy.Weekly:
-			facts[i].Counted = week
-		case rule.Type == policy.Monthly:
-			facts[i].Counted = month
-		case rule.temporal():
-			facts[i].Counted = rule.tallyIn(currency).total()
-		default:
-			facts[i].Counted = acc.total()
-		}
-	}
-	return facts
-}
-
 // resolve maps what an agent called a category to one of the account's. original is what was sent, unless that was
 // the category itself, give or take spaces, dashes and case.
 func (acc *account) resolve(sent string) (category string, original *string) {

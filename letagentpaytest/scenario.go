@@ -186,29 +186,6 @@ func (c *AccountConfig) expiry() time.Duration {
 	return time.Duration(c.RequestExpiryMinutes) * time.Minute
 }
 
-// compileRules checks budget rules and starts their tallies.
-func compileRules(rules []BudgetRule) ([]*budgetRule, error) {
-	var compiled []*budgetRule
-	for _, r := range rules {
-		switch {
-		case r.Name == "":
-			return nil, errors.New("a budget rule has no name")
-		case !slices.Contains(ruleTypes, r.Type):
-			return nil, fmt.Errorf("budget rule %q: %q is not one of daily, weekly, monthly, total", r.Name, r.Type)
-		}
-		compiled = append(compiled, &budgetRule{
-			BudgetRule: policy.BudgetRule{
-				Name: r.Name, Type: r.Type, Limit: r.Limit.RoundHalfUp(), Priority: r.Priority, Inactive: r.Inactive,
-				DaysOfWeek: r.Days, Start: r.Start, End: r.End,
-			},
-			byCurrency: map[string]*tally{},
-		})
-	}
-	return compiled, nil
-}
-
-var ruleTypes = []policy.RuleType{policy.Daily, policy.Weekly, policy.Monthly, policy.Total}
-
 // apply checks a configuration and takes it over.
 func (a *agent) apply(c AgentConfig) error {
 	c.Account = cmp.Or(c.Account, mainName)

@@ -230,7 +230,7 @@ var serverMutants = []mutant{
 
 	// accounts.go
 	{
-		name: "server-accounts/main-one-named-twice", file: "letagentpaytest/accounts.go",
+		name: "server-accounts/main-one-named-twice", file: "letagentpaytest/account.go",
 		old: "if name != mainName {", new: "if name != \"\" {",
 		why: "a test that goes through all accounts meets the main one twice",
 	},
@@ -316,22 +316,22 @@ var serverMutants = []mutant{
 
 	// state.go
 	{
-		name: "server-state/hold-is-not-released", file: "letagentpaytest/state.go",
+		name: "server-state/hold-is-not-released", file: "letagentpaytest/agent.go",
 		old: "a.release(r.amount)\n\ta.account.release", new: "a.account.release",
 		why: "a request that was decided holds its money for ever",
 	},
 	{
-		name: "server-state/pending-count-stays", file: "letagentpaytest/state.go",
+		name: "server-state/pending-count-stays", file: "letagentpaytest/agent.go",
 		old: "a.pending--\n", new: "",
 		why: "an agent reaches the limit of undecided purchases with decided ones",
 	},
 	{
-		name: "server-state/approval-is-not-spent", file: "letagentpaytest/state.go",
+		name: "server-state/approval-is-not-spent", file: "letagentpaytest/agent.go",
 		old: "r.reviewed = now\n\ta.spend(r.amount, r.currency, now)\n", new: "r.reviewed = now\n",
 		why: "what a human approves takes no money",
 	},
 	{
-		name: "server-state/expires-a-moment-early", file: "letagentpaytest/state.go",
+		name: "server-state/expires-a-moment-early", file: "letagentpaytest/request.go",
 		old: "r.expires.Before(now)", new: "!r.expires.After(now)",
 		why: "a request expires in the instant that it is still valid in",
 	},

@@ -3,12 +3,93 @@ package letagentpaytest
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/money"
 	"github.com/letagentpay/letagentpay-go/policy"
 )
+
+// agent is one token's holder.
+type agent struct {
+	account *account
+	name    string
+	id      string
+	token   string
+
+	config AgentConfig
+	policy *policy.Policy // parsed from config.Policy
+
+	tally    // balances: what is spent and held, against config.Budget
+	counters map[string]*counters
+
+	requests map[string]*request
+	order    []*request // by creation
+	decided  []*request // those that are not pending, in the order they ceased to be
+	pending  int
+
+	purchases, authorizations rateWindow
+	replays                   replayCache
+	velocity                  velocity
+	wallets                   []wallet
+}
+
+// add files a new request.
+func (a *agent) add(r *request) {
+	a.requests[r.id] = r
+	a.order = append(a.order, r)
+	if r.status == letagentpay.StatusPending {
+		a.pending++
+		return
+	}
+	a.retire(r)
+}
+
+// retire files a request that is no longer pending, and forgets those beyond the history.
+func (a *agent) retire(r *request) {
+	a.decided = append(a.decided, r)
+	limit := a.account.history
+	if len(a.decided) <= limit+limit/4 { // in batches: removal shifts the lists
+		return
+	}
+	surplus := len(a.decided) - limit
+	for _, old := range a.decided[:surplus] {
+		delete(a.requests, old.id)
+		a.account.world.unclaim(old.txHash)
+	}
+	a.decided = slices.Delete(a.decided, 0, surplus)
+	a.order = slices.DeleteFunc(a.order, func(r *request) bool { return a.requests[r.id] == nil })
+}
+
+// leavePending moves a pending request to its next status and returns its amount from the hold. Booked at now: in the
+// calendar of the moment the hold is given back, not of the purchase.
+func (a *agent) leavePending(r *request, next letagentpay.Status, now time.Time) {
+	r.status = next
+	a.pending--
+	a.retire(r)
+	a.release(r.amount)
+	a.account.release(r.amount)
+	for _, t := range a.periods(r.currency, now) {
+		t.release(r.amount)
+	}
+}
+
+// approve turns the hold of a pending request into spending.
+func (a *agent) approve(r *request, now time.Time) {
+	a.leavePending(r, letagentpay.StatusApproved, now)
+	r.reviewed = now
+	a.spend(r.amount, r.currency, now)
+	a.replenish(money.Amount{})
+}
+
+// rawPolicy is the policy as GET /policy shows it.
+func (a *agent) rawPolicy() json.RawMessage {
+	if a.policy == nil {
+		return nil
+	}
+	return a.config.Policy
+}
 
 // Agent is one of the server's agents. It is valid until the next [Server.ApplyScenario].
 type Agent struct {
@@ -19,10 +100,6 @@ type Agent struct {
 	server *Server
 	world  *world
 	agent  *agent
-}
-
-func (s *Server) handleOf(w *world, a *agent) *Agent {
-	return &Agent{Name: a.name, ID: a.id, Token: a.token, server: s, world: w, agent: a}
 }
 
 // Agent returns the agent that [WithAgent] named, or the main one for "main". An unknown name fails the test.
@@ -48,11 +125,6 @@ func (s *Server) Agents() []*Agent {
 	return agents
 }
 
-func (s *Server) main() *Agent {
-	w := s.world.Load()
-	return s.handleOf(w, w.directory().agents[0])
-}
-
 // AddAgent adds an agent while the server runs; see [WithAgent] for agents known from the start.
 func (s *Server) AddAgent(name string, config AgentConfig) (*Agent, error) {
 	w := s.world.Load()
@@ -61,6 +133,15 @@ func (s *Server) AddAgent(name string, config AgentConfig) (*Agent, error) {
 		return nil, fmt.Errorf("letagentpaytest: %w", err)
 	}
 	return s.handleOf(w, a), nil
+}
+
+func (s *Server) main() *Agent {
+	w := s.world.Load()
+	return s.handleOf(w, w.directory().agents[0])
+}
+
+func (s *Server) handleOf(w *world, a *agent) *Agent {
+	return &Agent{Name: a.name, ID: a.id, Token: a.token, server: s, world: w, agent: a}
 }
 
 // Client returns a client of this agent, like [Server.Client].
@@ -75,10 +156,6 @@ func (a *Agent) Budget() (b Budget) {
 		b = Budget{a.agent.config.Budget, a.agent.spent, a.agent.held, a.agent.remaining()}
 	})
 	return b
-}
-
-func (a *Agent) setStatus(status AgentStatus) {
-	a.world.locked(a.agent.account, func(time.Time) { a.agent.config.Status = status })
 }
 
 // Pause makes the service refuse every call of the agent with a 403 until Resume.
@@ -128,48 +205,8 @@ func (a *Agent) Patch(fields []byte) error {
 	return err
 }
 
-// Account returns the account that [WithAccount] named, or the main one for "main". An unknown name fails the test.
-func (s *Server) Account(name string) *Account {
-	s.helper()
-	w := s.world.Load()
-	acc := w.accounts[name]
-	if acc == nil {
-		s.fatalf("letagentpaytest: no account is named %q", name)
-		return nil
-	}
-	return &Account{Name: name, world: w, account: acc}
-}
-
-// Account is the owner's side of one or more agents. It is valid until the next [Server.ApplyScenario].
-type Account struct {
-	Name string
-
-	world   *world
-	account *account
-}
-
-func (acc *Account) change(do func(*AccountConfig)) {
-	acc.world.locked(acc.account, func(time.Time) { do(&acc.account.config) })
-}
-
-// Block makes the service refuse every call of the account's agents with a 403 until Unblock.
-func (acc *Account) Block() { acc.change(func(c *AccountConfig) { c.Blocked = true }) }
-
-// Unblock ends Block.
-func (acc *Account) Unblock() { acc.change(func(c *AccountConfig) { c.Blocked = false }) }
-
-// PauseAll is the owner's emergency stop: every call of the account's agents gets a 403 until ResumeAll.
-func (acc *Account) PauseAll() { acc.change(func(c *AccountConfig) { c.AllAgentsPaused = true }) }
-
-// ResumeAll ends PauseAll.
-func (acc *Account) ResumeAll() { acc.change(func(c *AccountConfig) { c.AllAgentsPaused = false }) }
-
-// Patch overwrites fields of the account from a JSON object, named as in [AccountConfig]. Other keys and values that
-// are not valid are an error, and change nothing.
-func (acc *Account) Patch(fields []byte) error {
-	var err error
-	acc.world.locked(acc.account, func(time.Time) { err = acc.account.patch(fields) })
-	return err
+func (a *Agent) setStatus(status AgentStatus) {
+	a.world.locked(a.agent.account, func(time.Time) { a.agent.config.Status = status })
 }
 
 // Pause does what [Agent.Pause] does, to the main agent.
@@ -195,15 +232,3 @@ func (s *Server) SetPolicyJSON(text string) {
 
 // SetBudget does what [Agent.SetBudget] does, to the main agent.
 func (s *Server) SetBudget(budget money.Amount) { s.main().SetBudget(budget) }
-
-// Block does what [Account.Block] does, to the main account.
-func (s *Server) Block() { s.Account(mainName).Block() }
-
-// Unblock does what [Account.Unblock] does, to the main account.
-func (s *Server) Unblock() { s.Account(mainName).Unblock() }
-
-// PauseAll does what [Account.PauseAll] does, to the main account.
-func (s *Server) PauseAll() { s.Account(mainName).PauseAll() }
-
-// ResumeAll does what [Account.ResumeAll] does, to the main account.
-func (s *Server) ResumeAll() { s.Account(mainName).ResumeAll() }

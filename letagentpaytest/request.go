@@ -9,6 +9,52 @@ import (
 	"github.com/letagentpay/letagentpay-go/policy"
 )
 
+// request is a purchase request, or an x402 authorisation.
+type request struct {
+	agent            *agent
+	sequence         uint64 // over the whole server
+	id               string
+	status           letagentpay.Status
+	amount           money.Amount
+	actual           money.Amount // zero until confirmed with one
+	currency         string
+	category         string
+	original         *string
+	merchant         *string
+	description      *string
+	comment          *string
+	key              string
+	receipt          *string
+	checks           []policy.Check
+	created, expires time.Time
+	reviewed         time.Time // zero: not yet
+
+	x402   bool
+	txHash string
+}
+
+// overdue reports whether a pending request is past its expiry.
+func (r *request) overdue(now time.Time) bool {
+	return r.status == letagentpay.StatusPending && r.expires.Before(now)
+}
+
+// decide approves or rejects a pending request. A late approval expires it; a late rejection is a rejection.
+func (r *request) decide(approve bool, now time.Time) error {
+	switch {
+	case r.status != letagentpay.StatusPending:
+		return &DecisionError{RequestID: r.id, Status: r.status, Err: ErrNotPending}
+	case !approve:
+		r.agent.leavePending(r, letagentpay.StatusRejected, now)
+		r.reviewed = now
+	case r.overdue(now):
+		r.agent.leavePending(r, letagentpay.StatusExpired, now)
+		return &DecisionError{RequestID: r.id, Status: r.status, Err: ErrExpired}
+	default:
+		r.agent.approve(r, now)
+	}
+	return nil
+}
+
 // Request is a purchase request, or an x402 authorisation, as the server holds it: more than an agent gets to see.
 // What was not given is zero.
 type Request struct {

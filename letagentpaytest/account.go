@@ -1,0 +1,164 @@
+package letagentpaytest
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/letagentpay/letagentpay-go"
+)
+
+// sweepInterval is how often the service expires what nobody reads.
+const sweepInterval = time.Minute
+
+// account is an owner's side: what its agents share. Its lock guards the account, its agents and their requests.
+type account struct {
+	mu sync.Mutex
+
+	world      *world
+	name       string
+	config     AccountConfig
+	location   *time.Location
+	categories map[string]bool   // the active ones
+	listed     []string          // the same, sorted
+	aliases    map[string]string // to active categories only
+	rules      []*budgetRule
+	agents     []*agent
+
+	tally    // of all purchases ever made, which total rules look at
+	counters map[string]*counters
+	history  int // how many decided requests and idempotency keys are kept for each agent
+
+	sweeps   time.Time // when the sweeps count from, one each minute; zero: only by hand
+	soonest  time.Time // no pending request expires before; zero: none is pending
+	verdicts []verdictDue
+}
+
+// sweep expires the pending requests that are overdue at now.
+func (acc *account) sweep(now time.Time) {
+	acc.soonest = time.Time{}
+	for _, a := range acc.agents {
+		if a.pending == 0 {
+			continue
+		}
+		var overdue []*request // first: leavePending may shorten the list
+		for _, r := range a.order {
+			switch {
+			case r.overdue(now):
+				overdue = append(overdue, r)
+			case r.status == letagentpay.StatusPending:
+				acc.expect(r.expires)
+			}
+		}
+		for _, r := range overdue {
+			a.leavePending(r, letagentpay.StatusExpired, now)
+		}
+	}
+}
+
+// expect notes when a pending request expires.
+func (acc *account) expect(expiry time.Time) {
+	if acc.soonest.IsZero() || expiry.Before(acc.soonest) {
+		acc.soonest = expiry
+	}
+}
+
+// catchUp does what has come due since the account was last looked at, in order and each at its own time: the
+// decisions of the scripted human, and the sweeps. Doing it on demand needs no goroutine and no ticker, so it works the
+// same however the clock gets ahead: by itself, by Advance, or in a synctest bubble.
+func (acc *account) catchUp(now time.Time) {
+	for {
+		due, sweep := acc.nextSweep()
+		if len(acc.verdicts) > 0 && !(sweep && due.Before(acc.verdicts[0].at)) {
+			next := acc.verdicts[0]
+			if next.at.After(now) {
+				return
+			}
+			acc.verdicts = acc.verdicts[1:]
+			_ = next.request.decide(next.approve, next.at) // refused when it was decided otherwise meanwhile
+			continue
+		}
+		if !sweep || due.After(now) {
+			return
+		}
+		acc.sweep(due)
+	}
+}
+
+// nextSweep returns the first sweep that finds something to expire.
+func (acc *account) nextSweep() (due time.Time, ok bool) {
+	if acc.sweeps.IsZero() || acc.soonest.IsZero() {
+		return time.Time{}, false
+	}
+	passed := max(acc.soonest.Sub(acc.sweeps)/sweepInterval, 0)
+	return acc.sweeps.Add((passed + 1) * sweepInterval), true
+}
+
+// Account is the owner's side of one or more agents. It is valid until the next [Server.ApplyScenario].
+type Account struct {
+	Name string
+
+	world   *world
+	account *account
+}
+
+// Account returns the account that [WithAccount] named, or the main one for "main". An unknown name fails the test.
+func (s *Server) Account(name string) *Account {
+	s.helper()
+	w := s.world.Load()
+	acc := w.accounts[name]
+	if acc == nil {
+		s.fatalf("letagentpaytest: no account is named %q", name)
+		return nil
+	}
+	return &Account{Name: name, world: w, account: acc}
+}
+
+// Accounts returns all accounts, the main one first and the others by name.
+func (s *Server) Accounts() []*Account {
+	w := s.world.Load()
+	accounts := []*Account{{Name: mainName, world: w, account: w.accounts[mainName]}}
+	for _, name := range slices.Sorted(maps.Keys(w.accounts)) {
+		if name != mainName {
+			accounts = append(accounts, &Account{Name: name, world: w, account: w.accounts[name]})
+		}
+	}
+	return accounts
+}
+
+// Block makes the service refuse every call of the account's agents with a 403 until Unblock.
+func (acc *Account) Block() { acc.change(func(c *AccountConfig) { c.Blocked = true }) }
+
+// Unblock ends Block.
+func (acc *Account) Unblock() { acc.change(func(c *AccountConfig) { c.Blocked = false }) }
+
+// PauseAll is the owner's emergency stop: every call of the account's agents gets a 403 until ResumeAll.
+func (acc *Account) PauseAll() { acc.change(func(c *AccountConfig) { c.AllAgentsPaused = true }) }
+
+// ResumeAll ends PauseAll.
+func (acc *Account) ResumeAll() { acc.change(func(c *AccountConfig) { c.AllAgentsPaused = false }) }
+
+// Patch overwrites fields of the account from a JSON object, named as in [AccountConfig]. Other keys and values that
+// are not valid are an error, and change nothing.
+func (acc *Account) Patch(fields []byte) error {
+	var err error
+	acc.world.locked(acc.account, func(time.Time) { err = acc.account.patch(fields) })
+	return err
+}
+
+func (acc *Account) change(do func(*AccountConfig)) {
+	acc.world.locked(acc.account, func(time.Time) { do(&acc.account.config) })
+}
+
+// Block does what [Account.Block] does, to the main account.
+func (s *Server) Block() { s.Account(mainName).Block() }
+
+// Unblock does what [Account.Unblock] does, to the main account.
+func (s *Server) Unblock() { s.Account(mainName).Unblock() }
+
+// PauseAll does what [Account.PauseAll] does, to the main account.
+func (s *Server) PauseAll() { s.Account(mainName).PauseAll() }
+
+// ResumeAll does what [Account.ResumeAll] does, to the main account.
+func (s *Server) ResumeAll() { s.Account(mainName).ResumeAll() }
