@@ -115,63 +115,6 @@ func (f *Fault) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// duration is a time.Duration written as text.
-type duration time.Duration
-
-func (d *duration) UnmarshalText(text []byte) error {
-	parsed, err := time.ParseDuration(string(text))
-	*d = duration(parsed)
-	return err
-}
-
-// faultList is the faults that have not struck yet, in order.
-type faultList struct {
-	mu     sync.Mutex
-	queued []Fault
-}
-
-// Fail orders an outage. A fault that makes no sense (see [Fault.Validate]) fails the test.
-func (s *Server) Fail(f Fault) {
-	s.helper()
-	if err := f.Validate(); err != nil {
-		s.fatalf("%v", err)
-		return
-	}
-	if f.Times == 0 {
-		f.Times = 1
-	}
-	f.Header = f.Header.Clone()
-	s.faults.mu.Lock()
-	defer s.faults.mu.Unlock()
-	s.faults.queued = append(s.faults.queued, f)
-}
-
-// ClearFaults ends all outages.
-func (s *Server) ClearFaults() {
-	s.faults.mu.Lock()
-	defer s.faults.mu.Unlock()
-	s.faults.queued = nil
-}
-
-// take returns the fault that strikes a call of op, or the zero Fault.
-func (l *faultList) take(op Op) Fault {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for i, f := range l.queued {
-		if f.Op != "" && f.Op != op {
-			continue
-		}
-		if f.Times > 0 {
-			l.queued[i].Times--
-			if f.Times == 1 {
-				l.queued = slices.Delete(l.queued, i, i+1)
-			}
-		}
-		return f
-	}
-	return Fault{}
-}
-
 // service is the part of f that befalls the call behind the gateway: all of it where none gives up.
 func (f Fault) service() Fault {
 	if f.GatewayTimeout == 0 {
@@ -225,4 +168,52 @@ func (f Fault) alter(reply *answer) *answer {
 		altered.header[http.CanonicalHeaderKey(name)] = values
 	}
 	return altered
+}
+
+// faultList is the faults that have not struck yet, in order.
+type faultList struct {
+	mu     sync.Mutex
+	queued []Fault
+}
+
+// Fail orders an outage. A fault that makes no sense (see [Fault.Validate]) fails the test.
+func (s *Server) Fail(f Fault) {
+	s.helper()
+	if err := f.Validate(); err != nil {
+		s.fatalf("%v", err)
+		return
+	}
+	if f.Times == 0 {
+		f.Times = 1
+	}
+	f.Header = f.Header.Clone()
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.queued = append(s.faults.queued, f)
+}
+
+// ClearFaults ends all outages.
+func (s *Server) ClearFaults() {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.queued = nil
+}
+
+// take returns the fault that strikes a call of op, or the zero Fault.
+func (l *faultList) take(op Op) Fault {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, f := range l.queued {
+		if f.Op != "" && f.Op != op {
+			continue
+		}
+		if f.Times > 0 {
+			l.queued[i].Times--
+			if f.Times == 1 {
+				l.queued = slices.Delete(l.queued, i, i+1)
+			}
+		}
+		return f
+	}
+	return Fault{}
 }
