@@ -18,8 +18,6 @@ var currencies = strings.Fields(`
 	AED AMD ARS AUD BGN BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP GEL GHS HKD HRK HUF IDR ILS INR JPY KES KRW KZT
 	MXN MYR NGN NOK NZD PEN PHP PLN RON RUB SAR SEK SGD THB TRY TWD UAH USD UYU VND ZAR`)
 
-var separators = strings.NewReplacer(" ", "_", "-", "_")
-
 // checkCurrency normalises a code, or says what is wrong with it.
 func checkCurrency(code string) (normal, complaint string) {
 	code = trimSpace(strings.ToUpper(code))
@@ -153,17 +151,4 @@ func (a *agent) facts(amount money.Amount, category, currency string, c *call) p
 		RequestsThisMinute: minute.accepted, RequestsThisHour: hour.accepted,
 		Rules: a.account.ruleFacts(currency, periods[3].total(), periods[4].total(), periods[5].total()),
 	}
-}
-
-// resolve maps what an agent called a category to one of the account's. original is what was sent, unless that was
-// the category itself, give or take spaces, dashes and case.
-func (acc *account) resolve(sent string) (category string, original *string) {
-	name := separators.Replace(strings.ToLower(trimSpace(sent)))
-	if acc.categories[name] {
-		return name, nil
-	}
-	if target, ok := acc.aliases[name]; ok {
-		return target, &sent
-	}
-	return "other", &sent
 }

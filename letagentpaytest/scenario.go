@@ -26,14 +26,6 @@ var (
 	maxBalance = money.FromMinor(999_999_999_999) // what the service's columns hold
 )
 
-func categoriesOf(names []string) []Category {
-	categories := make([]Category, len(names))
-	for i, name := range names {
-		categories[i].Name = name
-	}
-	return categories
-}
-
 // Scenario is a set-up of accounts and agents, in the JSON that language-neutral tests of the service use. Its zero
 // value is one account with one agent that has no budget.
 type Scenario struct {
@@ -55,12 +47,6 @@ type AccountConfig struct {
 	BudgetRules          []BudgetRule      `json:"budget_rules"`
 	Blocked              bool              `json:"blocked"`
 	AllAgentsPaused      bool              `json:"all_agents_paused"`
-}
-
-// Category is one of an account's categories. In JSON it is a name, or an object of a name and is_active.
-type Category struct {
-	Name     string
-	Inactive bool
 }
 
 // AgentConfig sets up an agent.
@@ -104,22 +90,6 @@ type BudgetRule struct {
 	Days     []int           `json:"days_of_week"` // 0 is Monday; nil: every day; empty: never
 	Start    time.Time       `json:"start_at"`     // zero: no start
 	End      time.Time       `json:"end_at"`       // zero: no end
-}
-
-// UnmarshalJSON reads a name, or an object of name and is_active.
-func (c *Category) UnmarshalJSON(data []byte) error {
-	if data[0] == '"' {
-		return json.Unmarshal(data, &c.Name)
-	}
-	read := struct {
-		Name     string `json:"name"`
-		IsActive bool   `json:"is_active"`
-	}{IsActive: true}
-	if err := json.Unmarshal(data, &read); err != nil {
-		return err
-	}
-	*c = Category{Name: read.Name, Inactive: !read.IsActive}
-	return nil
 }
 
 // UnmarshalJSON reads a rule, which is active unless is_active says otherwise.

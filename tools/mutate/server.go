@@ -99,17 +99,17 @@ var serverMutants = []mutant{
 		why: "undecided purchases may use the budget up more than once",
 	},
 	{
-		name: "server-purchase/aliases-are-categories", file: "letagentpaytest/purchase.go",
+		name: "server-purchase/aliases-are-categories", file: "letagentpaytest/category.go",
 		old: "return target, &sent", new: "return target, nil",
 		why: "an answer does not say which name was sent",
 	},
 	{
-		name: "server-purchase/unknown-names-are-categories", file: "letagentpaytest/purchase.go",
+		name: "server-purchase/unknown-names-are-categories", file: "letagentpaytest/category.go",
 		old: "return \"other\", &sent", new: "return name, &sent",
 		why: "a category that the account does not have is accepted",
 	},
 	{
-		name: "server-purchase/dashes-matter", file: "letagentpaytest/purchase.go",
+		name: "server-purchase/dashes-matter", file: "letagentpaytest/category.go",
 		old: "strings.NewReplacer(\" \", \"_\", \"-\", \"_\")", new: "strings.NewReplacer(\" \", \"_\")",
 		why: "a category that is written with a dash is not recognised",
 	},
