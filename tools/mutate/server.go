@@ -336,7 +336,7 @@ var serverMutants = []mutant{
 		why: "a request expires in the instant that it is still valid in",
 	},
 	{
-		name: "server-state/sweeps-nothing", file: "letagentpaytest/state.go",
+		name: "server-state/sweeps-nothing", file: "letagentpaytest/account.go",
 		old: "case r.overdue(now):\n", new: "case false:\n",
 		why: "what nobody reads never expires",
 	},
