@@ -1,8 +1,12 @@
 package letagentpaytest
 
 import (
+	"errors"
+	"math"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/internal/api"
@@ -31,6 +35,33 @@ func parseList(query url.Values) (listQuery, *answer) {
 		return q, invalid(faults...)
 	}
 	return q, nil
+}
+
+// queryInt reads an optional whole number of the query, at least 0. The last of several counts.
+func queryInt(query url.Values, name string, otherwise int, faults *[]fieldError) int {
+	values := query[name]
+	if len(values) == 0 {
+		return otherwise
+	}
+	text := values[len(values)-1]
+	report := func(kind, msg string, context map[string]any) int {
+		*faults = append(*faults, newFieldError([]any{"query", name}, kind, msg, text, context))
+		return otherwise
+	}
+	digits := strings.ReplaceAll(trimSpace(text), "_", "")
+	if whole, zeros, ok := strings.Cut(digits, "."); ok && strings.Trim(zeros, "0") == "" {
+		digits = whole
+	}
+	value, err := strconv.Atoi(digits)
+	switch {
+	case errors.Is(err, strconv.ErrRange) && digits[0] != '-':
+		return math.MaxInt // nothing is that far
+	case err != nil && !errors.Is(err, strconv.ErrRange):
+		return report("int_parsing", "Input should be a valid integer, unable to parse string as an integer", nil)
+	case value < 0: // where the service fails with a 500
+		return report("greater_than_equal", "Input should be greater than or equal to 0", map[string]any{"ge": 0})
+	}
+	return value
 }
 
 // list answers one page of the agent's requests, the newest first. Overdue ones are shown as they stand: only a read

@@ -99,10 +99,3 @@ type x402PolicyState struct {
 	api.X402Policy
 	MaxPerRequest json.RawMessage `json:"max_per_request"`
 }
-
-func (w wallet) result() api.X402Wallet {
-	return api.X402Wallet{
-		WalletAddress: w.address, Chain: w.chain, WalletProvider: w.provider, IsActive: true,
-		CreatedAt: api.Time{Time: w.created},
-	}
-}

@@ -33,13 +33,6 @@ var (
 	addressPattern = regexp.MustCompile(`^0x[0-9a-fA-F]{40}$`)
 )
 
-// wallet is an address registered for one chain.
-type wallet struct {
-	address, chain string
-	provider       *string
-	created        time.Time
-}
-
 type authorizeBody struct {
 	network, asset string
 	resource       *string
@@ -216,51 +209,11 @@ func allowedChains(x402 *policy.X402) []string {
 	return x402.AllowedChains
 }
 
-// matchesDomain reports whether domain is one of patterns, of which "*.example.com" stands for example.com too.
-func matchesDomain(domain string, patterns []string) bool {
-	return slices.ContainsFunc(patterns, func(pattern string) bool {
-		if parent, ok := strings.CutPrefix(pattern, "*."); ok {
-			return domain == parent || strings.HasSuffix(domain, "."+parent)
-		}
-		return domain == pattern
-	})
-}
-
-// hostname returns the lower-case host of a URL, or "" when there is none: the checks of domains are then passed over.
-// It is as lenient as the service, where url.Parse would refuse.
-func hostname(resource string) string {
-	resource = strings.TrimLeftFunc(resource, func(r rune) bool { return r <= ' ' })
-	resource = strings.NewReplacer("\t", "", "\r", "", "\n", "").Replace(resource)
-	if scheme, rest, ok := strings.Cut(resource, ":"); ok && isScheme(scheme) {
-		resource = rest
+func nonZero(a *money.Amount) *money.Amount {
+	if a == nil || a.IsZero() {
+		return nil
 	}
-	authority, ok := strings.CutPrefix(resource, "//")
-	if !ok {
-		return ""
-	}
-	if end := strings.IndexAny(authority, "/?#"); end >= 0 {
-		authority = authority[:end]
-	}
-	if strings.Contains(authority, "[") != strings.Contains(authority, "]") {
-		return ""
-	}
-	host := authority[strings.LastIndex(authority, "@")+1:]
-	if _, bracketed, ok := strings.Cut(host, "["); ok {
-		host, _, _ = strings.Cut(bracketed, "]")
-	} else {
-		host, _, _ = strings.Cut(host, ":")
-	}
-	return strings.ToLower(host)
-}
-
-func isScheme(s string) bool {
-	for i, c := range []byte(s) {
-		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-		if !letter && (i == 0 || !(c >= '0' && c <= '9' || c == '+' || c == '-' || c == '.')) {
-			return false
-		}
-	}
-	return s != ""
+	return a
 }
 
 type reportBody struct {
@@ -351,60 +304,4 @@ func (a *agent) x402MaxPerRequest() json.RawMessage {
 	}
 	_ = json.Unmarshal(a.config.Policy, &written) // it was parsed when it was set
 	return written.X402.MaxPerRequest
-}
-
-func nonZero(a *money.Amount) *money.Amount {
-	if a == nil || a.IsZero() {
-		return nil
-	}
-	return a
-}
-
-type walletBody struct {
-	address, chain string
-	provider       *string
-}
-
-func parseWallet(body payload) (walletBody, *answer) {
-	var b walletBody
-	f := newForm(body)
-	if f.broken() {
-		return b, f.refusal()
-	}
-	// An address is held against the form of an EVM address whatever the chain, as in the service, which reads the
-	// address before the chain.
-	b.address = f.requiredText("wallet_address", textRule{least: 1, most: 64, convert: func(address string) (normal, complaint string) {
-		address = trimSpace(address)
-		if !addressPattern.MatchString(address) {
-			return "", "Invalid EVM wallet address format"
-		}
-		return address, ""
-	}})
-	b.chain = f.requiredText("chain", textRule{most: 20, convert: func(chain string) (normal, complaint string) {
-		chain = trimSpace(strings.ToLower(chain))
-		if !slices.Contains(walletChains, chain) {
-			return "", "Unsupported chain: " + chain
-		}
-		return chain, ""
-	}})
-	b.provider = f.optionalText("wallet_provider", textRule{most: 50})
-	return b, f.refusal()
-}
-
-func (s *Server) registerWallet(c *call, b walletBody) *answer {
-	a := c.agent
-	if slices.ContainsFunc(a.wallets, func(w wallet) bool { return w.chain == b.chain }) {
-		return errorAnswer(http.StatusConflict, "Wallet already registered for chain "+b.chain)
-	}
-	w := wallet{address: b.address, chain: b.chain, provider: b.provider, created: c.now}
-	a.wallets = append(a.wallets, w)
-	return jsonAnswer(http.StatusCreated, w.result())
-}
-
-func (s *Server) listWallets(c *call) *answer {
-	results := make([]api.X402Wallet, len(c.agent.wallets))
-	for i, w := range c.agent.wallets {
-		results[i] = w.result()
-	}
-	return jsonAnswer(http.StatusOK, results)
 }

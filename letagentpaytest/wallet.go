@@ -1,0 +1,73 @@
+package letagentpaytest
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/letagentpay/letagentpay-go/internal/api"
+)
+
+// wallet is an address registered for one chain.
+type wallet struct {
+	address, chain string
+	provider       *string
+	created        time.Time
+}
+
+type walletBody struct {
+	address, chain string
+	provider       *string
+}
+
+func parseWallet(body payload) (walletBody, *answer) {
+	var b walletBody
+	f := newForm(body)
+	if f.broken() {
+		return b, f.refusal()
+	}
+	// An address is held against the form of an EVM address whatever the chain, as in the service, which reads the
+	// address before the chain.
+	b.address = f.requiredText("wallet_address", textRule{least: 1, most: 64, convert: func(address string) (normal, complaint string) {
+		address = trimSpace(address)
+		if !addressPattern.MatchString(address) {
+			return "", "Invalid EVM wallet address format"
+		}
+		return address, ""
+	}})
+	b.chain = f.requiredText("chain", textRule{most: 20, convert: func(chain string) (normal, complaint string) {
+		chain = trimSpace(strings.ToLower(chain))
+		if !slices.Contains(walletChains, chain) {
+			return "", "Unsupported chain: " + chain
+		}
+		return chain, ""
+	}})
+	b.provider = f.optionalText("wallet_provider", textRule{most: 50})
+	return b, f.refusal()
+}
+
+func (s *Server) registerWallet(c *call, b walletBody) *answer {
+	a := c.agent
+	if slices.ContainsFunc(a.wallets, func(w wallet) bool { return w.chain == b.chain }) {
+		return errorAnswer(http.StatusConflict, "Wallet already registered for chain "+b.chain)
+	}
+	w := wallet{address: b.address, chain: b.chain, provider: b.provider, created: c.now}
+	a.wallets = append(a.wallets, w)
+	return jsonAnswer(http.StatusCreated, w.result())
+}
+
+func (s *Server) listWallets(c *call) *answer {
+	results := make([]api.X402Wallet, len(c.agent.wallets))
+	for i, w := range c.agent.wallets {
+		results[i] = w.result()
+	}
+	return jsonAnswer(http.StatusOK, results)
+}
+
+func (w wallet) result() api.X402Wallet {
+	return api.X402Wallet{
+		WalletAddress: w.address, Chain: w.chain, WalletProvider: w.provider, IsActive: true,
+		CreatedAt: api.Time{Time: w.created},
+	}
+}
