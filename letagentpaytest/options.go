@@ -63,6 +63,18 @@ func newConfig(options []Option) (*config, error) {
 	return c, nil
 }
 
+// inside applies options to another agent or account of the same scenario.
+func (c *config) inside(where string, target config, options []Option) error {
+	target.scenario, target.nested = c.scenario, true
+	for _, option := range options {
+		if err := option(&target); err != nil {
+			return fmt.Errorf("%s: %w", where, err)
+		}
+	}
+	c.scenario.Agents = target.scenario.Agents
+	return nil
+}
+
 func onAgent(name string, set func(*AgentConfig) error) Option {
 	return func(c *config) error {
 		if c.agent == nil {
@@ -249,18 +261,6 @@ func WithAccount(name string, options ...Option) Option {
 		c.scenario.Accounts[name] = account
 		return nil
 	})
-}
-
-// inside applies options to another agent or account of the same scenario.
-func (c *config) inside(where string, target config, options []Option) error {
-	target.scenario, target.nested = c.scenario, true
-	for _, option := range options {
-		if err := option(&target); err != nil {
-			return fmt.Errorf("%s: %w", where, err)
-		}
-	}
-	c.scenario.Agents = target.scenario.Agents
-	return nil
 }
 
 // WithStart sets what the server's clock shows first. The default is the present. The clock runs on from there.
