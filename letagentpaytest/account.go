@@ -12,43 +12,43 @@ import (
 // sweepInterval is how often the service expires what nobody reads.
 const sweepInterval = time.Minute
 
-// account is an owner's side: what its agents share. Its lock guards the account, its agents and their requests.
-type account struct {
+// accountState is an owner's side: what its agents share. Its lock guards the account, its agents and their requests.
+type accountState struct {
 	mu sync.Mutex
 
-	world      *world
-	name       string
-	config     AccountConfig
-	location   *time.Location
-	categories map[string]bool   // the active ones
-	listed     []string          // the same, sorted
-	aliases    map[string]string // to active categories only
-	rules      []*budgetRule
-	agents     []*agent
+	world         *world
+	name          string
+	config        AccountConfig
+	location      *time.Location
+	categories    map[string]bool   // the active ones
+	categoryNames []string          // the same, sorted
+	aliases       map[string]string // to active categories only
+	rules         []*ruleState
+	agents        []*agentState
 
 	tally    // of all purchases ever made, which total rules look at
 	counters map[string]*counters
 	history  int // how many decided requests and idempotency keys are kept for each agent
 
-	sweeps   time.Time // when the sweeps count from, one each minute; zero: only by hand
-	soonest  time.Time // no pending request expires before; zero: none is pending
-	verdicts []verdictDue
+	sweepsFrom time.Time // when the sweeps count from, one each minute; zero: only by hand
+	nextExpiry time.Time // no pending request expires before; zero: none is pending
+	verdicts   []verdictDue
 }
 
 // sweep expires the pending requests that are overdue at now.
-func (acc *account) sweep(now time.Time) {
-	acc.soonest = time.Time{}
+func (acc *accountState) sweep(now time.Time) {
+	acc.nextExpiry = time.Time{}
 	for _, a := range acc.agents {
 		if a.pending == 0 {
 			continue
 		}
-		var overdue []*request // first: leavePending may shorten the list
+		var overdue []*requestState // first: leavePending may shorten the list
 		for _, r := range a.order {
 			switch {
 			case r.overdue(now):
 				overdue = append(overdue, r)
 			case r.status == letagentpay.StatusPending:
-				acc.expect(r.expires)
+				acc.noteExpiry(r.expires)
 			}
 		}
 		for _, r := range overdue {
@@ -57,17 +57,17 @@ func (acc *account) sweep(now time.Time) {
 	}
 }
 
-// expect notes when a pending request expires.
-func (acc *account) expect(expiry time.Time) {
-	if acc.soonest.IsZero() || expiry.Before(acc.soonest) {
-		acc.soonest = expiry
+// noteExpiry notes when a pending request expires.
+func (acc *accountState) noteExpiry(expiry time.Time) {
+	if acc.nextExpiry.IsZero() || expiry.Before(acc.nextExpiry) {
+		acc.nextExpiry = expiry
 	}
 }
 
 // catchUp does what has come due since the account was last looked at, in order and each at its own time: the
 // decisions of the scripted human, and the sweeps. Doing it on demand needs no goroutine and no ticker, so it works the
 // same however the clock gets ahead: by itself, by Advance, or in a synctest bubble.
-func (acc *account) catchUp(now time.Time) {
+func (acc *accountState) catchUp(now time.Time) {
 	for {
 		due, sweep := acc.nextSweep()
 		if len(acc.verdicts) > 0 && !(sweep && due.Before(acc.verdicts[0].at)) {
@@ -87,20 +87,20 @@ func (acc *account) catchUp(now time.Time) {
 }
 
 // nextSweep returns the first sweep that finds something to expire.
-func (acc *account) nextSweep() (due time.Time, ok bool) {
-	if acc.sweeps.IsZero() || acc.soonest.IsZero() {
+func (acc *accountState) nextSweep() (due time.Time, ok bool) {
+	if acc.sweepsFrom.IsZero() || acc.nextExpiry.IsZero() {
 		return time.Time{}, false
 	}
-	passed := max(acc.soonest.Sub(acc.sweeps)/sweepInterval, 0)
-	return acc.sweeps.Add((passed + 1) * sweepInterval), true
+	passed := max(acc.nextExpiry.Sub(acc.sweepsFrom)/sweepInterval, 0)
+	return acc.sweepsFrom.Add((passed + 1) * sweepInterval), true
 }
 
 // Account is the owner's side of one or more agents. It is valid until the next [Server.ApplyScenario].
 type Account struct {
 	Name string
 
-	world   *world
-	account *account
+	world *world
+	state *accountState
 }
 
 // Account returns the account that [WithAccount] named, or the main one for "main". An unknown name fails the test.
@@ -112,16 +112,16 @@ func (s *Server) Account(name string) *Account {
 		s.fatalf("letagentpaytest: no account is named %q", name)
 		return nil
 	}
-	return &Account{Name: name, world: w, account: acc}
+	return &Account{Name: name, world: w, state: acc}
 }
 
 // Accounts returns all accounts, the main one first and the others by name.
 func (s *Server) Accounts() []*Account {
 	w := s.world.Load()
-	accounts := []*Account{{Name: mainName, world: w, account: w.accounts[mainName]}}
+	accounts := []*Account{{Name: mainName, world: w, state: w.accounts[mainName]}}
 	for _, name := range slices.Sorted(maps.Keys(w.accounts)) {
 		if name != mainName {
-			accounts = append(accounts, &Account{Name: name, world: w, account: w.accounts[name]})
+			accounts = append(accounts, &Account{Name: name, world: w, state: w.accounts[name]})
 		}
 	}
 	return accounts
@@ -143,12 +143,12 @@ func (acc *Account) ResumeAll() { acc.change(func(c *AccountConfig) { c.AllAgent
 // are not valid are an error, and change nothing.
 func (acc *Account) Patch(fields []byte) error {
 	var err error
-	acc.world.locked(acc.account, func(time.Time) { err = acc.account.patch(fields) })
+	acc.world.locked(acc.state, func(time.Time) { err = acc.state.patch(fields) })
 	return err
 }
 
 func (acc *Account) change(do func(*AccountConfig)) {
-	acc.world.locked(acc.account, func(time.Time) { do(&acc.account.config) })
+	acc.world.locked(acc.state, func(time.Time) { do(&acc.state.config) })
 }
 
 // Block does what [Account.Block] does, to the main account.

@@ -11,9 +11,9 @@ import (
 	"github.com/letagentpay/letagentpay-go/policy"
 )
 
-// agent is one token's holder.
-type agent struct {
-	account *account
+// agentState is one token's holder.
+type agentState struct {
+	account *accountState
 	name    string
 	id      string
 	token   string
@@ -24,9 +24,9 @@ type agent struct {
 	tally    // balances: what is spent and held, against config.Budget
 	counters map[string]*counters
 
-	requests map[string]*request
-	order    []*request // by creation
-	decided  []*request // those that are not pending, in the order they ceased to be
+	requests map[string]*requestState
+	order    []*requestState // by creation
+	decided  []*requestState // those that are not pending, in the order they ceased to be
 	pending  int
 
 	purchases, authorizations rateWindow
@@ -36,18 +36,18 @@ type agent struct {
 }
 
 // add files a new request.
-func (a *agent) add(r *request) {
+func (a *agentState) add(r *requestState) {
 	a.requests[r.id] = r
 	a.order = append(a.order, r)
 	if r.status == letagentpay.StatusPending {
 		a.pending++
 		return
 	}
-	a.retire(r)
+	a.recordDecided(r)
 }
 
-// retire files a request that is no longer pending, and forgets those beyond the history.
-func (a *agent) retire(r *request) {
+// recordDecided files a request that is no longer pending, and forgets those beyond the history.
+func (a *agentState) recordDecided(r *requestState) {
 	a.decided = append(a.decided, r)
 	limit := a.account.history
 	if len(a.decided) <= limit+limit/4 { // in batches: removal shifts the lists
@@ -56,18 +56,18 @@ func (a *agent) retire(r *request) {
 	surplus := len(a.decided) - limit
 	for _, old := range a.decided[:surplus] {
 		delete(a.requests, old.id)
-		a.account.world.unclaim(old.txHash)
+		a.account.world.freeHash(old.txHash)
 	}
 	a.decided = slices.Delete(a.decided, 0, surplus)
-	a.order = slices.DeleteFunc(a.order, func(r *request) bool { return a.requests[r.id] == nil })
+	a.order = slices.DeleteFunc(a.order, func(r *requestState) bool { return a.requests[r.id] == nil })
 }
 
 // leavePending moves a pending request to its next status and returns its amount from the hold. Booked at now: in the
 // calendar of the moment the hold is given back, not of the purchase.
-func (a *agent) leavePending(r *request, next letagentpay.Status, now time.Time) {
+func (a *agentState) leavePending(r *requestState, next letagentpay.Status, now time.Time) {
 	r.status = next
 	a.pending--
-	a.retire(r)
+	a.recordDecided(r)
 	a.release(r.amount)
 	a.account.release(r.amount)
 	for _, t := range a.periods(r.currency, now) {
@@ -76,7 +76,7 @@ func (a *agent) leavePending(r *request, next letagentpay.Status, now time.Time)
 }
 
 // approve turns the hold of a pending request into spending.
-func (a *agent) approve(r *request, now time.Time) {
+func (a *agentState) approve(r *requestState, now time.Time) {
 	a.leavePending(r, letagentpay.StatusApproved, now)
 	r.reviewed = now
 	a.spend(r.amount, r.currency, now)
@@ -84,7 +84,7 @@ func (a *agent) approve(r *request, now time.Time) {
 }
 
 // rawPolicy is the policy as GET /policy shows it.
-func (a *agent) rawPolicy() json.RawMessage {
+func (a *agentState) rawPolicy() json.RawMessage {
 	if a.policy == nil {
 		return nil
 	}
@@ -99,7 +99,7 @@ type Agent struct {
 
 	server *Server
 	world  *world
-	agent  *agent
+	state  *agentState
 }
 
 // Agent returns the agent that [WithAgent] named, or the main one for "main". An unknown name fails the test.
@@ -140,20 +140,20 @@ func (s *Server) main() *Agent {
 	return s.handleOf(w, w.directory().agents[0])
 }
 
-func (s *Server) handleOf(w *world, a *agent) *Agent {
-	return &Agent{Name: a.name, ID: a.id, Token: a.token, server: s, world: w, agent: a}
+func (s *Server) handleOf(w *world, a *agentState) *Agent {
+	return &Agent{Name: a.name, ID: a.id, Token: a.token, server: s, world: w, state: a}
 }
 
 // Client returns a client of this agent, like [Server.Client].
 func (a *Agent) Client(options ...letagentpay.Option) *letagentpay.Client {
 	a.server.helper()
-	return a.server.client(a.Token, options)
+	return a.server.newClient(a.Token, options)
 }
 
 // Budget returns the agent's money.
 func (a *Agent) Budget() (b Budget) {
-	a.world.locked(a.agent.account, func(time.Time) {
-		b = Budget{a.agent.config.Budget, a.agent.spent, a.agent.held, a.agent.remaining()}
+	a.world.locked(a.state.account, func(time.Time) {
+		b = Budget{a.state.config.Budget, a.state.spent, a.state.held, a.state.remaining()}
 	})
 	return b
 }
@@ -187,26 +187,26 @@ func (a *Agent) SetPolicyJSON(text string) {
 		a.server.fatalf("letagentpaytest: policy: %v", err)
 		return
 	}
-	a.world.locked(a.agent.account, func(time.Time) {
-		a.agent.policy, a.agent.config.Policy = parsed, json.RawMessage(text)
+	a.world.locked(a.state.account, func(time.Time) {
+		a.state.policy, a.state.config.Policy = parsed, json.RawMessage(text)
 	})
 }
 
 // SetBudget replaces the agent's budget, which may leave less than nothing.
 func (a *Agent) SetBudget(budget money.Amount) {
-	a.world.locked(a.agent.account, func(time.Time) { a.agent.config.Budget = budget.RoundHalfUp() })
+	a.world.locked(a.state.account, func(time.Time) { a.state.config.Budget = budget.RoundHalfUp() })
 }
 
 // Patch overwrites fields of the agent from a JSON object: status, budget, spent, held, policy, auto_replenish. Other
 // keys and values that are not valid are an error, and change nothing.
 func (a *Agent) Patch(fields []byte) error {
 	var err error
-	a.world.locked(a.agent.account, func(time.Time) { err = a.agent.patch(fields) })
+	a.world.locked(a.state.account, func(time.Time) { err = a.state.patch(fields) })
 	return err
 }
 
 func (a *Agent) setStatus(status AgentStatus) {
-	a.world.locked(a.agent.account, func(time.Time) { a.agent.config.Status = status })
+	a.world.locked(a.state.account, func(time.Time) { a.state.config.Status = status })
 }
 
 // Pause does what [Agent.Pause] does, to the main agent.

@@ -9,8 +9,8 @@ import (
 	"github.com/letagentpay/letagentpay-go/policy"
 )
 
-// budgetRule is a rule together with its own tally, which only a total rule with both ends uses.
-type budgetRule struct {
+// ruleState is a rule together with its own tally, which only a total rule with both ends uses.
+type ruleState struct {
 	policy.BudgetRule
 	byCurrency map[string]*tally
 }
@@ -18,19 +18,19 @@ type budgetRule struct {
 var ruleTypes = []policy.RuleType{policy.Daily, policy.Weekly, policy.Monthly, policy.Total}
 
 // compileRules checks budget rules and starts their tallies.
-func compileRules(rules []BudgetRule) ([]*budgetRule, error) {
-	var compiled []*budgetRule
-	for _, r := range rules {
+func compileRules(rules []BudgetRule) ([]*ruleState, error) {
+	var compiled []*ruleState
+	for _, rule := range rules {
 		switch {
-		case r.Name == "":
+		case rule.Name == "":
 			return nil, errors.New("a budget rule has no name")
-		case !slices.Contains(ruleTypes, r.Type):
-			return nil, fmt.Errorf("budget rule %q: %q is not one of daily, weekly, monthly, total", r.Name, r.Type)
+		case !slices.Contains(ruleTypes, rule.Type):
+			return nil, fmt.Errorf("budget rule %q: %q is not one of daily, weekly, monthly, total", rule.Name, rule.Type)
 		}
-		compiled = append(compiled, &budgetRule{
+		compiled = append(compiled, &ruleState{
 			BudgetRule: policy.BudgetRule{
-				Name: r.Name, Type: r.Type, Limit: r.Limit.RoundHalfUp(), Priority: r.Priority, Inactive: r.Inactive,
-				DaysOfWeek: r.Days, Start: r.Start, End: r.End,
+				Name: rule.Name, Type: rule.Type, Limit: rule.Limit.RoundHalfUp(), Priority: rule.Priority, Inactive: rule.Inactive,
+				DaysOfWeek: rule.Days, Start: rule.Start, End: rule.End,
 			},
 			byCurrency: map[string]*tally{},
 		})
@@ -38,22 +38,22 @@ func compileRules(rules []BudgetRule) ([]*budgetRule, error) {
 	return compiled, nil
 }
 
-// temporal reports whether the rule counts for itself instead of looking at the whole account.
-func (r *budgetRule) temporal() bool {
-	return !r.Inactive && r.Type == policy.Total && !r.Start.IsZero() && !r.End.IsZero()
+// countsAlone reports whether the rule counts for itself instead of looking at the whole account.
+func (rule *ruleState) countsAlone() bool {
+	return !rule.Inactive && rule.Type == policy.Total && !rule.Start.IsZero() && !rule.End.IsZero()
 }
 
-func (r *budgetRule) tallyIn(currency string) *tally {
-	t := r.byCurrency[currency]
+func (rule *ruleState) tallyIn(currency string) *tally {
+	t := rule.byCurrency[currency]
 	if t == nil {
 		t = new(tally)
-		r.byCurrency[currency] = t
+		rule.byCurrency[currency] = t
 	}
 	return t
 }
 
 // ruleFacts returns the account's budget rules with what each has counted so far.
-func (acc *account) ruleFacts(currency string, today, week, month money.Amount) []policy.BudgetRule {
+func (acc *accountState) ruleFacts(currency string, today, week, month money.Amount) []policy.BudgetRule {
 	if len(acc.rules) == 0 {
 		return nil
 	}
@@ -67,7 +67,7 @@ func (acc *account) ruleFacts(currency string, today, week, month money.Amount) 
 			facts[i].Counted = week
 		case rule.Type == policy.Monthly:
 			facts[i].Counted = month
-		case rule.temporal():
+		case rule.countsAlone():
 			facts[i].Counted = rule.tallyIn(currency).total()
 		default:
 			facts[i].Counted = acc.total()

@@ -39,7 +39,7 @@ func categoriesOf(names []string) []Category {
 
 // resolve maps what an agent called a category to one of the account's. original is what was sent, unless that was
 // the category itself, give or take spaces, dashes and case.
-func (acc *account) resolve(sent string) (category string, original *string) {
+func (acc *accountState) resolve(sent string) (category string, original *string) {
 	name := separators.Replace(strings.ToLower(trimSpace(sent)))
 	if acc.categories[name] {
 		return name, nil

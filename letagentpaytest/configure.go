@@ -16,7 +16,7 @@ import (
 )
 
 // apply checks a configuration and takes it over, except for the budget rules.
-func (acc *account) apply(c AccountConfig) error {
+func (acc *accountState) apply(c AccountConfig) error {
 	c.Currency = cmp.Or(c.Currency, "USD")
 	c.Timezone = cmp.Or(c.Timezone, "UTC")
 	c.RequestExpiryMinutes = cmp.Or(c.RequestExpiryMinutes, 30)
@@ -53,7 +53,7 @@ func (acc *account) apply(c AccountConfig) error {
 		}
 	}
 	acc.config, acc.location = c, location
-	acc.categories, acc.listed, acc.aliases = categories, listed, aliases
+	acc.categories, acc.categoryNames, acc.aliases = categories, listed, aliases
 	return nil
 }
 
@@ -65,7 +65,7 @@ func (c *AccountConfig) expiry() time.Duration {
 }
 
 // patch reads fields over the present configuration. The account is locked. New budget rules start new tallies.
-func (acc *account) patch(fields []byte) error {
+func (acc *accountState) patch(fields []byte) error {
 	type plain AccountConfig
 	merged, rules := plain(acc.config), acc.rules
 	ruled := false
@@ -88,7 +88,7 @@ func (acc *account) patch(fields []byte) error {
 }
 
 // apply checks a configuration and takes it over.
-func (a *agent) apply(c AgentConfig) error {
+func (a *agentState) apply(c AgentConfig) error {
 	c.Account = cmp.Or(c.Account, mainName)
 	c.Status = cmp.Or(c.Status, AgentActive)
 	switch c.Status {
@@ -112,7 +112,7 @@ func (a *agent) apply(c AgentConfig) error {
 }
 
 // patch reads fields over the present configuration. The account is locked.
-func (a *agent) patch(fields []byte) error {
+func (a *agentState) patch(fields []byte) error {
 	type plain AgentConfig
 	merged := plain(a.config)
 	merged.Spent, merged.Held = a.spent, a.held

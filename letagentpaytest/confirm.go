@@ -25,14 +25,14 @@ func parseConfirm(body payload) (confirmBody, *answer) {
 			b.actual = &actual
 		}
 	}
-	b.receipt = f.optionalText("receipt_url", textRule{most: 2000})
+	b.receipt = f.optionalText("receipt_url", textRule{max: 2000})
 	return b, f.refusal()
 }
 
 // confirm records the outcome of an approved purchase, and returns nil when Close has ended the call. The account is
 // locked.
-func (s *Server) confirm(c *call, id string, b confirmBody) *answer {
-	a := c.agent
+func (s *Server) confirm(x *exchange, id string, b confirmBody) *answer {
+	a := x.agent
 	r := a.requests[id]
 	switch {
 	case r == nil:
@@ -40,7 +40,7 @@ func (s *Server) confirm(c *call, id string, b confirmBody) *answer {
 	case !r.status.Approved():
 		return errorAnswer(http.StatusBadRequest, "Cannot confirm request with status '"+string(r.status)+"'")
 	}
-	if !c.work(func(r *Races) time.Duration { return r.Confirm }) {
+	if !x.pauseBeforeCommit(func(races *Races) time.Duration { return races.Confirm }) {
 		return nil
 	}
 	if b.receipt != nil {
@@ -48,12 +48,12 @@ func (s *Server) confirm(c *call, id string, b confirmBody) *answer {
 	}
 	if !b.success {
 		r.status = letagentpay.StatusFailed
-		a.refund(r.amount, r.currency, c)
+		a.refund(r.amount, r.currency, x)
 		return jsonAnswer(http.StatusOK, r.confirmation(nil))
 	}
 	r.status = letagentpay.StatusCompleted
 	if b.actual != nil {
-		a.spend(b.actual.minus(r.amount), r.currency, c.now)
+		a.spend(b.actual.minus(r.amount), r.currency, x.now)
 		r.actual = b.actual.amount().RoundHalfUp()
 	}
 	return jsonAnswer(http.StatusOK, r.confirmation(b.actual))

@@ -39,43 +39,43 @@ func (s *Server) exchange(r *http.Request) (delivery, error) {
 			return delivery{}, err
 		}
 	}
-	a := arrival{body: body}
-	a.op, a.id, a.refusal = route(r)
-	fault := s.faults.take(a.op)
-	a.record = s.calls.begin(s.world.Load(), r, a.op, body)
-	reply, err := s.reply(r, a, &fault)
+	in := arrival{body: body}
+	in.op, in.id, in.refusal = route(r)
+	fault := s.faults.take(in.op)
+	in.record = s.calls.begin(s.world.Load(), r, in.op, body)
+	reply, err := s.respond(r, in, &fault)
 	if err != nil {
 		return delivery{}, err
 	}
-	s.calls.end(a.record, reply)
-	d := delivery{answer: reply, date: a.record.Time, cut: len(reply.body), pause: fault.SlowBytes}
+	s.calls.end(in.record, reply)
+	d := delivery{answer: reply, date: in.record.Time, cut: len(reply.body), pause: fault.SlowBytes}
 	if fault.Truncate > 0 {
 		d.cut = min(d.cut, fault.Truncate)
 	}
 	return d, nil
 }
 
-// reply returns the answer to a call, or why the connection ends without one.
-func (s *Server) reply(r *http.Request, a arrival, fault *Fault) (*answer, error) {
+// respond returns the answer to a call, or why the connection ends without one.
+func (s *Server) respond(r *http.Request, in arrival, fault *Fault) (*answer, error) {
 	races := s.races.Load()
 	if races == nil && fault.GatewayTimeout == 0 {
-		return s.carryOut(r.Context(), fault, func() *answer { return s.handle(r, a, nil) })
+		return s.carryOut(r.Context(), fault, func() *answer { return s.handle(r, in, nil) })
 	}
-	service, run := fault.service(), (*race)(nil)
+	behind, run := fault.behindGateway(), (*race)(nil)
 	if races != nil {
-		run = &race{Races: *races, server: s, call: *a.record}
-		if service.delaysHandling() && hasChecks(a.op) {
-			run.delay, service.Delay = service.Delay, 0
+		run = &race{Races: *races, server: s, call: *in.record}
+		if behind.delaysCommit() && hasChecks(in.op) {
+			run.delay, behind.Delay = behind.Delay, 0
 		}
 	}
-	return s.outlive(r, *fault, func(r *http.Request) (*answer, error) {
-		return s.carryOut(context.Background(), &service, func() *answer { return s.handle(r, a, run) })
+	return s.runDetached(r, *fault, func(r *http.Request) (*answer, error) {
+		return s.carryOut(context.Background(), &behind, func() *answer { return s.handle(r, in, run) })
 	})
 }
 
-// outlive carries out a call in a goroutine of its own, which continues when the client has gone or the gateway has
+// runDetached carries out a call in a goroutine of its own, which continues when the client has gone or the gateway has
 // given up. Close ends it.
-func (s *Server) outlive(
+func (s *Server) runDetached(
 	r *http.Request, gateway Fault, carryOut func(*http.Request) (*answer, error),
 ) (*answer, error) {
 	if !s.handlers.enter() {
@@ -90,7 +90,7 @@ func (s *Server) outlive(
 	go func() {
 		defer s.handlers.leave()
 		defer close(done)
-		s.watched(r.Method+" "+apart.URL.Path, func() {
+		s.runWatched(r.Method+" "+apart.URL.Path, func() {
 			reply, err := carryOut(apart)
 			done <- outcome{reply, err}
 		})
@@ -104,11 +104,11 @@ func (s *Server) outlive(
 	select {
 	case end, ok := <-done:
 		if !ok {
-			return nil, errDropped // the handler failed, which watched has reported
+			return nil, errDropped // the handler failed, which runWatched has reported
 		}
 		return end.reply, end.err
 	case <-gaveUp:
-		return gateway.giveUp()
+		return gateway.gatewayAnswer()
 	case <-r.Context().Done():
 		return nil, r.Context().Err()
 	case <-s.life.Done():
@@ -164,66 +164,66 @@ func (s *Server) wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// call is one request to the server while it is carried out.
-type call struct {
+// exchange is one request to the server while it is carried out.
+type exchange struct {
 	world  *world
-	agent  *agent
+	agent  *agentState
 	now    time.Time
 	header http.Header
 	query  url.Values
 	body   payload
 
-	race    *race    // nil: the call is carried out at one instant
-	pending *request // set when a purchase became pending
+	race    *race         // nil: the call is carried out at one instant
+	pending *requestState // set when a purchase became pending
 }
 
 // handle carries out one call and returns its answer, or nil when Close has ended it.
-func (s *Server) handle(r *http.Request, a arrival, race *race) *answer {
-	if a.refusal != nil {
-		return a.refusal
+func (s *Server) handle(r *http.Request, in arrival, race *race) *answer {
+	if in.refusal != nil {
+		return in.refusal
 	}
-	c := &call{world: s.world.Load(), header: r.Header, race: race}
+	x := &exchange{world: s.world.Load(), header: r.Header, race: race}
 	if r.URL.RawQuery != "" {
-		c.query, _ = url.ParseQuery(r.URL.RawQuery) // what cannot be read is left out
+		x.query, _ = url.ParseQuery(r.URL.RawQuery) // what cannot be read is left out
 	}
 	if r.Method == http.MethodPost {
 		var refusal *answer
-		if c.body, refusal = parsePayload(r.Header, a.body); refusal != nil {
+		if x.body, refusal = parsePayload(r.Header, in.body); refusal != nil {
 			return refusal // even before authentication
 		}
 	}
 	// What a body says is checked without the lock, and reported after authentication.
-	work, refusal := s.prepare(a.op, a.id, c)
-	reply := s.locked(c, work, refusal)
-	if c.pending != nil && reply != nil {
-		s.askHuman(c)
+	work, refusal := s.prepare(in.op, in.id, x)
+	reply := s.runLocked(x, work, refusal)
+	if x.pending != nil && reply != nil {
+		s.askHuman(x)
 	}
 	return reply
 }
 
-// locked authenticates the call and does its work under the account's lock.
-func (s *Server) locked(c *call, work func() *answer, refusal *answer) *answer {
-	token, ok := strings.CutPrefix(c.header.Get("Authorization"), "Bearer ")
+// runLocked authenticates the call and does its work under the account's lock.
+func (s *Server) runLocked(x *exchange, work func() *answer, refusal *answer) *answer {
+	token, ok := strings.CutPrefix(x.header.Get("Authorization"), "Bearer ")
 	if !ok {
 		return errorAnswer(http.StatusUnauthorized, "Missing bearer token")
 	}
-	c.agent = c.world.directory().byToken[token]
-	if c.agent == nil {
+	x.agent = x.world.directory().byToken[token]
+	if x.agent == nil {
 		return errorAnswer(http.StatusUnauthorized, "Invalid agent token")
 	}
-	acc := c.agent.account
+	acc := x.agent.account
 	acc.mu.Lock()
 	defer acc.mu.Unlock()
-	c.now = c.world.clock.now()
-	acc.catchUp(c.now)
+	x.now = x.world.clock.now()
+	acc.catchUp(x.now)
 	switch {
 	case acc.config.Blocked:
 		return errorAnswer(http.StatusForbidden, "Account is blocked")
 	case acc.config.AllAgentsPaused:
 		return errorAnswer(http.StatusForbidden, "All agents are paused by account owner")
-	case c.agent.config.Status == AgentArchived:
+	case x.agent.config.Status == AgentArchived:
 		return errorAnswer(http.StatusForbidden, "Agent is archived")
-	case c.agent.config.Status != AgentActive:
+	case x.agent.config.Status != AgentActive:
 		return errorAnswer(http.StatusForbidden, "Agent is paused")
 	case refusal != nil:
 		return refusal

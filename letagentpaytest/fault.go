@@ -61,28 +61,28 @@ type Fault struct {
 // Validate reports what makes no sense about f.
 func (f Fault) Validate() error {
 	answers := f.altersAnswer() || f.Truncate > 0 || f.SlowBytes > 0
-	problem := ""
+	reason := ""
 	switch {
 	case f.Op != "" && !slices.Contains(operations, f.Op):
-		problem = fmt.Sprintf("no operation is named %q", f.Op)
+		reason = fmt.Sprintf("no operation is named %q", f.Op)
 	case f.Times < -1:
-		problem = "Times is below -1"
+		reason = "Times is below -1"
 	case f.Status != 0 && (f.Status < 200 || f.Status > 599):
-		problem = fmt.Sprintf("the status %d is not between 200 and 599", f.Status)
+		reason = fmt.Sprintf("the status %d is not between 200 and 599", f.Status)
 	case f.Drop != DropNone && f.Drop != DropBefore && f.Drop != DropAfter:
-		problem = fmt.Sprintf("Drop is %q", f.Drop)
+		reason = fmt.Sprintf("Drop is %q", f.Drop)
 	case f.Delay < 0 || f.SlowBytes < 0 || f.Truncate < 0 || f.GatewayTimeout < 0:
-		problem = "Delay, GatewayTimeout, SlowBytes or Truncate is negative"
+		reason = "Delay, GatewayTimeout, SlowBytes or Truncate is negative"
 	case f.Drop != DropNone && answers:
-		problem = "a dropped connection carries no answer"
+		reason = "a dropped connection carries no answer"
 	case f.Body != "" && f.NonJSON:
-		problem = "Body and NonJSON both give the body"
+		reason = "Body and NonJSON both give the body"
 	case f.Drop == DropNone && f.Delay == 0 && f.GatewayTimeout == 0 && !answers:
-		problem = "it does nothing"
+		reason = "it does nothing"
 	default:
 		return nil
 	}
-	return errors.New("letagentpaytest: fault: " + problem)
+	return errors.New("letagentpaytest: fault: " + reason)
 }
 
 // UnmarshalJSON reads a fault with the names of its fields in snake_case, delay, gateway_timeout and slow_bytes as Go
@@ -115,21 +115,21 @@ func (f *Fault) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// service is the part of f that befalls the call behind the gateway: all of it where none gives up.
-func (f Fault) service() Fault {
+// behindGateway is the part of f that befalls the call behind the gateway: all of it where none gives up.
+func (f Fault) behindGateway() Fault {
 	if f.GatewayTimeout == 0 {
 		return f
 	}
 	return Fault{Delay: f.Delay, AfterCommit: f.AfterCommit}
 }
 
-// delaysHandling reports whether the call is carried out, and the Delay passes before its commit.
-func (f Fault) delaysHandling() bool {
+// delaysCommit reports whether the call is carried out, and the Delay passes before its commit.
+func (f Fault) delaysCommit() bool {
 	return f.Delay > 0 && f.Drop == DropNone && f.Status == 0 && !f.AfterCommit
 }
 
-// giveUp is what the client gets when the gateway waits no longer.
-func (f Fault) giveUp() (*answer, error) {
+// gatewayAnswer is what the client gets when the gateway waits no longer.
+func (f Fault) gatewayAnswer() (*answer, error) {
 	if f.Drop != DropNone {
 		return nil, errDropped
 	}

@@ -16,38 +16,38 @@ import (
 	"github.com/letagentpay/letagentpay-go/money"
 )
 
-// fieldError is one wrong field, as a 422 reports it.
-type fieldError = api.ValidationErrorItem
+// problem is one wrong field, as a 422 reports it.
+type problem = api.ValidationErrorItem
 
-func newFieldError(loc []any, kind, msg string, input any, context map[string]any) fieldError {
-	return fieldError{Type: kind, Loc: loc, Msg: msg, Input: &input, Context: context}
+func newProblem(loc []any, kind, msg string, input any, context map[string]any) problem {
+	return problem{Type: kind, Loc: loc, Msg: msg, Input: &input, Context: context}
 }
 
-func invalid(faults ...fieldError) *answer {
-	return jsonAnswer(http.StatusUnprocessableEntity, api.ValidationError{Detail: faults})
+func invalid(problems ...problem) *answer {
+	return jsonAnswer(http.StatusUnprocessableEntity, api.ValidationError{Detail: problems})
 }
 
 // form reads the fields of an object and collects what is wrong with them, in the order they are read.
 type form struct {
-	fields map[string]json.RawMessage
-	path   []any
-	faults *[]fieldError
+	fields   map[string]json.RawMessage
+	path     []any
+	problems *[]problem
 }
 
 // newForm returns the form of a body. One that is no object at all is the only fault of its form.
 func newForm(body payload) form {
-	f := form{fields: body.fields, path: []any{"body"}, faults: new([]fieldError)}
+	f := form{fields: body.fields, path: []any{"body"}, problems: new([]problem)}
 	switch {
 	case body.absent:
-		*f.faults = append(*f.faults, newFieldError(f.path, "missing", "Field required", nil, nil))
+		*f.problems = append(*f.problems, newProblem(f.path, "missing", "Field required", nil, nil))
 	case body.fields == nil:
-		*f.faults = append(*f.faults, notAnObject(f.path))
+		*f.problems = append(*f.problems, notAnObject(f.path))
 	}
 	return f
 }
 
-func notAnObject(path []any) fieldError {
-	return newFieldError(path, "model_attributes_type",
+func notAnObject(path []any) problem {
+	return newProblem(path, "model_attributes_type",
 		"Input should be a valid dictionary or object to extract fields from", nil, nil)
 }
 
@@ -56,19 +56,19 @@ func (f form) broken() bool { return f.fields == nil }
 
 // refusal returns the 422 for what was found wrong, or nil.
 func (f form) refusal() *answer {
-	if len(*f.faults) == 0 {
+	if len(*f.problems) == 0 {
 		return nil
 	}
-	return invalid(*f.faults...)
+	return invalid(*f.problems...)
 }
 
-func (f form) fault(name, kind, msg string, context map[string]any) {
+func (f form) report(name, kind, msg string, context map[string]any) {
 	loc := append(slices.Clip(slices.Clone(f.path)), name)
 	var input any = f.fields
 	if raw, ok := f.fields[name]; ok {
 		input = raw
 	}
-	*f.faults = append(*f.faults, newFieldError(loc, kind, msg, input, context))
+	*f.problems = append(*f.problems, newProblem(loc, kind, msg, input, context))
 }
 
 // optional returns the raw value of a field that may be missing or null.
@@ -81,7 +81,7 @@ func (f form) optional(name string) (json.RawMessage, bool) {
 func (f form) required(name string) (json.RawMessage, bool) {
 	raw, ok := f.fields[name]
 	if !ok {
-		f.fault(name, "missing", "Field required", nil)
+		f.report(name, "missing", "Field required", nil)
 	}
 	return raw, ok
 }
@@ -92,9 +92,9 @@ func (f form) object(name string) (form, bool) {
 	if !ok {
 		return form{}, false
 	}
-	inner := form{path: append(slices.Clip(slices.Clone(f.path)), name), faults: f.faults}
+	inner := form{path: append(slices.Clip(slices.Clone(f.path)), name), problems: f.problems}
 	if raw[0] != '{' || json.Unmarshal(raw, &inner.fields) != nil {
-		*f.faults = append(*f.faults, notAnObject(inner.path))
+		*f.problems = append(*f.problems, notAnObject(inner.path))
 		return form{}, false
 	}
 	return inner, true
@@ -102,29 +102,29 @@ func (f form) object(name string) (form, bool) {
 
 // textRule is what the service demands of a string, lengths in characters.
 type textRule struct {
-	least, most int
-	pattern     *regexp.Regexp
-	convert     func(string) (normal, complaint string) // checks and normalises
+	min, max int
+	pattern  *regexp.Regexp
+	convert  func(string) (normal, complaint string) // checks and normalises
 }
 
 // text checks the string in raw against rule.
 func (f form) text(name string, raw json.RawMessage, rule textRule) (string, bool) {
 	var value string
 	if raw[0] != '"' || json.Unmarshal(raw, &value) != nil {
-		f.fault(name, "string_type", "Input should be a valid string", nil)
+		f.report(name, "string_type", "Input should be a valid string", nil)
 		return "", false
 	}
 	switch length := utf8.RuneCountInString(value); {
-	case length > rule.most:
-		f.fault(name, "string_too_long", "String should have at most "+plural(rule.most, "character"),
-			map[string]any{"max_length": rule.most})
+	case length > rule.max:
+		f.report(name, "string_too_long", "String should have at most "+plural(rule.max, "character"),
+			map[string]any{"max_length": rule.max})
 		return "", false
-	case length < rule.least:
-		f.fault(name, "string_too_short", "String should have at least "+plural(rule.least, "character"),
-			map[string]any{"min_length": rule.least})
+	case length < rule.min:
+		f.report(name, "string_too_short", "String should have at least "+plural(rule.min, "character"),
+			map[string]any{"min_length": rule.min})
 		return "", false
 	case rule.pattern != nil && !rule.pattern.MatchString(value):
-		f.fault(name, "string_pattern_mismatch", "String should match pattern '"+rule.pattern.String()+"'",
+		f.report(name, "string_pattern_mismatch", "String should match pattern '"+rule.pattern.String()+"'",
 			map[string]any{"pattern": rule.pattern.String()})
 		return "", false
 	}
@@ -166,27 +166,27 @@ func (f form) optionalText(name string, rule textRule) *string {
 }
 
 func (f form) valueError(name, complaint string) {
-	f.fault(name, "value_error", "Value error, "+complaint, map[string]any{"error": struct{}{}})
+	f.report(name, "value_error", "Value error, "+complaint, map[string]any{"error": struct{}{}})
 }
 
 // positive checks that raw is a number or a numeric string above zero and, when most is above zero, at most that.
-func (f form) positive(name string, raw json.RawMessage, most money.Amount) (decimal, bool) {
+func (f form) positive(name string, raw json.RawMessage, limit money.Amount) (decimal, bool) {
 	text, isNumber := numberText(raw)
 	if !isNumber {
-		f.fault(name, "decimal_type", "Decimal input should be an integer, float, string or Decimal object", nil)
+		f.report(name, "decimal_type", "Decimal input should be an integer, float, string or Decimal object", nil)
 		return decimal{}, false
 	}
 	value, finite, ok := parseDecimal(text)
 	switch {
 	case !ok:
-		f.fault(name, "decimal_parsing", "Input should be a valid decimal", nil)
+		f.report(name, "decimal_parsing", "Input should be a valid decimal", nil)
 	case !finite:
-		f.fault(name, "finite_number", "Input should be a finite number", nil)
-	case most.Sign() > 0 && value.cmp(most) > 0:
-		limit := json.RawMessage(strings.TrimSuffix(most.String(), ".00"))
-		f.fault(name, "less_than_equal", "Input should be less than or equal to "+string(limit), map[string]any{"le": limit})
+		f.report(name, "finite_number", "Input should be a finite number", nil)
+	case limit.Sign() > 0 && value.cmp(limit) > 0:
+		le := json.RawMessage(strings.TrimSuffix(limit.String(), ".00"))
+		f.report(name, "less_than_equal", "Input should be less than or equal to "+string(le), map[string]any{"le": le})
 	case value.cmp(money.Amount{}) <= 0:
-		f.fault(name, "greater_than", "Input should be greater than 0", map[string]any{"gt": 0})
+		f.report(name, "greater_than", "Input should be greater than 0", map[string]any{"gt": 0})
 	default:
 		return value, true
 	}
@@ -218,7 +218,7 @@ func (f form) flag(name string) bool {
 		return false
 	}
 	unclear := func() bool {
-		f.fault(name, "bool_parsing", "Input should be a valid boolean, unable to interpret input", nil)
+		f.report(name, "bool_parsing", "Input should be a valid boolean, unable to interpret input", nil)
 		return false
 	}
 	switch c := raw[0]; {
@@ -242,7 +242,7 @@ func (f form) flag(name string) bool {
 			return unclear()
 		}
 	}
-	f.fault(name, "bool_type", "Input should be a valid boolean", nil)
+	f.report(name, "bool_type", "Input should be a valid boolean", nil)
 	return false
 }
 

@@ -28,7 +28,7 @@ func (v Verdict) After(d time.Duration) Verdict {
 // verdictDue is a verdict that waits for its time.
 type verdictDue struct {
 	at      time.Time
-	request *request
+	request *requestState
 	approve bool
 }
 
@@ -50,12 +50,12 @@ func (s *Server) OnPending(human func(Request) Verdict) {
 }
 
 // askHuman gets the verdict on a request that has just become pending.
-func (s *Server) askHuman(c *call) {
+func (s *Server) askHuman(x *exchange) {
 	human := s.human.Load()
-	if human == nil || c.world != s.world.Load() { // a call that outlives its scenario is not the new one's
+	if human == nil || x.world != s.world.Load() { // a call that outlives its scenario is not the new one's
 		return
 	}
-	r, acc := c.pending, c.agent.account
+	r, acc := x.pending, x.agent.account
 	acc.mu.Lock()
 	snapshot := r.snapshot()
 	acc.mu.Unlock()
@@ -65,7 +65,7 @@ func (s *Server) askHuman(c *call) {
 	}
 	acc.mu.Lock()
 	defer acc.mu.Unlock()
-	now := c.world.clock.now()
+	now := x.world.clock.now()
 	acc.catchUp(now)
 	if verdict.after <= 0 {
 		_ = r.decide(verdict.approve, now) // refused when the human has used Approve or Reject itself

@@ -25,18 +25,18 @@ func (c *replayCache) find(key string, now time.Time) *answer {
 }
 
 // store keeps the answer under key. Beyond most answers (0: no limit) the oldest go.
-func (c *replayCache) store(key string, a *answer, now time.Time, most int) {
+func (c *replayCache) store(key string, a *answer, now time.Time, limit int) {
 	if c.answers == nil {
 		c.answers = make(map[string]*answer)
 	}
 	c.answers[key] = a
 	c.order = append(c.order, storedKey{key, a, now.Add(replayLifetime)})
-	c.forget(now, most)
+	c.forget(now, limit)
 }
 
-func (c *replayCache) forget(now time.Time, most int) {
+func (c *replayCache) forget(now time.Time, limit int) {
 	n := 0
-	for n < len(c.order) && (!now.Before(c.order[n].expires) || most > 0 && len(c.order)-n > most) {
+	for n < len(c.order) && (!now.Before(c.order[n].expires) || limit > 0 && len(c.order)-n > limit) {
 		if oldest := c.order[n]; c.answers[oldest.key] == oldest.answer { // else another was stored since
 			delete(c.answers, oldest.key)
 		}

@@ -32,17 +32,17 @@ type Budget struct {
 // Budget returns the main agent's money.
 func (s *Server) Budget() Budget { return s.main().Budget() }
 
-func (a *agent) remaining() money.Amount { return a.config.Budget.Sub(a.total()) }
+func (a *agentState) remaining() money.Amount { return a.config.Budget.Sub(a.total()) }
 
 // periods returns the current day, week and month of the agent, then of its account.
-func (a *agent) periods(currency string, now time.Time) [6]*tally {
+func (a *agentState) periods(currency string, now time.Time) [6]*tally {
 	own := countersOf(a.counters, currency).current(now, a.account.location)
 	shared := countersOf(a.account.counters, currency).current(now, a.account.location)
 	return [6]*tally{own[0], own[1], own[2], shared[0], shared[1], shared[2]}
 }
 
 // hold reserves amount for a pending request.
-func (a *agent) hold(amount money.Amount, currency string, now time.Time) {
+func (a *agentState) hold(amount money.Amount, currency string, now time.Time) {
 	a.held = a.held.Add(amount.RoundHalfUp())
 	a.account.held = a.account.held.Add(amount.RoundHalfUp())
 	for _, t := range a.periods(currency, now) {
@@ -53,7 +53,7 @@ func (a *agent) hold(amount money.Amount, currency string, now time.Time) {
 // spend adds amount, which may be negative, to what the agent and the account spent: rounded half up in the balances,
 // half to even in the periods. Balances may leave the budget behind, and periods may fall below zero: that is how
 // corrections of an earlier day show.
-func (a *agent) spend(amount money.Amount, currency string, now time.Time) {
+func (a *agentState) spend(amount money.Amount, currency string, now time.Time) {
 	a.spent = a.spent.Add(amount.RoundHalfUp())
 	a.account.spent = a.account.spent.Add(amount.RoundHalfUp())
 	for _, t := range a.periods(currency, now) {
@@ -63,16 +63,16 @@ func (a *agent) spend(amount money.Amount, currency string, now time.Time) {
 
 // refund takes a failed purchase out of what was spent. The balances stop at zero; the periods do not, because the
 // purchase may have been counted on an earlier day.
-func (a *agent) refund(amount money.Amount, currency string, c *call) {
+func (a *agentState) refund(amount money.Amount, currency string, x *exchange) {
 	a.spent = floorZero(a.spent.Sub(amount))
 	a.account.spent = floorZero(a.account.spent.Sub(amount))
-	for _, t := range a.periods(currency, c.now) {
+	for _, t := range a.periods(currency, x.now) {
 		t.spent = t.spent.Sub(amount)
 	}
 }
 
 // correct moves what was spent by delta. Unlike a confirmation's, these corrections stop at zero everywhere.
-func (a *agent) correct(delta money.Amount, currency string, now time.Time) {
+func (a *agentState) correct(delta money.Amount, currency string, now time.Time) {
 	if delta.IsZero() {
 		return
 	}
@@ -89,7 +89,7 @@ func (a *agent) correct(delta money.Amount, currency string, now time.Time) {
 
 // replenish tops the budget up when what remains is below the threshold. unbooked is what the service still subtracts
 // beyond the balances: the fraction of a cent that rounding took from the purchase.
-func (a *agent) replenish(unbooked money.Amount) {
+func (a *agentState) replenish(unbooked money.Amount) {
 	rule := a.config.AutoReplenish
 	if rule == nil || !rule.Enabled || rule.Threshold == nil || rule.Amount == nil {
 		return

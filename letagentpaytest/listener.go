@@ -58,18 +58,18 @@ func (s *Server) gated(next http.Handler) http.Handler {
 	})
 }
 
-// watchedExchange is exchange in a goroutine of the server.
-func (s *Server) watchedExchange(r *http.Request) (d delivery, err error) {
+// exchangeWatched is exchange in a goroutine of the server.
+func (s *Server) exchangeWatched(r *http.Request) (d delivery, err error) {
 	err = errDropped // unless exchange returns
-	s.watched(r.Method+" "+r.URL.Path, func() { d, err = s.exchange(r) })
+	s.runWatched(r.Method+" "+r.URL.Path, func() { d, err = s.exchange(r) })
 	return d, err
 }
 
-// watched runs do, a part of the call that is named, in a goroutine of the server. A function of the test that panics
+// runWatched runs do, a part of the call that is named, in a goroutine of the server. A function of the test that panics
 // there, or ends the goroutine as t.FailNow does, fails the test; without a test the program crashes. Otherwise it
 // would go unnoticed: net/http recovers, the client repeats its call, and the test waits for a decision that never
 // comes.
-func (s *Server) watched(name string, do func()) {
+func (s *Server) runWatched(name string, do func()) {
 	returned := false
 	defer func() {
 		if returned {
@@ -79,13 +79,13 @@ func (s *Server) watched(name string, do func()) {
 		if value := recover(); value != nil {
 			reason = fmt.Sprintf("panic: %v", value)
 		}
-		s.failed(fmt.Sprintf("letagentpaytest: %s was not carried out to its end: %s\n\n%s", name, reason, debug.Stack()))
+		s.fail(fmt.Sprintf("letagentpaytest: %s was not carried out to its end: %s\n\n%s", name, reason, debug.Stack()))
 	}()
 	do()
 	returned = true
 }
 
-func (s *Server) failed(text string) {
+func (s *Server) fail(text string) {
 	if s.tb == nil {
 		go panic(text) // in a goroutine of its own: net/http may recover it here
 		return

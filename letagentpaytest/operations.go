@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	apiPrefix   = "/api/v1"
-	agentPrefix = apiPrefix + "/agent-api"
+	apiRoot  = "/api/v1"
+	agentAPI = apiRoot + "/agent-api"
 )
 
 // Op names an operation of the service, for [Fault] and [Call].
@@ -78,7 +78,7 @@ func route(r *http.Request) (op Op, id string, refusal *answer) {
 }
 
 func lookUp(path string) (methods map[string]Op, id string) {
-	path, ok := strings.CutPrefix(path, apiPrefix)
+	path, ok := strings.CutPrefix(path, apiRoot)
 	if !ok {
 		return nil, ""
 	}
@@ -94,38 +94,38 @@ func lookUp(path string) (methods map[string]Op, id string) {
 }
 
 // prepare checks a call's body or query and returns the work to do, or the refusal to give in its place.
-func (s *Server) prepare(op Op, id string, c *call) (work func() *answer, refusal *answer) {
+func (s *Server) prepare(op Op, id string, x *exchange) (work func() *answer, refusal *answer) {
 	switch op {
 	case OpPurchase:
-		b, refusal := parsePurchase(c.body)
-		return func() *answer { return s.purchase(c, b) }, refusal
+		b, refusal := parsePurchase(x.body)
+		return func() *answer { return s.purchase(x, b) }, refusal
 	case OpConfirm:
-		b, refusal := parseConfirm(c.body)
-		return func() *answer { return s.confirm(c, id, b) }, refusal
+		b, refusal := parseConfirm(x.body)
+		return func() *answer { return s.confirm(x, id, b) }, refusal
 	case OpRequests:
-		q, refusal := parseList(c.query)
-		return func() *answer { return s.list(c, q) }, refusal
+		q, refusal := parseList(x.query)
+		return func() *answer { return s.listRequests(x, q) }, refusal
 	case OpRequest:
-		return func() *answer { return s.read(c, id) }, nil
+		return func() *answer { return s.readRequest(x, id) }, nil
 	case OpBudget:
-		return func() *answer { return s.budget(c) }, nil
+		return func() *answer { return s.readBudget(x) }, nil
 	case OpPolicy:
-		return func() *answer { return s.policy(c) }, nil
+		return func() *answer { return s.readPolicy(x) }, nil
 	case OpCategories:
-		return func() *answer { return s.categories(c) }, nil
+		return func() *answer { return s.readCategories(x) }, nil
 	case OpX402Authorize:
-		b, refusal := parseAuthorize(c.body)
-		return func() *answer { return s.authorize(c, b) }, refusal
+		b, refusal := parseAuthorize(x.body)
+		return func() *answer { return s.authorize(x, b) }, refusal
 	case OpX402Report:
-		b, refusal := parseReport(c.body)
-		return func() *answer { return s.report(c, b) }, refusal
+		b, refusal := parseReport(x.body)
+		return func() *answer { return s.report(x, b) }, refusal
 	case OpX402Budget:
-		return func() *answer { return s.readX402Budget(c) }, nil
+		return func() *answer { return s.readX402Budget(x) }, nil
 	case OpX402RegisterWallet:
-		b, refusal := parseWallet(c.body)
-		return func() *answer { return s.registerWallet(c, b) }, refusal
+		b, refusal := parseWallet(x.body)
+		return func() *answer { return s.registerWallet(x, b) }, refusal
 	case OpX402Wallets:
-		return func() *answer { return s.listWallets(c) }, nil
+		return func() *answer { return s.listWallets(x) }, nil
 	}
 	panic("letagentpaytest: no such operation: " + string(op))
 }

@@ -138,14 +138,14 @@ func WithBudget(budget money.Amount) Option {
 
 // WithAutoReplenish tops the agent's budget up by amount whenever an approval leaves less than threshold, as long as
 // the budget stays within most; a zero most is no bound.
-func WithAutoReplenish(threshold, amount, most money.Amount) Option {
+func WithAutoReplenish(threshold, amount, maxBudget money.Amount) Option {
 	return onAgent("WithAutoReplenish", func(a *AgentConfig) error {
-		if threshold.Sign() <= 0 || amount.Sign() <= 0 || most.Sign() < 0 {
+		if threshold.Sign() <= 0 || amount.Sign() <= 0 || maxBudget.Sign() < 0 {
 			return errors.New("WithAutoReplenish: the amounts must be above zero")
 		}
 		a.AutoReplenish = &AutoReplenish{Enabled: true, Threshold: &threshold, Amount: &amount}
-		if !most.IsZero() {
-			a.AutoReplenish.MaxBudget = &most
+		if !maxBudget.IsZero() {
+			a.AutoReplenish.MaxBudget = &maxBudget
 		}
 		return nil
 	})
@@ -199,12 +199,12 @@ func WithAliases(categoryByAlias map[string]string) Option {
 // WithBudgetRules limits what all agents of the account spend together.
 func WithBudgetRules(rules ...BudgetRule) Option {
 	return onAccount("WithBudgetRules", func(a *AccountConfig) error {
-		for _, r := range rules {
-			if r.Limit.Sign() <= 0 {
-				return fmt.Errorf("WithBudgetRules: %q: the limit must be above zero", r.Name)
+		for _, rule := range rules {
+			if rule.Limit.Sign() <= 0 {
+				return fmt.Errorf("WithBudgetRules: %q: the limit must be above zero", rule.Name)
 			}
-			if slices.ContainsFunc(r.Days, func(day int) bool { return day < 0 || day > 6 }) {
-				return fmt.Errorf("WithBudgetRules: %q: days are 0 (Monday) to 6 (Sunday)", r.Name)
+			if slices.ContainsFunc(rule.Days, func(day int) bool { return day < 0 || day > 6 }) {
+				return fmt.Errorf("WithBudgetRules: %q: days are 0 (Monday) to 6 (Sunday)", rule.Name)
 			}
 		}
 		a.BudgetRules = slices.Clone(rules)

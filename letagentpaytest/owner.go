@@ -43,7 +43,7 @@ func (s *Server) Reject(requestID string) error { return s.decide(requestID, fal
 
 func (s *Server) decide(id string, approve bool) error {
 	var err error
-	if !s.world.Load().find(id, func(r *request, now time.Time) { err = r.decide(approve, now) }) {
+	if !s.world.Load().find(id, func(r *requestState, now time.Time) { err = r.decide(approve, now) }) {
 		return &DecisionError{RequestID: id, Err: ErrNotFound}
 	}
 	return err

@@ -39,7 +39,7 @@ func parsePayload(header http.Header, body []byte) (payload, *answer) {
 		if errors.As(err, &syntax) {
 			position = int(syntax.Offset)
 		}
-		return payload{}, invalid(newFieldError([]any{"body", position}, "json_invalid", "JSON decode error", struct{}{},
+		return payload{}, invalid(newProblem([]any{"body", position}, "json_invalid", "JSON decode error", struct{}{},
 			map[string]any{"error": err.Error()}))
 	}
 	return parsed, nil

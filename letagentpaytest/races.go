@@ -28,18 +28,18 @@ type Races struct {
 }
 
 // Validate reports a time below zero.
-func (r Races) Validate() error {
-	if problem := r.problem(); problem != "" {
-		return errors.New("letagentpaytest: races: " + problem)
+func (races Races) Validate() error {
+	if reason := races.fieldReason(); reason != "" {
+		return errors.New("letagentpaytest: races: " + reason)
 	}
 	return nil
 }
 
-func (r Races) problem() string {
+func (races Races) fieldReason() string {
 	for _, field := range []struct {
 		name string
 		time time.Duration
-	}{{"Purchase", r.Purchase}, {"Confirm", r.Confirm}, {"Store", r.Store}} {
+	}{{"Purchase", races.Purchase}, {"Confirm", races.Confirm}, {"Store", races.Store}} {
 		if field.time < 0 {
 			return fmt.Sprintf("%s is %v; want zero or more", field.name, field.time)
 		}
@@ -48,7 +48,7 @@ func (r Races) problem() string {
 }
 
 // UnmarshalJSON reads races with purchase, confirm and store as Go durations ("1.5s"). Another name is an error.
-func (r *Races) UnmarshalJSON(data []byte) error {
+func (races *Races) UnmarshalJSON(data []byte) error {
 	read := struct {
 		Purchase duration `json:"purchase"`
 		Confirm  duration `json:"confirm"`
@@ -59,7 +59,7 @@ func (r *Races) UnmarshalJSON(data []byte) error {
 	if err := decoder.Decode(&read); err != nil {
 		return err
 	}
-	*r = Races{
+	*races = Races{
 		Purchase: time.Duration(read.Purchase), Confirm: time.Duration(read.Confirm), Store: time.Duration(read.Store),
 	}
 	return nil
@@ -78,30 +78,30 @@ func (r *Races) UnmarshalJSON(data []byte) error {
 // it strikes, as in Fault{Op: OpPurchase, Times: 2, Delay: 6 * time.Second}; for operations other than purchase and
 // confirm that time passes before the call is carried out. [Server.SetServiceRaces] changes the mode while the server
 // runs.
-func WithServiceRaces(r Races) Option {
+func WithServiceRaces(races Races) Option {
 	return onServer("WithServiceRaces", func(c *config) error {
-		if problem := r.problem(); problem != "" {
-			return errors.New("WithServiceRaces: " + problem)
+		if reason := races.fieldReason(); reason != "" {
+			return errors.New("WithServiceRaces: " + reason)
 		}
-		c.races = &r
+		c.races = &races
 		return nil
 	})
 }
 
 // SetServiceRaces does what [WithServiceRaces] does, for the calls that arrive from now on; nil ends it. The mode
 // outlasts [Server.ApplyScenario]. A time below zero fails the test.
-func (s *Server) SetServiceRaces(r *Races) {
+func (s *Server) SetServiceRaces(races *Races) {
 	s.helper()
-	if r == nil {
+	if races == nil {
 		s.races.Store(nil)
 		return
 	}
-	if err := r.Validate(); err != nil {
+	if err := races.Validate(); err != nil {
 		s.fatalf("%v", err)
 		return
 	}
-	races := *r
-	s.races.Store(&races)
+	copied := *races
+	s.races.Store(&copied)
 }
 
 // race is how one call overlaps with others.
@@ -115,39 +115,39 @@ type race struct {
 // hasChecks reports whether calls of an operation look at something before they take their time.
 func hasChecks(op Op) bool { return op == OpPurchase || op == OpConfirm }
 
-// work lets the time pass between a call's check and its commit. Without races there is none. The account is locked
+// pauseBeforeCommit lets the time pass between a call's check and its commit. Without races there is none. The account is locked
 // before and after, not during that time. It reports false when the server is closed: the call must not commit.
-func (c *call) work(usual func(*Races) time.Duration) bool {
-	if c.race == nil {
+func (x *exchange) pauseBeforeCommit(usual func(*Races) time.Duration) bool {
+	if x.race == nil {
 		return true
 	}
-	return c.unlocked(func() time.Duration {
+	return x.pauseUnlocked(func() time.Duration {
 		switch {
-		case c.race.delay > 0:
-			return c.race.delay
-		case c.race.Choose != nil:
-			return c.race.Choose(c.race.call)
+		case x.race.delay > 0:
+			return x.race.delay
+		case x.race.Choose != nil:
+			return x.race.Choose(x.race.call)
 		}
-		return usual(&c.race.Races)
+		return usual(&x.race.Races)
 	})
 }
 
-// store lets the time pass between a purchase's commit and the storing of its answer, as work does.
-func (c *call) store() bool {
-	if c.race == nil || c.race.Store == 0 {
+// pauseBeforeStore lets the time pass between a purchase's commit and the storing of its answer, as work does.
+func (x *exchange) pauseBeforeStore() bool {
+	if x.race == nil || x.race.Store == 0 {
 		return true
 	}
-	return c.unlocked(func() time.Duration { return c.race.Store })
+	return x.pauseUnlocked(func() time.Duration { return x.race.Store })
 }
 
-// unlocked waits with the account's lock released, and takes it again.
-func (c *call) unlocked(pause func() time.Duration) bool {
-	acc := c.agent.account
+// pauseUnlocked waits with the account's lock released, and takes it again.
+func (x *exchange) pauseUnlocked(pause func() time.Duration) bool {
+	acc := x.agent.account
 	acc.mu.Unlock()
 	defer func() { // also when pause panics: the lock's holder unlocks it
 		acc.mu.Lock()
-		c.now = c.world.clock.now()
-		acc.catchUp(c.now)
+		x.now = x.world.clock.now()
+		acc.catchUp(x.now)
 	}()
-	return c.race.server.wait(c.race.server.life, pause()) == nil
+	return x.race.server.wait(x.race.server.life, pause()) == nil
 }

@@ -23,29 +23,29 @@ type listQuery struct {
 }
 
 func parseList(query url.Values) (listQuery, *answer) {
-	var faults []fieldError
+	var problems []problem
 	q := listQuery{
-		limit:  min(queryInt(query, "limit", defaultPage, &faults), largestPage),
-		offset: queryInt(query, "offset", 0, &faults),
+		limit:  min(queryInt(query, "limit", defaultPage, &problems), largestPage),
+		offset: queryInt(query, "offset", 0, &problems),
 	}
 	if statuses := query["status"]; len(statuses) > 0 {
 		q.status = statuses[len(statuses)-1]
 	}
-	if len(faults) > 0 {
-		return q, invalid(faults...)
+	if len(problems) > 0 {
+		return q, invalid(problems...)
 	}
 	return q, nil
 }
 
 // queryInt reads an optional whole number of the query, at least 0. The last of several counts.
-func queryInt(query url.Values, name string, otherwise int, faults *[]fieldError) int {
+func queryInt(query url.Values, name string, otherwise int, problems *[]problem) int {
 	values := query[name]
 	if len(values) == 0 {
 		return otherwise
 	}
 	text := values[len(values)-1]
 	report := func(kind, msg string, context map[string]any) int {
-		*faults = append(*faults, newFieldError([]any{"query", name}, kind, msg, text, context))
+		*problems = append(*problems, newProblem([]any{"query", name}, kind, msg, text, context))
 		return otherwise
 	}
 	digits := strings.ReplaceAll(trimSpace(text), "_", "")
@@ -64,13 +64,13 @@ func queryInt(query url.Values, name string, otherwise int, faults *[]fieldError
 	return value
 }
 
-// list answers one page of the agent's requests, the newest first. Overdue ones are shown as they stand: only a read
+// listRequests answers one page of the agent's requests, the newest first. Overdue ones are shown as they stand: only a read
 // of the request itself, the sweep and an approval look at the time.
-func (s *Server) list(c *call, q listQuery) *answer {
-	page := make([]api.RequestListItem, 0, min(q.limit, len(c.agent.order)))
+func (s *Server) listRequests(x *exchange, q listQuery) *answer {
+	page := make([]api.RequestListItem, 0, min(q.limit, len(x.agent.order)))
 	skip := q.offset
-	for i := len(c.agent.order) - 1; i >= 0 && len(page) < q.limit; i-- {
-		r := c.agent.order[i]
+	for i := len(x.agent.order) - 1; i >= 0 && len(page) < q.limit; i-- {
+		r := x.agent.order[i]
 		if q.status != "" && string(r.status) != q.status {
 			continue
 		}
@@ -83,24 +83,26 @@ func (s *Server) list(c *call, q listQuery) *answer {
 	return jsonAnswer(http.StatusOK, api.RequestList{Requests: page, Total: len(page), Limit: q.limit, Offset: q.offset})
 }
 
-// read answers one request, which expires here when it is overdue.
-func (s *Server) read(c *call, id string) *answer {
-	r := c.agent.requests[id]
+// readRequest answers one request, which expires here when it is overdue.
+func (s *Server) readRequest(x *exchange, id string) *answer {
+	r := x.agent.requests[id]
 	if r == nil {
 		return errorAnswer(http.StatusNotFound, "Request not found")
 	}
-	if r.overdue(c.now) {
-		c.agent.leavePending(r, letagentpay.StatusExpired, c.now)
+	if r.overdue(x.now) {
+		x.agent.leavePending(r, letagentpay.StatusExpired, x.now)
 	}
 	return jsonAnswer(http.StatusOK, r.detail())
 }
 
-func (s *Server) budget(c *call) *answer { return jsonAnswer(http.StatusOK, c.agent.budgetResult()) }
-
-func (s *Server) policy(c *call) *answer {
-	return jsonAnswer(http.StatusOK, api.PolicyDocument{Policy: c.agent.rawPolicy()})
+func (s *Server) readBudget(x *exchange) *answer {
+	return jsonAnswer(http.StatusOK, x.agent.budgetResult())
 }
 
-func (s *Server) categories(c *call) *answer {
-	return jsonAnswer(http.StatusOK, api.CategoryList{Categories: c.agent.account.listed})
+func (s *Server) readPolicy(x *exchange) *answer {
+	return jsonAnswer(http.StatusOK, api.PolicyDocument{Policy: x.agent.rawPolicy()})
+}
+
+func (s *Server) readCategories(x *exchange) *answer {
+	return jsonAnswer(http.StatusOK, api.CategoryList{Categories: x.agent.account.categoryNames})
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/letagentpay/letagentpay-go/policy"
 )
 
-// request is a purchase request, or an x402 authorisation.
-type request struct {
-	agent            *agent
+// requestState is a purchase request, or an x402 authorisation.
+type requestState struct {
+	agent            *agentState
 	sequence         uint64 // over the whole server
 	id               string
 	status           letagentpay.Status
@@ -34,12 +34,12 @@ type request struct {
 }
 
 // overdue reports whether a pending request is past its expiry.
-func (r *request) overdue(now time.Time) bool {
+func (r *requestState) overdue(now time.Time) bool {
 	return r.status == letagentpay.StatusPending && r.expires.Before(now)
 }
 
 // decide approves or rejects a pending request. A late approval expires it; a late rejection is a rejection.
-func (r *request) decide(approve bool, now time.Time) error {
+func (r *requestState) decide(approve bool, now time.Time) error {
 	switch {
 	case r.status != letagentpay.StatusPending:
 		return &DecisionError{RequestID: r.id, Status: r.status, Err: ErrNotPending}
@@ -79,7 +79,7 @@ type Request struct {
 }
 
 // snapshot copies r. The account is locked.
-func (r *request) snapshot() Request {
+func (r *requestState) snapshot() Request {
 	return Request{
 		RequestID: r.id, Agent: r.agent.name, Status: r.status, Amount: r.amount, ActualAmount: r.actual,
 		Currency: r.currency, Category: r.category, OriginalCategory: deref(r.original), MerchantName: deref(r.merchant),
@@ -127,6 +127,6 @@ func (s *Server) Requests() []Request {
 // Request returns the request with an id, whichever agent made it.
 func (s *Server) Request(id string) (Request, bool) {
 	var snapshot Request
-	found := s.world.Load().find(id, func(r *request, _ time.Time) { snapshot = r.snapshot() })
+	found := s.world.Load().find(id, func(r *requestState, _ time.Time) { snapshot = r.snapshot() })
 	return snapshot, found
 }

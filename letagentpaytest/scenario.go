@@ -86,7 +86,7 @@ type BudgetRule struct {
 }
 
 // UnmarshalJSON reads a rule, which is active unless is_active says otherwise.
-func (r *BudgetRule) UnmarshalJSON(data []byte) error {
+func (rule *BudgetRule) UnmarshalJSON(data []byte) error {
 	type plain BudgetRule
 	read := struct {
 		plain
@@ -95,7 +95,7 @@ func (r *BudgetRule) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &read); err != nil {
 		return err
 	}
-	*r = BudgetRule(read.plain)
-	r.Inactive = read.IsActive != nil && !*read.IsActive
+	*rule = BudgetRule(read.plain)
+	rule.Inactive = read.IsActive != nil && !*read.IsActive
 	return nil
 }

@@ -84,7 +84,7 @@ func start(t TB, options []Option) (*Server, error) {
 	}
 	if s.memory {
 		s.memoryHost = fmt.Sprintf("https://mock-%d.letagentpay.test", memoryServers.Add(1))
-		s.URL = s.memoryHost + agentPrefix
+		s.URL = s.memoryHost + agentAPI
 		s.transport = memoryTransport{s}
 		return s, nil
 	}
@@ -93,10 +93,10 @@ func start(t TB, options []Option) (*Server, error) {
 		s.end()
 		return nil, fmt.Errorf("letagentpaytest: %w", err)
 	}
-	s.URL = "http://" + listener.Addr().String() + agentPrefix
+	s.URL = "http://" + listener.Addr().String() + agentAPI
 	s.transport = &http.Transport{MaxIdleConnsPerHost: 64}
 	s.listener = &http.Server{
-		Handler:     s.gated(s.serve(s.watchedExchange)),
+		Handler:     s.gated(s.serve(s.exchangeWatched)),
 		BaseContext: func(net.Listener) context.Context { return s.life },
 		ErrorLog:    log.New(io.Discard, "", 0), // dropped connections are what a test asked for
 	}
@@ -132,10 +132,10 @@ func (s *Server) HTTPClient() *http.Client { return &http.Client{Transport: s.tr
 // Client returns a client of the main agent. The options come after the ones that connect it.
 func (s *Server) Client(options ...letagentpay.Option) *letagentpay.Client {
 	s.helper()
-	return s.client(s.Token, options)
+	return s.newClient(s.Token, options)
 }
 
-func (s *Server) client(token string, options []letagentpay.Option) *letagentpay.Client {
+func (s *Server) newClient(token string, options []letagentpay.Option) *letagentpay.Client {
 	s.helper()
 	client, err := letagentpay.New(append([]letagentpay.Option{
 		letagentpay.WithToken(token), letagentpay.WithBaseURL(s.URL), letagentpay.WithHTTPClient(s.HTTPClient()),

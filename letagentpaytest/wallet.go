@@ -29,37 +29,37 @@ func parseWallet(body payload) (walletBody, *answer) {
 	}
 	// An address is held against the form of an EVM address whatever the chain, as in the service, which reads the
 	// address before the chain.
-	b.address = f.requiredText("wallet_address", textRule{least: 1, most: 64, convert: func(address string) (normal, complaint string) {
+	b.address = f.requiredText("wallet_address", textRule{min: 1, max: 64, convert: func(address string) (normal, complaint string) {
 		address = trimSpace(address)
 		if !addressPattern.MatchString(address) {
 			return "", "Invalid EVM wallet address format"
 		}
 		return address, ""
 	}})
-	b.chain = f.requiredText("chain", textRule{most: 20, convert: func(chain string) (normal, complaint string) {
+	b.chain = f.requiredText("chain", textRule{max: 20, convert: func(chain string) (normal, complaint string) {
 		chain = trimSpace(strings.ToLower(chain))
 		if !slices.Contains(walletChains, chain) {
 			return "", "Unsupported chain: " + chain
 		}
 		return chain, ""
 	}})
-	b.provider = f.optionalText("wallet_provider", textRule{most: 50})
+	b.provider = f.optionalText("wallet_provider", textRule{max: 50})
 	return b, f.refusal()
 }
 
-func (s *Server) registerWallet(c *call, b walletBody) *answer {
-	a := c.agent
+func (s *Server) registerWallet(x *exchange, b walletBody) *answer {
+	a := x.agent
 	if slices.ContainsFunc(a.wallets, func(w wallet) bool { return w.chain == b.chain }) {
 		return errorAnswer(http.StatusConflict, "Wallet already registered for chain "+b.chain)
 	}
-	w := wallet{address: b.address, chain: b.chain, provider: b.provider, created: c.now}
+	w := wallet{address: b.address, chain: b.chain, provider: b.provider, created: x.now}
 	a.wallets = append(a.wallets, w)
 	return jsonAnswer(http.StatusCreated, w.result())
 }
 
-func (s *Server) listWallets(c *call) *answer {
-	results := make([]api.X402Wallet, len(c.agent.wallets))
-	for i, w := range c.agent.wallets {
+func (s *Server) listWallets(x *exchange) *answer {
+	results := make([]api.X402Wallet, len(x.agent.wallets))
+	for i, w := range x.agent.wallets {
 		results[i] = w.result()
 	}
 	return jsonAnswer(http.StatusOK, results)

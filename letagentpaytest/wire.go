@@ -25,7 +25,7 @@ func offsetTime(t time.Time) *api.OffsetTime {
 	return &api.OffsetTime{Time: t}
 }
 
-func (r *request) purchaseResult() api.PurchaseResult {
+func (r *requestState) purchaseResult() api.PurchaseResult {
 	result := api.PurchaseResult{
 		RequestID: r.id, Status: string(r.status), Currency: r.currency, Category: r.category,
 		OriginalCategory: r.original,
@@ -52,7 +52,7 @@ type confirmation struct {
 	ActualAmount *string `json:"actual_amount"`
 }
 
-func (r *request) confirmation(actual *decimal) confirmation {
+func (r *requestState) confirmation(actual *decimal) confirmation {
 	c := confirmation{Confirmation: api.Confirmation{RequestID: r.id, Status: string(r.status)}}
 	if actual != nil {
 		c.ActualAmount = &actual.text
@@ -60,14 +60,14 @@ func (r *request) confirmation(actual *decimal) confirmation {
 	return c
 }
 
-func (r *request) detail() api.RequestDetail {
+func (r *requestState) detail() api.RequestDetail {
 	return api.RequestDetail{
 		RequestID: r.id, Status: string(r.status), Amount: r.amount, Category: r.category,
 		CreatedAt: api.OffsetTime{Time: r.created}, ReviewedAt: offsetTime(r.reviewed),
 	}
 }
 
-func (r *request) listItem() api.RequestListItem {
+func (r *requestState) listItem() api.RequestListItem {
 	return api.RequestListItem{
 		RequestID: r.id, Status: string(r.status), Amount: r.amount, Currency: r.currency, Category: r.category,
 		Merchant: r.merchant, Description: r.description,
@@ -75,7 +75,7 @@ func (r *request) listItem() api.RequestListItem {
 	}
 }
 
-func (a *agent) budgetResult() api.Budget {
+func (a *agentState) budgetResult() api.Budget {
 	return api.Budget{
 		Budget: decimalString(a.config.Budget), Spent: decimalString(a.spent), Held: decimalString(a.held),
 		Remaining: decimalString(a.remaining()), Currency: a.account.config.Currency,

@@ -16,7 +16,7 @@ import (
 // world is everything a scenario sets up; applying another replaces it whole.
 type world struct {
 	clock    *clock
-	accounts map[string]*account
+	accounts map[string]*accountState
 	agents   atomic.Pointer[directory] // replaced, not changed, so that calls read it without a lock
 
 	mu       sync.Mutex
@@ -26,9 +26,9 @@ type world struct {
 
 // directory finds agents.
 type directory struct {
-	agents  []*agent // the main one first
-	byName  map[string]*agent
-	byToken map[string]*agent
+	agents  []*agentState // the main one first
+	byName  map[string]*agentState
+	byToken map[string]*agentState
 }
 
 // ApplyScenario replaces all accounts, agents and requests, the clock and the tokens, and forgets faults, calls and the
@@ -52,14 +52,14 @@ func (s *Server) reset(scenario Scenario, sweeping bool) error {
 
 func (s *Server) newWorld(scenario Scenario, sweeping bool) (*world, error) {
 	w := &world{
-		clock: newClock(scenario.Start), accounts: map[string]*account{},
+		clock: newClock(scenario.Start), accounts: map[string]*accountState{},
 		rates: map[string]decimal{}, txHashes: map[string]bool{},
 	}
-	w.agents.Store(&directory{byName: map[string]*agent{}, byToken: map[string]*agent{}})
+	w.agents.Store(&directory{byName: map[string]*agentState{}, byToken: map[string]*agentState{}})
 	addAccount := func(name string, config AccountConfig) error {
-		acc := &account{world: w, name: name, counters: map[string]*counters{}, history: s.options.history}
+		acc := &accountState{world: w, name: name, counters: map[string]*counters{}, history: s.options.history}
 		if sweeping {
-			acc.sweeps = w.clock.now()
+			acc.sweepsFrom = w.clock.now()
 		}
 		w.accounts[name] = acc
 		err := acc.apply(config)
@@ -99,7 +99,7 @@ func (s *Server) newWorld(scenario Scenario, sweeping bool) (*world, error) {
 func (w *world) directory() *directory { return w.agents.Load() }
 
 // addAgent adds an agent with a fresh token, or with the given one.
-func (w *world) addAgent(name, token string, config AgentConfig, ids *idSource) (*agent, error) {
+func (w *world) addAgent(name, token string, config AgentConfig, ids *idSource) (*agentState, error) {
 	acc := w.accounts[cmp.Or(config.Account, mainName)]
 	if acc == nil {
 		return nil, fmt.Errorf("agent %q: no account is named %q", name, config.Account)
@@ -107,14 +107,14 @@ func (w *world) addAgent(name, token string, config AgentConfig, ids *idSource) 
 	if token == "" {
 		token = ids.token()
 	}
-	a := &agent{
+	a := &agentState{
 		account: acc, name: name, id: ids.uuid(), token: token,
-		counters: map[string]*counters{}, requests: map[string]*request{},
+		counters: map[string]*counters{}, requests: map[string]*requestState{},
 	}
 	if err := a.apply(config); err != nil {
 		return nil, fmt.Errorf("agent %q: %w", name, err)
 	}
-	if !w.list(a) {
+	if !w.register(a) {
 		return nil, fmt.Errorf("agent %q: the name is taken or empty", name)
 	}
 	acc.mu.Lock() // apart from w.mu: calls hold an account's lock when they take that
@@ -123,8 +123,8 @@ func (w *world) addAgent(name, token string, config AgentConfig, ids *idSource) 
 	return a, nil
 }
 
-// list makes an agent known, unless its name is taken or empty.
-func (w *world) list(a *agent) bool {
+// register makes an agent known, unless its name is taken or empty.
+func (w *world) register(a *agentState) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	known := w.directory()
@@ -138,7 +138,7 @@ func (w *world) list(a *agent) bool {
 }
 
 // locked runs do with an account locked and up to date.
-func (w *world) locked(acc *account, do func(now time.Time)) {
+func (w *world) locked(acc *accountState, do func(now time.Time)) {
 	acc.mu.Lock()
 	defer acc.mu.Unlock()
 	now := w.clock.now()
@@ -147,7 +147,7 @@ func (w *world) locked(acc *account, do func(now time.Time)) {
 }
 
 // find runs do on the request with an id, its account locked, and reports whether there is one.
-func (w *world) find(id string, do func(r *request, now time.Time)) bool {
+func (w *world) find(id string, do func(r *requestState, now time.Time)) bool {
 	found := false
 	for _, a := range w.directory().agents {
 		w.locked(a.account, func(now time.Time) {
@@ -163,8 +163,8 @@ func (w *world) find(id string, do func(r *request, now time.Time)) bool {
 	return found
 }
 
-// claim takes a transaction hash, which closes one authorisation only, and reports whether it was free.
-func (w *world) claim(txHash string) bool {
+// takeHash takes a transaction hash, which closes one authorisation only, and reports whether it was free.
+func (w *world) takeHash(txHash string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.txHashes[txHash] {
@@ -174,8 +174,8 @@ func (w *world) claim(txHash string) bool {
 	return true
 }
 
-// unclaim frees the hash of an authorisation that is forgotten.
-func (w *world) unclaim(txHash string) {
+// freeHash frees the hash of an authorisation that is forgotten.
+func (w *world) freeHash(txHash string) {
 	if txHash == "" {
 		return
 	}

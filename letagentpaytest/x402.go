@@ -47,12 +47,12 @@ func parseAuthorize(body payload) (authorizeBody, *answer) {
 		return b, f.refusal()
 	}
 	if requirements, ok := f.object("payment_requirements"); ok {
-		requirements.requiredText("scheme", textRule{most: 20})
-		b.network = requirements.requiredText("network", textRule{most: 30})
-		requirements.requiredText("amount", textRule{most: 50})
-		b.asset = strings.ToUpper(requirements.requiredText("asset", textRule{most: 10}))
-		requirements.requiredText("pay_to", textRule{most: 64})
-		b.resource = requirements.optionalText("resource", textRule{most: 2000})
+		requirements.requiredText("scheme", textRule{max: 20})
+		b.network = requirements.requiredText("network", textRule{max: 30})
+		requirements.requiredText("amount", textRule{max: 50})
+		b.asset = strings.ToUpper(requirements.requiredText("asset", textRule{max: 10}))
+		requirements.requiredText("pay_to", textRule{max: 64})
+		b.resource = requirements.optionalText("resource", textRule{max: 2000})
 	}
 	if raw, ok := f.required("max_amount_usd"); ok {
 		if amount, ok := f.positive("max_amount_usd", raw, money.Amount{}); ok {
@@ -63,18 +63,18 @@ func parseAuthorize(body payload) (authorizeBody, *answer) {
 		}
 	}
 	if raw, ok := f.fields["category"]; ok {
-		b.category, _ = f.text("category", raw, textRule{most: 50})
+		b.category, _ = f.text("category", raw, textRule{max: 50})
 	}
 	return b, f.refusal()
 }
 
 // authorize decides an x402 payment. What it authorises counts as spent at once. The account is locked.
-func (s *Server) authorize(c *call, b authorizeBody) *answer {
-	a, acc := c.agent, c.agent.account
-	if !a.authorizations.allow(c.now) {
+func (s *Server) authorize(x *exchange, b authorizeBody) *answer {
+	a, acc := x.agent, x.agent.account
+	if !a.authorizations.allow(x.now) {
 		return errorAnswer(http.StatusTooManyRequests, "Too many requests. Please try again later.")
 	}
-	usd, decline, refusal := s.dollars(c, b)
+	usd, decline, refusal := s.inDollars(x, b)
 	if refusal != nil {
 		return refusal
 	}
@@ -93,7 +93,7 @@ func (s *Server) authorize(c *call, b authorizeBody) *answer {
 		p = new(policy.Policy)
 	}
 	today, week, month := tally{}, tally{}, tally{}
-	for i, t := range countersOf(a.counters, "USD").current(c.now, acc.location) {
+	for i, t := range countersOf(a.counters, "USD").current(x.now, acc.location) {
 		*[]*tally{&today, &week, &month}[i] = *t
 	}
 	if decline == "" {
@@ -104,10 +104,10 @@ func (s *Server) authorize(c *call, b authorizeBody) *answer {
 	}
 
 	amount := usd.amount()
-	r := &request{
+	r := &requestState{
 		agent: a, sequence: s.sequence.Add(1), id: s.ids.uuid(), status: letagentpay.StatusAutoApproved,
 		amount: amount.RoundHalfUp(), currency: "USD", category: category,
-		created: c.now, reviewed: c.now, expires: c.now.Add(authorizationLifetime), x402: true,
+		created: x.now, reviewed: x.now, expires: x.now.Add(authorizationLifetime), x402: true,
 		checks: []policy.Check{
 			{Rule: "x402_chain", Result: policy.Pass, Detail: chain},
 			{Rule: "x402_domain", Result: policy.Pass, Detail: domain},
@@ -125,20 +125,20 @@ func (s *Server) authorize(c *call, b authorizeBody) *answer {
 	// Budget rules do not see these payments, so only a total over the account does, through its balance.
 	a.spent = a.spent.Add(r.amount)
 	acc.spent = acc.spent.Add(r.amount)
-	for _, t := range countersOf(a.counters, "USD").current(c.now, acc.location) {
+	for _, t := range countersOf(a.counters, "USD").current(x.now, acc.location) {
 		t.spent = t.spent.Add(amount.RoundHalfEven())
 	}
 	return jsonAnswer(http.StatusOK, authorization{
 		X402Authorization: api.X402Authorization{
 			Authorized: true, AuthorizationID: &r.id, ExpiresAt: &api.Time{Time: r.expires},
 		},
-		RemainingDailyBudget:   left(p.DailyLimit, today.total(), usd),
-		RemainingMonthlyBudget: left(p.MonthlyLimit, month.total(), usd),
+		RemainingDailyBudget:   remainderOf(p.DailyLimit, today.total(), usd),
+		RemainingMonthlyBudget: remainderOf(p.MonthlyLimit, month.total(), usd),
 	})
 }
 
 // decline returns why a policy or the budget forbids a payment, or "". The order is the service's.
-func (a *agent) decline(p *policy.Policy, usd decimal, chain, domain, category string, counted [3]money.Amount) string {
+func (a *agentState) decline(p *policy.Policy, usd decimal, chain, domain, category string, counted [3]money.Amount) string {
 	x402 := p.X402
 	if x402 == nil {
 		x402 = new(policy.X402)
@@ -172,14 +172,14 @@ func (a *agent) decline(p *policy.Policy, usd decimal, chain, domain, category s
 	return ""
 }
 
-// dollars converts the asked amount by the rate of its asset. A dollar coin off its peg is declined.
-func (s *Server) dollars(c *call, b authorizeBody) (usd decimal, decline string, refusal *answer) {
+// inDollars converts the asked amount by the rate of its asset. A dollar coin off its peg is declined.
+func (s *Server) inDollars(x *exchange, b authorizeBody) (usd decimal, decline string, refusal *answer) {
 	if b.asset == "USD" {
 		return b.amount, "", nil
 	}
-	rate, ok := c.world.rate(b.asset + "/USD")
+	rate, ok := x.world.rate(b.asset + "/USD")
 	if !ok { // where the service fails with a 500
-		f := form{path: []any{"body", "payment_requirements"}, faults: new([]fieldError)}
+		f := form{path: []any{"body", "payment_requirements"}, problems: new([]problem)}
 		f.valueError("asset", "Could not fetch rate for "+b.asset+"/USD")
 		return decimal{}, "", f.refusal()
 	}
@@ -193,8 +193,8 @@ func (s *Server) dollars(c *call, b authorizeBody) (usd decimal, decline string,
 	return newDecimal(new(big.Rat).Mul(b.amount.rat(), rate.rat())), "", nil
 }
 
-// left returns what remains of a limit after a payment, with all its digits, or nil without a limit.
-func left(limit *money.Amount, counted money.Amount, usd decimal) *string {
+// remainderOf returns what remains of a limit after a payment, with all its digits, or nil without a limit.
+func remainderOf(limit *money.Amount, counted money.Amount, usd decimal) *string {
 	if limit == nil || limit.IsZero() {
 		return nil
 	}
@@ -228,28 +228,28 @@ func parseReport(body payload) (reportBody, *answer) {
 	if f.broken() {
 		return b, f.refusal()
 	}
-	b.authorization = f.requiredText("authorization_id", textRule{most: 36})
-	b.txHash = f.requiredText("tx_hash", textRule{most: 88, pattern: txHashPattern})
-	f.optionalText("actual_amount", textRule{most: 50})
+	b.authorization = f.requiredText("authorization_id", textRule{max: 36})
+	b.txHash = f.requiredText("tx_hash", textRule{max: 88, pattern: txHashPattern})
+	f.optionalText("actual_amount", textRule{max: 50})
 	if raw, ok := f.optional("actual_amount_usd"); ok {
 		if actual, ok := f.positive("actual_amount_usd", raw, maxReport); ok {
 			b.actual = &actual
 		}
 	}
-	b.resource = f.optionalText("resource_url", textRule{most: 2000})
+	b.resource = f.optionalText("resource_url", textRule{max: 2000})
 	return b, f.refusal()
 }
 
 // report closes an authorisation with its transaction. The account is locked.
-func (s *Server) report(c *call, b reportBody) *answer {
-	a := c.agent
+func (s *Server) report(x *exchange, b reportBody) *answer {
+	a := x.agent
 	r := a.requests[b.authorization]
 	switch {
 	case r == nil || !r.x402:
 		return errorAnswer(http.StatusNotFound, "Authorization not found")
 	case r.txHash != "":
 		return errorAnswer(http.StatusConflict, "Transaction already reported")
-	case !c.world.claim(b.txHash):
+	case !x.world.takeHash(b.txHash):
 		return errorAnswer(http.StatusConflict, "Transaction hash already used for another authorization")
 	}
 	r.txHash = b.txHash
@@ -259,18 +259,18 @@ func (s *Server) report(c *call, b reportBody) *answer {
 	}
 	if b.actual != nil {
 		r.actual = b.actual.amount().RoundHalfUp()
-		a.correct(b.actual.minus(r.amount), r.currency, c.now)
+		a.correct(b.actual.minus(r.amount), r.currency, x.now)
 	}
 	return jsonAnswer(http.StatusOK, api.X402Report{Recorded: true, TransactionID: r.id})
 }
 
-func (s *Server) readX402Budget(c *call) *answer {
-	a := c.agent
+func (s *Server) readX402Budget(x *exchange) *answer {
+	a := x.agent
 	p := a.policy
 	if p == nil {
 		p = new(policy.Policy)
 	}
-	periods := countersOf(a.counters, "USD").current(c.now, a.account.location)
+	periods := countersOf(a.counters, "USD").current(x.now, a.account.location)
 	chains := allowedChains(p.X402)
 	result := x402Budget{
 		X402Budget: api.X402Budget{
@@ -296,7 +296,7 @@ func (s *Server) readX402Budget(c *call) *answer {
 }
 
 // x402MaxPerRequest returns the limit as the policy writes it: this answer repeats it, a number or a string.
-func (a *agent) x402MaxPerRequest() json.RawMessage {
+func (a *agentState) x402MaxPerRequest() json.RawMessage {
 	var written struct {
 		X402 struct {
 			MaxPerRequest json.RawMessage `json:"max_per_request"`

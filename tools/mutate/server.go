@@ -5,22 +5,22 @@ var serverMutants = []mutant{
 	// purchase.go
 	{
 		name: "server-purchase/keys-not-replayed", file: "letagentpaytest/purchase.go",
-		old: "if first := a.replays.find(key, c.now); first != nil {", new: "if first := a.replays.find(key, c.now); false {",
+		old: "if first := a.replays.find(key, x.now); first != nil {", new: "if first := a.replays.find(key, x.now); false {",
 		why: "a purchase repeated under its key is made again",
 	},
 	{
 		name: "server-purchase/answers-not-stored", file: "letagentpaytest/purchase.go",
-		old: "a.replays.store(key, reply, c.now, acc.history)", new: "_ = acc.history",
+		old: "a.replays.store(key, reply, x.now, acc.history)", new: "_ = acc.history",
 		why: "a purchase repeated under its key is made again",
 	},
 	{
 		name: "server-purchase/unlimited", file: "letagentpaytest/purchase.go",
-		old: "if !a.purchases.allow(c.now) {", new: "if a.purchases.allow(c.now); false {",
+		old: "if !a.purchases.allow(x.now) {", new: "if a.purchases.allow(x.now); false {",
 		why: "an agent that is too fast is not told so",
 	},
 	{
 		name: "server-purchase/replays-free-of-the-limit", file: "letagentpaytest/purchase.go",
-		old: "if !a.purchases.allow(c.now) {", new: "if a.replays.find(trimSpace(c.header.Get(\"Idempotency-Key\")), c.now) == nil && !a.purchases.allow(c.now) {",
+		old: "if !a.purchases.allow(x.now) {", new: "if a.replays.find(trimSpace(x.header.Get(\"Idempotency-Key\")), x.now) == nil && !a.purchases.allow(x.now) {",
 		why: "a repetition does not count as a call, as it does at the service",
 	},
 	{
@@ -50,27 +50,27 @@ var serverMutants = []mutant{
 	},
 	{
 		name: "server-purchase/pending-is-spent", file: "letagentpaytest/purchase.go",
-		old: "a.hold(amount, r.currency, c.now)\n", new: "a.spend(amount, r.currency, c.now)\n",
+		old: "a.hold(amount, r.currency, x.now)\n", new: "a.spend(amount, r.currency, x.now)\n",
 		why: "an undecided purchase counts as spent and as held when it is released",
 	},
 	{
 		name: "server-purchase/pending-is-not-held", file: "letagentpaytest/purchase.go",
-		old: "a.hold(amount, r.currency, c.now)\n", new: "",
+		old: "a.hold(amount, r.currency, x.now)\n", new: "",
 		why: "undecided purchases may use the budget up more than once",
 	},
 	{
 		name: "server-purchase/pending-never-expires", file: "letagentpaytest/purchase.go",
-		old: "a.account.expect(r.expires)\n", new: "",
+		old: "a.account.noteExpiry(r.expires)\n", new: "",
 		why: "a sweep does not find what is overdue",
 	},
 	{
 		name: "server-purchase/velocity-not-counted", file: "letagentpaytest/purchase.go",
-		old: "a.velocity.accept(c.now)\n", new: "",
+		old: "a.velocity.accept(x.now)\n", new: "",
 		why: "rules about the number of purchases never apply",
 	},
 	{
 		name: "server-purchase/each-runaway-call-recorded", file: "letagentpaytest/purchase.go",
-		old: "if window := a.velocity.refusedIn(a.policy, c.now); window.rejected != \"\" {", new: "if window := a.velocity.refusedIn(a.policy, c.now); false {",
+		old: "if window := a.velocity.refusedIn(a.policy, x.now); window.rejected != \"\" {", new: "if window := a.velocity.refusedIn(a.policy, x.now); false {",
 		why: "a runaway loop leaves a record for each of its calls",
 	},
 	{
@@ -115,7 +115,7 @@ var serverMutants = []mutant{
 	},
 	{
 		name: "server-purchase/longest-category-off-by-one", file: "letagentpaytest/purchase.go",
-		old: "f.requiredText(\"category\", textRule{most: 50})", new: "f.requiredText(\"category\", textRule{most: 51})",
+		old: "f.requiredText(\"category\", textRule{max: 50})", new: "f.requiredText(\"category\", textRule{max: 51})",
 		why: "a category that the service refuses is accepted",
 	},
 
@@ -137,12 +137,12 @@ var serverMutants = []mutant{
 	},
 	{
 		name: "server-confirm/failure-is-not-refunded", file: "letagentpaytest/confirm.go",
-		old: "a.refund(r.amount, r.currency, c)\n", new: "",
+		old: "a.refund(r.amount, r.currency, x)\n", new: "",
 		why: "a failed purchase keeps its money",
 	},
 	{
 		name: "server-confirm/success-is-refunded", file: "letagentpaytest/confirm.go",
-		old: "r.status = letagentpay.StatusCompleted\n", new: "r.status = letagentpay.StatusCompleted\n\ta.refund(r.amount, r.currency, c)\n",
+		old: "r.status = letagentpay.StatusCompleted\n", new: "r.status = letagentpay.StatusCompleted\n\ta.refund(r.amount, r.currency, x)\n",
 		why: "a completed purchase returns its money",
 	},
 	{
@@ -152,12 +152,12 @@ var serverMutants = []mutant{
 	},
 	{
 		name: "server-confirm/actual-amount-not-booked", file: "letagentpaytest/confirm.go",
-		old: "a.spend(b.actual.minus(r.amount), r.currency, c.now)\n", new: "",
+		old: "a.spend(b.actual.minus(r.amount), r.currency, x.now)\n", new: "",
 		why: "what was really paid does not count",
 	},
 	{
 		name: "server-confirm/actual-amount-booked-on-top", file: "letagentpaytest/confirm.go",
-		old: "a.spend(b.actual.minus(r.amount), r.currency, c.now)\n", new: "a.spend(b.actual.amount(), r.currency, c.now)\n",
+		old: "a.spend(b.actual.minus(r.amount), r.currency, x.now)\n", new: "a.spend(b.actual.amount(), r.currency, x.now)\n",
 		why: "a purchase counts twice when its actual amount is told",
 	},
 	{
@@ -243,7 +243,7 @@ var serverMutants = []mutant{
 	},
 	{
 		name: "server-idempotency/keys-never-forgotten", file: "letagentpaytest/idempotency.go",
-		old: "(!now.Before(c.order[n].expires) || most > 0 &&", new: "(false && !now.Before(c.order[n].expires) || most > 0 &&",
+		old: "(!now.Before(c.order[n].expires) || limit > 0 &&", new: "(false && !now.Before(c.order[n].expires) || limit > 0 &&",
 		why: "a key is replayed for ever",
 	},
 	{
@@ -253,12 +253,12 @@ var serverMutants = []mutant{
 	},
 	{
 		name: "server-idempotency/without-a-bound", file: "letagentpaytest/idempotency.go",
-		old: "|| most > 0 && len(c.order)-n > most)", new: "|| false && len(c.order)-n > most)",
+		old: "|| limit > 0 && len(c.order)-n > limit)", new: "|| false && len(c.order)-n > limit)",
 		why: "a server that runs for long needs memory without a bound",
 	},
 	{
 		name: "server-idempotency/one-answer-less", file: "letagentpaytest/idempotency.go",
-		old: "|| most > 0 && len(c.order)-n > most)", new: "|| most > 0 && len(c.order)-n >= most)",
+		old: "|| limit > 0 && len(c.order)-n > limit)", new: "|| limit > 0 && len(c.order)-n >= limit)",
 		why: "fewer answers are kept than promised",
 	},
 	{
@@ -270,12 +270,12 @@ var serverMutants = []mutant{
 	// races.go
 	{
 		name: "server-races/no-time-between-check-and-commit", file: "letagentpaytest/races.go",
-		old: "func (c *call) work(usual func(*Races) time.Duration) bool {\n\tif c.race == nil {", new: "func (c *call) work(usual func(*Races) time.Duration) bool {\n\tif true {",
+		old: "func (x *exchange) pauseBeforeCommit(usual func(*Races) time.Duration) bool {\n\tif x.race == nil {", new: "func (x *exchange) pauseBeforeCommit(usual func(*Races) time.Duration) bool {\n\tif true {",
 		why: "calls never overlap, and tests of overlaps show nothing",
 	},
 	{
 		name: "server-races/no-time-before-the-answer-is-stored", file: "letagentpaytest/races.go",
-		old: "if c.race == nil || c.race.Store == 0 {", new: "if true {",
+		old: "if x.race == nil || x.race.Store == 0 {", new: "if true {",
 		why: "a purchase is never listed before its key is known",
 	},
 	{
@@ -285,22 +285,22 @@ var serverMutants = []mutant{
 	},
 	{
 		name: "server-races/decided-at-the-check", file: "letagentpaytest/races.go",
-		old: "c.now = c.world.clock.now()\n", new: "",
+		old: "x.now = x.world.clock.now()\n", new: "",
 		why: "a purchase is dated when it was checked, not when it was committed",
 	},
 	{
 		name: "server-races/faults-delay-ignored", file: "letagentpaytest/races.go",
-		old: "case c.race.delay > 0:\n\t\t\treturn c.race.delay\n", new: "",
+		old: "case x.race.delay > 0:\n\t\t\treturn x.race.delay\n", new: "",
 		why: "a fault that orders a delay has no effect",
 	},
 	{
 		name: "server-races/choice-ignored", file: "letagentpaytest/races.go",
-		old: "case c.race.Choose != nil:\n\t\t\treturn c.race.Choose(c.race.call)\n", new: "",
+		old: "case x.race.Choose != nil:\n\t\t\treturn x.race.Choose(x.race.call)\n", new: "",
 		why: "a test cannot order its calls",
 	},
 	{
 		name: "server-races/committed-after-the-end", file: "letagentpaytest/races.go",
-		old: "return c.race.server.wait(c.race.server.life, pause()) == nil", new: "_ = c.race.server.wait(c.race.server.life, pause())\n\treturn true",
+		old: "return x.race.server.wait(x.race.server.life, pause()) == nil", new: "_ = x.race.server.wait(x.race.server.life, pause())\n\treturn true",
 		why: "a closed server still books",
 	},
 	{
