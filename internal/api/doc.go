@@ -1,6 +1,6 @@
-// Package api holds what is generated from openapi.yaml, the contract of both the client and the embedded server: wire
-// types, request builders and the server's routes; and, by hand, the types that the wire form of decimals and times
-// needs.
+// Package api is the contract of both the client and the embedded server. Generated from openapi.yaml are the wire
+// types, the request builders and the interface [Handlers], which makes the embedded server handle every operation.
+// Written by hand are the types that the wire form of decimals and times needs.
 package api
 
 // The tools module is not part of the workspace, and -modfile is refused in one.
