@@ -22,6 +22,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // twoGuards are two clients of one agent in one process, each with a journal or without one.
@@ -56,7 +57,7 @@ func TestWhatOneClientRanTheOtherDoesNotRunAgain(t *testing.T) {
 						server := serve(t)
 						first, second := guards(new(memoryJournal))
 						var runs atomic.Int64
-						server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 503})
+						server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
 						_, err := guardGroceries(server.Client(), &runs, succeed, first...)(t.Context(), underKey("30", key))
 						var unconfirmed *letagentpay.ConfirmError
 						require.ErrorAs(t, err, &unconfirmed)
@@ -93,7 +94,7 @@ func TestResumedByOneClientIsNotRunUnderItsKeyByTheOther(t *testing.T) {
 				var pending *letagentpay.PendingError
 				require.ErrorAs(t, err, &pending)
 				require.NoError(t, server.Approve(pending.RequestID))
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 503})
+				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
 				_, err = guardGroceries(server.Client(), &runs, succeed, second...)(letagentpay.ResumeApproval(t.Context(), pending.RequestID), p)
 				var unconfirmed *letagentpay.ConfirmError
 				require.ErrorAs(t, err, &unconfirmed)
@@ -150,7 +151,7 @@ func TestGuardDoesNotRunWhatWasResumedBeforeItsAnswerArrived(t *testing.T) {
 				withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
 					server := serve(t)
 					if status != 0 {
-						server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: status})
+						server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: status})
 					}
 					inner := server.HTTPClient().Transport
 					var runs atomic.Int64
@@ -700,7 +701,7 @@ func TestRequestThatTakesOverTheKeyOfARunIsNotRun(t *testing.T) {
 		server, begun := serve(t), time.Now()
 		var posts atomic.Int64
 		server.SetServiceRaces(&letagentpaytest.Races{Choose: func(c letagentpaytest.Call) time.Duration {
-			if c.Op == letagentpaytest.OpPurchase && posts.Add(1) == 1 {
+			if c.Op == operation.Purchase && posts.Add(1) == 1 {
 				return 100 * time.Second // the first attempt commits after all that follows it
 			}
 			return 0
@@ -796,7 +797,7 @@ func TestFoundPurchaseThatHasRunIsNoDuplicate(t *testing.T) {
 				client := server.Client(letagentpay.WithMaxRetries(0), letagentpay.InProcess(letagentpay.NewProcess()))
 				var runs atomic.Int64
 				buy := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter, Times: 1})
+				server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropAfter, Times: 1})
 				_, err := buy(t.Context(), underKey("30", "turn-7"))
 				var unknown *letagentpay.OutcomeUnknownError
 				require.ErrorAs(t, err, &unknown)
@@ -835,7 +836,7 @@ func TestResumedPurchaseDoesNotRunUnderItsKey(t *testing.T) {
 					return guardGroceries(client, &runs, func(context.Context) (string, error) { return "receipt", outcome }, opts...)
 				}
 				first, later := letagentpay.NewProcess(), letagentpay.NewProcess()
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter, Times: 1})
+				server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropAfter, Times: 1})
 				_, err := buy(first, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
 				var unknown *letagentpay.OutcomeUnknownError
 				require.ErrorAs(t, err, &unknown)
@@ -895,7 +896,7 @@ func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
 				}
 				server.SetServiceRaces(&letagentpaytest.Races{Store: 1500 * time.Millisecond})
 				server.Fail(letagentpaytest.Fault{
-					Op: letagentpaytest.OpPurchase, Times: 2, Status: 502, NonJSON: true, GatewayTimeout: 3 * time.Second, Delay: 5 * time.Second,
+					Op: operation.Purchase, Times: 2, Status: 502, NonJSON: true, GatewayTimeout: 3 * time.Second, Delay: 5 * time.Second,
 				})
 				of := letagentpay.NewProcess()
 				var runs atomic.Int64
@@ -923,7 +924,7 @@ func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
 				}
 				time.Sleep(time.Minute)
 				if test.restarted { // twice, and the first time in vain
-					server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Status: 403})
+					server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Status: 403})
 					_, err := guardGroceries(client(letagentpay.NewProcess()), &runs, succeed, opts...)(t.Context(), underKey("30", "turn-7"))
 					require.ErrorIs(t, err, letagentpay.ErrForbidden)
 					of = letagentpay.NewProcess()
@@ -969,7 +970,7 @@ func TestFoundPurchaseThatIsOverIsNoDuplicate(t *testing.T) {
 		client := server.Client(letagentpay.WithMaxRetries(0))
 		var runs atomic.Int64
 		buy := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter, Times: 1})
+		server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropAfter, Times: 1})
 		_, err := buy(t.Context(), underKey("60", "turn-7"))
 		var unknown *letagentpay.OutcomeUnknownError
 		require.ErrorAs(t, err, &unknown)

@@ -7,19 +7,21 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // Call is one request that reached the server, with its answer.
 type Call struct {
-	Time         time.Time   `json:"time"`            // by the server's clock
-	Agent        string      `json:"agent,omitempty"` // the name of the agent whose token it carried; empty without a valid one
-	Op           Op          `json:"op,omitempty"`    // empty when the path or method is not the service's
-	Method       string      `json:"method"`
-	Path         string      `json:"path"`   // with the query
-	Header       http.Header `json:"header"` // Idempotency-Key, Content-Type and User-Agent, never the token
-	Body         string      `json:"body,omitempty"`
-	Status       int         `json:"status,omitempty"` // 0 when the connection ended without an answer
-	ResponseBody string      `json:"response_body,omitempty"`
+	Time         time.Time    `json:"time"`            // by the server's clock
+	Agent        string       `json:"agent,omitempty"` // the name of the agent whose token it carried; empty without a valid one
+	Op           operation.Op `json:"op,omitempty"`    // empty when the path or method is not the service's
+	Method       string       `json:"method"`
+	Path         string       `json:"path"`   // with the query
+	Header       http.Header  `json:"header"` // Idempotency-Key, Content-Type and User-Agent, never the token
+	Body         string       `json:"body,omitempty"`
+	Status       int          `json:"status,omitempty"` // 0 when the connection ended without an answer
+	ResponseBody string       `json:"response_body,omitempty"`
 }
 
 // String returns the call in a few lines, for failure messages.
@@ -57,7 +59,7 @@ func (l CallList) String() string {
 }
 
 // Of returns the calls of one operation.
-func (l CallList) Of(op Op) CallList {
+func (l CallList) Of(op operation.Op) CallList {
 	var of CallList
 	for _, c := range l {
 		if c.Op == op {
@@ -77,7 +79,7 @@ type callLog struct {
 var shownHeaders = []string{"Idempotency-Key", "Content-Type", "User-Agent"}
 
 // begin records a call as it arrives, so that the log is in the order of arrival.
-func (l *callLog) begin(w *world, r *http.Request, op Op, body []byte) *Call {
+func (l *callLog) begin(w *world, r *http.Request, op operation.Op, body []byte) *Call {
 	c := &Call{
 		Time: w.clock.now(), Op: op, Method: r.Method, Path: r.URL.RequestURI(), Header: http.Header{}, Body: string(body),
 	}

@@ -72,7 +72,7 @@
 // connection, and the call is carried out later.
 //
 //	srv.Fail(letagentpaytest.Fault{
-//		Op: letagentpaytest.OpPurchase, Delay: 6 * time.Second, GatewayTimeout: 3 * time.Second,
+//		Op: operation.Purchase, Delay: 6 * time.Second, GatewayTimeout: 3 * time.Second,
 //	})
 //
 // # Sockets or none

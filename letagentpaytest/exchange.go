@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // maxBody bounds what the server reads of a request.
@@ -22,7 +24,7 @@ var errClosed = errors.New("letagentpaytest: the server is closed")
 
 // arrival is a call that has reached the server.
 type arrival struct {
-	op      Op
+	op      operation.Op
 	id      string // in the path
 	body    []byte
 	refusal *answer // where there is no such operation

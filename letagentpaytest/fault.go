@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // Drop says whether and when a fault cuts the connection without an answer.
@@ -26,8 +28,8 @@ const (
 // Fault is an outage to order: what happens to the next calls of an operation. A call meets one fault at most, the
 // first that matches, in the order of [Server.Fail].
 type Fault struct {
-	Op    Op  // the operation it strikes; empty: any call
-	Times int // how many calls it strikes; 0 is once, -1 is until ClearFaults
+	Op    operation.Op // the operation it strikes; empty: any call
+	Times int          // how many calls it strikes; 0 is once, -1 is until ClearFaults
 
 	// Status answers with this status in place of the server, which never sees the call unless AfterCommit is set.
 	Status int
@@ -89,18 +91,18 @@ func (f Fault) Validate() error {
 // durations ("1.5s"). Another name is an error.
 func (f *Fault) UnmarshalJSON(data []byte) error {
 	read := struct {
-		Op          Op          `json:"op"`
-		Times       int         `json:"times"`
-		Status      int         `json:"status"`
-		AfterCommit bool        `json:"after_commit"`
-		Body        string      `json:"body"`
-		NonJSON     bool        `json:"non_json"`
-		Header      http.Header `json:"header"`
-		Drop        Drop        `json:"drop"`
-		Delay       duration    `json:"delay"`
-		Gateway     duration    `json:"gateway_timeout"`
-		Truncate    int         `json:"truncate"`
-		SlowBytes   duration    `json:"slow_bytes"`
+		Op          operation.Op `json:"op"`
+		Times       int          `json:"times"`
+		Status      int          `json:"status"`
+		AfterCommit bool         `json:"after_commit"`
+		Body        string       `json:"body"`
+		NonJSON     bool         `json:"non_json"`
+		Header      http.Header  `json:"header"`
+		Drop        Drop         `json:"drop"`
+		Delay       duration     `json:"delay"`
+		Gateway     duration     `json:"gateway_timeout"`
+		Truncate    int          `json:"truncate"`
+		SlowBytes   duration     `json:"slow_bytes"`
 	}{}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields() // a slip would order another fault than was meant
@@ -200,7 +202,7 @@ func (s *Server) ClearFaults() {
 }
 
 // take returns the fault that strikes a call of op, or the zero Fault.
-func (l *faultList) take(op Op) Fault {
+func (l *faultList) take(op operation.Op) Fault {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i, f := range l.queued {

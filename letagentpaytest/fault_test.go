@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -100,9 +101,9 @@ func TestFaultsMatchByOperationAndCount(t *testing.T) {
 		}
 		get := func(path string) int { return statusOf(http.MethodGet, path, "") }
 
-		srv.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpBudget, Times: 2, Status: 500})
-		srv.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPolicy, Times: -1, Status: 501})
-		srv.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpBudget, Status: 502})
+		srv.Fail(letagentpaytest.Fault{Op: operation.Budget, Times: 2, Status: 500})
+		srv.Fail(letagentpaytest.Fault{Op: operation.Policy, Times: -1, Status: 501})
+		srv.Fail(letagentpaytest.Fault{Op: operation.Budget, Status: 502})
 		assert.Equal(t, 200, get("/categories"))
 		assert.Equal(t, []int{500, 500, 502, 200}, []int{get("/budget"), get("/budget"), get("/budget"), get("/budget")})
 		for range 5 {
@@ -207,7 +208,7 @@ func TestFaultFromJSON(t *testing.T) {
 		"header": {"Retry-After": ["1"]}, "delay": "1.5s", "truncate": 4, "slow_bytes": "10ms",
 		"gateway_timeout": "3s"}`), &f))
 	assert.Equal(t, letagentpaytest.Fault{
-		Op: letagentpaytest.OpPurchase, Times: 3, Status: 502, AfterCommit: true, Body: "x",
+		Op: operation.Purchase, Times: 3, Status: 502, AfterCommit: true, Body: "x",
 		Header: http.Header{"Retry-After": {"1"}}, Delay: 1500 * time.Millisecond, Truncate: 4, SlowBytes: 10 * time.Millisecond,
 		GatewayTimeout: 3 * time.Second,
 	}, f)
@@ -235,7 +236,7 @@ func TestCallsShowWhatHappened(t *testing.T) {
 
 		calls := srv.Calls()
 		require.Len(t, calls, 3)
-		assert.Equal(t, letagentpaytest.OpPurchase, calls[0].Op)
+		assert.Equal(t, operation.Purchase, calls[0].Op)
 		assert.Equal(t, "main", calls[0].Agent)
 		assert.Equal(t, "k-1", calls[0].Header.Get("Idempotency-Key"))
 		assert.Equal(t, `{"amount":5,"category":"taxi"}`, calls[0].Body)
@@ -243,7 +244,7 @@ func TestCallsShowWhatHappened(t *testing.T) {
 		assert.Contains(t, calls[0].ResponseBody, `"auto_approved"`)
 		assert.Zero(t, calls[1].Status)
 		assert.Equal(t, "/api/v1/agent-api/requests?limit=1", calls[2].Path)
-		assert.Len(t, calls.Of(letagentpaytest.OpBudget), 1)
+		assert.Len(t, calls.Of(operation.Budget), 1)
 
 		text := calls.String()
 		for _, part := range []string{"3 calls", `POST /api/v1/agent-api/requests key "k-1"`, "no answer", "< 201 {"} {

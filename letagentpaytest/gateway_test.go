@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 func TestTheServiceContinuesWhenTheGatewayGivesUp(t *testing.T) {
@@ -74,7 +75,7 @@ func TestARepetitionAfterAGatewayTimeout(t *testing.T) {
 				srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithPolicyJSON(autoApprove))
 				srv.SetServiceRaces(test.races)
 				srv.Fail(letagentpaytest.Fault{
-					Op: letagentpaytest.OpPurchase, Delay: 6 * time.Second, GatewayTimeout: 3 * time.Second,
+					Op: operation.Purchase, Delay: 6 * time.Second, GatewayTimeout: 3 * time.Second,
 				})
 				assert.Equal(t, http.StatusGatewayTimeout, tryPurchase(t.Context(), srv, "k").status)
 				assert.Equal(t, http.StatusCreated, tryPurchase(t.Context(), srv, "k").status)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // Races is how long calls take from their checks to their commits under [WithServiceRaces]. The zero value is no time,
@@ -75,7 +77,7 @@ func (races *Races) UnmarshalJSON(data []byte) error {
 //   - A call continues when its client has given up, and commits at its own time.
 //
 // A call that its checks answer (a replay, a refusal) takes no time. A [Fault] with a Delay sets the time of the calls
-// it strikes, as in Fault{Op: OpPurchase, Times: 2, Delay: 6 * time.Second}; for operations other than purchase and
+// it strikes, as in Fault{Op: operation.Purchase, Times: 2, Delay: 6 * time.Second}; for operations other than purchase and
 // confirm that time passes before the call is carried out. [Server.SetServiceRaces] changes the mode while the server
 // runs.
 func WithServiceRaces(races Races) Option {
@@ -113,7 +115,7 @@ type race struct {
 }
 
 // hasChecks reports whether calls of an operation look at something before they take their time.
-func hasChecks(op Op) bool { return op == OpPurchase || op == OpConfirm }
+func hasChecks(op operation.Op) bool { return op == operation.Purchase || op == operation.Confirm }
 
 // pauseBeforeCommit lets the time pass between a call's check and its commit. Without races there is none. The account is locked
 // before and after, not during that time. It reports false when the server is closed: the call must not commit.

@@ -19,6 +19,7 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 	"github.com/letagentpay/letagentpay-go/money"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // outcome is what one call came to.
@@ -242,7 +243,7 @@ func TestHandlersOutliveTheirClientsUnderRaces(t *testing.T) {
 		assert.Equal(t, "10.00", spent(srv))
 		time.Sleep(4 * time.Second)
 		assert.Equal(t, "0.00", spent(srv))
-		assert.Zero(t, srv.Calls().Of(letagentpaytest.OpConfirm)[0].Status, "its client got no answer")
+		assert.Zero(t, srv.Calls().Of(operation.Confirm)[0].Status, "its client got no answer")
 	})
 }
 
@@ -317,7 +318,7 @@ func TestWhatTheChecksAnswerTakesNoTimeUnderRaces(t *testing.T) {
 func TestTheDelayOfAFaultIsTheTimeOfACallUnderRaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := racing(t, letagentpaytest.Races{Purchase: time.Second})
-		srv.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Times: 2, Delay: 6 * time.Second})
+		srv.Fail(letagentpaytest.Fault{Op: operation.Purchase, Times: 2, Delay: 6 * time.Second})
 		began := time.Now()
 		took := func() time.Duration { return time.Since(began) }
 		outcomes := atOnce(2, func() outcome { return tryPurchase(t.Context(), srv, "k") })
@@ -327,7 +328,7 @@ func TestTheDelayOfAFaultIsTheTimeOfACallUnderRaces(t *testing.T) {
 		assert.Equal(t, 7*time.Second, took(), "the next takes its usual time")
 
 		// An operation without a check is held up before it is carried out, and carried out all the same.
-		srv.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpX402Authorize, Delay: 6 * time.Second})
+		srv.Fail(letagentpaytest.Fault{Op: operation.X402Authorize, Delay: 6 * time.Second})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := srv.Client(letagentpay.WithMaxRetries(0)).X402.Authorize(ctx, letagentpay.X402AuthorizeParams{
