@@ -31,9 +31,9 @@ func parseConfirm(body payload) (confirmBody, *answer) {
 
 // confirm records the outcome of an approved purchase, and returns nil when Close has ended the call. The account is
 // locked.
-func (s *Server) confirm(x *exchange, id string, b confirmBody) *answer {
+func (s *Server) confirm(x *exchange, b confirmBody) *answer {
 	a := x.agent
-	r := a.requests[id]
+	r := a.requests[x.id]
 	switch {
 	case r == nil:
 		return errorAnswer(http.StatusNotFound, "Request not found")

@@ -9,8 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-
-	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // maxBody bounds what the server reads of a request.
@@ -24,10 +22,10 @@ var errClosed = errors.New("letagentpaytest: the server is closed")
 
 // arrival is a call that has reached the server.
 type arrival struct {
-	op      operation.Op
+	endpoint
 	id      string // in the path
 	body    []byte
-	refusal *answer // where there is no such operation
+	refusal *answer // nil, unless the path or the method is not the service's
 	record  *Call
 }
 
@@ -42,7 +40,7 @@ func (s *Server) exchange(r *http.Request) (delivery, error) {
 		}
 	}
 	in := arrival{body: body}
-	in.op, in.id, in.refusal = route(r)
+	in.endpoint, in.id, in.refusal = route(r)
 	fault := s.faults.take(in.op)
 	in.record = s.calls.begin(s.world.Load(), r, in.op, body)
 	reply, err := s.respond(r, in, &fault)
@@ -171,6 +169,7 @@ type exchange struct {
 	world  *world
 	agent  *agentState
 	now    time.Time
+	id     string // in the path
 	header http.Header
 	query  url.Values
 	body   payload
@@ -184,7 +183,7 @@ func (s *Server) handle(r *http.Request, in arrival, race *race) *answer {
 	if in.refusal != nil {
 		return in.refusal
 	}
-	x := &exchange{world: s.world.Load(), header: r.Header, race: race}
+	x := &exchange{world: s.world.Load(), id: in.id, header: r.Header, race: race}
 	if r.URL.RawQuery != "" {
 		x.query, _ = url.ParseQuery(r.URL.RawQuery) // what cannot be read is left out
 	}
@@ -195,8 +194,7 @@ func (s *Server) handle(r *http.Request, in arrival, race *race) *answer {
 		}
 	}
 	// What a body says is checked without the lock, and reported after authentication.
-	work, refusal := s.prepare(in.op, in.id, x)
-	reply := s.runLocked(x, work, refusal)
+	reply := s.runLocked(x, in.handle(handlers{s}, x))
 	if x.pending != nil && reply != nil {
 		s.askHuman(x)
 	}
@@ -204,7 +202,7 @@ func (s *Server) handle(r *http.Request, in arrival, race *race) *answer {
 }
 
 // runLocked authenticates the call and does its work under the account's lock.
-func (s *Server) runLocked(x *exchange, work func() *answer, refusal *answer) *answer {
+func (s *Server) runLocked(x *exchange, t task) *answer {
 	token, ok := strings.CutPrefix(x.header.Get("Authorization"), "Bearer ")
 	if !ok {
 		return errorAnswer(http.StatusUnauthorized, "Missing bearer token")
@@ -227,8 +225,8 @@ func (s *Server) runLocked(x *exchange, work func() *answer, refusal *answer) *a
 		return errorAnswer(http.StatusForbidden, "Agent is archived")
 	case x.agent.config.Status != AgentActive:
 		return errorAnswer(http.StatusForbidden, "Agent is paused")
-	case refusal != nil:
-		return refusal
+	case t.refusal != nil:
+		return t.refusal
 	}
-	return work()
+	return t.work()
 }

@@ -65,7 +65,7 @@ func (f Fault) Validate() error {
 	answers := f.altersAnswer() || f.Truncate > 0 || f.SlowBytes > 0
 	reason := ""
 	switch {
-	case f.Op != "" && !slices.Contains(operations, f.Op):
+	case f.Op != "" && !slices.ContainsFunc(endpoints, func(e endpoint) bool { return e.op == f.Op }):
 		reason = fmt.Sprintf("no operation is named %q", f.Op)
 	case f.Times < -1:
 		reason = "Times is below -1"

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/letagentpay/letagentpay-go/internal/api"
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
@@ -12,42 +13,61 @@ const (
 	agentAPI = apiRoot + "/agent-api"
 )
 
-var operations = []operation.Op{
-	operation.Purchase, operation.Confirm, operation.Request, operation.Requests, operation.Budget, operation.Policy, operation.Categories,
-	operation.X402Authorize, operation.X402Report, operation.X402Budget, operation.X402RegisterWallet, operation.X402Wallets,
+// endpoint is one operation of the service: its name, its route below apiRoot, and the method that handles it.
+type endpoint struct {
+	op     operation.Op
+	method string
+	path   string
+	handle func(handlers, *exchange) task
 }
 
-// routes lists the operations by path below /api/v1; {id} stands for one segment.
-var routes = map[string]map[string]operation.Op{
-	"/agent-api/requests":              {http.MethodPost: operation.Purchase, http.MethodGet: operation.Requests},
-	"/agent-api/requests/{id}":         {http.MethodGet: operation.Request},
-	"/agent-api/requests/{id}/confirm": {http.MethodPost: operation.Confirm},
-	"/agent-api/budget":                {http.MethodGet: operation.Budget},
-	"/agent-api/policy":                {http.MethodGet: operation.Policy},
-	"/agent-api/categories":            {http.MethodGet: operation.Categories},
-	"/x402/authorize":                  {http.MethodPost: operation.X402Authorize},
-	"/x402/report":                     {http.MethodPost: operation.X402Report},
-	"/x402/budget":                     {http.MethodGet: operation.X402Budget},
-	"/x402/wallets":                    {http.MethodPost: operation.X402RegisterWallet, http.MethodGet: operation.X402Wallets},
+// endpoints is the one list of operations. The routes, the dispatch and the names that a fault accepts derive from it.
+var endpoints = []endpoint{
+	{operation.Purchase, http.MethodPost, "/agent-api/requests", handlers.CreateRequest},
+	{operation.Confirm, http.MethodPost, "/agent-api/requests/{request_id}/confirm", handlers.ConfirmRequest},
+	{operation.Request, http.MethodGet, "/agent-api/requests/{request_id}", handlers.GetRequest},
+	{operation.Requests, http.MethodGet, "/agent-api/requests", handlers.ListRequests},
+	{operation.Budget, http.MethodGet, "/agent-api/budget", handlers.GetBudget},
+	{operation.Policy, http.MethodGet, "/agent-api/policy", handlers.GetPolicy},
+	{operation.Categories, http.MethodGet, "/agent-api/categories", handlers.ListCategories},
+	{operation.X402Authorize, http.MethodPost, "/x402/authorize", handlers.AuthorizeX402},
+	{operation.X402Report, http.MethodPost, "/x402/report", handlers.ReportX402},
+	{operation.X402Budget, http.MethodGet, "/x402/budget", handlers.GetX402Budget},
+	{operation.X402RegisterWallet, http.MethodPost, "/x402/wallets", handlers.RegisterX402Wallet},
+	{operation.X402Wallets, http.MethodGet, "/x402/wallets", handlers.ListX402Wallets},
 }
 
-// route finds the operation of a request, and the id in its path. Where there is none, the refusal says why.
-func route(r *http.Request) (op operation.Op, id string, refusal *answer) {
+// routes holds the endpoints by path, then by method.
+var routes = routesOf(endpoints)
+
+func routesOf(endpoints []endpoint) map[string]map[string]endpoint {
+	routes := map[string]map[string]endpoint{}
+	for _, e := range endpoints {
+		if routes[e.path] == nil {
+			routes[e.path] = map[string]endpoint{}
+		}
+		routes[e.path][e.method] = e
+	}
+	return routes
+}
+
+// route finds the endpoint of a request, and the id in its path. Without an endpoint, the refusal says why.
+func route(r *http.Request) (e endpoint, id string, refusal *answer) {
 	methods, id := lookUp(r.URL.Path)
 	if methods == nil {
 		if trimmed, ok := strings.CutSuffix(r.URL.Path, "/"); ok {
 			if methods, _ := lookUp(trimmed); methods != nil {
 				target := *r.URL
 				target.Path, target.RawPath = trimmed, ""
-				return "", "", &answer{
+				return endpoint{}, "", &answer{
 					status: http.StatusTemporaryRedirect,
 					header: http.Header{"Location": {target.RequestURI()}},
 				}
 			}
 		}
-		return "", "", errorAnswer(http.StatusNotFound, "Not Found")
+		return endpoint{}, "", errorAnswer(http.StatusNotFound, "Not Found")
 	}
-	op, ok := methods[r.Method]
+	e, ok := methods[r.Method]
 	if !ok {
 		refusal := errorAnswer(http.StatusMethodNotAllowed, "Method Not Allowed")
 		allowed := http.MethodGet
@@ -55,12 +75,12 @@ func route(r *http.Request) (op operation.Op, id string, refusal *answer) {
 			allowed = http.MethodPost
 		}
 		refusal.header = http.Header{"Allow": {allowed}}
-		return "", "", refusal
+		return endpoint{}, "", refusal
 	}
-	return op, id, nil
+	return e, id, nil
 }
 
-func lookUp(path string) (methods map[string]operation.Op, id string) {
+func lookUp(path string) (methods map[string]endpoint, id string) {
 	path, ok := strings.CutPrefix(path, apiRoot)
 	if !ok {
 		return nil, ""
@@ -71,44 +91,74 @@ func lookUp(path string) (methods map[string]operation.Op, id string) {
 		if id == "" {
 			return nil, ""
 		}
-		path = requests + "{id}" + rest[len(id):]
+		path = requests + "{request_id}" + rest[len(id):]
 	}
 	return routes[path], id
 }
 
-// prepare checks a call's body or query and returns the work to do, or the refusal to give in its place.
-func (s *Server) prepare(op operation.Op, id string, x *exchange) (work func() *answer, refusal *answer) {
-	switch op {
-	case operation.Purchase:
-		b, refusal := parsePurchase(x.body)
-		return func() *answer { return s.purchase(x, b) }, refusal
-	case operation.Confirm:
-		b, refusal := parseConfirm(x.body)
-		return func() *answer { return s.confirm(x, id, b) }, refusal
-	case operation.Requests:
-		q, refusal := parseList(x.query)
-		return func() *answer { return s.listRequests(x, q) }, refusal
-	case operation.Request:
-		return func() *answer { return s.readRequest(x, id) }, nil
-	case operation.Budget:
-		return func() *answer { return s.readBudget(x) }, nil
-	case operation.Policy:
-		return func() *answer { return s.readPolicy(x) }, nil
-	case operation.Categories:
-		return func() *answer { return s.readCategories(x) }, nil
-	case operation.X402Authorize:
-		b, refusal := parseAuthorize(x.body)
-		return func() *answer { return s.authorize(x, b) }, refusal
-	case operation.X402Report:
-		b, refusal := parseReport(x.body)
-		return func() *answer { return s.report(x, b) }, refusal
-	case operation.X402Budget:
-		return func() *answer { return s.readX402Budget(x) }, nil
-	case operation.X402RegisterWallet:
-		b, refusal := parseWallet(x.body)
-		return func() *answer { return s.registerWallet(x, b) }, refusal
-	case operation.X402Wallets:
-		return func() *answer { return s.listWallets(x) }, nil
-	}
-	panic("letagentpaytest: no such operation: " + string(op))
+// task is what a call comes to when its body or query has been checked: the work to do under the account's lock, or
+// the refusal that takes its place once the agent is known.
+type task struct {
+	work    func() *answer
+	refusal *answer
+}
+
+// handlers has the methods that endpoints lists, under the names of openapi.yaml. Each checks a call's body or query.
+type handlers struct{ server *Server }
+
+// A new operation in openapi.yaml is a new method here, or this does not compile.
+var _ api.Handlers[*exchange, task] = handlers{}
+
+func (h handlers) CreateRequest(x *exchange) task {
+	body, refusal := parsePurchase(x.body)
+	return task{func() *answer { return h.server.purchase(x, body) }, refusal}
+}
+
+func (h handlers) ConfirmRequest(x *exchange) task {
+	body, refusal := parseConfirm(x.body)
+	return task{func() *answer { return h.server.confirm(x, body) }, refusal}
+}
+
+func (h handlers) ListRequests(x *exchange) task {
+	query, refusal := parseList(x.query)
+	return task{func() *answer { return h.server.listRequests(x, query) }, refusal}
+}
+
+func (h handlers) GetRequest(x *exchange) task {
+	return task{work: func() *answer { return h.server.readRequest(x) }}
+}
+
+func (h handlers) GetBudget(x *exchange) task {
+	return task{work: func() *answer { return h.server.readBudget(x) }}
+}
+
+func (h handlers) GetPolicy(x *exchange) task {
+	return task{work: func() *answer { return h.server.readPolicy(x) }}
+}
+
+func (h handlers) ListCategories(x *exchange) task {
+	return task{work: func() *answer { return h.server.readCategories(x) }}
+}
+
+func (h handlers) AuthorizeX402(x *exchange) task {
+	body, refusal := parseAuthorize(x.body)
+	return task{func() *answer { return h.server.authorize(x, body) }, refusal}
+}
+
+func (h handlers) ReportX402(x *exchange) task {
+	body, refusal := parseReport(x.body)
+	return task{func() *answer { return h.server.report(x, body) }, refusal}
+}
+
+func (h handlers) GetX402Budget(x *exchange) task {
+	return task{work: func() *answer { return h.server.readX402Budget(x) }}
+}
+
+func (h handlers) RegisterX402Wallet(x *exchange) task {
+	body, refusal := parseWallet(x.body)
+	return task{func() *answer { return h.server.registerWallet(x, body) }, refusal}
+}
+
+func (h handlers) ListX402Wallets(x *exchange) task {
+	return task{work: func() *answer { return h.server.listWallets(x) }}
 }

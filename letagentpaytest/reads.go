@@ -84,8 +84,8 @@ func (s *Server) listRequests(x *exchange, q listQuery) *answer {
 }
 
 // readRequest answers one request, which expires here when it is overdue.
-func (s *Server) readRequest(x *exchange, id string) *answer {
-	r := x.agent.requests[id]
+func (s *Server) readRequest(x *exchange) *answer {
+	r := x.agent.requests[x.id]
 	if r == nil {
 		return errorAnswer(http.StatusNotFound, "Request not found")
 	}

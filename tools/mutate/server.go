@@ -132,7 +132,7 @@ var serverMutants = []mutant{
 	},
 	{
 		name: "server-confirm/requests-of-other-agents", file: "letagentpaytest/confirm.go",
-		old: "r := a.requests[id]\n", new: "r := a.requests[id]\n\tfor _, other := range a.account.agents {\n\t\tif r == nil {\n\t\t\tr = other.requests[id]\n\t\t}\n\t}\n",
+		old: "r := a.requests[x.id]\n", new: "r := a.requests[x.id]\n\tfor _, other := range a.account.agents {\n\t\tif r == nil {\n\t\t\tr = other.requests[x.id]\n\t\t}\n\t}\n",
 		why: "an agent confirms the requests of another one",
 	},
 	{
