@@ -7,19 +7,21 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/money"
 	"github.com/letagentpay/letagentpay-go/policy"
 )
 
 // Option configures a server. Options about an agent or an account mean the main one, unless they stand inside
 // [WithAgent] or [WithAccount].
-type Option func(*config) error
+type Option func(*settings) error
 
-// config collects the options: a scenario, and what is about the server itself.
-type config struct {
+// settings collects what the options say: a scenario, and what concerns the server itself.
+type settings struct {
 	scenario Scenario
 	seed     uint64
 	token    string
@@ -27,29 +29,35 @@ type config struct {
 	history  int
 	races    *Races
 
-	account     *AccountConfig // what options about an account apply to; nil inside WithAgent
-	accountName string
-	agent       *AgentConfig // the same for an agent; nil inside WithAccount
-	nested      bool
+	target target
 }
 
-func newConfig(options []Option) (*config, error) {
-	c := &config{
+// target is what the options being applied are about.
+type target struct {
+	account     *AccountConfig // nil inside WithAgent
+	accountName string         // empty inside WithAgent
+	agent       *AgentConfig   // nil inside WithAccount
+	nested      bool           // inside either
+}
+
+func newSettings(options []Option) (*settings, error) {
+	o := &settings{
 		scenario: Scenario{
 			Agent: AgentConfig{Budget: defaultBudget},
 			Rates: map[string]string{"USDC/USD": "1", "USDT/USD": "1"},
 		},
-		seed:        rand.Uint64(),
-		history:     100_000,
-		accountName: mainName,
+		seed:    rand.Uint64(),
+		history: 100_000,
 	}
-	c.account, c.agent = &c.scenario.Account, &c.scenario.Agent
-	for _, option := range options {
-		if err := option(c); err != nil {
-			return nil, fmt.Errorf("letagentpaytest: %w", err)
-		}
+	o.target = target{account: &o.scenario.Account, accountName: mainName, agent: &o.scenario.Agent}
+	err := o.apply("letagentpaytest.Option", options)
+	if _, isNil := errors.AsType[*letagentpay.ParamError](err); isNil {
+		return nil, err // its text names a package already
 	}
-	for _, account := range append(slices.Collect(maps.Values(c.scenario.Accounts)), c.scenario.Account) {
+	if err != nil {
+		return nil, fmt.Errorf("letagentpaytest: %w", err)
+	}
+	for _, account := range append(slices.Collect(maps.Values(o.scenario.Accounts)), o.scenario.Account) {
 		for alias, name := range account.Aliases {
 			categories := account.Categories
 			if categories == nil {
@@ -60,45 +68,59 @@ func newConfig(options []Option) (*config, error) {
 			}
 		}
 	}
-	return c, nil
+	return o, nil
 }
 
-// inside applies options to another agent or account of the same scenario.
-func (c *config) inside(where string, target config, options []Option) error {
-	target.scenario, target.nested = c.scenario, true
-	for _, option := range options {
-		if err := option(&target); err != nil {
-			return fmt.Errorf("%s: %w", where, err)
+// apply applies options to the target. A nil option is a [*letagentpay.ParamError] of the field.
+func (o *settings) apply(field string, options []Option) error {
+	for i, option := range options {
+		if option == nil {
+			return &letagentpay.ParamError{Field: field, Reason: "option " + strconv.Itoa(i) + " is nil"}
+		}
+		if err := option(o); err != nil {
+			return err
 		}
 	}
-	c.scenario.Agents = target.scenario.Agents
 	return nil
 }
 
+// applyInside applies the options that stand inside another one, which is named, to a target of their own.
+func (o *settings) applyInside(name string, inner target, options []Option) error {
+	outer := o.target
+	inner.nested = true
+	o.target = inner
+	err := o.apply(name, options)
+	o.target = outer
+	if _, isNil := errors.AsType[*letagentpay.ParamError](err); err == nil || isNil {
+		return err // a nil option carries the name already
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
 func onAgent(name string, set func(*AgentConfig) error) Option {
-	return func(c *config) error {
-		if c.agent == nil {
+	return func(o *settings) error {
+		if o.target.agent == nil {
 			return errors.New(name + " inside WithAccount belongs into a WithAgent there")
 		}
-		return set(c.agent)
+		return set(o.target.agent)
 	}
 }
 
 func onAccount(name string, set func(*AccountConfig) error) Option {
-	return func(c *config) error {
-		if c.account == nil {
+	return func(o *settings) error {
+		if o.target.account == nil {
 			return errors.New(name + " is about an account and does not belong inside WithAgent")
 		}
-		return set(c.account)
+		return set(o.target.account)
 	}
 }
 
-func onServer(name string, set func(*config) error) Option {
-	return func(c *config) error {
-		if c.nested {
+func onServer(name string, set func(*settings) error) Option {
+	return func(o *settings) error {
+		if o.target.nested {
 			return errors.New(name + " is about the whole server and does not belong inside WithAgent or WithAccount")
 		}
-		return set(c)
+		return set(o)
 	}
 }
 
@@ -226,47 +248,47 @@ func WithRequestExpiry(d time.Duration) Option {
 // WithAgent adds an agent with its own token and budget to the account, besides the main one. Get it with
 // [Server.Agent].
 func WithAgent(name string, options ...Option) Option {
-	return func(c *config) error {
-		if c.accountName == "" {
+	return func(o *settings) error {
+		if o.target.accountName == "" {
 			return errors.New("WithAgent does not belong inside WithAgent")
 		}
-		if _, taken := c.scenario.Agents[name]; taken || name == mainName || name == "" {
+		if _, taken := o.scenario.Agents[name]; taken || name == mainName || name == "" {
 			return fmt.Errorf("WithAgent: the name %q is taken or empty", name)
 		}
-		agent := AgentConfig{Account: c.accountName, Budget: defaultBudget}
-		if err := c.inside("WithAgent("+name+")", config{agent: &agent}, options); err != nil {
+		agent := AgentConfig{Account: o.target.accountName, Budget: defaultBudget}
+		if err := o.applyInside("WithAgent("+name+")", target{agent: &agent}, options); err != nil {
 			return err
 		}
-		if c.scenario.Agents == nil {
-			c.scenario.Agents = map[string]AgentConfig{}
+		if o.scenario.Agents == nil {
+			o.scenario.Agents = map[string]AgentConfig{}
 		}
-		c.scenario.Agents[name] = agent
+		o.scenario.Agents[name] = agent
 		return nil
 	}
 }
 
 // WithAccount adds an account of another owner. Its agents stand inside, as [WithAgent].
 func WithAccount(name string, options ...Option) Option {
-	return onServer("WithAccount", func(c *config) error {
-		if _, taken := c.scenario.Accounts[name]; taken || name == mainName || name == "" {
+	return onServer("WithAccount", func(o *settings) error {
+		if _, taken := o.scenario.Accounts[name]; taken || name == mainName || name == "" {
 			return fmt.Errorf("WithAccount: the name %q is taken or empty", name)
 		}
 		account := AccountConfig{}
-		if err := c.inside("WithAccount("+name+")", config{account: &account, accountName: name}, options); err != nil {
+		if err := o.applyInside("WithAccount("+name+")", target{account: &account, accountName: name}, options); err != nil {
 			return err
 		}
-		if c.scenario.Accounts == nil {
-			c.scenario.Accounts = map[string]AccountConfig{}
+		if o.scenario.Accounts == nil {
+			o.scenario.Accounts = map[string]AccountConfig{}
 		}
-		c.scenario.Accounts[name] = account
+		o.scenario.Accounts[name] = account
 		return nil
 	})
 }
 
 // WithStart sets what the server's clock shows first. The default is the present. The clock runs on from there.
 func WithStart(t time.Time) Option {
-	return onServer("WithStart", func(c *config) error {
-		c.scenario.Start = t
+	return onServer("WithStart", func(o *settings) error {
+		o.scenario.Start = t
 		return nil
 	})
 }
@@ -274,19 +296,19 @@ func WithStart(t time.Time) Option {
 // WithSeed makes the ids and tokens the same in every run. Calls that run at the same time still take them in any
 // order.
 func WithSeed(seed uint64) Option {
-	return onServer("WithSeed", func(c *config) error {
-		c.seed = seed
+	return onServer("WithSeed", func(o *settings) error {
+		o.seed = seed
 		return nil
 	})
 }
 
 // WithToken sets the token of the main agent, which begins with "agt_".
 func WithToken(token string) Option {
-	return onServer("WithToken", func(c *config) error {
+	return onServer("WithToken", func(o *settings) error {
 		if len(token) <= len("agt_") || !strings.HasPrefix(token, "agt_") {
 			return errors.New(`WithToken: a token begins with "agt_"`) // without the token: it may be a real one
 		}
-		c.token = token
+		o.token = token
 		return nil
 	})
 }
@@ -294,8 +316,8 @@ func WithToken(token string) Option {
 // InMemory runs the server without sockets: the clients of the server call it directly, in their own goroutine unless a
 // call may outlive its client. Use it inside a [testing/synctest] bubble, where sockets do not work, and for speed.
 func InMemory() Option {
-	return onServer("InMemory", func(c *config) error {
-		c.memory = true
+	return onServer("InMemory", func(o *settings) error {
+		o.memory = true
 		return nil
 	})
 }
@@ -303,8 +325,8 @@ func InMemory() Option {
 // WithRates sets the exchange rates of the x402 API by pair, as in {"USDC/USD": "1", "EURC/USD": "1.08"}. The default
 // is one dollar for USDC and USDT. A payment in an asset without a rate is refused.
 func WithRates(rateByPair map[string]string) Option {
-	return onServer("WithRates", func(c *config) error {
-		c.scenario.Rates = maps.Clone(rateByPair)
+	return onServer("WithRates", func(o *settings) error {
+		o.scenario.Rates = maps.Clone(rateByPair)
 		return nil
 	})
 }
@@ -312,11 +334,11 @@ func WithRates(rateByPair map[string]string) Option {
 // WithMaxHistory bounds the server's memory: of each agent it keeps all pending requests, the last n decided ones and the
 // answers under the last n idempotency keys, and in all the last n calls. The default is 100,000.
 func WithMaxHistory(n int) Option {
-	return onServer("WithMaxHistory", func(c *config) error {
+	return onServer("WithMaxHistory", func(o *settings) error {
 		if n <= 0 {
 			return fmt.Errorf("WithMaxHistory: %d is not above zero", n)
 		}
-		c.history = n
+		o.history = n
 		return nil
 	})
 }

@@ -81,11 +81,11 @@ func (races *Races) UnmarshalJSON(data []byte) error {
 // confirm that time passes before the call is carried out. [Server.SetServiceRaces] changes the mode while the server
 // runs.
 func WithServiceRaces(races Races) Option {
-	return onServer("WithServiceRaces", func(c *config) error {
+	return onServer("WithServiceRaces", func(o *settings) error {
 		if reason := races.fieldReason(); reason != "" {
 			return errors.New("WithServiceRaces: " + reason)
 		}
-		c.races = &races
+		o.races = &races
 		return nil
 	})
 }

@@ -30,7 +30,7 @@ type Server struct {
 	Token string
 
 	tb       TB
-	options  *config
+	options  *settings
 	ids      *idSource
 	sequence atomic.Uint64
 	world    atomic.Pointer[world]
@@ -70,15 +70,15 @@ func NewServer(t TB, options ...Option) *Server {
 func Start(options ...Option) (*Server, error) { return start(nil, options) }
 
 func start(t TB, options []Option) (*Server, error) {
-	c, err := newConfig(options)
+	o, err := newSettings(options)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{tb: t, options: c, ids: &idSource{seed: c.seed}, memory: c.memory}
-	s.calls.limit = c.history
-	s.races.Store(c.races)
+	s := &Server{tb: t, options: o, ids: &idSource{seed: o.seed}, memory: o.memory}
+	s.calls.limit = o.history
+	s.races.Store(o.races)
 	s.life, s.end = context.WithCancel(context.Background())
-	if err := s.reset(c.scenario, true); err != nil {
+	if err := s.reset(o.scenario, true); err != nil {
 		s.end()
 		return nil, err
 	}
