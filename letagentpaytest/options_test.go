@@ -2,6 +2,7 @@ package letagentpaytest_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -25,6 +26,30 @@ func (r *recorder) Cleanup(f func())                  { r.cleanups = append(r.cl
 func (r *recorder) Errorf(format string, args ...any) { r.Fatalf(format, args...) }
 func (r *recorder) Fatalf(format string, args ...any) {
 	r.failures = append(r.failures, fmt.Sprintf(format, args...))
+}
+
+func TestNilOptionIsReported(t *testing.T) {
+	for want, options := range map[string][]letagentpaytest.Option{
+		"letagentpay: invalid letagentpaytest.Option: option 0 is nil": {nil},
+		"letagentpay: invalid letagentpaytest.Option: option 1 is nil": {letagentpaytest.InMemory(), nil},
+		"letagentpay: invalid WithAgent(a): option 0 is nil":           {letagentpaytest.WithAgent("a", nil)},
+		"letagentpay: invalid WithAccount(b): option 1 is nil": {
+			letagentpaytest.WithAccount("b", letagentpaytest.WithCurrency("EUR"), nil),
+		},
+		"letagentpay: invalid WithAgent(c): option 0 is nil": {
+			letagentpaytest.WithAccount("b", letagentpaytest.WithAgent("c", nil)),
+		},
+	} {
+		_, err := letagentpaytest.Start(options...)
+		_, ok := errors.AsType[*letagentpay.ParamError](err)
+		assert.True(t, ok, want)
+		assert.ErrorIs(t, err, letagentpay.ErrInvalid)
+		assert.EqualError(t, err, want)
+
+		tb := &recorder{}
+		assert.Nil(t, letagentpaytest.NewServer(tb, options...))
+		assert.Equal(t, []string{want}, tb.failures)
+	}
 }
 
 func TestBadOptions(t *testing.T) {
