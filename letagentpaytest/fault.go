@@ -1,9 +1,7 @@
 package letagentpaytest
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -28,36 +26,36 @@ const (
 // Fault is an outage to order: what happens to the next calls of an operation. A call meets one fault at most, the
 // first that matches, in the order of [Server.Fail].
 type Fault struct {
-	Op    operation.Op // the operation it strikes; empty: any call
-	Times int          // how many calls it strikes; 0 is once, -1 is until ClearFaults
+	Op    operation.Op `json:"op,omitzero"`    // the operation it strikes; empty: any call
+	Times int          `json:"times,omitzero"` // how many calls it strikes; 0 is once, -1 is until ClearFaults
 
 	// Status answers with this status in place of the server, which never sees the call unless AfterCommit is set.
-	Status int
+	Status int `json:"status,omitzero"`
 	// AfterCommit lets the server carry the call out before the Delay and the Status: a gateway that lost the answer.
-	AfterCommit bool
+	AfterCommit bool `json:"after_commit,omitzero"`
 	// Body replaces the body of the answer; with a Status, the default is an error in the service's form.
-	Body string
+	Body string `json:"body,omitzero"`
 	// NonJSON replaces the body by a page of HTML, as a proxy does.
-	NonJSON bool
+	NonJSON bool `json:"non_json,omitzero"`
 	// Header is added to the answer, replacing what is there.
-	Header http.Header
+	Header http.Header `json:"header,omitzero"`
 
 	// Drop cuts the connection instead of answering.
-	Drop Drop
+	Drop Drop `json:"drop,omitzero"`
 	// Delay holds the call up before it is carried out; with AfterCommit or DropAfter, it passes after that. It passes on
 	// the real clock (or that of a synctest bubble), and ends with the call's context. With a GatewayTimeout, or under
 	// [WithServiceRaces], it does not: the call continues without its client.
-	Delay time.Duration
+	Delay time.Duration `json:"delay,omitzero"`
 	// GatewayTimeout, above zero, is how long a gateway waits for the service. When a call takes longer, the client gets
 	// the Status (0: 504) with Body, NonJSON and Header at that time, or, where Drop is DropBefore or DropAfter, the
 	// connection is cut; the service continues, and carries the call out at its own time. A call takes the Delay, and
 	// what [WithServiceRaces] and [Server.OnPending] add to it. Status, Body, NonJSON, Header and Drop do not touch an
 	// answer that comes in time.
-	GatewayTimeout time.Duration
+	GatewayTimeout time.Duration `json:"gateway_timeout,omitzero"`
 	// Truncate, above zero, cuts the connection after so many bytes of the answer's body.
-	Truncate int
+	Truncate int `json:"truncate,omitzero"`
 	// SlowBytes, above zero, is the pause before each byte of the answer's body.
-	SlowBytes time.Duration
+	SlowBytes time.Duration `json:"slow_bytes,omitzero"`
 }
 
 // Validate reports what makes no sense about f.
@@ -89,33 +87,10 @@ func (f Fault) Validate() error {
 
 // UnmarshalJSON reads a fault with the names of its fields in snake_case, delay, gateway_timeout and slow_bytes as Go
 // durations ("1.5s"). Another name is an error.
-func (f *Fault) UnmarshalJSON(data []byte) error {
-	read := struct {
-		Op          operation.Op `json:"op"`
-		Times       int          `json:"times"`
-		Status      int          `json:"status"`
-		AfterCommit bool         `json:"after_commit"`
-		Body        string       `json:"body"`
-		NonJSON     bool         `json:"non_json"`
-		Header      http.Header  `json:"header"`
-		Drop        Drop         `json:"drop"`
-		Delay       duration     `json:"delay"`
-		Gateway     duration     `json:"gateway_timeout"`
-		Truncate    int          `json:"truncate"`
-		SlowBytes   duration     `json:"slow_bytes"`
-	}{}
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields() // a slip would order another fault than was meant
-	if err := decoder.Decode(&read); err != nil {
-		return err
-	}
-	*f = Fault{
-		Op: read.Op, Times: read.Times, Status: read.Status, AfterCommit: read.AfterCommit, Body: read.Body,
-		NonJSON: read.NonJSON, Header: read.Header, Drop: read.Drop, Delay: time.Duration(read.Delay),
-		GatewayTimeout: time.Duration(read.Gateway), Truncate: read.Truncate, SlowBytes: time.Duration(read.SlowBytes),
-	}
-	return nil
-}
+func (f *Fault) UnmarshalJSON(data []byte) error { return decodeStruct(data, f) }
+
+// MarshalJSON writes what UnmarshalJSON reads, without fields that are zero.
+func (f Fault) MarshalJSON() ([]byte, error) { return encodeStruct(f) }
 
 // behindGateway is the part of f that befalls the call behind the gateway: all of it where none gives up.
 func (f Fault) behindGateway() Fault {

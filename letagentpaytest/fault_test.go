@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -217,6 +218,53 @@ func TestFaultFromJSON(t *testing.T) {
 	assert.Error(t, json.Unmarshal([]byte(`{"delay": "soon"}`), &f))
 	assert.Error(t, json.Unmarshal([]byte(`[]`), &f))
 	assert.ErrorContains(t, json.Unmarshal([]byte(`{"status": 502, "after-commit": true}`), &f), "after-commit")
+}
+
+// fill sets every field of the struct that value points to, and fails for a type that it does not know.
+func fill(t *testing.T, value any) {
+	for field, target := range reflect.ValueOf(value).Elem().Fields() {
+		switch target.Kind() {
+		case reflect.String:
+			target.SetString("x")
+		case reflect.Bool:
+			target.SetBool(true)
+		case reflect.Int, reflect.Int64:
+			target.SetInt(7)
+		case reflect.Map:
+			target.Set(reflect.ValueOf(http.Header{"X": {"y"}}))
+		case reflect.Func: // has no form in JSON
+		default:
+			require.Fail(t, "no value for "+field.Name)
+		}
+	}
+}
+
+func TestFaultsAndRacesKeepEachFieldInJSON(t *testing.T) {
+	var fault letagentpaytest.Fault
+	fill(t, &fault)
+	text, err := json.Marshal(fault)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"op": "x", "times": 7, "status": 7, "after_commit": true, "body": "x", "non_json": true,
+		"header": {"X": ["y"]}, "drop": "x", "delay": "7ns", "gateway_timeout": "7ns", "truncate": 7, "slow_bytes": "7ns"}`,
+		string(text))
+	var again letagentpaytest.Fault
+	require.NoError(t, json.Unmarshal(text, &again))
+	assert.Equal(t, fault, again)
+
+	var races letagentpaytest.Races
+	fill(t, &races)
+	text, err = json.Marshal(&races)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"purchase": "7ns", "confirm": "7ns", "store": "7ns"}`, string(text))
+	var readBack letagentpaytest.Races
+	require.NoError(t, json.Unmarshal(text, &readBack))
+	assert.Equal(t, races, readBack)
+}
+
+func TestFaultInJSONHasNoZeroFields(t *testing.T) {
+	text, err := json.Marshal(letagentpaytest.Fault{Status: 503})
+	require.NoError(t, err)
+	assert.Equal(t, `{"status":503}`, string(text))
 }
 
 func TestCallsShowWhatHappened(t *testing.T) {

@@ -1,8 +1,6 @@
 package letagentpaytest
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -16,17 +14,17 @@ import (
 // The times pass on the real clock, or on that of a synctest bubble, not on the server's.
 type Races struct {
 	// Purchase is how long a purchase takes from the check of its Idempotency-Key to its commit.
-	Purchase time.Duration
+	Purchase time.Duration `json:"purchase,omitzero"`
 	// Confirm is how long a confirmation takes from the check of the request's status to its commit.
-	Confirm time.Duration
+	Confirm time.Duration `json:"confirm,omitzero"`
 	// Store is how long a purchase takes from its commit, when it can be listed, until its answer is stored under its
 	// Idempotency-Key and sent.
-	Store time.Duration
+	Store time.Duration `json:"store,omitzero"`
 	// Choose, when set, returns the time for each purchase and confirmation in place of Purchase and Confirm. It is called
 	// after the check, in a goroutine of the server and without a lock, and may block: the call then stays between its
 	// check and its commit until Choose returns. Calls at the same time make it run at the same time. A Delay of a [Fault]
 	// takes precedence over it. A negative time counts as none.
-	Choose func(Call) time.Duration
+	Choose func(Call) time.Duration `json:"-"`
 }
 
 // Validate reports a time below zero.
@@ -50,22 +48,10 @@ func (races Races) fieldReason() string {
 }
 
 // UnmarshalJSON reads races with purchase, confirm and store as Go durations ("1.5s"). Another name is an error.
-func (races *Races) UnmarshalJSON(data []byte) error {
-	read := struct {
-		Purchase duration `json:"purchase"`
-		Confirm  duration `json:"confirm"`
-		Store    duration `json:"store"`
-	}{}
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&read); err != nil {
-		return err
-	}
-	*races = Races{
-		Purchase: time.Duration(read.Purchase), Confirm: time.Duration(read.Confirm), Store: time.Duration(read.Store),
-	}
-	return nil
-}
+func (races *Races) UnmarshalJSON(data []byte) error { return decodeStruct(data, races) }
+
+// MarshalJSON writes what UnmarshalJSON reads, without fields that are zero. Choose has no form in JSON.
+func (races Races) MarshalJSON() ([]byte, error) { return encodeStruct(races) }
 
 // WithServiceRaces makes the server behave where calls overlap as the running service does, in place of carrying out
 // each call at one instant:
