@@ -141,7 +141,14 @@ func (s *Server) main() *Agent {
 }
 
 func (s *Server) handleOf(w *world, a *agentState) *Agent {
-	return &Agent{Name: a.name, ID: a.id, Token: a.token, server: s, world: w, state: a}
+	return &Agent{
+		Name:   a.name,
+		ID:     a.id,
+		Token:  a.token,
+		server: s,
+		world:  w,
+		state:  a,
+	}
 }
 
 // Client returns a client of this agent, like [Server.Client].

@@ -29,8 +29,14 @@ func compileRules(rules []BudgetRule) ([]*ruleState, error) {
 		}
 		compiled = append(compiled, &ruleState{
 			BudgetRule: policy.BudgetRule{
-				Name: rule.Name, Type: rule.Type, Limit: rule.Limit.RoundHalfUp(), Priority: rule.Priority, Inactive: rule.Inactive,
-				DaysOfWeek: rule.Days, Start: rule.Start, End: rule.End,
+				Name:       rule.Name,
+				Type:       rule.Type,
+				Limit:      rule.Limit.RoundHalfUp(),
+				Priority:   rule.Priority,
+				Inactive:   rule.Inactive,
+				DaysOfWeek: rule.Days,
+				Start:      rule.Start,
+				End:        rule.End,
 			},
 			byCurrency: map[string]*tally{},
 		})

@@ -81,7 +81,12 @@ var shownHeaders = []string{"Idempotency-Key", "Content-Type", "User-Agent"}
 // begin records a call as it arrives, so that the log is in the order of arrival.
 func (l *callLog) begin(w *world, r *http.Request, op operation.Op, body []byte) *Call {
 	c := &Call{
-		Time: w.clock.now(), Op: op, Method: r.Method, Path: r.URL.RequestURI(), Header: http.Header{}, Body: string(body),
+		Time:   w.clock.now(),
+		Op:     op,
+		Method: r.Method,
+		Path:   r.URL.RequestURI(),
+		Header: http.Header{},
+		Body:   string(body),
 	}
 	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		if a := w.directory().byToken[token]; a != nil {

@@ -48,7 +48,12 @@ func (s *Server) exchange(r *http.Request) (delivery, error) {
 		return delivery{}, err
 	}
 	s.calls.end(in.record, reply)
-	d := delivery{answer: reply, date: in.record.Time, cut: len(reply.body), pause: fault.SlowBytes}
+	d := delivery{
+		answer: reply,
+		date:   in.record.Time,
+		cut:    len(reply.body),
+		pause:  fault.SlowBytes,
+	}
 	if fault.Truncate > 0 {
 		d.cut = min(d.cut, fault.Truncate)
 	}
@@ -183,7 +188,12 @@ func (s *Server) handle(r *http.Request, in arrival, race *race) *answer {
 	if in.refusal != nil {
 		return in.refusal
 	}
-	x := &exchange{world: s.world.Load(), id: in.id, header: r.Header, race: race}
+	x := &exchange{
+		world:  s.world.Load(),
+		id:     in.id,
+		header: r.Header,
+		race:   race,
+	}
 	if r.URL.RawQuery != "" {
 		x.query, _ = url.ParseQuery(r.URL.RawQuery) // what cannot be read is left out
 	}

@@ -20,7 +20,13 @@ import (
 type problem = api.ValidationErrorItem
 
 func newProblem(loc []any, kind, msg string, input any, context map[string]any) problem {
-	return problem{Type: kind, Loc: loc, Msg: msg, Input: &input, Context: context}
+	return problem{
+		Type:    kind,
+		Loc:     loc,
+		Msg:     msg,
+		Input:   &input,
+		Context: context,
+	}
 }
 
 func invalid(problems ...problem) *answer {

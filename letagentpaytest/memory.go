@@ -43,13 +43,20 @@ func (t memoryTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return &http.Response{
-		Status:     strconv.Itoa(d.status) + " " + http.StatusText(d.status),
-		StatusCode: d.status,
-		Proto:      "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Status:        strconv.Itoa(d.status) + " " + http.StatusText(d.status),
+		StatusCode:    d.status,
+		Proto:         "HTTP/1.1",
+		ProtoMajor:    1,
+		ProtoMinor:    1,
 		Header:        d.head(),
 		ContentLength: int64(len(d.body)),
-		Body:          &memoryBody{server: t.server, ctx: r.Context(), delivery: d, rest: bytes.NewReader(d.body[:d.cut])},
-		Request:       r,
+		Body: &memoryBody{
+			server:   t.server,
+			ctx:      r.Context(),
+			delivery: d,
+			rest:     bytes.NewReader(d.body[:d.cut]),
+		},
+		Request: r,
 	}, nil
 }
 

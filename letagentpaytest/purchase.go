@@ -78,9 +78,20 @@ func (s *Server) purchase(x *exchange, b purchaseBody) *answer {
 	amount := b.amount.amount()
 	decision := policy.Evaluate(a.policy, a.facts(amount, category, currency, x))
 	r := &requestState{
-		agent: a, sequence: s.sequence.Add(1), id: s.ids.uuid(), amount: amount.RoundHalfUp(), currency: currency,
-		category: category, original: original, merchant: b.merchant, description: b.description, comment: b.comment,
-		key: key, checks: decision.Checks, created: x.now, expires: x.now,
+		agent:       a,
+		sequence:    s.sequence.Add(1),
+		id:          s.ids.uuid(),
+		amount:      amount.RoundHalfUp(),
+		currency:    currency,
+		category:    category,
+		original:    original,
+		merchant:    b.merchant,
+		description: b.description,
+		comment:     b.comment,
+		key:         key,
+		checks:      decision.Checks,
+		created:     x.now,
+		expires:     x.now,
 	}
 	switch {
 	case !decision.Passed:
@@ -144,11 +155,20 @@ func (a *agentState) facts(amount money.Amount, category, currency string, x *ex
 	minute, hour := a.velocity.at(x.now)
 	periods := a.periods(currency, x.now)
 	return policy.Facts{
-		AgentStatus: string(a.config.Status), Amount: amount, Category: category,
-		Now: x.now, Location: a.account.location, LoadLocation: loadLocation,
-		Budget: a.config.Budget, Spent: a.spent, Held: a.held,
-		Today: periods[0].total(), ThisWeek: periods[1].total(), ThisMonth: periods[2].total(),
-		RequestsThisMinute: minute.accepted, RequestsThisHour: hour.accepted,
-		Rules: a.account.ruleFacts(currency, periods[3].total(), periods[4].total(), periods[5].total()),
+		AgentStatus:        string(a.config.Status),
+		Amount:             amount,
+		Category:           category,
+		Now:                x.now,
+		Location:           a.account.location,
+		LoadLocation:       loadLocation,
+		Budget:             a.config.Budget,
+		Spent:              a.spent,
+		Held:               a.held,
+		Today:              periods[0].total(),
+		ThisWeek:           periods[1].total(),
+		ThisMonth:          periods[2].total(),
+		RequestsThisMinute: minute.accepted,
+		RequestsThisHour:   hour.accepted,
+		Rules:              a.account.ruleFacts(currency, periods[3].total(), periods[4].total(), periods[5].total()),
 	}
 }

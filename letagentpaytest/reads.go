@@ -80,7 +80,12 @@ func (s *Server) listRequests(x *exchange, q listQuery) *answer {
 		}
 		page = append(page, r.listItem())
 	}
-	return jsonAnswer(http.StatusOK, api.RequestList{Requests: page, Total: len(page), Limit: q.limit, Offset: q.offset})
+	return jsonAnswer(http.StatusOK, api.RequestList{
+		Requests: page,
+		Total:    len(page),
+		Limit:    q.limit,
+		Offset:   q.offset,
+	})
 }
 
 // readRequest answers one request, which expires here when it is overdue.

@@ -81,11 +81,24 @@ type Request struct {
 // snapshot copies r. The account is locked.
 func (r *requestState) snapshot() Request {
 	return Request{
-		RequestID: r.id, Agent: r.agent.name, Status: r.status, Amount: r.amount, ActualAmount: r.actual,
-		Currency: r.currency, Category: r.category, OriginalCategory: deref(r.original), MerchantName: deref(r.merchant),
-		Description: deref(r.description), AgentComment: deref(r.comment), IdempotencyKey: r.key,
-		ReceiptURL: deref(r.receipt), TxHash: r.txHash, Checks: slices.Clone(r.checks),
-		CreatedAt: r.created, ReviewedAt: r.reviewed, ExpiresAt: r.expires,
+		RequestID:        r.id,
+		Agent:            r.agent.name,
+		Status:           r.status,
+		Amount:           r.amount,
+		ActualAmount:     r.actual,
+		Currency:         r.currency,
+		Category:         r.category,
+		OriginalCategory: deref(r.original),
+		MerchantName:     deref(r.merchant),
+		Description:      deref(r.description),
+		AgentComment:     deref(r.comment),
+		IdempotencyKey:   r.key,
+		ReceiptURL:       deref(r.receipt),
+		TxHash:           r.txHash,
+		Checks:           slices.Clone(r.checks),
+		CreatedAt:        r.created,
+		ReviewedAt:       r.reviewed,
+		ExpiresAt:        r.expires,
 	}
 }
 

@@ -74,7 +74,12 @@ func start(t TB, options []Option) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{tb: t, options: o, ids: &idSource{seed: o.seed}, memory: o.memory}
+	s := &Server{
+		tb:      t,
+		options: o,
+		ids:     &idSource{seed: o.seed},
+		memory:  o.memory,
+	}
 	s.calls.limit = o.history
 	s.races.Store(o.races)
 	s.life, s.end = context.WithCancel(context.Background())

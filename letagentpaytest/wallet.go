@@ -52,7 +52,12 @@ func (s *Server) registerWallet(x *exchange, b walletBody) *answer {
 	if slices.ContainsFunc(a.wallets, func(w wallet) bool { return w.chain == b.chain }) {
 		return errorAnswer(http.StatusConflict, "Wallet already registered for chain "+b.chain)
 	}
-	w := wallet{address: b.address, chain: b.chain, provider: b.provider, created: x.now}
+	w := wallet{
+		address:  b.address,
+		chain:    b.chain,
+		provider: b.provider,
+		created:  x.now,
+	}
 	a.wallets = append(a.wallets, w)
 	return jsonAnswer(http.StatusCreated, w.result())
 }
@@ -67,7 +72,10 @@ func (s *Server) listWallets(x *exchange) *answer {
 
 func (w wallet) result() api.X402Wallet {
 	return api.X402Wallet{
-		WalletAddress: w.address, Chain: w.chain, WalletProvider: w.provider, IsActive: true,
-		CreatedAt: api.Time{Time: w.created},
+		WalletAddress:  w.address,
+		Chain:          w.chain,
+		WalletProvider: w.provider,
+		IsActive:       true,
+		CreatedAt:      api.Time{Time: w.created},
 	}
 }

@@ -27,7 +27,10 @@ func offsetTime(t time.Time) *api.OffsetTime {
 
 func (r *requestState) purchaseResult() api.PurchaseResult {
 	result := api.PurchaseResult{
-		RequestID: r.id, Status: string(r.status), Currency: r.currency, Category: r.category,
+		RequestID:        r.id,
+		Status:           string(r.status),
+		Currency:         r.currency,
+		Category:         r.category,
 		OriginalCategory: r.original,
 		PolicyCheck:      api.PolicyCheck{Passed: r.status != letagentpay.StatusRejected},
 		AutoApproved:     r.status == letagentpay.StatusAutoApproved,
@@ -62,23 +65,37 @@ func (r *requestState) confirmation(actual *decimal) confirmation {
 
 func (r *requestState) detail() api.RequestDetail {
 	return api.RequestDetail{
-		RequestID: r.id, Status: string(r.status), Amount: r.amount, Category: r.category,
-		CreatedAt: api.OffsetTime{Time: r.created}, ReviewedAt: offsetTime(r.reviewed),
+		RequestID:  r.id,
+		Status:     string(r.status),
+		Amount:     r.amount,
+		Category:   r.category,
+		CreatedAt:  api.OffsetTime{Time: r.created},
+		ReviewedAt: offsetTime(r.reviewed),
 	}
 }
 
 func (r *requestState) listItem() api.RequestListItem {
 	return api.RequestListItem{
-		RequestID: r.id, Status: string(r.status), Amount: r.amount, Currency: r.currency, Category: r.category,
-		Merchant: r.merchant, Description: r.description,
-		CreatedAt: api.OffsetTime{Time: r.created}, ReviewedAt: offsetTime(r.reviewed), ExpiresAt: offsetTime(r.expires),
+		RequestID:   r.id,
+		Status:      string(r.status),
+		Amount:      r.amount,
+		Currency:    r.currency,
+		Category:    r.category,
+		Merchant:    r.merchant,
+		Description: r.description,
+		CreatedAt:   api.OffsetTime{Time: r.created},
+		ReviewedAt:  offsetTime(r.reviewed),
+		ExpiresAt:   offsetTime(r.expires),
 	}
 }
 
 func (a *agentState) budgetResult() api.Budget {
 	return api.Budget{
-		Budget: decimalString(a.config.Budget), Spent: decimalString(a.spent), Held: decimalString(a.held),
-		Remaining: decimalString(a.remaining()), Currency: a.account.config.Currency,
+		Budget:    decimalString(a.config.Budget),
+		Spent:     decimalString(a.spent),
+		Held:      decimalString(a.held),
+		Remaining: decimalString(a.remaining()),
+		Currency:  a.account.config.Currency,
 	}
 }
 

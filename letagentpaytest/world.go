@@ -52,12 +52,19 @@ func (s *Server) reset(scenario Scenario, sweeping bool) error {
 
 func (s *Server) newWorld(scenario Scenario, sweeping bool) (*world, error) {
 	w := &world{
-		clock: newClock(scenario.Start), accounts: map[string]*accountState{},
-		rates: map[string]decimal{}, txHashes: map[string]bool{},
+		clock:    newClock(scenario.Start),
+		accounts: map[string]*accountState{},
+		rates:    map[string]decimal{},
+		txHashes: map[string]bool{},
 	}
 	w.agents.Store(&directory{byName: map[string]*agentState{}, byToken: map[string]*agentState{}})
 	addAccount := func(name string, config AccountConfig) error {
-		acc := &accountState{world: w, name: name, counters: map[string]*counters{}, history: s.options.history}
+		acc := &accountState{
+			world:    w,
+			name:     name,
+			counters: map[string]*counters{},
+			history:  s.options.history,
+		}
 		if sweeping {
 			acc.sweepsFrom = w.clock.now()
 		}
@@ -108,8 +115,12 @@ func (w *world) addAgent(name, token string, config AgentConfig, ids *idSource) 
 		token = ids.token()
 	}
 	a := &agentState{
-		account: acc, name: name, id: ids.uuid(), token: token,
-		counters: map[string]*counters{}, requests: map[string]*requestState{},
+		account:  acc,
+		name:     name,
+		id:       ids.uuid(),
+		token:    token,
+		counters: map[string]*counters{},
+		requests: map[string]*requestState{},
 	}
 	if err := a.apply(config); err != nil {
 		return nil, fmt.Errorf("agent %q: %w", name, err)

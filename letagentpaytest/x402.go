@@ -105,9 +105,17 @@ func (s *Server) authorize(x *exchange, b authorizeBody) *answer {
 
 	amount := usd.amount()
 	r := &requestState{
-		agent: a, sequence: s.sequence.Add(1), id: s.ids.uuid(), status: letagentpay.StatusAutoApproved,
-		amount: amount.RoundHalfUp(), currency: "USD", category: category,
-		created: x.now, reviewed: x.now, expires: x.now.Add(authorizationLifetime), x402: true,
+		agent:    a,
+		sequence: s.sequence.Add(1),
+		id:       s.ids.uuid(),
+		status:   letagentpay.StatusAutoApproved,
+		amount:   amount.RoundHalfUp(),
+		currency: "USD",
+		category: category,
+		created:  x.now,
+		reviewed: x.now,
+		expires:  x.now.Add(authorizationLifetime),
+		x402:     true,
 		checks: []policy.Check{
 			{Rule: "x402_chain", Result: policy.Pass, Detail: chain},
 			{Rule: "x402_domain", Result: policy.Pass, Detail: domain},
@@ -274,12 +282,17 @@ func (s *Server) readX402Budget(x *exchange) *answer {
 	chains := allowedChains(p.X402)
 	result := x402Budget{
 		X402Budget: api.X402Budget{
-			AgentID: a.id, Budget: decimalString(a.config.Budget), Spent: decimalString(a.spent),
-			Remaining: decimalString(a.remaining()), Wallets: make([]api.X402BudgetWallet, len(a.wallets)),
+			AgentID:   a.id,
+			Budget:    decimalString(a.config.Budget),
+			Spent:     decimalString(a.spent),
+			Remaining: decimalString(a.remaining()),
+			Wallets:   make([]api.X402BudgetWallet, len(a.wallets)),
 		},
 		Policy: x402PolicyState{X402Policy: api.X402Policy{
-			DailyLimit: optionalDecimal(nonZero(p.DailyLimit)), DailySpent: decimalString(periods[0].spent),
-			MonthlyLimit: optionalDecimal(nonZero(p.MonthlyLimit)), MonthlySpent: decimalString(periods[2].spent),
+			DailyLimit:    optionalDecimal(nonZero(p.DailyLimit)),
+			DailySpent:    decimalString(periods[0].spent),
+			MonthlyLimit:  optionalDecimal(nonZero(p.MonthlyLimit)),
+			MonthlySpent:  decimalString(periods[2].spent),
 			AllowedChains: &chains,
 		}},
 	}

@@ -35,7 +35,7 @@ var serverMutants = []mutant{
 	},
 	{
 		name: "server-purchase/rounded-half-to-even", file: "letagentpaytest/purchase.go",
-		old: "id: s.ids.uuid(), amount: amount.RoundHalfUp(), currency", new: "id: s.ids.uuid(), amount: amount.RoundHalfEven(), currency",
+		old: "amount:      amount.RoundHalfUp(),", new: "amount:      amount.RoundHalfEven(),",
 		why: "half a cent is stored otherwise than the service does",
 	},
 	{
@@ -85,7 +85,7 @@ var serverMutants = []mutant{
 	},
 	{
 		name: "server-purchase/weeks-judged-by-days", file: "letagentpaytest/purchase.go",
-		old: "ThisWeek: periods[1].total()", new: "ThisWeek: periods[0].total()",
+		old: "ThisWeek:           periods[1].total()", new: "ThisWeek:           periods[0].total()",
 		why: "a weekly limit starts afresh each day",
 	},
 	{
@@ -95,7 +95,7 @@ var serverMutants = []mutant{
 	},
 	{
 		name: "server-purchase/holds-not-judged", file: "letagentpaytest/purchase.go",
-		old: "Spent: a.spent, Held: a.held,", new: "Spent: a.spent,",
+		old: "Held:               a.held,\n", new: "",
 		why: "undecided purchases may use the budget up more than once",
 	},
 	{
