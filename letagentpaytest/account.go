@@ -9,10 +9,10 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 )
 
-// sweepInterval is how often the service expires what nobody reads.
+// sweepInterval is the time between two of the service's sweeps, which expire overdue requests.
 const sweepInterval = time.Minute
 
-// accountState is an owner's side: what its agents share. Its lock guards the account, its agents and their requests.
+// accountState is what the agents of one owner share. Its lock guards the account, its agents and their requests.
 type accountState struct {
 	mu sync.Mutex
 
@@ -21,17 +21,17 @@ type accountState struct {
 	config        AccountConfig
 	location      *time.Location
 	categories    map[string]bool   // the active ones
-	categoryNames []string          // the same, sorted
+	categoryNames []string          // the active ones, sorted
 	aliases       map[string]string // to active categories only
 	rules         []*ruleState
 	agents        []*agentState
 
-	tally    // of all purchases ever made, which total rules look at
+	tally    // of all purchases ever made, for total rules
 	counters map[string]*counters
-	history  int // how many decided requests and idempotency keys are kept for each agent
+	history  int // decided requests and idempotency keys kept for each agent
 
-	sweepsFrom time.Time // when the sweeps count from, one each minute; zero: only by hand
-	nextExpiry time.Time // no pending request expires before; zero: none is pending
+	sweepsFrom time.Time // start of the sweeps, one each minute; zero: only by Server.Sweep
+	nextExpiry time.Time // no pending request expires earlier; zero: none is pending
 	verdicts   []verdictDue
 }
 
@@ -42,7 +42,7 @@ func (acc *accountState) sweep(now time.Time) {
 		if a.pending == 0 {
 			continue
 		}
-		var overdue []*requestState // first: leavePending may shorten the list
+		var overdue []*requestState // collected first, because leavePending may shorten the list
 		for _, r := range a.order {
 			switch {
 			case r.overdue(now):
@@ -57,16 +57,16 @@ func (acc *accountState) sweep(now time.Time) {
 	}
 }
 
-// noteExpiry notes when a pending request expires.
+// noteExpiry records the expiry of a pending request.
 func (acc *accountState) noteExpiry(expiry time.Time) {
 	if acc.nextExpiry.IsZero() || expiry.Before(acc.nextExpiry) {
 		acc.nextExpiry = expiry
 	}
 }
 
-// catchUp does what has come due since the account was last looked at, in order and each at its own time: the
-// decisions of the scripted human, and the sweeps. Doing it on demand needs no goroutine and no ticker, so it works the
-// same however the clock gets ahead: by itself, by Advance, or in a synctest bubble.
+// catchUp carries out what has come due since the account was last used, in order and each at its own time: the delayed
+// verdicts and the sweeps. It is called on demand, so it needs no goroutine and no ticker, and works the same whether
+// the clock runs, is advanced, or belongs to a synctest bubble.
 func (acc *accountState) catchUp(now time.Time) {
 	for {
 		due, sweep := acc.nextSweep()
@@ -76,7 +76,7 @@ func (acc *accountState) catchUp(now time.Time) {
 				return
 			}
 			acc.verdicts = acc.verdicts[1:]
-			_ = next.request.decide(next.approve, next.at) // refused when it was decided otherwise meanwhile
+			_ = next.request.decide(next.approve, next.at) // fails if the request has been decided otherwise
 			continue
 		}
 		if !sweep || due.After(now) {
@@ -127,7 +127,7 @@ func (s *Server) Accounts() []*Account {
 	return accounts
 }
 
-// Block makes the service refuse every call of the account's agents with a 403 until Unblock.
+// Block makes the service refuse every call of the account's agents with a 403, until Unblock.
 func (acc *Account) Block() { acc.change(func(c *AccountConfig) { c.Blocked = true }) }
 
 // Unblock ends Block.
@@ -139,8 +139,8 @@ func (acc *Account) PauseAll() { acc.change(func(c *AccountConfig) { c.AllAgents
 // ResumeAll ends PauseAll.
 func (acc *Account) ResumeAll() { acc.change(func(c *AccountConfig) { c.AllAgentsPaused = false }) }
 
-// Patch overwrites fields of the account from a JSON object, named as in [AccountConfig]. Other keys and values that
-// are not valid are an error, and change nothing.
+// Patch overwrites fields of the account from a JSON object, named as in [AccountConfig]. An unknown key or an invalid
+// value is an error and changes nothing.
 func (acc *Account) Patch(fields []byte) error {
 	var err error
 	acc.world.locked(acc.state, func(time.Time) { err = acc.state.patch(fields) })

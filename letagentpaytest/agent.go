@@ -11,7 +11,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/policy"
 )
 
-// agentState is one token's holder.
+// agentState is an agent: the holder of one token.
 type agentState struct {
 	account *accountState
 	name    string
@@ -21,12 +21,12 @@ type agentState struct {
 	config AgentConfig
 	policy *policy.Policy // parsed from config.Policy
 
-	tally    // balances: what is spent and held, against config.Budget
+	tally    // the balances, of which config.Budget is the limit
 	counters map[string]*counters
 
 	requests map[string]*requestState
 	order    []*requestState // by creation
-	decided  []*requestState // those that are not pending, in the order they ceased to be
+	decided  []*requestState // those that are not pending, in the order they were decided
 	pending  int
 
 	purchases, authorizations rateWindow
@@ -35,7 +35,7 @@ type agentState struct {
 	wallets                   []wallet
 }
 
-// add files a new request.
+// add stores a new request.
 func (a *agentState) add(r *requestState) {
 	a.requests[r.id] = r
 	a.order = append(a.order, r)
@@ -46,11 +46,11 @@ func (a *agentState) add(r *requestState) {
 	a.recordDecided(r)
 }
 
-// recordDecided files a request that is no longer pending, and forgets those beyond the history.
+// recordDecided lists a request that is no longer pending, and deletes the oldest ones beyond the history.
 func (a *agentState) recordDecided(r *requestState) {
 	a.decided = append(a.decided, r)
 	limit := a.account.history
-	if len(a.decided) <= limit+limit/4 { // in batches: removal shifts the lists
+	if len(a.decided) <= limit+limit/4 { // deletes in batches, because each deletion shifts the lists
 		return
 	}
 	surplus := len(a.decided) - limit
@@ -62,8 +62,8 @@ func (a *agentState) recordDecided(r *requestState) {
 	a.order = slices.DeleteFunc(a.order, func(r *requestState) bool { return a.requests[r.id] == nil })
 }
 
-// leavePending moves a pending request to its next status and returns its amount from the hold. Booked at now: in the
-// calendar of the moment the hold is given back, not of the purchase.
+// leavePending moves a pending request to its next status and releases its hold. The release is booked in the periods
+// of now, not in those of the purchase.
 func (a *agentState) leavePending(r *requestState, next letagentpay.Status, now time.Time) {
 	r.status = next
 	a.pending--
@@ -75,7 +75,7 @@ func (a *agentState) leavePending(r *requestState, next letagentpay.Status, now 
 	}
 }
 
-// approve turns the hold of a pending request into spending.
+// approve approves a pending request: what it holds is spent.
 func (a *agentState) approve(r *requestState, now time.Time) {
 	a.leavePending(r, letagentpay.StatusApproved, now)
 	r.reviewed = now
@@ -83,7 +83,7 @@ func (a *agentState) approve(r *requestState, now time.Time) {
 	a.replenish(money.Amount{})
 }
 
-// rawPolicy is the policy as GET /policy shows it.
+// rawPolicy returns the policy as GET /policy shows it.
 func (a *agentState) rawPolicy() json.RawMessage {
 	if a.policy == nil {
 		return nil
@@ -125,7 +125,7 @@ func (s *Server) Agents() []*Agent {
 	return agents
 }
 
-// AddAgent adds an agent while the server runs; see [WithAgent] for agents known from the start.
+// AddAgent adds an agent while the server runs. [WithAgent] adds one at the start.
 func (s *Server) AddAgent(name string, config AgentConfig) (*Agent, error) {
 	w := s.world.Load()
 	a, err := w.addAgent(name, "", config, s.ids)
@@ -151,7 +151,7 @@ func (s *Server) handleOf(w *world, a *agentState) *Agent {
 	}
 }
 
-// Client returns a client of this agent, like [Server.Client].
+// Client returns a client of this agent, as [Server.Client] does for the main one.
 func (a *Agent) Client(options ...letagentpay.Option) *letagentpay.Client {
 	a.server.helper()
 	return a.server.newClient(a.Token, options)
@@ -165,16 +165,16 @@ func (a *Agent) Budget() (b Budget) {
 	return b
 }
 
-// Pause makes the service refuse every call of the agent with a 403 until Resume.
+// Pause makes the service refuse every call of the agent with a 403, until Resume.
 func (a *Agent) Pause() { a.setStatus(AgentPaused) }
 
 // Resume ends Pause and Archive.
 func (a *Agent) Resume() { a.setStatus(AgentActive) }
 
-// Archive makes the service refuse every call of the agent with a 403, as an agent that its owner removed.
+// Archive makes the service refuse every call of the agent with a 403, as if its owner had removed the agent.
 func (a *Agent) Archive() { a.setStatus(AgentArchived) }
 
-// SetPolicy replaces the agent's policy. A policy that is not valid fails the test.
+// SetPolicy replaces the agent's policy. An invalid policy fails the test.
 func (a *Agent) SetPolicy(p policy.Policy) {
 	a.server.helper()
 	raw, err := json.Marshal(p)
@@ -185,8 +185,8 @@ func (a *Agent) SetPolicy(p policy.Policy) {
 	a.SetPolicyJSON(string(raw))
 }
 
-// SetPolicyJSON replaces the agent's policy, given as the service's JSON; "null" or "" takes it away, and then every
-// purchase is pending. A policy that is not valid fails the test.
+// SetPolicyJSON replaces the agent's policy with one in the service's JSON. "null" or "" removes the policy, and then
+// every purchase is pending. An invalid policy fails the test.
 func (a *Agent) SetPolicyJSON(text string) {
 	a.server.helper()
 	parsed, err := policy.Parse([]byte(text))
@@ -199,13 +199,13 @@ func (a *Agent) SetPolicyJSON(text string) {
 	})
 }
 
-// SetBudget replaces the agent's budget, which may leave less than nothing.
+// SetBudget replaces the agent's budget. The remaining amount may become negative.
 func (a *Agent) SetBudget(budget money.Amount) {
 	a.world.locked(a.state.account, func(time.Time) { a.state.config.Budget = budget.RoundHalfUp() })
 }
 
-// Patch overwrites fields of the agent from a JSON object: status, budget, spent, held, policy, auto_replenish. Other
-// keys and values that are not valid are an error, and change nothing.
+// Patch overwrites fields of the agent from a JSON object: status, budget, spent, held, policy, auto_replenish. An
+// unknown key or an invalid value is an error and changes nothing.
 func (a *Agent) Patch(fields []byte) error {
 	var err error
 	a.world.locked(a.state.account, func(time.Time) { err = a.state.patch(fields) })

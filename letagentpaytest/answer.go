@@ -10,10 +10,10 @@ import (
 	"github.com/letagentpay/letagentpay-go/internal/api"
 )
 
-// answer is a response before it is sent. It is not changed once made, so that a replay can repeat it.
+// answer is a response before it is sent. It is never changed, so a replay can send it again.
 type answer struct {
 	status int
-	header http.Header // beyond the usual ones
+	header http.Header // in addition to the usual ones
 	body   []byte
 }
 
@@ -31,11 +31,11 @@ func errorAnswer(status int, detail string) *answer {
 	return jsonAnswer(status, api.Error{Detail: detail})
 }
 
-// delivery is an answer on its way to the client, and what befalls it there.
+// delivery is an answer together with the faults of its delivery.
 type delivery struct {
 	*answer
 	date  time.Time
-	cut   int           // the body ends after so many bytes; its length when nothing is cut
+	cut   int           // how many bytes of the body are sent
 	pause time.Duration // before each byte
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/policy"
 )
 
-// ruleState is a rule together with its own tally, which only a total rule with both ends uses.
+// ruleState is a budget rule with a tally of its own, which only a total rule with both a start and an end uses.
 type ruleState struct {
 	policy.BudgetRule
 	byCurrency map[string]*tally
@@ -17,7 +17,7 @@ type ruleState struct {
 
 var ruleTypes = []policy.RuleType{policy.Daily, policy.Weekly, policy.Monthly, policy.Total}
 
-// compileRules checks budget rules and starts their tallies.
+// compileRules checks budget rules and gives them empty tallies.
 func compileRules(rules []BudgetRule) ([]*ruleState, error) {
 	var compiled []*ruleState
 	for _, rule := range rules {
@@ -44,7 +44,7 @@ func compileRules(rules []BudgetRule) ([]*ruleState, error) {
 	return compiled, nil
 }
 
-// countsAlone reports whether the rule counts for itself instead of looking at the whole account.
+// countsAlone reports whether the rule has a count of its own instead of the account's.
 func (rule *ruleState) countsAlone() bool {
 	return !rule.Inactive && rule.Type == policy.Total && !rule.Start.IsZero() && !rule.End.IsZero()
 }

@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// Category is one of an account's categories. In JSON it is a name, or an object of a name and is_active.
+// Category is one of an account's categories. In JSON it is a name, or an object with name and is_active.
 type Category struct {
 	Name     string
 	Inactive bool
 }
 
-// UnmarshalJSON reads a name, or an object of name and is_active.
+// UnmarshalJSON reads a name, or an object with name and is_active.
 func (c *Category) UnmarshalJSON(data []byte) error {
 	if data[0] == '"' {
 		return json.Unmarshal(data, &c.Name)
@@ -37,8 +37,8 @@ func categoriesOf(names []string) []Category {
 	return categories
 }
 
-// resolve maps what an agent called a category to one of the account's. original is what was sent, unless that was
-// the category itself, give or take spaces, dashes and case.
+// resolve returns the account's category for the one that was sent. original is what was sent, or nil if it differs
+// from the category at most in spaces, dashes and case.
 func (acc *accountState) resolve(sent string) (category string, original *string) {
 	name := separators.Replace(strings.ToLower(trimSpace(sent)))
 	if acc.categories[name] {

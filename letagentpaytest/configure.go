@@ -9,13 +9,13 @@ import (
 	"slices"
 	"sync"
 	"time"
-	_ "time/tzdata" // so that timezones resolve on every machine a test runs on
+	_ "time/tzdata" // for machines without a timezone database
 
 	"github.com/letagentpay/letagentpay-go/money"
 	"github.com/letagentpay/letagentpay-go/policy"
 )
 
-// apply checks a configuration and takes it over, except for the budget rules.
+// apply checks a configuration and applies all of it except the budget rules.
 func (acc *accountState) apply(c AccountConfig) error {
 	c.Currency = cmp.Or(c.Currency, "USD")
 	c.Timezone = cmp.Or(c.Timezone, "UTC")
@@ -57,14 +57,14 @@ func (acc *accountState) apply(c AccountConfig) error {
 	return nil
 }
 
-// maxExpiryMinutes is a year: longer than any owner can set, short enough for every calendar.
+// maxExpiryMinutes is a year: longer than any owner can set, and short enough not to overflow a time.
 const maxExpiryMinutes = 365 * 24 * 60
 
 func (c *AccountConfig) expiry() time.Duration {
 	return time.Duration(c.RequestExpiryMinutes) * time.Minute
 }
 
-// patch reads fields over the present configuration. The account is locked. New budget rules start new tallies.
+// patch overwrites fields of the configuration. The account is locked. New budget rules start with empty tallies.
 func (acc *accountState) patch(fields []byte) error {
 	type plain AccountConfig
 	merged, rules := plain(acc.config), acc.rules
@@ -87,7 +87,7 @@ func (acc *accountState) patch(fields []byte) error {
 	return nil
 }
 
-// apply checks a configuration and takes it over.
+// apply checks a configuration and applies it.
 func (a *agentState) apply(c AgentConfig) error {
 	c.Account = cmp.Or(c.Account, mainName)
 	c.Status = cmp.Or(c.Status, AgentActive)
@@ -111,7 +111,7 @@ func (a *agentState) apply(c AgentConfig) error {
 	return nil
 }
 
-// patch reads fields over the present configuration. The account is locked.
+// patch overwrites fields of the configuration. The account is locked.
 func (a *agentState) patch(fields []byte) error {
 	type plain AgentConfig
 	merged := plain(a.config)
@@ -132,8 +132,8 @@ func (a *agentState) patch(fields []byte) error {
 	return nil
 }
 
-// overlay decodes an object without unknown keys over a value. clear empties fields that are about to be decoded:
-// what they refer to is in use, and decoding would write into it.
+// overlay decodes an object over a value. An unknown key is an error. clear empties fields before they are decoded:
+// decoding would otherwise write into maps and slices that are in use.
 func overlay(data []byte, into any, clear map[string]func()) error {
 	var present map[string]json.RawMessage
 	if err := json.Unmarshal(data, &present); err != nil {
@@ -149,7 +149,7 @@ func overlay(data []byte, into any, clear map[string]func()) error {
 	return decoder.Decode(into)
 }
 
-// locations caches timezones: resolving one reads and parses its table.
+// locations caches timezones, because loading one reads and parses its table.
 var locations sync.Map // of name to *time.Location
 
 func loadLocation(name string) (*time.Location, error) {

@@ -29,7 +29,7 @@ func parseConfirm(body payload) (confirmBody, *answer) {
 	return b, f.refusal()
 }
 
-// confirm records the outcome of an approved purchase, and returns nil when Close has ended the call. The account is
+// confirm records the outcome of an approved purchase. It returns nil when Close has ended the call. The account is
 // locked.
 func (s *Server) confirm(x *exchange, b confirmBody) *answer {
 	a := x.agent

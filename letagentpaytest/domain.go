@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// matchesDomain reports whether domain is one of patterns, of which "*.example.com" stands for example.com too.
+// matchesDomain reports whether domain is one of patterns, where "*.example.com" also matches example.com.
 func matchesDomain(domain string, patterns []string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool {
 		if parent, ok := strings.CutPrefix(pattern, "*."); ok {
@@ -15,8 +15,8 @@ func matchesDomain(domain string, patterns []string) bool {
 	})
 }
 
-// hostname returns the lower-case host of a URL, or "" when there is none: the checks of domains are then passed over.
-// It is as lenient as the service, where url.Parse would refuse.
+// hostname returns the lower-case host of a URL, or "" for a URL without one, for which domains are not checked. It
+// accepts what the service accepts, which is more than url.Parse does.
 func hostname(resource string) string {
 	resource = strings.TrimLeftFunc(resource, func(r rune) bool { return r <= ' ' })
 	resource = strings.NewReplacer("\t", "", "\r", "", "\n", "").Replace(resource)

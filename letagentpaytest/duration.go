@@ -26,7 +26,7 @@ func decodeStruct(data []byte, into any) error {
 	target := reflect.ValueOf(into).Elem()
 	read := reflect.New(withTextDurations(target.Type())).Elem()
 	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields() // a misspelt key would leave out what it asks for
+	decoder.DisallowUnknownFields() // a misspelt key must not be ignored
 	if err := decoder.Decode(read.Addr().Interface()); err != nil {
 		return err
 	}

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// maxBody bounds what the server reads of a request.
+// maxBody is the size up to which the server reads a request.
 const maxBody = 4 << 20
 
-// errDropped is what becomes of a call whose connection a fault drops.
+// errDropped is the error of a call whose connection a fault drops.
 var errDropped = fmt.Errorf("letagentpaytest: connection dropped: %w", io.ErrUnexpectedEOF)
 
-// errClosed is what an in-memory call meets after Close.
+// errClosed is the error of a call after Close, or during it.
 var errClosed = errors.New("letagentpaytest: the server is closed")
 
-// arrival is a call that has reached the server.
+// arrival is a call that has reached the server, before it is handled.
 type arrival struct {
 	endpoint
 	id      string // in the path
@@ -29,8 +29,8 @@ type arrival struct {
 	record  *Call
 }
 
-// exchange carries out one call with whatever faults strike it. It is the same for sockets and in memory. Without a
-// delivery, the connection ends without an answer.
+// exchange carries out one call, with the fault that applies to it, over sockets and in memory alike. On an error, the
+// connection ends without an answer.
 func (s *Server) exchange(r *http.Request) (delivery, error) {
 	var body []byte
 	if r.Body != nil && r.Body != http.NoBody {
@@ -60,7 +60,7 @@ func (s *Server) exchange(r *http.Request) (delivery, error) {
 	return d, nil
 }
 
-// respond returns the answer to a call, or why the connection ends without one.
+// respond returns the answer to a call. The error says why there is no answer.
 func (s *Server) respond(r *http.Request, in arrival, fault *Fault) (*answer, error) {
 	races := s.races.Load()
 	if races == nil && fault.GatewayTimeout == 0 {
@@ -78,8 +78,8 @@ func (s *Server) respond(r *http.Request, in arrival, fault *Fault) (*answer, er
 	})
 }
 
-// runDetached carries out a call in a goroutine of its own, which continues when the client has gone or the gateway has
-// given up. Close ends it.
+// runDetached carries out a call in its own goroutine, which continues when the client or the gateway has given up.
+// Close ends it.
 func (s *Server) runDetached(
 	r *http.Request, gateway Fault, carryOut func(*http.Request) (*answer, error),
 ) (*answer, error) {
@@ -91,7 +91,7 @@ func (s *Server) runDetached(
 		err   error
 	}
 	done := make(chan outcome, 1)
-	apart := r.Clone(context.Background()) // the caller may reuse its request when it has given up
+	apart := r.Clone(context.Background()) // the caller may reuse its request after giving up
 	go func() {
 		defer s.handlers.leave()
 		defer close(done)
@@ -109,7 +109,7 @@ func (s *Server) runDetached(
 	select {
 	case end, ok := <-done:
 		if !ok {
-			return nil, errDropped // the handler failed, which runWatched has reported
+			return nil, errDropped // the handler did not return, as runWatched has reported
 		}
 		return end.reply, end.err
 	case <-gaveUp:
@@ -121,7 +121,7 @@ func (s *Server) runDetached(
 	}
 }
 
-// carryOut handles a call as a fault wants it. Its waits end with ctx. Without an answer, the error says why.
+// carryOut handles a call as the fault says. Its waits end with ctx. The error says why there is no answer.
 func (s *Server) carryOut(ctx context.Context, fault *Fault, handle func() *answer) (*answer, error) {
 	var reply *answer
 	var err error
@@ -149,7 +149,7 @@ func (s *Server) carryOut(ctx context.Context, fault *Fault, handle func() *answ
 	return reply, nil
 }
 
-// wait lets d pass unless ctx or the server ends first.
+// wait returns after d, or with an error when ctx or the server ends first.
 func (s *Server) wait(ctx context.Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -169,7 +169,7 @@ func (s *Server) wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// exchange is one request to the server while it is carried out.
+// exchange is one call while it is carried out.
 type exchange struct {
 	world  *world
 	agent  *agentState
@@ -195,15 +195,15 @@ func (s *Server) handle(r *http.Request, in arrival, race *race) *answer {
 		race:   race,
 	}
 	if r.URL.RawQuery != "" {
-		x.query, _ = url.ParseQuery(r.URL.RawQuery) // what cannot be read is left out
+		x.query, _ = url.ParseQuery(r.URL.RawQuery) // an unreadable parameter is left out
 	}
 	if r.Method == http.MethodPost {
 		var refusal *answer
 		if x.body, refusal = parsePayload(r.Header, in.body); refusal != nil {
-			return refusal // even before authentication
+			return refusal // a syntax error is reported before authentication
 		}
 	}
-	// What a body says is checked without the lock, and reported after authentication.
+	// The fields of a body are checked without the lock, and reported after authentication.
 	reply := s.runLocked(x, in.handle(handlers{s}, x))
 	if x.pending != nil && reply != nil {
 		s.askHuman(x)
@@ -211,7 +211,7 @@ func (s *Server) handle(r *http.Request, in arrival, race *race) *answer {
 	return reply
 }
 
-// runLocked authenticates the call and does its work under the account's lock.
+// runLocked authenticates the call and does its work while the account is locked.
 func (s *Server) runLocked(x *exchange, t task) *answer {
 	token, ok := strings.CutPrefix(x.header.Get("Authorization"), "Bearer ")
 	if !ok {

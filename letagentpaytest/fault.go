@@ -12,53 +12,52 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// Drop says whether and when a fault cuts the connection without an answer.
+// Drop states whether and when a fault cuts the connection without an answer.
 type Drop string
 
-// When a connection is dropped. After is the case that a client must survive without buying twice: the call has been
-// carried out, and nobody says so.
+// When a connection is dropped. DropAfter is the dangerous case: the call has been carried out, the client gets no
+// answer, and it must not buy twice.
 const (
 	DropNone   Drop = ""
 	DropBefore Drop = "before" // before the call is carried out
 	DropAfter  Drop = "after"  // after it
 )
 
-// Fault is an outage to order: what happens to the next calls of an operation. A call meets one fault at most, the
-// first that matches, in the order of [Server.Fail].
+// Fault is a fault to inject into the next calls of an operation. At most one fault applies to a call: the first that
+// matches, in the order of [Server.Fail].
 type Fault struct {
-	Op    operation.Op `json:"op,omitzero"`    // the operation it strikes; empty: any call
-	Times int          `json:"times,omitzero"` // how many calls it strikes; 0 is once, -1 is until ClearFaults
+	Op    operation.Op `json:"op,omitzero"`    // the operation it applies to; empty: any call
+	Times int          `json:"times,omitzero"` // how many calls it applies to; 0 is once, -1 is until ClearFaults
 
-	// Status answers with this status in place of the server, which never sees the call unless AfterCommit is set.
+	// Status is the status of the answer. The call is not carried out, unless AfterCommit is set.
 	Status int `json:"status,omitzero"`
-	// AfterCommit lets the server carry the call out before the Delay and the Status: a gateway that lost the answer.
+	// AfterCommit carries the call out before the Delay and the Status, as when a gateway loses the answer.
 	AfterCommit bool `json:"after_commit,omitzero"`
-	// Body replaces the body of the answer; with a Status, the default is an error in the service's form.
+	// Body replaces the body of the answer. With a Status, the default is an error in the service's form.
 	Body string `json:"body,omitzero"`
-	// NonJSON replaces the body by a page of HTML, as a proxy does.
+	// NonJSON replaces the body with a page of HTML, as a proxy does.
 	NonJSON bool `json:"non_json,omitzero"`
-	// Header is added to the answer, replacing what is there.
+	// Header is added to the answer and replaces fields of the same name.
 	Header http.Header `json:"header,omitzero"`
 
 	// Drop cuts the connection instead of answering.
 	Drop Drop `json:"drop,omitzero"`
-	// Delay holds the call up before it is carried out; with AfterCommit or DropAfter, it passes after that. It passes on
-	// the real clock (or that of a synctest bubble), and ends with the call's context. With a GatewayTimeout, or under
-	// [WithServiceRaces], it does not: the call continues without its client.
+	// Delay is a wait before the call is carried out; with AfterCommit or DropAfter, after it. It passes on the real
+	// clock, or on that of a synctest bubble, and ends with the call's context. With a GatewayTimeout or under
+	// [WithServiceRaces] it does not end with the context: the call continues without its client.
 	Delay time.Duration `json:"delay,omitzero"`
-	// GatewayTimeout, above zero, is how long a gateway waits for the service. When a call takes longer, the client gets
-	// the Status (0: 504) with Body, NonJSON and Header at that time, or, where Drop is DropBefore or DropAfter, the
-	// connection is cut; the service continues, and carries the call out at its own time. A call takes the Delay, and
-	// what [WithServiceRaces] and [Server.OnPending] add to it. Status, Body, NonJSON, Header and Drop do not touch an
-	// answer that comes in time.
+	// GatewayTimeout, above zero, is how long a gateway waits for the service. When a call takes longer, the client
+	// then gets the Status (0: 504) with Body, NonJSON and Header, or with a Drop the connection is cut. The service
+	// continues and carries the call out at its own time. A call takes the Delay plus the time of [WithServiceRaces]
+	// and [Server.OnPending]. Status, Body, NonJSON, Header and Drop do not change an answer that comes in time.
 	GatewayTimeout time.Duration `json:"gateway_timeout,omitzero"`
-	// Truncate, above zero, cuts the connection after so many bytes of the answer's body.
+	// Truncate, above zero, is the number of bytes of the answer's body after which the connection is cut.
 	Truncate int `json:"truncate,omitzero"`
 	// SlowBytes, above zero, is the pause before each byte of the answer's body.
 	SlowBytes time.Duration `json:"slow_bytes,omitzero"`
 }
 
-// Validate reports what makes no sense about f.
+// Validate returns an error for a fault that contradicts itself or has no effect.
 func (f Fault) Validate() error {
 	answers := f.altersAnswer() || f.Truncate > 0 || f.SlowBytes > 0
 	reason := ""
@@ -92,7 +91,7 @@ func (f *Fault) UnmarshalJSON(data []byte) error { return decodeStruct(data, f) 
 // MarshalJSON writes what UnmarshalJSON reads, without fields that are zero.
 func (f Fault) MarshalJSON() ([]byte, error) { return encodeStruct(f) }
 
-// behindGateway is the part of f that befalls the call behind the gateway: all of it where none gives up.
+// behindGateway returns the part of f that applies behind the gateway: all of f without a gateway.
 func (f Fault) behindGateway() Fault {
 	if f.GatewayTimeout == 0 {
 		return f
@@ -100,12 +99,12 @@ func (f Fault) behindGateway() Fault {
 	return Fault{Delay: f.Delay, AfterCommit: f.AfterCommit}
 }
 
-// delaysCommit reports whether the call is carried out, and the Delay passes before its commit.
+// delaysCommit reports whether the call is carried out and the Delay passes before its commit.
 func (f Fault) delaysCommit() bool {
 	return f.Delay > 0 && f.Drop == DropNone && f.Status == 0 && !f.AfterCommit
 }
 
-// gatewayAnswer is what the client gets when the gateway waits no longer.
+// gatewayAnswer returns what the client gets when the gateway gives up.
 func (f Fault) gatewayAnswer() (*answer, error) {
 	if f.Drop != DropNone {
 		return nil, errDropped
@@ -114,14 +113,14 @@ func (f Fault) gatewayAnswer() (*answer, error) {
 	return f.alter(nil), nil
 }
 
-// altersAnswer reports whether the client gets another answer than the service gave.
+// altersAnswer reports whether the client gets a different answer from the service's.
 func (f Fault) altersAnswer() bool {
 	return f.Status != 0 || f.Body != "" || f.NonJSON || f.Header != nil
 }
 
 const proxyPage = "<html>\r\n<head><title>Bad Gateway</title></head>\r\n<body><center><h1>Bad Gateway</h1></center></body>\r\n</html>\r\n"
 
-// alter returns the answer a client gets in place of reply, which is nil when the server has not seen the call.
+// alter returns the answer that the client gets instead of reply, which is nil when the call was not carried out.
 func (f Fault) alter(reply *answer) *answer {
 	altered := &answer{status: f.Status}
 	switch {
@@ -147,13 +146,13 @@ func (f Fault) alter(reply *answer) *answer {
 	return altered
 }
 
-// faultList is the faults that have not struck yet, in order.
+// faultList holds the faults that still apply, in order.
 type faultList struct {
 	mu     sync.Mutex
 	queued []Fault
 }
 
-// Fail orders an outage. A fault that makes no sense (see [Fault.Validate]) fails the test.
+// Fail injects a fault. A fault that [Fault.Validate] refuses fails the test.
 func (s *Server) Fail(f Fault) {
 	s.helper()
 	if err := f.Validate(); err != nil {
@@ -169,14 +168,14 @@ func (s *Server) Fail(f Fault) {
 	s.faults.queued = append(s.faults.queued, f)
 }
 
-// ClearFaults ends all outages.
+// ClearFaults removes all faults.
 func (s *Server) ClearFaults() {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
 	s.faults.queued = nil
 }
 
-// take returns the fault that strikes a call of op, or the zero Fault.
+// take returns the fault that applies to a call of op, or the zero Fault.
 func (l *faultList) take(op operation.Op) Fault {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/money"
 )
 
-// problem is one wrong field, as a 422 reports it.
+// problem is a wrong field of a body or query, in the form of a 422.
 type problem = api.ValidationErrorItem
 
 func newProblem(loc []any, kind, msg string, input any, context map[string]any) problem {
@@ -33,14 +33,14 @@ func invalid(problems ...problem) *answer {
 	return jsonAnswer(http.StatusUnprocessableEntity, api.ValidationError{Detail: problems})
 }
 
-// form reads the fields of an object and collects what is wrong with them, in the order they are read.
+// form reads the fields of an object and collects their problems, in the order of reading.
 type form struct {
 	fields   map[string]json.RawMessage
 	path     []any
 	problems *[]problem
 }
 
-// newForm returns the form of a body. One that is no object at all is the only fault of its form.
+// newForm returns the form of a body. A body that is not an object is the only problem of its form.
 func newForm(body payload) form {
 	f := form{fields: body.fields, path: []any{"body"}, problems: new([]problem)}
 	switch {
@@ -57,10 +57,10 @@ func notAnObject(path []any) problem {
 		"Input should be a valid dictionary or object to extract fields from", nil, nil)
 }
 
-// broken reports that there is no object to read fields from.
+// broken reports whether the body is not an object and so has no fields.
 func (f form) broken() bool { return f.fields == nil }
 
-// refusal returns the 422 for what was found wrong, or nil.
+// refusal returns the 422 for the problems, or nil.
 func (f form) refusal() *answer {
 	if len(*f.problems) == 0 {
 		return nil
@@ -77,13 +77,13 @@ func (f form) report(name, kind, msg string, context map[string]any) {
 	*f.problems = append(*f.problems, newProblem(loc, kind, msg, input, context))
 }
 
-// optional returns the raw value of a field that may be missing or null.
+// optional returns the raw value of a field. ok is false if it is missing or null.
 func (f form) optional(name string) (json.RawMessage, bool) {
 	raw, ok := f.fields[name]
 	return raw, ok && string(raw) != "null"
 }
 
-// required returns the raw value of a field and reports a missing one.
+// required returns the raw value of a field. A missing field is a problem.
 func (f form) required(name string) (json.RawMessage, bool) {
 	raw, ok := f.fields[name]
 	if !ok {
@@ -106,14 +106,14 @@ func (f form) object(name string) (form, bool) {
 	return inner, true
 }
 
-// textRule is what the service demands of a string, lengths in characters.
+// textRule is what the service accepts as a string. Its lengths are in characters.
 type textRule struct {
 	min, max int
 	pattern  *regexp.Regexp
 	convert  func(string) (normal, complaint string) // checks and normalises
 }
 
-// text checks the string in raw against rule.
+// text returns the string in raw if it obeys the rule.
 func (f form) text(name string, raw json.RawMessage, rule textRule) (string, bool) {
 	var value string
 	if raw[0] != '"' || json.Unmarshal(raw, &value) != nil {
@@ -158,7 +158,7 @@ func (f form) requiredText(name string, rule textRule) string {
 	return value
 }
 
-// optionalText returns nil for a field that is missing, null or wrong.
+// optionalText returns the string of a field, or nil if it is missing, null or wrong.
 func (f form) optionalText(name string, rule textRule) *string {
 	raw, ok := f.optional(name)
 	if !ok {
@@ -175,7 +175,8 @@ func (f form) valueError(name, complaint string) {
 	f.report(name, "value_error", "Value error, "+complaint, map[string]any{"error": struct{}{}})
 }
 
-// positive checks that raw is a number or a numeric string above zero and, when most is above zero, at most that.
+// positive returns the number in raw, a number or a numeric string. It must be above zero and at most limit. A limit of
+// zero is unlimited.
 func (f form) positive(name string, raw json.RawMessage, limit money.Amount) (decimal, bool) {
 	text, isNumber := numberText(raw)
 	if !isNumber {
@@ -199,8 +200,8 @@ func (f form) positive(name string, raw json.RawMessage, limit money.Amount) (de
 	return decimal{}, false
 }
 
-// numberText returns the digits of a JSON number or string. A number with a point or an exponent goes through a float,
-// as it does in the service: what counts is the shortest decimal that reads back as the same float.
+// numberText returns the digits of a JSON number or string. The service reads a number with a point or an exponent as a
+// float, so this is the shortest decimal of the same float.
 func numberText(raw json.RawMessage) (string, bool) {
 	switch c := raw[0]; {
 	case c == '"':
@@ -211,7 +212,7 @@ func numberText(raw json.RawMessage) (string, bool) {
 		if !bytes.ContainsAny(raw, ".eE") {
 			return string(raw), true
 		}
-		value, _ := strconv.ParseFloat(string(raw), 64) // out of range: an infinity, which is reported as such
+		value, _ := strconv.ParseFloat(string(raw), 64) // out of range: an infinity, which is a problem of its own
 		return strconv.FormatFloat(value, 'g', -1, 64), true
 	}
 	return "", false
@@ -232,7 +233,7 @@ func (f form) flag(name string) bool {
 		return c == 't'
 	case c == '"':
 		var text string
-		_ = json.Unmarshal(raw, &text) // the syntax was checked
+		_ = json.Unmarshal(raw, &text) // parsePayload has checked the syntax
 		switch strings.ToLower(text) {
 		case "1", "on", "t", "true", "y", "yes":
 			return true

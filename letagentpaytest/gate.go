@@ -2,12 +2,12 @@ package letagentpaytest
 
 import "sync"
 
-// gate counts handlers, so that none outlives the server.
+// gate counts the running handlers, so that Close can wait for all of them.
 type gate struct {
 	mu     sync.Mutex
 	inside int
 	closed bool
-	empty  chan struct{} // when closed with some inside; ends when the last has left
+	empty  chan struct{} // set by close if handlers are running; closed when the last one leaves
 }
 
 func (g *gate) enter() bool {
@@ -28,7 +28,7 @@ func (g *gate) leave() {
 	}
 }
 
-// close lets nobody in any more, and waits for those inside.
+// close lets no further handler in, and waits for those that are running.
 func (g *gate) close() {
 	g.mu.Lock()
 	g.closed = true

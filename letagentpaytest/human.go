@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Verdict is what a scripted human does about a pending request. The zero value leaves it pending.
+// Verdict is the decision of a scripted human on a pending request. The zero value leaves it pending.
 type Verdict struct {
 	decides bool
 	approve bool
@@ -18,29 +18,27 @@ func Approve() Verdict { return Verdict{decides: true, approve: true} }
 // Reject is the verdict that rejects a request.
 func Reject() Verdict { return Verdict{decides: true} }
 
-// After returns v, given d later on the server's clock: the human takes a while. A request that expires first has
-// expired.
+// After returns v with a delay of d on the server's clock. A request that expires earlier stays expired.
 func (v Verdict) After(d time.Duration) Verdict {
 	v.after = d
 	return v
 }
 
-// verdictDue is a verdict that waits for its time.
+// verdictDue is a delayed verdict.
 type verdictDue struct {
 	at      time.Time
 	request *requestState
 	approve bool
 }
 
-// OnPending lets human decide every purchase that becomes pending from now on; nil ends that. It is called once for
-// each, before the agent has its answer, without any lock, so it may use the server, but not close it; calls at the
-// same time make it run at the same time. The answer still says pending: the agent learns of a decision when it asks
-// again, as it would from a real owner. A verdict with a delay comes due on the server's clock, without a goroutine
-// waiting for it.
+// OnPending lets human decide every purchase that becomes pending from now on. nil ends that. It is called once for
+// each purchase, before the agent has its answer, concurrently for concurrent calls. No lock is held, so human may use
+// the server, but it must not close it. The answer still says pending: the agent sees the decision when it reads the
+// request, as with a real owner. A delayed verdict comes due on the server's clock, and no goroutine waits for it.
 //
-// In memory it runs in the goroutine of the call. Over sockets, and where a call may outlive its client, it runs in a
-// goroutine of the server: a panic or t.FailNow there fails the test with the place where it happened, or ends the
-// program where there is no test, and the call ends without an answer.
+// In memory, human runs in the goroutine of the call. Over sockets, and for calls that may outlive their client, it
+// runs in a goroutine of the server. There a panic or t.FailNow fails the test with a stack trace, or crashes the
+// program outside a test, and the call ends without an answer.
 func (s *Server) OnPending(human func(Request) Verdict) {
 	if human == nil {
 		s.human.Store(nil)
@@ -49,10 +47,10 @@ func (s *Server) OnPending(human func(Request) Verdict) {
 	s.human.Store(&human)
 }
 
-// askHuman gets the verdict on a request that has just become pending.
+// askHuman applies the verdict on a request that has just become pending.
 func (s *Server) askHuman(x *exchange) {
 	human := s.human.Load()
-	if human == nil || x.world != s.world.Load() { // a call that outlives its scenario is not the new one's
+	if human == nil || x.world != s.world.Load() { // a call of an earlier scenario is not for this human
 		return
 	}
 	r, acc := x.pending, x.agent.account
@@ -68,7 +66,7 @@ func (s *Server) askHuman(x *exchange) {
 	now := x.world.clock.now()
 	acc.catchUp(now)
 	if verdict.after <= 0 {
-		_ = r.decide(verdict.approve, now) // refused when the human has used Approve or Reject itself
+		_ = r.decide(verdict.approve, now) // fails if human has called Approve or Reject itself
 		return
 	}
 	due := verdictDue{at: now.Add(verdict.after), request: r, approve: verdict.approve}
@@ -76,7 +74,7 @@ func (s *Server) askHuman(x *exchange) {
 		if a.at.After(b.at) {
 			return 1
 		}
-		return -1 // equal times stay in the order they were given
+		return -1 // equal times keep their order
 	})
 	acc.verdicts = slices.Insert(acc.verdicts, place, due)
 }

@@ -6,12 +6,12 @@ import (
 	"github.com/letagentpay/letagentpay-go/money"
 )
 
-// tally is what was spent and what is held in one period, or under one budget rule.
+// tally is what is spent and held in a balance, in a period, or under a budget rule.
 type tally struct{ spent, held money.Amount }
 
 func (t tally) total() money.Amount { return t.spent.Add(t.held) }
 
-// release lowers the hold. A hold made in an earlier period is not part of this one, hence the floor.
+// release lowers the hold, but not below zero: a hold from an earlier period is not part of this tally.
 func (t *tally) release(amount money.Amount) { t.held = floorZero(t.held.Sub(amount)) }
 
 func floorZero(a money.Amount) money.Amount {
@@ -21,7 +21,7 @@ func floorZero(a money.Amount) money.Amount {
 	return a
 }
 
-// Budget is an agent's money: Remaining is Budget less Spent and Held, and may be negative.
+// Budget is the state of an agent's budget. Remaining is Budget minus Spent and Held, and may be negative.
 type Budget struct {
 	Budget    money.Amount `json:"budget"`
 	Spent     money.Amount `json:"spent"`
@@ -29,7 +29,7 @@ type Budget struct {
 	Remaining money.Amount `json:"remaining"`
 }
 
-// Budget returns the main agent's money.
+// Budget does what [Agent.Budget] does, for the main agent.
 func (s *Server) Budget() Budget { return s.main().Budget() }
 
 func (a *agentState) remaining() money.Amount { return a.config.Budget.Sub(a.total()) }
@@ -50,9 +50,9 @@ func (a *agentState) hold(amount money.Amount, currency string, now time.Time) {
 	}
 }
 
-// spend adds amount, which may be negative, to what the agent and the account spent: rounded half up in the balances,
-// half to even in the periods. Balances may leave the budget behind, and periods may fall below zero: that is how
-// corrections of an earlier day show.
+// spend adds amount, which may be negative, to what the agent and the account have spent: rounded half up in the
+// balances, half to even in the periods. A correction may take a balance beyond the budget, and one of an earlier day
+// may take a period below zero.
 func (a *agentState) spend(amount money.Amount, currency string, now time.Time) {
 	a.spent = a.spent.Add(amount.RoundHalfUp())
 	a.account.spent = a.account.spent.Add(amount.RoundHalfUp())
@@ -61,7 +61,7 @@ func (a *agentState) spend(amount money.Amount, currency string, now time.Time) 
 	}
 }
 
-// refund takes a failed purchase out of what was spent. The balances stop at zero; the periods do not, because the
+// refund subtracts a failed purchase from what is spent. The balances stop at zero. The periods do not, because the
 // purchase may have been counted on an earlier day.
 func (a *agentState) refund(amount money.Amount, currency string, x *exchange) {
 	a.spent = floorZero(a.spent.Sub(amount))
@@ -71,7 +71,8 @@ func (a *agentState) refund(amount money.Amount, currency string, x *exchange) {
 	}
 }
 
-// correct moves what was spent by delta. Unlike a confirmation's, these corrections stop at zero everywhere.
+// correct adds delta to what is spent, for an x402 report. Unlike the corrections of a confirmation, these stop at zero
+// everywhere.
 func (a *agentState) correct(delta money.Amount, currency string, now time.Time) {
 	if delta.IsZero() {
 		return
@@ -87,8 +88,8 @@ func (a *agentState) correct(delta money.Amount, currency string, now time.Time)
 	}
 }
 
-// replenish tops the budget up when what remains is below the threshold. unbooked is what the service still subtracts
-// beyond the balances: the fraction of a cent that rounding took from the purchase.
+// replenish tops up the budget when the remaining amount is below the threshold. unbooked is what the service subtracts
+// in addition: the fraction of a cent by which rounding lowered the purchase.
 func (a *agentState) replenish(unbooked money.Amount) {
 	rule := a.config.AutoReplenish
 	if rule == nil || !rule.Enabled || rule.Threshold == nil || rule.Amount == nil {

@@ -7,7 +7,7 @@ import (
 	"runtime/debug"
 )
 
-// Handler returns the service as a handler, for a server of one's own. It serves the paths below /api/v1.
+// Handler returns the service as a handler for another HTTP server. It serves the paths below /api/v1.
 func (s *Server) Handler() http.Handler { return s.serve(s.exchange) }
 
 func (s *Server) serve(exchange func(*http.Request) (delivery, error)) http.Handler {
@@ -37,8 +37,8 @@ func (s *Server) serve(exchange func(*http.Request) (delivery, error)) http.Hand
 	})
 }
 
-// abort ends a connection without an answer. It begins one first: a client's transport takes a connection that ends
-// without a byte for a stale one, and repeats the call by itself, unseen by the test.
+// abort sends the beginning of an answer and ends the connection. A client's transport may take a connection that ends
+// without a byte for a stale one, and silently repeat the call.
 func abort(w http.ResponseWriter) {
 	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
 		_, _ = io.WriteString(conn, "HTTP/1.1 502 Bad Gateway\r\n")
@@ -47,7 +47,7 @@ func abort(w http.ResponseWriter) {
 	panic(http.ErrAbortHandler)
 }
 
-// gated serves the server's own listener.
+// gated is a handler whose calls Close waits for.
 func (s *Server) gated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.handlers.enter() {
@@ -58,17 +58,16 @@ func (s *Server) gated(next http.Handler) http.Handler {
 	})
 }
 
-// exchangeWatched is exchange in a goroutine of the server.
+// exchangeWatched calls exchange under runWatched.
 func (s *Server) exchangeWatched(r *http.Request) (d delivery, err error) {
 	err = errDropped // unless exchange returns
 	s.runWatched(r.Method+" "+r.URL.Path, func() { d, err = s.exchange(r) })
 	return d, err
 }
 
-// runWatched runs do, a part of the call that is named, in a goroutine of the server. A function of the test that panics
-// there, or ends the goroutine as t.FailNow does, fails the test; without a test the program crashes. Otherwise it
-// would go unnoticed: net/http recovers, the client repeats its call, and the test waits for a decision that never
-// comes.
+// runWatched calls do, a part of the named call, in a goroutine of the server. If a function of the test panics there,
+// or ends the goroutine as t.FailNow does, the test fails; outside a test the program crashes. Otherwise the cause
+// would be lost: net/http recovers, the client repeats its call, and the test waits for a decision that never comes.
 func (s *Server) runWatched(name string, do func()) {
 	returned := false
 	defer func() {
@@ -79,7 +78,7 @@ func (s *Server) runWatched(name string, do func()) {
 		if value := recover(); value != nil {
 			reason = fmt.Sprintf("panic: %v", value)
 		}
-		s.fail(fmt.Sprintf("letagentpaytest: %s was not carried out to its end: %s\n\n%s", name, reason, debug.Stack()))
+		s.fail(fmt.Sprintf("letagentpaytest: %s did not complete: %s\n\n%s", name, reason, debug.Stack()))
 	}()
 	do()
 	returned = true
@@ -87,7 +86,7 @@ func (s *Server) runWatched(name string, do func()) {
 
 func (s *Server) fail(text string) {
 	if s.tb == nil {
-		go panic(text) // in a goroutine of its own: net/http may recover it here
+		go panic(text) // in its own goroutine, because net/http may recover it here
 		return
 	}
 	s.tb.Errorf("%s", text)

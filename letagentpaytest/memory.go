@@ -12,13 +12,12 @@ import (
 	"sync/atomic"
 )
 
-// memoryServers numbers the in-memory servers of a process. Each seems to be at a host of its own, like servers with
-// sockets are: what a client knows of one agent's keys must not be taken for another's, even where a seed makes their
-// tokens equal. Names that end in .test are reserved, and lead nowhere.
+// memoryServers numbers the in-memory servers of a process. Each gets its own host name, as socket servers get their
+// own port: clients of two servers must not share idempotency keys, even if a seed makes their tokens equal. Host names
+// that end in .test are reserved and never resolve.
 var memoryServers atomic.Uint64
 
-// memoryTransport is the way to an in-memory server. It carries a call out in the caller's goroutine, unless the call
-// may outlive the caller.
+// memoryTransport calls an in-memory server. A call runs in the caller's goroutine, unless it may outlive the caller.
 type memoryTransport struct{ server *Server }
 
 // RoundTrip implements [http.RoundTripper].
@@ -37,7 +36,7 @@ func (t memoryTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	d, err := t.server.exchange(r)
 	if err == nil {
-		err = r.Context().Err() // carried out, but the caller has gone
+		err = r.Context().Err() // carried out, but the caller has given up
 	}
 	if err != nil {
 		return nil, err

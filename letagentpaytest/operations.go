@@ -21,7 +21,7 @@ type endpoint struct {
 	handle func(handlers, *exchange) task
 }
 
-// endpoints is the one list of operations. The routes, the dispatch and the names that a fault accepts derive from it.
+// endpoints lists the operations. The routes, the dispatch and the operations of faults derive from it.
 var endpoints = []endpoint{
 	{operation.Purchase, http.MethodPost, "/agent-api/requests", handlers.CreateRequest},
 	{operation.Confirm, http.MethodPost, "/agent-api/requests/{request_id}/confirm", handlers.ConfirmRequest},
@@ -96,17 +96,17 @@ func lookUp(path string) (methods map[string]endpoint, id string) {
 	return routes[path], id
 }
 
-// task is what a call comes to when its body or query has been checked: the work to do under the account's lock, or
-// the refusal that takes its place once the agent is known.
+// task is a call whose body or query has been checked: the work to do while the account is locked, or the refusal that
+// replaces the work. The refusal is sent only to an agent that may call.
 type task struct {
 	work    func() *answer
 	refusal *answer
 }
 
-// handlers has the methods that endpoints lists, under the names of openapi.yaml. Each checks a call's body or query.
+// handlers has a method for each operation, named as in openapi.yaml. Each checks the body or query of a call.
 type handlers struct{ server *Server }
 
-// A new operation in openapi.yaml is a new method here, or this does not compile.
+// An operation of openapi.yaml without a method here is an error at compile time.
 var _ api.Handlers[*exchange, task] = handlers{}
 
 func (h handlers) CreateRequest(x *exchange) task {

@@ -16,11 +16,11 @@ import (
 	"github.com/letagentpay/letagentpay-go/policy"
 )
 
-// Option configures a server. Options about an agent or an account mean the main one, unless they stand inside
-// [WithAgent] or [WithAccount].
+// Option configures a server. An option about an agent or an account is about the main one, unless it is inside
+// [WithAgent] or [WithAccount]. A nil option is a [*letagentpay.ParamError].
 type Option func(*settings) error
 
-// settings collects what the options say: a scenario, and what concerns the server itself.
+// settings collects the options: a scenario, and the settings of the server itself.
 type settings struct {
 	scenario Scenario
 	seed     uint64
@@ -32,7 +32,7 @@ type settings struct {
 	target target
 }
 
-// target is what the options being applied are about.
+// target is the account and the agent that options apply to.
 type target struct {
 	account     *AccountConfig // nil inside WithAgent
 	accountName string         // empty inside WithAgent
@@ -52,7 +52,7 @@ func newSettings(options []Option) (*settings, error) {
 	o.target = target{account: &o.scenario.Account, accountName: mainName, agent: &o.scenario.Agent}
 	err := o.apply("letagentpaytest.Option", options)
 	if _, isNil := errors.AsType[*letagentpay.ParamError](err); isNil {
-		return nil, err // its text names a package already
+		return nil, err // its text begins with a package already
 	}
 	if err != nil {
 		return nil, fmt.Errorf("letagentpaytest: %w", err)
@@ -71,7 +71,7 @@ func newSettings(options []Option) (*settings, error) {
 	return o, nil
 }
 
-// apply applies options to the target. A nil option is a [*letagentpay.ParamError] of the field.
+// apply applies options to the target. A nil option is a [*letagentpay.ParamError] with the given field.
 func (o *settings) apply(field string, options []Option) error {
 	for i, option := range options {
 		if option == nil {
@@ -84,7 +84,7 @@ func (o *settings) apply(field string, options []Option) error {
 	return nil
 }
 
-// applyInside applies the options that stand inside another one, which is named, to a target of their own.
+// applyInside applies the options inside a named option, to their own target.
 func (o *settings) applyInside(name string, inner target, options []Option) error {
 	outer := o.target
 	inner.nested = true
@@ -100,7 +100,7 @@ func (o *settings) applyInside(name string, inner target, options []Option) erro
 func onAgent(name string, set func(*AgentConfig) error) Option {
 	return func(o *settings) error {
 		if o.target.agent == nil {
-			return errors.New(name + " inside WithAccount belongs into a WithAgent there")
+			return errors.New(name + " inside WithAccount belongs in a WithAgent there")
 		}
 		return set(o.target.agent)
 	}
@@ -136,7 +136,7 @@ func WithPolicy(p policy.Policy) Option {
 	})
 }
 
-// WithPolicyJSON gives the agent a policy in the service's JSON, as its dashboard stores it.
+// WithPolicyJSON gives the agent a policy in the service's JSON, as the dashboard stores it.
 func WithPolicyJSON(text string) Option {
 	return onAgent("WithPolicyJSON", func(a *AgentConfig) error {
 		if _, err := policy.Parse([]byte(text)); err != nil {
@@ -147,7 +147,7 @@ func WithPolicyJSON(text string) Option {
 	})
 }
 
-// WithBudget sets what the agent may spend in all. The default is 1000.00.
+// WithBudget sets how much the agent may spend in total. The default is 1000.00.
 func WithBudget(budget money.Amount) Option {
 	return onAgent("WithBudget", func(a *AgentConfig) error {
 		if budget.Sign() < 0 {
@@ -158,8 +158,8 @@ func WithBudget(budget money.Amount) Option {
 	})
 }
 
-// WithAutoReplenish tops the agent's budget up by amount whenever an approval leaves less than threshold, as long as
-// the budget stays within most; a zero most is no bound.
+// WithAutoReplenish adds amount to the agent's budget whenever an approval leaves less than threshold. The budget does
+// not grow beyond maxBudget; a zero maxBudget means unlimited.
 func WithAutoReplenish(threshold, amount, maxBudget money.Amount) Option {
 	return onAgent("WithAutoReplenish", func(a *AgentConfig) error {
 		if threshold.Sign() <= 0 || amount.Sign() <= 0 || maxBudget.Sign() < 0 {
@@ -184,8 +184,8 @@ func WithCurrency(code string) Option {
 	})
 }
 
-// WithTimezone sets the timezone, as in "Europe/Berlin", by whose calendar the account's days, weeks and months begin.
-// The default is UTC.
+// WithTimezone sets the timezone in which the account's days, weeks and months begin, as in "Europe/Berlin". The
+// default is UTC.
 func WithTimezone(name string) Option {
 	return onAccount("WithTimezone", func(a *AccountConfig) error {
 		if name == "" {
@@ -196,8 +196,8 @@ func WithTimezone(name string) Option {
 	})
 }
 
-// WithCategories sets the account's categories. A purchase in any other is booked as "other". The default is the
-// service's own list of sixteen, from accommodation to transport.
+// WithCategories sets the account's categories. A purchase in any other category is booked as "other". The default is
+// the service's own list of sixteen, from accommodation to transport.
 func WithCategories(names ...string) Option {
 	return onAccount("WithCategories", func(a *AccountConfig) error {
 		a.Categories = categoriesOf(names)
@@ -205,7 +205,7 @@ func WithCategories(names ...string) Option {
 	})
 }
 
-// WithAliases sets other names of the account's categories, in lower case with underscores, as in {"uber": "taxi"}.
+// WithAliases sets aliases of the account's categories, in lower case with underscores, as in {"uber": "taxi"}.
 func WithAliases(categoryByAlias map[string]string) Option {
 	return onAccount("WithAliases", func(a *AccountConfig) error {
 		for alias := range categoryByAlias {
@@ -218,7 +218,7 @@ func WithAliases(categoryByAlias map[string]string) Option {
 	})
 }
 
-// WithBudgetRules limits what all agents of the account spend together.
+// WithBudgetRules limits what all agents of the account may spend together.
 func WithBudgetRules(rules ...BudgetRule) Option {
 	return onAccount("WithBudgetRules", func(a *AccountConfig) error {
 		for _, rule := range rules {
@@ -238,15 +238,14 @@ func WithBudgetRules(rules ...BudgetRule) Option {
 func WithRequestExpiry(d time.Duration) Option {
 	return onAccount("WithRequestExpiry", func(a *AccountConfig) error {
 		if d <= 0 || d%time.Minute != 0 {
-			return fmt.Errorf("WithRequestExpiry: %v is no whole number of minutes above zero", d)
+			return fmt.Errorf("WithRequestExpiry: %v is not a whole number of minutes above zero", d)
 		}
 		a.RequestExpiryMinutes = int(d / time.Minute)
 		return nil
 	})
 }
 
-// WithAgent adds an agent with its own token and budget to the account, besides the main one. Get it with
-// [Server.Agent].
+// WithAgent adds an agent with its own token and budget to the account. [Server.Agent] returns it.
 func WithAgent(name string, options ...Option) Option {
 	return func(o *settings) error {
 		if o.target.accountName == "" {
@@ -267,7 +266,7 @@ func WithAgent(name string, options ...Option) Option {
 	}
 }
 
-// WithAccount adds an account of another owner. Its agents stand inside, as [WithAgent].
+// WithAccount adds an account of another owner. [WithAgent] inside it adds an agent to that account.
 func WithAccount(name string, options ...Option) Option {
 	return onServer("WithAccount", func(o *settings) error {
 		if _, taken := o.scenario.Accounts[name]; taken || name == mainName || name == "" {
@@ -285,7 +284,7 @@ func WithAccount(name string, options ...Option) Option {
 	})
 }
 
-// WithStart sets what the server's clock shows first. The default is the present. The clock runs on from there.
+// WithStart sets the clock's starting time. The default is the present time. The clock runs from there.
 func WithStart(t time.Time) Option {
 	return onServer("WithStart", func(o *settings) error {
 		o.scenario.Start = t
@@ -293,8 +292,7 @@ func WithStart(t time.Time) Option {
 	})
 }
 
-// WithSeed makes the ids and tokens the same in every run. Calls that run at the same time still take them in any
-// order.
+// WithSeed makes the ids and tokens the same in every run. Concurrent calls still get them in any order.
 func WithSeed(seed uint64) Option {
 	return onServer("WithSeed", func(o *settings) error {
 		o.seed = seed
@@ -306,15 +304,15 @@ func WithSeed(seed uint64) Option {
 func WithToken(token string) Option {
 	return onServer("WithToken", func(o *settings) error {
 		if len(token) <= len("agt_") || !strings.HasPrefix(token, "agt_") {
-			return errors.New(`WithToken: a token begins with "agt_"`) // without the token: it may be a real one
+			return errors.New(`WithToken: a token begins with "agt_"`) // the text leaves out the token, which may be a real one
 		}
 		o.token = token
 		return nil
 	})
 }
 
-// InMemory runs the server without sockets: the clients of the server call it directly, in their own goroutine unless a
-// call may outlive its client. Use it inside a [testing/synctest] bubble, where sockets do not work, and for speed.
+// InMemory runs the server without sockets. The clients of the server call it directly, in their own goroutine unless
+// the call may outlive its client. Use it for speed, and inside a [testing/synctest] bubble, where sockets do not work.
 func InMemory() Option {
 	return onServer("InMemory", func(o *settings) error {
 		o.memory = true
@@ -331,8 +329,8 @@ func WithRates(rateByPair map[string]string) Option {
 	})
 }
 
-// WithMaxHistory bounds the server's memory: of each agent it keeps all pending requests, the last n decided ones and the
-// answers under the last n idempotency keys, and in all the last n calls. The default is 100,000.
+// WithMaxHistory limits the server's memory. The server keeps the last n calls, and for each agent all pending
+// requests, the last n decided ones and the answers under the last n idempotency keys. The default is 100,000.
 func WithMaxHistory(n int) Option {
 	return onServer("WithMaxHistory", func(o *settings) error {
 		if n <= 0 {

@@ -81,7 +81,7 @@ func TestBadOptions(t *testing.T) {
 		`"twice" is taken`:      {letagentpaytest.WithAgent("twice"), letagentpaytest.WithAgent("twice")},
 		"inside WithAgent":      {letagentpaytest.WithAgent("a", letagentpaytest.WithCurrency("EUR"))},
 		"whole server":          {letagentpaytest.WithAgent("a", letagentpaytest.InMemory())},
-		"belongs into":          {letagentpaytest.WithAccount("a", letagentpaytest.WithBudget(money.Must("1")))},
+		"belongs in":            {letagentpaytest.WithAccount("a", letagentpaytest.WithBudget(money.Must("1")))},
 		"does not belong":       {letagentpaytest.WithAgent("a", letagentpaytest.WithAgent("b"))},
 		`"main" is taken`:       {letagentpaytest.WithAccount("main")},
 		"a token begins with":   {letagentpaytest.WithToken("secret-token")},

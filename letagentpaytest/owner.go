@@ -8,18 +8,18 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 )
 
-// Why a decision was refused, for [errors.Is].
+// The errors that a [*DecisionError] matches.
 var (
 	ErrNotFound   = errors.New("no such request")
 	ErrNotPending = errors.New("the request is not pending")
 	ErrExpired    = errors.New("the request was past its expiry, and has expired now")
 )
 
-// DecisionError reports that a request could not be approved or rejected. It matches [ErrNotFound], [ErrNotPending] or
+// DecisionError reports a request that could not be approved or rejected. It matches [ErrNotFound], [ErrNotPending] or
 // [ErrExpired] with [errors.Is].
 type DecisionError struct {
 	RequestID string
-	Status    letagentpay.Status // what the request is; empty when there is none
+	Status    letagentpay.Status // of the request; empty if there is no such request
 	Err       error              // ErrNotFound, ErrNotPending or ErrExpired
 }
 
@@ -33,12 +33,12 @@ func (e *DecisionError) Error() string {
 // Unwrap returns the sentinel.
 func (e *DecisionError) Unwrap() error { return e.Err }
 
-// Approve approves a pending request as its owner would. One past its expiry expires instead. The error is a
+// Approve approves a pending request as its owner would. A request past its expiry expires instead. The error is a
 // [*DecisionError].
 func (s *Server) Approve(requestID string) error { return s.decide(requestID, true) }
 
-// Reject rejects a pending request as its owner would, even past its expiry as long as nothing has expired it. The
-// error is a [*DecisionError].
+// Reject rejects a pending request as its owner would. It also rejects a request past its expiry that is still pending.
+// The error is a [*DecisionError].
 func (s *Server) Reject(requestID string) error { return s.decide(requestID, false) }
 
 func (s *Server) decide(id string, approve bool) error {
@@ -49,12 +49,12 @@ func (s *Server) decide(id string, approve bool) error {
 	return err
 }
 
-// Now returns what the server's clock shows.
+// Now returns the time of the server's clock.
 func (s *Server) Now() time.Time { return s.world.Load().clock.now() }
 
-// Advance moves the server's clock forward by d, and everything with it: expiry, budgets of the day, rate limits,
-// schedules, delayed verdicts, the lifetime of idempotency keys. It moves no other clock: a client that waits for a
-// tick of its own still waits. A negative d fails the test.
+// Advance moves the server's clock forward by d. Everything that depends on time follows: expiry, budgets of the day,
+// rate limits, schedules, delayed verdicts, the lifetime of idempotency keys. It moves no other clock: a client that
+// waits for its own timer still waits. A negative d fails the test.
 func (s *Server) Advance(d time.Duration) {
 	s.helper()
 	if d < 0 {
@@ -64,7 +64,7 @@ func (s *Server) Advance(d time.Duration) {
 	s.world.Load().clock.advance(d)
 }
 
-// Sweep expires every overdue request at once, where the service would do so within a minute.
+// Sweep expires every overdue request at once. The service does so within a minute.
 func (s *Server) Sweep() {
 	w := s.world.Load()
 	for _, acc := range w.accounts {
@@ -72,7 +72,7 @@ func (s *Server) Sweep() {
 	}
 }
 
-// SetRate sets an exchange rate of the x402 API, for a pair such as "USDC/USD". A rate that is no positive number
+// SetRate sets an exchange rate of the x402 API, for a pair such as "USDC/USD". A rate that is not a positive number
 // fails the test.
 func (s *Server) SetRate(pair, rate string) {
 	s.helper()
@@ -81,8 +81,8 @@ func (s *Server) SetRate(pair, rate string) {
 	}
 }
 
-// SetRates sets exchange rates of the x402 API by pair, as [WithRates] does at the start; the rates of other pairs
-// stay. A rate that is no positive number is an error, and changes nothing.
+// SetRates sets exchange rates of the x402 API by pair, as [WithRates] does at the start. Other rates stay. A rate that
+// is not a positive number is an error and changes nothing.
 func (s *Server) SetRates(rateByPair map[string]string) error {
 	if err := s.world.Load().setRates(rateByPair); err != nil {
 		return fmt.Errorf("letagentpaytest: %w", err)

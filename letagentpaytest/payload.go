@@ -9,13 +9,13 @@ import (
 	"unicode/utf8"
 )
 
-// payload is a request's body after the syntax check, which comes before everything else, authentication included.
+// payload is the body of a call after the check of its syntax, the first check of all.
 type payload struct {
 	absent bool                       // no body, or null
-	fields map[string]json.RawMessage // nil when the body is something else than an object
+	fields map[string]json.RawMessage // nil when the body is not an object
 }
 
-// parsePayload checks the syntax of a body. The answer, when there is one, refuses the call.
+// parsePayload checks the syntax of a body. An answer that is not nil refuses the call.
 func parsePayload(header http.Header, body []byte) (payload, *answer) {
 	if len(body) == 0 {
 		return payload{absent: true}, nil

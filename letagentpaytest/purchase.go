@@ -13,12 +13,12 @@ import (
 
 var maxAmount = money.Must("9999999")
 
-// currencies are the codes the service takes for a purchase or an account.
+// currencies are the codes that the service accepts for a purchase or an account.
 var currencies = strings.Fields(`
 	AED AMD ARS AUD BGN BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP GEL GHS HKD HRK HUF IDR ILS INR JPY KES KRW KZT
 	MXN MYR NGN NOK NZD PEN PHP PLN RON RUB SAR SEK SGD THB TRY TWD UAH USD UYU VND ZAR`)
 
-// checkCurrency normalises a code, or says what is wrong with it.
+// checkCurrency returns the normal form of a code, or what is wrong with it.
 func checkCurrency(code string) (normal, complaint string) {
 	code = trimSpace(strings.ToUpper(code))
 	if !slices.Contains(currencies, code) {
@@ -51,7 +51,7 @@ func parsePurchase(body payload) (purchaseBody, *answer) {
 	return b, f.refusal()
 }
 
-// purchase decides a purchase request, and returns nil when Close has ended the call. The account is locked.
+// purchase decides a purchase request. It returns nil when Close has ended the call. The account is locked.
 func (s *Server) purchase(x *exchange, b purchaseBody) *answer {
 	a, acc := x.agent, x.agent.account
 	if !a.purchases.allow(x.now) {
@@ -103,7 +103,7 @@ func (s *Server) purchase(x *exchange, b purchaseBody) *answer {
 	}
 
 	if decision.VelocityLimited {
-		// A runaway loop leaves one record a window; the later answers point at it.
+		// One record for each window, however many calls a runaway loop makes; later answers have its id.
 		if window := a.velocity.refusedIn(a.policy, x.now); window.rejected != "" {
 			r.id = window.rejected
 		} else {
@@ -126,7 +126,7 @@ func (s *Server) purchase(x *exchange, b purchaseBody) *answer {
 	return reply
 }
 
-// book counts a purchase that was approved or is pending. amount is as it was sent, r.amount rounded.
+// book counts a purchase that is approved or pending. amount is the amount as sent; r.amount is rounded.
 func (a *agentState) book(r *requestState, amount money.Amount, x *exchange) {
 	a.velocity.accept(x.now)
 	for _, rule := range a.account.rules {
@@ -150,7 +150,7 @@ func (a *agentState) book(r *requestState, amount money.Amount, x *exchange) {
 	a.replenish(amount.Sub(r.amount))
 }
 
-// facts gathers what a decision depends on.
+// facts returns what the decision on a purchase depends on.
 func (a *agentState) facts(amount money.Amount, category, currency string, x *exchange) policy.Facts {
 	minute, hour := a.velocity.at(x.now)
 	periods := a.periods(currency, x.now)

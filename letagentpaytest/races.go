@@ -8,8 +8,8 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// Races is how long calls take from their checks to their commits under [WithServiceRaces]. The zero value is no time,
-// so that calls overlap by chance only.
+// Races is how long calls take from their checks to their commits under [WithServiceRaces]. With the zero value they
+// take no time, and overlap only by chance.
 //
 // The times pass on the real clock, or on that of a synctest bubble, not on the server's.
 type Races struct {
@@ -20,14 +20,14 @@ type Races struct {
 	// Store is how long a purchase takes from its commit, when it can be listed, until its answer is stored under its
 	// Idempotency-Key and sent.
 	Store time.Duration `json:"store,omitzero"`
-	// Choose, when set, returns the time for each purchase and confirmation in place of Purchase and Confirm. It is called
-	// after the check, in a goroutine of the server and without a lock, and may block: the call then stays between its
-	// check and its commit until Choose returns. Calls at the same time make it run at the same time. A Delay of a [Fault]
-	// takes precedence over it. A negative time counts as none.
+	// Choose, when set, returns the time of each purchase and confirmation in place of Purchase and Confirm. It is
+	// called after the check, in a goroutine of the server and without a lock, concurrently for concurrent calls. It
+	// may block: the call stays between its check and its commit until Choose returns. A Delay of a [Fault] takes
+	// precedence. A negative time counts as zero.
 	Choose func(Call) time.Duration `json:"-"`
 }
 
-// Validate reports a time below zero.
+// Validate returns an error for a time below zero.
 func (races Races) Validate() error {
 	if reason := races.fieldReason(); reason != "" {
 		return errors.New("letagentpaytest: races: " + reason)
@@ -53,19 +53,18 @@ func (races *Races) UnmarshalJSON(data []byte) error { return decodeStruct(data,
 // MarshalJSON writes what UnmarshalJSON reads, without fields that are zero. Choose has no form in JSON.
 func (races Races) MarshalJSON() ([]byte, error) { return encodeStruct(races) }
 
-// WithServiceRaces makes the server behave where calls overlap as the running service does, in place of carrying out
-// each call at one instant:
+// WithServiceRaces makes overlapping calls race as they do at the real service, instead of carrying out each call at
+// one instant:
 //
 //   - A purchase checks its Idempotency-Key, takes its time, commits, and only then stores its answer under the key. So
 //     overlapping purchases under one key each make a request, and the key then replays the answer stored last.
-//   - A confirmation checks that the request is approved, takes its time, and commits without another look. So
+//   - A confirmation checks that the request is approved, takes its time, and commits without checking again. So
 //     overlapping failure confirmations each refund.
 //   - A call continues when its client has given up, and commits at its own time.
 //
-// A call that its checks answer (a replay, a refusal) takes no time. A [Fault] with a Delay sets the time of the calls
-// it strikes, as in Fault{Op: operation.Purchase, Times: 2, Delay: 6 * time.Second}; for operations other than purchase and
-// confirm that time passes before the call is carried out. [Server.SetServiceRaces] changes the mode while the server
-// runs.
+// A replay or a refusal takes no time. A [Fault] with a Delay sets the time of the calls it applies to, as in Fault{Op:
+// operation.Purchase, Times: 2, Delay: 6 * time.Second}. For operations other than purchase and confirm, that time
+// passes before the call is carried out. [Server.SetServiceRaces] changes the mode while the server runs.
 func WithServiceRaces(races Races) Option {
 	return onServer("WithServiceRaces", func(o *settings) error {
 		if reason := races.fieldReason(); reason != "" {
@@ -76,8 +75,8 @@ func WithServiceRaces(races Races) Option {
 	})
 }
 
-// SetServiceRaces does what [WithServiceRaces] does, for the calls that arrive from now on; nil ends it. The mode
-// outlasts [Server.ApplyScenario]. A time below zero fails the test.
+// SetServiceRaces does what [WithServiceRaces] does, for the calls that arrive from now on. nil ends the races. The
+// mode stays after [Server.ApplyScenario]. A time below zero fails the test.
 func (s *Server) SetServiceRaces(races *Races) {
 	s.helper()
 	if races == nil {
@@ -92,19 +91,20 @@ func (s *Server) SetServiceRaces(races *Races) {
 	s.races.Store(&copied)
 }
 
-// race is how one call overlaps with others.
+// race is the timing of one call under Races.
 type race struct {
 	Races
 	server *Server
 	call   Call          // for Choose
-	delay  time.Duration // ordered by a fault, in place of what Races say; 0: none
+	delay  time.Duration // of a fault, in place of the time of Races; 0: none
 }
 
-// hasChecks reports whether calls of an operation look at something before they take their time.
+// hasChecks reports whether the calls of an operation take their time between a check and a commit.
 func hasChecks(op operation.Op) bool { return op == operation.Purchase || op == operation.Confirm }
 
-// pauseBeforeCommit lets the time pass between a call's check and its commit. Without races there is none. The account is locked
-// before and after, not during that time. It reports false when the server is closed: the call must not commit.
+// pauseBeforeCommit waits for the time between a call's check and its commit, which is zero without races. The account
+// is locked before and after, but not during the wait. It returns false when the server is closed, and then the call
+// must not commit.
 func (x *exchange) pauseBeforeCommit(usual func(*Races) time.Duration) bool {
 	if x.race == nil {
 		return true
@@ -120,7 +120,8 @@ func (x *exchange) pauseBeforeCommit(usual func(*Races) time.Duration) bool {
 	})
 }
 
-// pauseBeforeStore lets the time pass between a purchase's commit and the storing of its answer, as work does.
+// pauseBeforeStore waits for the time between a purchase's commit and the storing of its answer, as pauseBeforeCommit
+// does.
 func (x *exchange) pauseBeforeStore() bool {
 	if x.race == nil || x.race.Store == 0 {
 		return true
@@ -128,7 +129,7 @@ func (x *exchange) pauseBeforeStore() bool {
 	return x.pauseUnlocked(func() time.Duration { return x.race.Store })
 }
 
-// pauseUnlocked waits with the account's lock released, and takes it again.
+// pauseUnlocked waits while the account is unlocked, and locks it again.
 func (x *exchange) pauseUnlocked(pause func() time.Duration) bool {
 	acc := x.agent.account
 	acc.mu.Unlock()

@@ -37,7 +37,8 @@ func parseList(query url.Values) (listQuery, *answer) {
 	return q, nil
 }
 
-// queryInt reads an optional whole number of the query, at least 0. The last of several counts.
+// queryInt returns a whole number of the query, at least 0, or otherwise if it is missing. Of several values the last
+// one counts.
 func queryInt(query url.Values, name string, otherwise int, problems *[]problem) int {
 	values := query[name]
 	if len(values) == 0 {
@@ -55,7 +56,7 @@ func queryInt(query url.Values, name string, otherwise int, problems *[]problem)
 	value, err := strconv.Atoi(digits)
 	switch {
 	case errors.Is(err, strconv.ErrRange) && digits[0] != '-':
-		return math.MaxInt // nothing is that far
+		return math.MaxInt // beyond any list
 	case err != nil && !errors.Is(err, strconv.ErrRange):
 		return report("int_parsing", "Input should be a valid integer, unable to parse string as an integer", nil)
 	case value < 0: // where the service fails with a 500
@@ -64,8 +65,8 @@ func queryInt(query url.Values, name string, otherwise int, problems *[]problem)
 	return value
 }
 
-// listRequests answers one page of the agent's requests, the newest first. Overdue ones are shown as they stand: only a read
-// of the request itself, the sweep and an approval look at the time.
+// listRequests returns one page of the agent's requests, the newest first. It shows overdue requests as pending: only a
+// read of the request itself, the sweep and an approval expire them.
 func (s *Server) listRequests(x *exchange, q listQuery) *answer {
 	page := make([]api.RequestListItem, 0, min(q.limit, len(x.agent.order)))
 	skip := q.offset
@@ -88,7 +89,7 @@ func (s *Server) listRequests(x *exchange, q listQuery) *answer {
 	})
 }
 
-// readRequest answers one request, which expires here when it is overdue.
+// readRequest returns one request. An overdue request expires now.
 func (s *Server) readRequest(x *exchange) *answer {
 	r := x.agent.requests[x.id]
 	if r == nil {

@@ -16,7 +16,7 @@ type requestState struct {
 	id               string
 	status           letagentpay.Status
 	amount           money.Amount
-	actual           money.Amount // zero until confirmed with one
+	actual           money.Amount // zero until one is confirmed or reported
 	currency         string
 	category         string
 	original         *string
@@ -38,7 +38,8 @@ func (r *requestState) overdue(now time.Time) bool {
 	return r.status == letagentpay.StatusPending && r.expires.Before(now)
 }
 
-// decide approves or rejects a pending request. A late approval expires it; a late rejection is a rejection.
+// decide approves or rejects a pending request. An approval past the expiry expires the request; a rejection past it
+// rejects the request.
 func (r *requestState) decide(approve bool, now time.Time) error {
 	switch {
 	case r.status != letagentpay.StatusPending:
@@ -55,27 +56,27 @@ func (r *requestState) decide(approve bool, now time.Time) error {
 	return nil
 }
 
-// Request is a purchase request, or an x402 authorisation, as the server holds it: more than an agent gets to see.
-// What was not given is zero.
+// Request is a purchase request or an x402 authorisation, as the server stores it: more than an agent can read. A value
+// that was not sent is zero.
 type Request struct {
 	RequestID        string             `json:"request_id"`
 	Agent            string             `json:"agent"` // the name of the agent
 	Status           letagentpay.Status `json:"status"`
 	Amount           money.Amount       `json:"amount"`        // rounded to cents, as the service stores it
-	ActualAmount     money.Amount       `json:"actual_amount"` // what was really paid, by a confirmation or report; else zero
+	ActualAmount     money.Amount       `json:"actual_amount"` // as confirmed or reported; otherwise zero
 	Currency         string             `json:"currency"`
 	Category         string             `json:"category"`                    // as resolved
-	OriginalCategory string             `json:"original_category,omitempty"` // as sent, when that was an alias or unknown
+	OriginalCategory string             `json:"original_category,omitempty"` // as sent, if an alias or unknown
 	MerchantName     string             `json:"merchant_name,omitempty"`
 	Description      string             `json:"description,omitempty"`
 	AgentComment     string             `json:"agent_comment,omitempty"`
 	IdempotencyKey   string             `json:"idempotency_key,omitempty"`
 	ReceiptURL       string             `json:"receipt_url,omitempty"`
-	TxHash           string             `json:"tx_hash,omitempty"` // the transaction that an x402 report named
-	Checks           []policy.Check     `json:"checks"`            // what the decision was based on
+	TxHash           string             `json:"tx_hash,omitempty"` // of an x402 report
+	Checks           []policy.Check     `json:"checks"`            // of the decision
 	CreatedAt        time.Time          `json:"created_at"`
-	ReviewedAt       time.Time          `json:"reviewed_at,omitzero"` // zero while pending, and when expired
-	ExpiresAt        time.Time          `json:"expires_at"`           // of a purchase that was never pending: when it was decided
+	ReviewedAt       time.Time          `json:"reviewed_at,omitzero"` // zero if pending or expired
+	ExpiresAt        time.Time          `json:"expires_at"`           // CreatedAt, if never pending
 }
 
 // snapshot copies r. The account is locked.
@@ -137,7 +138,7 @@ func (s *Server) Requests() []Request {
 	return requests
 }
 
-// Request returns the request with an id, whichever agent made it.
+// Request returns the request with an id, of any agent. ok is false if there is no such request.
 func (s *Server) Request(id string) (Request, bool) {
 	var snapshot Request
 	found := s.world.Load().find(id, func(r *requestState, _ time.Time) { snapshot = r.snapshot() })

@@ -19,10 +19,10 @@ var (
 	maxBalance = money.FromMinor(999_999_999_999) // what the service's columns hold
 )
 
-// Scenario is a set-up of accounts and agents, in the JSON that language-neutral tests of the service use. Its zero
-// value is one account with one agent that has no budget.
+// Scenario is a set-up of accounts and agents, in the JSON of language-neutral tests of the service. Its zero value is
+// one account with one agent without a budget.
 type Scenario struct {
-	Start    time.Time                `json:"start"`    // what the clock shows first; zero: the present
+	Start    time.Time                `json:"start"`    // the clock's starting time; zero: the present time
 	Account  AccountConfig            `json:"account"`  // named "main"
 	Agent    AgentConfig              `json:"agent"`    // named "main", of the account "main"
 	Agents   map[string]AgentConfig   `json:"agents"`   // further ones
@@ -33,10 +33,10 @@ type Scenario struct {
 // AccountConfig sets up an account.
 type AccountConfig struct {
 	Currency             string            `json:"currency"`               // empty: USD
-	Timezone             string            `json:"timezone"`               // whose days, weeks and months count; empty: UTC
+	Timezone             string            `json:"timezone"`               // of days, weeks and months; empty: UTC
 	RequestExpiryMinutes int               `json:"request_expiry_minutes"` // how long a purchase stays pending; 0: 30
 	Categories           []Category        `json:"categories"`             // nil: the service's sixteen
-	Aliases              map[string]string `json:"aliases"`                // other names of categories
+	Aliases              map[string]string `json:"aliases"`                // category by alias
 	BudgetRules          []BudgetRule      `json:"budget_rules"`
 	Blocked              bool              `json:"blocked"`
 	AllAgentsPaused      bool              `json:"all_agents_paused"`
@@ -46,14 +46,14 @@ type AccountConfig struct {
 type AgentConfig struct {
 	Account       string          `json:"account"` // the name of the account it belongs to; empty: "main"
 	Status        AgentStatus     `json:"status"`  // empty: active
-	Budget        money.Amount    `json:"budget"`  // what it may spend in all
+	Budget        money.Amount    `json:"budget"`  // how much it may spend in total
 	Spent         money.Amount    `json:"spent"`
 	Held          money.Amount    `json:"held"`
 	Policy        json.RawMessage `json:"policy"` // kept as written; null: every purchase is pending
 	AutoReplenish *AutoReplenish  `json:"auto_replenish"`
 }
 
-// AgentStatus says whether an agent's calls are served.
+// AgentStatus states whether the service accepts an agent's calls.
 type AgentStatus string
 
 // The statuses of an agent.
@@ -63,8 +63,8 @@ const (
 	AgentArchived AgentStatus = "archived"
 )
 
-// AutoReplenish tops up a budget by Amount, at most to MaxBudget, whenever an approval leaves less than Threshold.
-// Without a threshold or an amount it does nothing.
+// AutoReplenish adds Amount to a budget, up to MaxBudget, whenever an approval leaves less than Threshold. Without a
+// threshold or an amount it has no effect.
 type AutoReplenish struct {
 	Enabled   bool          `json:"enabled"`
 	Threshold *money.Amount `json:"threshold"`
@@ -72,8 +72,8 @@ type AutoReplenish struct {
 	MaxBudget *money.Amount `json:"max_budget"`
 }
 
-// BudgetRule is an owner's limit on what all agents of an account spend together. Of each type only the rule with the
-// highest priority counts, and of several such the one with the smallest limit.
+// BudgetRule is an owner's limit on what all agents of an account spend together. Of each type, only the rule with the
+// highest priority counts. Among equal priorities, it is the one with the smallest limit.
 type BudgetRule struct {
 	Name     string          `json:"name"`
 	Type     policy.RuleType `json:"limit_type"` // daily, weekly, monthly, total

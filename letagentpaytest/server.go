@@ -50,8 +50,8 @@ type Server struct {
 	closing    sync.Once
 }
 
-// NewServer starts a server that is closed when the test ends. A wrong option fails the test. When the test has failed,
-// its log shows the last calls to the server.
+// NewServer starts a server and closes it when the test ends. A wrong option fails the test. If the test fails, its log
+// shows the last calls to the server.
 func NewServer(t TB, options ...Option) *Server {
 	t.Helper()
 	s, err := start(t, options)
@@ -66,7 +66,7 @@ func NewServer(t TB, options ...Option) *Server {
 	return s
 }
 
-// Start starts a server outside a test, for programs and examples. The caller closes it.
+// Start starts a server outside a test, for programs and examples. The caller must close it.
 func Start(options ...Option) (*Server, error) { return start(nil, options) }
 
 func start(t TB, options []Option) (*Server, error) {
@@ -103,7 +103,7 @@ func start(t TB, options []Option) (*Server, error) {
 	s.listener = &http.Server{
 		Handler:     s.gated(s.serve(s.exchangeWatched)),
 		BaseContext: func(net.Listener) context.Context { return s.life },
-		ErrorLog:    log.New(io.Discard, "", 0), // dropped connections are what a test asked for
+		ErrorLog:    log.New(io.Discard, "", 0), // connections are dropped only for a fault
 	}
 	s.served = make(chan struct{})
 	go func() {
@@ -113,11 +113,11 @@ func start(t TB, options []Option) (*Server, error) {
 	return s, nil
 }
 
-// Close stops the server and ends the calls in flight, also those that continue without their clients; a purchase or
-// confirmation that is still waiting for its commit is not carried out. Close waits for the calls that run in
-// goroutines of the server: over sockets all of them, in memory those under [WithServiceRaces] or a [Fault] with a
-// GatewayTimeout. So a function that the server calls, such as that of [Server.OnPending], must return, and must not
-// call Close. Closing again does nothing.
+// Close stops the server and ends all calls in progress, including those that continue without their clients. A
+// purchase or confirmation that waits for its commit is not carried out. Close waits for the calls in goroutines of the
+// server: over sockets all calls, in memory those under [WithServiceRaces] or a [Fault] with a GatewayTimeout. A
+// function that the server calls, such as that of [Server.OnPending], must therefore return, and must not call Close. A
+// second Close has no effect.
 func (s *Server) Close() {
 	s.closing.Do(func() {
 		s.end()
@@ -130,11 +130,11 @@ func (s *Server) Close() {
 	})
 }
 
-// HTTPClient returns an HTTP client that reaches the server, for [letagentpay.WithHTTPClient]. An in-memory server is
-// reached by this client only.
+// HTTPClient returns an HTTP client for the server, for [letagentpay.WithHTTPClient]. Only such a client reaches an
+// in-memory server.
 func (s *Server) HTTPClient() *http.Client { return &http.Client{Transport: s.transport} }
 
-// Client returns a client of the main agent. The options come after the ones that connect it.
+// Client returns a client of the main agent. The options are applied after those that connect the client.
 func (s *Server) Client(options ...letagentpay.Option) *letagentpay.Client {
 	s.helper()
 	return s.newClient(s.Token, options)
@@ -151,7 +151,7 @@ func (s *Server) newClient(token string, options []letagentpay.Option) *letagent
 	return client
 }
 
-// fatalf ends the test, or panics where there is none: the caller asked for something that cannot be.
+// fatalf ends the test with an error of the caller. Outside a test it panics.
 func (s *Server) fatalf(format string, args ...any) {
 	if s.tb == nil {
 		panic(fmt.Sprintf(format, args...))

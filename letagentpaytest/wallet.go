@@ -27,8 +27,7 @@ func parseWallet(body payload) (walletBody, *answer) {
 	if f.broken() {
 		return b, f.refusal()
 	}
-	// An address is held against the form of an EVM address whatever the chain, as in the service, which reads the
-	// address before the chain.
+	// The service expects the form of an EVM address on every chain, because it reads the address before the chain.
 	b.address = f.requiredText("wallet_address", textRule{min: 1, max: 64, convert: func(address string) (normal, complaint string) {
 		address = trimSpace(address)
 		if !addressPattern.MatchString(address) {

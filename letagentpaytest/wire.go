@@ -49,7 +49,7 @@ func (r *requestState) purchaseResult() api.PurchaseResult {
 	return result
 }
 
-// confirmation repeats the amount with all the digits it was sent with.
+// confirmation repeats the amount with all the digits that were sent.
 type confirmation struct {
 	api.Confirmation
 	ActualAmount *string `json:"actual_amount"`
@@ -99,14 +99,14 @@ func (a *agentState) budgetResult() api.Budget {
 	}
 }
 
-// authorization gives the remainders with all the digits that an exchange rate leaves.
+// authorization has the remaining amounts with all the digits that an exchange rate gives them.
 type authorization struct {
 	api.X402Authorization
 	RemainingDailyBudget   *string `json:"remaining_daily_budget"`
 	RemainingMonthlyBudget *string `json:"remaining_monthly_budget"`
 }
 
-// x402Budget repeats a limit as the policy writes it, a number or a string.
+// x402Budget repeats a limit in the form of the policy, a number or a string.
 type x402Budget struct {
 	api.X402Budget
 	Policy x402PolicyState `json:"x402_policy"`

@@ -13,7 +13,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/money"
 )
 
-// world is everything a scenario sets up; applying another replaces it whole.
+// world is everything that a scenario sets up. Another scenario replaces all of it.
 type world struct {
 	clock    *clock
 	accounts map[string]*accountState
@@ -24,17 +24,18 @@ type world struct {
 	txHashes map[string]bool
 }
 
-// directory finds agents.
+// directory finds agents by name and by token.
 type directory struct {
 	agents  []*agentState // the main one first
 	byName  map[string]*agentState
 	byToken map[string]*agentState
 }
 
-// ApplyScenario replaces all accounts, agents and requests, the clock and the tokens, and forgets faults, calls and the
-// scripted human. From then on overdue requests expire by [Server.Sweep], by a read, or by an approval, and not by a
-// sweep each minute, so that a recorded scenario says itself when they do. Handles of agents and accounts got before are
-// no longer valid. An error changes nothing. Nothing else may use [Server.Token] meanwhile.
+// ApplyScenario replaces all accounts, agents and requests, the clock and the tokens, and removes faults, calls and the
+// scripted human. No other goroutine may read [Server.Token] during the call. An error changes nothing.
+//
+// Earlier values of [*Agent] and [*Account] are no longer valid. The sweep each minute ends: overdue
+// requests expire by [Server.Sweep], by a read or by an approval, so a recorded scenario determines when.
 func (s *Server) ApplyScenario(scenario Scenario) error { return s.reset(scenario, false) }
 
 func (s *Server) reset(scenario Scenario, sweeping bool) error {
@@ -128,13 +129,13 @@ func (w *world) addAgent(name, token string, config AgentConfig, ids *idSource) 
 	if !w.register(a) {
 		return nil, fmt.Errorf("agent %q: the name is taken or empty", name)
 	}
-	acc.mu.Lock() // apart from w.mu: calls hold an account's lock when they take that
+	acc.mu.Lock() // not under w.mu, which calls lock while they hold an account's lock
 	defer acc.mu.Unlock()
 	acc.agents = append(acc.agents, a)
 	return a, nil
 }
 
-// register makes an agent known, unless its name is taken or empty.
+// register adds an agent to the directory. It returns false if the name is taken or empty.
 func (w *world) register(a *agentState) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -148,7 +149,7 @@ func (w *world) register(a *agentState) bool {
 	return true
 }
 
-// locked runs do with an account locked and up to date.
+// locked calls do while the account is locked and up to date.
 func (w *world) locked(acc *accountState, do func(now time.Time)) {
 	acc.mu.Lock()
 	defer acc.mu.Unlock()
@@ -157,7 +158,7 @@ func (w *world) locked(acc *accountState, do func(now time.Time)) {
 	do(now)
 }
 
-// find runs do on the request with an id, its account locked, and reports whether there is one.
+// find calls do on the request with an id while its account is locked. It returns false if there is no such request.
 func (w *world) find(id string, do func(r *requestState, now time.Time)) bool {
 	found := false
 	for _, a := range w.directory().agents {
@@ -174,7 +175,7 @@ func (w *world) find(id string, do func(r *requestState, now time.Time)) bool {
 	return found
 }
 
-// takeHash takes a transaction hash, which closes one authorisation only, and reports whether it was free.
+// takeHash reserves a transaction hash for one authorisation. It returns false if another one has it.
 func (w *world) takeHash(txHash string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -185,7 +186,7 @@ func (w *world) takeHash(txHash string) bool {
 	return true
 }
 
-// freeHash frees the hash of an authorisation that is forgotten.
+// freeHash releases the hash of an authorisation that is deleted.
 func (w *world) freeHash(txHash string) {
 	if txHash == "" {
 		return

@@ -68,7 +68,7 @@ func parseAuthorize(body payload) (authorizeBody, *answer) {
 	return b, f.refusal()
 }
 
-// authorize decides an x402 payment. What it authorises counts as spent at once. The account is locked.
+// authorize decides an x402 payment. An authorised amount counts as spent at once. The account is locked.
 func (s *Server) authorize(x *exchange, b authorizeBody) *answer {
 	a, acc := x.agent, x.agent.account
 	if !a.authorizations.allow(x.now) {
@@ -130,7 +130,7 @@ func (s *Server) authorize(x *exchange, b authorizeBody) *answer {
 		r.description = &resource
 	}
 	a.add(r)
-	// Budget rules do not see these payments, so only a total over the account does, through its balance.
+	// Budget rules do not count these payments, except a total rule that counts the account's balance.
 	a.spent = a.spent.Add(r.amount)
 	acc.spent = acc.spent.Add(r.amount)
 	for _, t := range countersOf(a.counters, "USD").current(x.now, acc.location) {
@@ -145,14 +145,14 @@ func (s *Server) authorize(x *exchange, b authorizeBody) *answer {
 	})
 }
 
-// decline returns why a policy or the budget forbids a payment, or "". The order is the service's.
+// decline returns the reason why the policy or the budget forbids a payment, or "". The order is the service's.
 func (a *agentState) decline(p *policy.Policy, usd decimal, chain, domain, category string, counted [3]money.Amount) string {
 	x402 := p.X402
 	if x402 == nil {
 		x402 = new(policy.X402)
 	}
 	exceeds := func(limit *money.Amount, counted money.Amount) bool {
-		return limit != nil && !limit.IsZero() && usd.cmp(limit.Sub(counted)) > 0 // a limit of zero is none here
+		return limit != nil && !limit.IsZero() && usd.cmp(limit.Sub(counted)) > 0 // zero means unlimited here
 	}
 	switch {
 	case chain != "" && !slices.Contains(allowedChains(x402), chain):
@@ -180,7 +180,7 @@ func (a *agentState) decline(p *policy.Policy, usd decimal, chain, domain, categ
 	return ""
 }
 
-// inDollars converts the asked amount by the rate of its asset. A dollar coin off its peg is declined.
+// inDollars converts an amount by the rate of its asset. A dollar coin that is off its peg is declined.
 func (s *Server) inDollars(x *exchange, b authorizeBody) (usd decimal, decline string, refusal *answer) {
 	if b.asset == "USD" {
 		return b.amount, "", nil
@@ -201,7 +201,7 @@ func (s *Server) inDollars(x *exchange, b authorizeBody) (usd decimal, decline s
 	return newDecimal(new(big.Rat).Mul(b.amount.rat(), rate.rat())), "", nil
 }
 
-// remainderOf returns what remains of a limit after a payment, with all its digits, or nil without a limit.
+// remainderOf returns what remains of a limit after a payment, with all digits, or nil without a limit.
 func remainderOf(limit *money.Amount, counted money.Amount, usd decimal) *string {
 	if limit == nil || limit.IsZero() {
 		return nil
@@ -248,7 +248,7 @@ func parseReport(body payload) (reportBody, *answer) {
 	return b, f.refusal()
 }
 
-// report closes an authorisation with its transaction. The account is locked.
+// report completes an authorisation with its transaction. The account is locked.
 func (s *Server) report(x *exchange, b reportBody) *answer {
 	a := x.agent
 	r := a.requests[b.authorization]
@@ -308,13 +308,13 @@ func (s *Server) readX402Budget(x *exchange) *answer {
 	return jsonAnswer(http.StatusOK, result)
 }
 
-// x402MaxPerRequest returns the limit as the policy writes it: this answer repeats it, a number or a string.
+// x402MaxPerRequest returns the limit in the form of the policy, a number or a string.
 func (a *agentState) x402MaxPerRequest() json.RawMessage {
 	var written struct {
 		X402 struct {
 			MaxPerRequest json.RawMessage `json:"max_per_request"`
 		} `json:"x402"`
 	}
-	_ = json.Unmarshal(a.config.Policy, &written) // it was parsed when it was set
+	_ = json.Unmarshal(a.config.Policy, &written) // it was valid when it was set
 	return written.X402.MaxPerRequest
 }
