@@ -25,7 +25,8 @@ func compileRules(rules []BudgetRule) ([]*ruleState, error) {
 		case rule.Name == "":
 			return nil, errors.New("a budget rule has no name")
 		case !slices.Contains(ruleTypes, rule.Type):
-			return nil, fmt.Errorf("budget rule %q: %q is not one of daily, weekly, monthly, total", rule.Name, rule.Type)
+			return nil, fmt.Errorf(
+				"budget rule %q: %q is not one of daily, weekly, monthly, total", rule.Name, rule.Type)
 		}
 		compiled = append(compiled, &ruleState{
 			BudgetRule: policy.BudgetRule{

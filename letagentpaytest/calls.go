@@ -154,5 +154,6 @@ func (s *Server) showCalls(t TB) {
 		return
 	}
 	t.Helper()
-	failed.Logf("letagentpaytest: the last of %d calls to the server:\n%v", len(calls), calls[max(0, len(calls)-shownCalls):])
+	shown := calls[max(0, len(calls)-shownCalls):]
+	failed.Logf("letagentpaytest: the last of %d calls to the server:\n%v", len(calls), shown)
 }

@@ -32,7 +32,8 @@ func (acc *accountState) apply(c AccountConfig) error {
 	case err != nil:
 		return fmt.Errorf("unknown timezone %q", c.Timezone)
 	case c.RequestExpiryMinutes <= 0 || c.RequestExpiryMinutes > maxExpiryMinutes:
-		return fmt.Errorf("a request expiry of %d minutes is not between 1 and %d", c.RequestExpiryMinutes, maxExpiryMinutes)
+		return fmt.Errorf(
+			"a request expiry of %d minutes is not between 1 and %d", c.RequestExpiryMinutes, maxExpiryMinutes)
 	}
 	c.Currency = currency
 	categories, listed := map[string]bool{}, []string{}

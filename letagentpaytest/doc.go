@@ -31,7 +31,8 @@
 // The server has one clock. It runs with the process, and [Server.Advance] moves it forward. Everything that depends on
 // time follows it: expiry, the budget of the day, schedules, rate limits, delayed verdicts. The code under test has its
 // own clock: code that waits for a decision waits in real time, unless the test runs in a [testing/synctest] bubble. In
-// a bubble, with an [InMemory] server made inside it, both clocks are the bubble's, and half an hour takes no real time.
+// a bubble, with an [InMemory] server made inside it, both clocks are the bubble's, and half an hour takes no real
+// time.
 //
 // Delayed verdicts and the service's expiry sweep each minute are carried out when the server is next used, in order
 // and each at its own time. [Server.Sweep] expires overdue requests at once. Between two sweeps, lists show an overdue
@@ -44,9 +45,9 @@
 //
 // # When things go wrong
 //
-// [Server.Fail] injects a [Fault]: an error status, a page of HTML, a connection that breaks before or after the call is
-// carried out, an answer that is late, slow or cut off. A fault is for one operation or for all, for the next call or
-// the next n. [Server.Pause], [Server.Archive], [Server.Block] and [Server.PauseAll] do what an owner can do, as do
+// [Server.Fail] injects a [Fault]: an error status, a page of HTML, a connection that breaks before or after the call
+// is carried out, an answer that is late, slow or cut off. A fault is for one operation or for all, for the next call
+// or the next n. [Server.Pause], [Server.Archive], [Server.Block] and [Server.PauseAll] do what an owner can do, as do
 // [Server.SetPolicy] and [Server.SetBudget]. An exhausted budget, a rate limit and too many pending requests need no
 // fault: they occur as they do at the service.
 //
@@ -68,8 +69,8 @@
 // does not depend on the default: if it has timeouts, retries or several processes, test it under races too. [Races]
 // sets the times, can choose a time for each call, and can hold a call between its check and its commit.
 //
-// A [Fault] with a GatewayTimeout is a gateway that gives up, with or without races. The gateway answers 504 or cuts the
-// connection, and the call is carried out later.
+// A [Fault] with a GatewayTimeout is a gateway that gives up, with or without races. The gateway answers 504 or cuts
+// the connection, and the call is carried out later.
 //
 //	srv.Fail(letagentpaytest.Fault{
 //		Op: operation.Purchase, Delay: 6 * time.Second, GatewayTimeout: 3 * time.Second,

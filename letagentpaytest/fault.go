@@ -118,7 +118,8 @@ func (f Fault) altersAnswer() bool {
 	return f.Status != 0 || f.Body != "" || f.NonJSON || f.Header != nil
 }
 
-const proxyPage = "<html>\r\n<head><title>Bad Gateway</title></head>\r\n<body><center><h1>Bad Gateway</h1></center></body>\r\n</html>\r\n"
+const proxyPage = "<html>\r\n<head><title>Bad Gateway</title></head>\r\n" +
+	"<body><center><h1>Bad Gateway</h1></center></body>\r\n</html>\r\n"
 
 // alter returns the answer that the client gets instead of reply, which is nil when the call was not carried out.
 func (f Fault) alter(reply *answer) *answer {

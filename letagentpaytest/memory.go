@@ -26,7 +26,8 @@ func (t memoryTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		defer r.Body.Close()
 	}
 	if !strings.EqualFold(r.URL.Scheme+"://"+r.URL.Host, t.server.memoryHost) {
-		return nil, fmt.Errorf("letagentpaytest: the client of an in-memory server reaches %s only, not %s", t.server.memoryHost, r.URL.Host)
+		return nil, fmt.Errorf("letagentpaytest: the client of an in-memory server reaches %s only, not %s",
+			t.server.memoryHost, r.URL.Host)
 	}
 	if t.server.life.Err() != nil {
 		return nil, errClosed

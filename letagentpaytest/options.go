@@ -273,7 +273,8 @@ func WithAccount(name string, options ...Option) Option {
 			return fmt.Errorf("WithAccount: the name %q is taken or empty", name)
 		}
 		account := AccountConfig{}
-		if err := o.applyInside("WithAccount("+name+")", target{account: &account, accountName: name}, options); err != nil {
+		inner := target{account: &account, accountName: name}
+		if err := o.applyInside("WithAccount("+name+")", inner, options); err != nil {
 			return err
 		}
 		if o.scenario.Accounts == nil {
@@ -304,7 +305,7 @@ func WithSeed(seed uint64) Option {
 func WithToken(token string) Option {
 	return onServer("WithToken", func(o *settings) error {
 		if len(token) <= len("agt_") || !strings.HasPrefix(token, "agt_") {
-			return errors.New(`WithToken: a token begins with "agt_"`) // the text leaves out the token, which may be a real one
+			return errors.New(`WithToken: a token begins with "agt_"`) // not the token, which may be a real one
 		}
 		o.token = token
 		return nil

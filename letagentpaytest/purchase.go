@@ -68,7 +68,8 @@ func (s *Server) purchase(x *exchange, b purchaseBody) *answer {
 	}
 	category, original := acc.resolve(b.category)
 	if a.pending >= pendingCap {
-		return errorAnswer(http.StatusTooManyRequests, "Too many pending requests. Wait for existing requests to be resolved.")
+		return errorAnswer(http.StatusTooManyRequests,
+			"Too many pending requests. Wait for existing requests to be resolved.")
 	}
 	currency := acc.config.Currency
 	if b.currency != nil && *b.currency != currency {

@@ -27,23 +27,28 @@ func parseWallet(body payload) (walletBody, *answer) {
 	if f.broken() {
 		return b, f.refusal()
 	}
-	// The service expects the form of an EVM address on every chain, because it reads the address before the chain.
-	b.address = f.requiredText("wallet_address", textRule{min: 1, max: 64, convert: func(address string) (normal, complaint string) {
-		address = trimSpace(address)
-		if !addressPattern.MatchString(address) {
-			return "", "Invalid EVM wallet address format"
-		}
-		return address, ""
-	}})
-	b.chain = f.requiredText("chain", textRule{max: 20, convert: func(chain string) (normal, complaint string) {
-		chain = trimSpace(strings.ToLower(chain))
-		if !slices.Contains(walletChains, chain) {
-			return "", "Unsupported chain: " + chain
-		}
-		return chain, ""
-	}})
+	b.address = f.requiredText("wallet_address", textRule{min: 1, max: 64, convert: checkAddress})
+	b.chain = f.requiredText("chain", textRule{max: 20, convert: checkWalletChain})
 	b.provider = f.optionalText("wallet_provider", textRule{max: 50})
 	return b, f.refusal()
+}
+
+// checkAddress returns an address without surrounding spaces, or what is wrong with it. The service expects the form of
+// an EVM address on every chain, because it reads the address before the chain.
+func checkAddress(address string) (normal, complaint string) {
+	address = trimSpace(address)
+	if !addressPattern.MatchString(address) {
+		return "", "Invalid EVM wallet address format"
+	}
+	return address, ""
+}
+
+func checkWalletChain(chain string) (normal, complaint string) {
+	chain = trimSpace(strings.ToLower(chain))
+	if !slices.Contains(walletChains, chain) {
+		return "", "Unsupported chain: " + chain
+	}
+	return chain, ""
 }
 
 func (s *Server) registerWallet(x *exchange, b walletBody) *answer {

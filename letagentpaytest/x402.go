@@ -92,12 +92,12 @@ func (s *Server) authorize(x *exchange, b authorizeBody) *answer {
 	if p == nil {
 		p = new(policy.Policy)
 	}
-	today, week, month := tally{}, tally{}, tally{}
+	var counted [3]money.Amount // today, this week and this month, before this payment
 	for i, t := range countersOf(a.counters, "USD").current(x.now, acc.location) {
-		*[]*tally{&today, &week, &month}[i] = *t
+		counted[i] = t.total()
 	}
 	if decline == "" {
-		decline = a.decline(p, usd, chain, domain, category, [3]money.Amount{today.total(), week.total(), month.total()})
+		decline = a.decline(p, payment{usd, chain, domain, category}, counted)
 	}
 	if decline != "" {
 		return jsonAnswer(http.StatusOK, authorization{X402Authorization: api.X402Authorization{Reason: &decline}})
@@ -140,33 +140,39 @@ func (s *Server) authorize(x *exchange, b authorizeBody) *answer {
 		X402Authorization: api.X402Authorization{
 			Authorized: true, AuthorizationID: &r.id, ExpiresAt: &api.Time{Time: r.expires},
 		},
-		RemainingDailyBudget:   remainderOf(p.DailyLimit, today.total(), usd),
-		RemainingMonthlyBudget: remainderOf(p.MonthlyLimit, month.total(), usd),
+		RemainingDailyBudget:   remainderOf(p.DailyLimit, counted[0], usd),
+		RemainingMonthlyBudget: remainderOf(p.MonthlyLimit, counted[2], usd),
 	})
 }
 
+// payment is an x402 payment as a policy judges it.
+type payment struct {
+	usd                     decimal
+	chain, domain, category string
+}
+
 // decline returns the reason why the policy or the budget forbids a payment, or "". The order is the service's.
-func (a *agentState) decline(p *policy.Policy, usd decimal, chain, domain, category string, counted [3]money.Amount) string {
+func (a *agentState) decline(p *policy.Policy, pay payment, counted [3]money.Amount) string {
 	x402 := p.X402
 	if x402 == nil {
 		x402 = new(policy.X402)
 	}
 	exceeds := func(limit *money.Amount, counted money.Amount) bool {
-		return limit != nil && !limit.IsZero() && usd.cmp(limit.Sub(counted)) > 0 // zero means unlimited here
+		return limit != nil && !limit.IsZero() && pay.usd.cmp(limit.Sub(counted)) > 0 // zero means unlimited here
 	}
 	switch {
-	case chain != "" && !slices.Contains(allowedChains(x402), chain):
+	case pay.chain != "" && !slices.Contains(allowedChains(x402), pay.chain):
 		return "CHAIN_NOT_ALLOWED"
-	case domain != "" && matchesDomain(domain, x402.BlockedDomains):
+	case pay.domain != "" && matchesDomain(pay.domain, x402.BlockedDomains):
 		return "DOMAIN_BLOCKED"
-	case domain != "" && len(x402.AllowedDomains) > 0 && !matchesDomain(domain, x402.AllowedDomains):
+	case pay.domain != "" && len(x402.AllowedDomains) > 0 && !matchesDomain(pay.domain, x402.AllowedDomains):
 		return "DOMAIN_NOT_ALLOWED"
-	case len(p.AllowedCategories) > 0 && !slices.Contains(p.AllowedCategories, category):
+	case len(p.AllowedCategories) > 0 && !slices.Contains(p.AllowedCategories, pay.category):
 		return "CATEGORY_NOT_ALLOWED"
-	case len(p.AllowedCategories) == 0 && slices.Contains(p.BlockedCategories, category):
+	case len(p.AllowedCategories) == 0 && slices.Contains(p.BlockedCategories, pay.category):
 		return "CATEGORY_BLOCKED"
-	case x402.MaxPerRequest != nil && usd.cmp(*x402.MaxPerRequest) > 0,
-		p.PerRequestLimit != nil && usd.cmp(*p.PerRequestLimit) > 0:
+	case x402.MaxPerRequest != nil && pay.usd.cmp(*x402.MaxPerRequest) > 0,
+		p.PerRequestLimit != nil && pay.usd.cmp(*p.PerRequestLimit) > 0:
 		return "AMOUNT_EXCEEDS_PER_REQUEST_LIMIT"
 	case exceeds(p.DailyLimit, counted[0]):
 		return "DAILY_BUDGET_EXCEEDED"
@@ -174,7 +180,7 @@ func (a *agentState) decline(p *policy.Policy, usd decimal, chain, domain, categ
 		return "WEEKLY_BUDGET_EXCEEDED"
 	case exceeds(p.MonthlyLimit, counted[2]):
 		return "MONTHLY_BUDGET_EXCEEDED"
-	case usd.cmp(a.remaining()) > 0:
+	case pay.usd.cmp(a.remaining()) > 0:
 		return "BUDGET_EXCEEDED"
 	}
 	return ""
