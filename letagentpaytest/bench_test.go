@@ -27,7 +27,8 @@ func BenchmarkPurchase(b *testing.B) {
 		if n++; n%60 == 0 {
 			server.Advance(time.Minute)
 		}
-		if status := post(b, client, server, server.Token, `{"amount": 0.01, "category": "groceries", "merchant_name": "Shop"}`); status != http.StatusCreated {
+		if status := post(b, client, server, server.Token,
+			`{"amount": 0.01, "category": "groceries", "merchant_name": "Shop"}`); status != http.StatusCreated {
 			b.Fatalf("status %d", status)
 		}
 	}
@@ -70,7 +71,8 @@ func BenchmarkPurchaseParallel(b *testing.B) {
 			if n%60 == 0 {
 				server.Advance(time.Minute)
 			}
-			if status := post(b, client, server, agent.Token, `{"amount": 0.01, "category": "groceries"}`); status != http.StatusCreated {
+			if status := post(b, client, server, agent.Token,
+				`{"amount": 0.01, "category": "groceries"}`); status != http.StatusCreated {
 				b.Errorf("status %d", status)
 				return
 			}

@@ -103,7 +103,8 @@ func TestALimitDoesNotCountThePeriodOfTheSameNumberBefore(t *testing.T) {
 			assert.Equal(t, letagentpay.StatusRejected, purchase(t, srv.Client(), groceries).Status, "80 of 50")
 			srv.Advance(test.next.Sub(march))
 			assert.Equal(t, letagentpay.StatusAutoApproved, purchase(t, srv.Client(), groceries).Status)
-			assert.Equal(t, letagentpay.StatusRejected, purchase(t, srv.Client(), groceries).Status, "the new one counts")
+			assert.Equal(t, letagentpay.StatusRejected, purchase(t, srv.Client(), groceries).Status,
+				"the new one counts")
 		})
 	}
 }

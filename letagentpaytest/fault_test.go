@@ -106,7 +106,8 @@ func TestFaultsMatchByOperationAndCount(t *testing.T) {
 		srv.Fail(letagentpaytest.Fault{Op: operation.Policy, Times: -1, Status: 501})
 		srv.Fail(letagentpaytest.Fault{Op: operation.Budget, Status: 502})
 		assert.Equal(t, 200, get("/categories"))
-		assert.Equal(t, []int{500, 500, 502, 200}, []int{get("/budget"), get("/budget"), get("/budget"), get("/budget")})
+		assert.Equal(t, []int{500, 500, 502, 200},
+			[]int{get("/budget"), get("/budget"), get("/budget"), get("/budget")})
 		for range 5 {
 			assert.Equal(t, 501, get("/policy"))
 		}
@@ -136,11 +137,13 @@ func TestDelaysEndWithTheCall(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithPolicyJSON(autoApprove))
+				srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+					letagentpaytest.WithPolicyJSON(autoApprove))
 				srv.Fail(fault)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
-				request, err := http.NewRequestWithContext(ctx, http.MethodPost, srv.URL+"/requests", strings.NewReader(`{"amount":5,"category":"taxi"}`))
+				request, err := http.NewRequestWithContext(ctx, http.MethodPost, srv.URL+"/requests",
+					strings.NewReader(`{"amount":5,"category":"taxi"}`))
 				require.NoError(t, err)
 				request.Header.Set("Authorization", "Bearer "+srv.Token)
 				began := time.Now()
@@ -269,7 +272,8 @@ func TestFaultInJSONHasNoZeroFields(t *testing.T) {
 
 func TestCallsShowWhatHappened(t *testing.T) {
 	eachMode(t, func(t *testing.T, srv *letagentpaytest.Server) {
-		request, err := http.NewRequest(http.MethodPost, srv.URL+"/requests", strings.NewReader(`{"amount":5,"category":"taxi"}`))
+		request, err := http.NewRequest(http.MethodPost, srv.URL+"/requests",
+			strings.NewReader(`{"amount":5,"category":"taxi"}`))
 		require.NoError(t, err)
 		request.Header.Set("Authorization", "Bearer "+srv.Token)
 		request.Header.Set("Idempotency-Key", "k-1")

@@ -30,7 +30,8 @@ func TestDecisionsKnowEachFact(t *testing.T) {
 			Days: []int{0}, Start: start, End: start.Add(time.Hour),
 		}))
 	for _, amount := range []string{"10", "60"} { // one is spent, one is held
-		_, err := srv.Client().Purchase(t.Context(), letagentpay.PurchaseParams{Amount: money.Must(amount), Category: "taxi"})
+		_, err := srv.Client().Purchase(t.Context(),
+			letagentpay.PurchaseParams{Amount: money.Must(amount), Category: "taxi"})
 		require.NoError(t, err)
 	}
 
@@ -47,10 +48,24 @@ func TestDecisionsKnowEachFact(t *testing.T) {
 func TestRequestsShowEachField(t *testing.T) {
 	text, now := "x", time.Now()
 	state := requestState{
-		agent: &agentState{name: mainName}, id: "1", status: letagentpay.StatusCompleted, amount: money.Must("5"),
-		actual: money.Must("4"), currency: "USD", category: "taxi", original: &text, merchant: &text, description: &text,
-		comment: &text, key: "k", receipt: &text, checks: []policy.Check{{Rule: policy.RuleStatus}},
-		created: now, expires: now, reviewed: now, txHash: "0x1",
+		agent:       &agentState{name: mainName},
+		id:          "1",
+		status:      letagentpay.StatusCompleted,
+		amount:      money.Must("5"),
+		actual:      money.Must("4"),
+		currency:    "USD",
+		category:    "taxi",
+		original:    &text,
+		merchant:    &text,
+		description: &text,
+		comment:     &text,
+		key:         "k",
+		receipt:     &text,
+		checks:      []policy.Check{{Rule: policy.RuleStatus}},
+		created:     now,
+		expires:     now,
+		reviewed:    now,
+		txHash:      "0x1",
 	}
 	assertEachFieldSet(t, state.snapshot())
 }

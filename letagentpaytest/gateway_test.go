@@ -34,7 +34,8 @@ func TestTheServiceContinuesWhenTheGatewayGivesUp(t *testing.T) {
 		for mode, races := range map[string]*letagentpaytest.Races{"default": nil, "races": {}} {
 			t.Run(name+", "+mode, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithPolicyJSON(autoApprove))
+					srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+						letagentpaytest.WithPolicyJSON(autoApprove))
 					srv.SetServiceRaces(races)
 					test.fault.Delay, test.fault.GatewayTimeout = delay, patience
 					srv.Fail(test.fault)
@@ -72,7 +73,8 @@ func TestARepetitionAfterAGatewayTimeout(t *testing.T) {
 	}{"races": {&letagentpaytest.Races{Purchase: 6 * time.Second}, 2}, "default": {nil, 1}} {
 		t.Run(mode, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithPolicyJSON(autoApprove))
+				srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+					letagentpaytest.WithPolicyJSON(autoApprove))
 				srv.SetServiceRaces(test.races)
 				srv.Fail(letagentpaytest.Fault{
 					Op: operation.Purchase, Delay: 6 * time.Second, GatewayTimeout: 3 * time.Second,

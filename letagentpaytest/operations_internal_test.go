@@ -14,7 +14,10 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// documented returns the operations of openapi.yaml: their operationId, in upper case, by method and path.
+// contractLine matches a path, a method or an operationId below paths.
+var contractLine = regexp.MustCompile(`(?m)^(?:  (/\S*)|    ([a-z]+)|      operationId): ?(\w*)$`)
+
+// documented returns the operations of openapi.yaml: the name of their handler by method and path.
 func documented(t *testing.T) map[string]string {
 	_, paths, ok := strings.Cut(string(docs.OpenAPI), "\npaths:\n")
 	require.True(t, ok)
@@ -23,7 +26,7 @@ func documented(t *testing.T) map[string]string {
 	}
 	ids := map[string]string{}
 	var path, route string
-	for _, line := range regexp.MustCompile(`(?m)^(?:  (/\S*)|    ([a-z]+)|      operationId): ?(\w*)$`).FindAllStringSubmatch(paths, -1) {
+	for _, line := range contractLine.FindAllStringSubmatch(paths, -1) {
 		switch {
 		case line[1] != "":
 			path = line[1]

@@ -203,7 +203,8 @@ func TestApplyScenario(t *testing.T) {
 }
 
 func TestPatch(t *testing.T) {
-	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithAutoReplenish(money.Must("1"), money.Must("2"), money.Amount{}))
+	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+		letagentpaytest.WithAutoReplenish(money.Must("1"), money.Must("2"), money.Amount{}))
 	agent, account := srv.Agent("main"), srv.Account("main")
 	require.NoError(t, agent.Patch([]byte(`{"budget": "50", "spent": 10, "held": "0.50", "policy": {"auto_approve": {"enabled": true}}}`)))
 	assert.Equal(t, "39.50", srv.Budget().Remaining.String())
@@ -215,7 +216,8 @@ func TestPatch(t *testing.T) {
 	assert.Equal(t, "taxi", bought.Category)
 	assert.Equal(t, "55.00", srv.Budget().Budget.String())
 	assert.Equal(t, letagentpay.StatusRejected,
-		purchase(t, srv.Client(), letagentpay.PurchaseParams{Amount: money.Must("27"), Category: "cab"}).Status, "the rule counts")
+		purchase(t, srv.Client(),
+			letagentpay.PurchaseParams{Amount: money.Must("27"), Category: "cab"}).Status, "the rule counts")
 
 	for _, patch := range []string{`{"colour": "red"}`, `{"status": "gone"}`, `{"policy": 5}`, `{"account": "other"}`, `{"budget": 1e12}`, `[`} {
 		assert.Error(t, agent.Patch([]byte(patch)), patch)

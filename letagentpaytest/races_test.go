@@ -239,7 +239,8 @@ func TestHandlersOutliveTheirClientsUnderRaces(t *testing.T) {
 		assert.Equal(t, "k", requests[0].IdempotencyKey)
 
 		confirm := "/requests/" + requests[0].RequestID + "/confirm"
-		assert.ErrorIs(t, tryWithin(t, srv, time.Second, confirm, "", `{"success": false}`).err, context.DeadlineExceeded)
+		assert.ErrorIs(t, tryWithin(t, srv, time.Second, confirm, "", `{"success": false}`).err,
+			context.DeadlineExceeded)
 		assert.Equal(t, "10.00", spent(srv))
 		time.Sleep(4 * time.Second)
 		assert.Equal(t, "0.00", spent(srv))
@@ -307,7 +308,8 @@ func TestWhatTheChecksAnswerTakesNoTimeUnderRaces(t *testing.T) {
 		began := time.Now()
 		assert.Equal(t, first.id, tryPurchase(t.Context(), srv, "k").id)
 		assert.Equal(t, http.StatusUnprocessableEntity, try(t.Context(), srv, "/requests", "", `{}`).status)
-		assert.Equal(t, http.StatusNotFound, try(t.Context(), srv, "/requests/x/confirm", "", `{"success": true}`).status)
+		assert.Equal(t, http.StatusNotFound,
+			try(t.Context(), srv, "/requests/x/confirm", "", `{"success": true}`).status)
 		assert.Equal(t, http.StatusNotFound, try(t.Context(), srv, "/nothing", "", `{}`).status)
 		_, err := srv.Client().Budget(t.Context())
 		require.NoError(t, err)
@@ -362,7 +364,8 @@ func TestCloseEndsHandlersThatOutliveTheirClients(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithPolicyJSON(autoApprove))
+				srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+					letagentpaytest.WithPolicyJSON(autoApprove))
 				order(srv)
 				gone := tryWithin(t, srv, time.Second, "/requests", "k", tenDollars)
 				assert.ErrorIs(t, gone.err, context.DeadlineExceeded)
