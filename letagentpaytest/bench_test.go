@@ -15,7 +15,7 @@ import (
 )
 
 // BenchmarkPurchase measures purchases in memory, each minute's sixty in a row: the clock is advanced before the rate
-// limit strikes. 20,000 a second are the least that is acceptable on two cores.
+// limit applies. 20,000 a second are the least that is acceptable on two cores.
 func BenchmarkPurchase(b *testing.B) {
 	server := letagentpaytest.NewServer(b, letagentpaytest.InMemory(), letagentpaytest.WithMaxHistory(1000),
 		letagentpaytest.WithBudget(money.Must("9999999")),

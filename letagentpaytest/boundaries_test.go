@@ -20,7 +20,7 @@ import (
 
 var one = letagentpay.PurchaseParams{Amount: money.Must("1"), Category: "taxi"}
 
-// In a bubble no time passes by itself, so an instant can be hit exactly.
+// In a bubble time passes only when the test waits, so an instant can be hit exactly.
 
 func TestARequestOutlivesTheInstantOfItsExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

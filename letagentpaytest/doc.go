@@ -5,7 +5,7 @@
 //		agent := NewTravelAgent(srv.Client())
 //
 //		require.NoError(t, agent.Book(ctx, "Lisbon"))
-//		srv.CheckSpent(t, letagentpay.MustAmount("120"))
+//		srv.CheckSpent(t, money.Must("120"))
 //		srv.CheckStatus(t, srv.Requests()[0].RequestID, letagentpay.StatusCompleted)
 //	}
 //

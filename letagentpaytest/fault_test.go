@@ -86,7 +86,7 @@ func TestFaults(t *testing.T) {
 				require.Len(t, srv.Calls(), 1, "nothing repeats the call by itself")
 
 				status, _, err = buy(t, srv)
-				require.NoError(t, err, "a fault strikes once")
+				require.NoError(t, err, "a fault applies once")
 				assert.Equal(t, http.StatusCreated, status)
 			})
 		})

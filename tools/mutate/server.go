@@ -16,7 +16,7 @@ var serverMutants = []mutant{
 	{
 		name: "server-purchase/unlimited", file: "letagentpaytest/purchase.go",
 		old: "if !a.purchases.allow(x.now) {", new: "if a.purchases.allow(x.now); false {",
-		why: "an agent that is too fast is not told so",
+		why: "an agent that is too fast is not refused",
 	},
 	{
 		name: "server-purchase/replays-free-of-the-limit", file: "letagentpaytest/purchase.go",
@@ -158,7 +158,7 @@ var serverMutants = []mutant{
 	{
 		name: "server-confirm/actual-amount-booked-on-top", file: "letagentpaytest/confirm.go",
 		old: "a.spend(b.actual.minus(r.amount), r.currency, x.now)\n", new: "a.spend(b.actual.amount(), r.currency, x.now)\n",
-		why: "a purchase counts twice when its actual amount is told",
+		why: "a purchase counts twice when its actual amount is confirmed",
 	},
 	{
 		name: "server-confirm/receipt-is-lost", file: "letagentpaytest/confirm.go",
@@ -244,7 +244,7 @@ var serverMutants = []mutant{
 	{
 		name: "server-idempotency/keys-never-forgotten", file: "letagentpaytest/idempotency.go",
 		old: "(!now.Before(c.order[n].expires) || limit > 0 &&", new: "(false && !now.Before(c.order[n].expires) || limit > 0 &&",
-		why: "a key is replayed for ever",
+		why: "a key is replayed without end",
 	},
 	{
 		name: "server-idempotency/short-memory", file: "letagentpaytest/idempotency.go",
@@ -279,7 +279,7 @@ var serverMutants = []mutant{
 		why: "a purchase is never listed before its key is known",
 	},
 	{
-		name: "server-races/locked-meanwhile", file: "letagentpaytest/races.go",
+		name: "server-races/locked-during-the-wait", file: "letagentpaytest/races.go",
 		old: "acc.mu.Unlock()\n\tdefer func() { // also when pause panics: the lock's holder unlocks it\n\t\tacc.mu.Lock()\n", new: "defer func() {\n",
 		why: "calls never overlap, and tests of overlaps show nothing",
 	},
@@ -318,7 +318,7 @@ var serverMutants = []mutant{
 	{
 		name: "server-state/hold-is-not-released", file: "letagentpaytest/agent.go",
 		old: "a.release(r.amount)\n\ta.account.release", new: "a.account.release",
-		why: "a request that was decided holds its money for ever",
+		why: "a decided request never releases its money",
 	},
 	{
 		name: "server-state/pending-count-stays", file: "letagentpaytest/agent.go",
