@@ -99,24 +99,26 @@ var serverMutants = []mutant{
 		why: "undecided purchases may use the budget up more than once",
 	},
 	{
-		name: "server-purchase/aliases-are-categories", file: "letagentpaytest/category.go",
+		name: "server-purchase/longest-category-off-by-one", file: "letagentpaytest/purchase.go",
+		old: "f.requiredText(\"category\", textRule{max: 50})", new: "f.requiredText(\"category\", textRule{max: 51})",
+		why: "a category that the service refuses is accepted",
+	},
+
+	// category.go
+	{
+		name: "server-category/aliases-are-categories", file: "letagentpaytest/category.go",
 		old: "return target, &sent", new: "return target, nil",
 		why: "an answer does not say which name was sent",
 	},
 	{
-		name: "server-purchase/unknown-names-are-categories", file: "letagentpaytest/category.go",
+		name: "server-category/unknown-names-are-categories", file: "letagentpaytest/category.go",
 		old: "return \"other\", &sent", new: "return name, &sent",
 		why: "a category that the account does not have is accepted",
 	},
 	{
-		name: "server-purchase/dashes-matter", file: "letagentpaytest/category.go",
+		name: "server-category/dashes-matter", file: "letagentpaytest/category.go",
 		old: "strings.NewReplacer(\" \", \"_\", \"-\", \"_\")", new: "strings.NewReplacer(\" \", \"_\")",
 		why: "a category that is written with a dash is not recognised",
-	},
-	{
-		name: "server-purchase/longest-category-off-by-one", file: "letagentpaytest/purchase.go",
-		old: "f.requiredText(\"category\", textRule{max: 50})", new: "f.requiredText(\"category\", textRule{max: 51})",
-		why: "a category that the service refuses is accepted",
 	},
 
 	// confirm.go
@@ -165,38 +167,45 @@ var serverMutants = []mutant{
 		old: "r.receipt = b.receipt\n", new: "_ = b.receipt\n",
 		why: "nobody finds the receipt",
 	},
+
+	// ledger.go
 	{
-		name: "server-confirm/balances-below-zero", file: "letagentpaytest/ledger.go",
+		name: "server-ledger/balances-below-zero", file: "letagentpaytest/ledger.go",
 		old: "a.spent = floorZero(a.spent.Sub(amount))", new: "a.spent = a.spent.Sub(amount)",
 		why: "refunds beyond what was spent leave more than the budget",
 	},
 	{
-		name: "server-confirm/account-is-not-refunded", file: "letagentpaytest/ledger.go",
+		name: "server-ledger/account-is-not-refunded", file: "letagentpaytest/ledger.go",
 		old: "a.account.spent = floorZero(a.account.spent.Sub(amount))\n", new: "",
 		why: "an account's rules count what was refunded",
 	},
 	{
-		name: "server-confirm/periods-not-refunded", file: "letagentpaytest/ledger.go",
+		name: "server-ledger/periods-not-refunded", file: "letagentpaytest/ledger.go",
 		old: "t.spent = t.spent.Sub(amount)", new: "_ = t.spent",
 		why: "daily limits count what was refunded",
 	},
 	{
-		name: "server-confirm/periods-stop-at-zero", file: "letagentpaytest/ledger.go",
+		name: "server-ledger/periods-stop-at-zero", file: "letagentpaytest/ledger.go",
 		old: "t.spent = t.spent.Sub(amount)", new: "t.spent = floorZero(t.spent.Sub(amount))",
 		why: "a refund of another day's purchase does not show, as it does at the service",
 	},
-
-	// counters.go
 	{
-		name: "server-counters/holds-below-zero", file: "letagentpaytest/ledger.go",
+		name: "server-ledger/holds-below-zero", file: "letagentpaytest/ledger.go",
 		old: "t.held = floorZero(t.held.Sub(amount))", new: "t.held = t.held.Sub(amount)",
 		why: "a hold of an earlier day makes room for more today",
 	},
 	{
-		name: "server-counters/total-without-holds", file: "letagentpaytest/ledger.go",
+		name: "server-ledger/total-without-holds", file: "letagentpaytest/ledger.go",
 		old: "return t.spent.Add(t.held)", new: "return t.spent",
 		why: "undecided purchases may exceed a limit together",
 	},
+	{
+		name: "server-ledger/top-up-beyond-the-most", file: "letagentpaytest/ledger.go",
+		old: "room.Less(topUp) {", new: "topUp.Less(room) {",
+		why: "a budget grows beyond its bound",
+	},
+
+	// counters.go
 	{
 		name: "server-counters/days-of-all-months-alike", file: "letagentpaytest/counters.go",
 		old: "c.days.at(year*10000 + int(month)*100 + day)", new: "c.days.at(day)",
@@ -228,11 +237,16 @@ var serverMutants = []mutant{
 		why: "amounts of two currencies are added",
 	},
 
-	// accounts.go
+	// account.go
 	{
-		name: "server-accounts/main-one-named-twice", file: "letagentpaytest/account.go",
+		name: "server-account/main-one-named-twice", file: "letagentpaytest/account.go",
 		old: "if name != mainName {", new: "if name != \"\" {",
 		why: "a test that goes through all accounts meets the main one twice",
+	},
+	{
+		name: "server-account/sweeps-nothing", file: "letagentpaytest/account.go",
+		old: "case r.overdue(now):\n", new: "case false:\n",
+		why: "what nobody reads never expires",
 	},
 
 	// idempotency.go
@@ -314,35 +328,27 @@ var serverMutants = []mutant{
 		why: "a time that makes no sense is not reported",
 	},
 
-	// state.go
+	// agent.go
 	{
-		name: "server-state/hold-is-not-released", file: "letagentpaytest/agent.go",
+		name: "server-agent/hold-is-not-released", file: "letagentpaytest/agent.go",
 		old: "a.release(r.amount)\n\ta.account.release", new: "a.account.release",
 		why: "a decided request never releases its money",
 	},
 	{
-		name: "server-state/pending-count-stays", file: "letagentpaytest/agent.go",
+		name: "server-agent/pending-count-stays", file: "letagentpaytest/agent.go",
 		old: "a.pending--\n", new: "",
 		why: "an agent reaches the limit of undecided purchases with decided ones",
 	},
 	{
-		name: "server-state/approval-is-not-spent", file: "letagentpaytest/agent.go",
+		name: "server-agent/approval-is-not-spent", file: "letagentpaytest/agent.go",
 		old: "r.reviewed = now\n\ta.spend(r.amount, r.currency, now)\n", new: "r.reviewed = now\n",
 		why: "what a human approves takes no money",
 	},
+
+	// request.go
 	{
-		name: "server-state/expires-a-moment-early", file: "letagentpaytest/request.go",
+		name: "server-request/expires-a-moment-early", file: "letagentpaytest/request.go",
 		old: "r.expires.Before(now)", new: "!r.expires.After(now)",
 		why: "a request expires in the instant that it is still valid in",
-	},
-	{
-		name: "server-state/sweeps-nothing", file: "letagentpaytest/account.go",
-		old: "case r.overdue(now):\n", new: "case false:\n",
-		why: "what nobody reads never expires",
-	},
-	{
-		name: "server-state/top-up-beyond-the-most", file: "letagentpaytest/ledger.go",
-		old: "room.Less(topUp) {", new: "topUp.Less(room) {",
-		why: "a budget grows beyond its bound",
 	},
 }
