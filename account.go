@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/letagentpay/letagentpay-go/internal/api"
+	"github.com/letagentpay/letagentpay-go/operation"
 	"github.com/letagentpay/letagentpay-go/policy"
 )
 
@@ -19,46 +20,35 @@ type Budget struct {
 
 // Budget reads the agent's budget.
 func (c *Client) Budget(ctx context.Context) (*Budget, error) {
-	request, err := api.NewGetBudgetRequest(placeholder)
+	body, err := fetch(ctx, c.transport, &call{op: operation.Budget}, budgetShape, checkBudget)
 	if err != nil {
 		return nil, err
 	}
-	var body api.Budget
-	err = c.transport.do(ctx, request, &call{op: "budget", maxRetries: -1, decode: func(data []byte) error {
-		body = api.Budget{}
-		if err := decodeObject(data, &body, budgetShape); err != nil {
-			return err
-		}
-		if body.Currency == "" {
-			return errIncomplete
-		}
-		return nil
-	}})
-	if err != nil {
-		return nil, err
+	return &Budget{
+		Budget:    body.Budget.Amount,
+		Spent:     body.Spent.Amount,
+		Held:      body.Held.Amount,
+		Remaining: body.Remaining.Amount,
+		Currency:  body.Currency,
+	}, nil
+}
+
+func checkBudget(body *api.Budget) error {
+	if body.Currency == "" {
+		return errIncomplete
 	}
-	return &Budget{Budget: body.Budget.Amount, Spent: body.Spent.Amount, Held: body.Held.Amount, Remaining: body.Remaining.Amount, Currency: body.Currency}, nil
+	return nil
 }
 
 // Policy reads the agent's spending policy. A nil policy without an error means that no rules are set: every purchase
 // that the budget allows is pending until a human decides.
-func (c *Client) Policy(ctx context.Context) (*policy.Policy, error) {
-	request, err := api.NewGetPolicyRequest(placeholder)
-	if err != nil {
-		return nil, err
-	}
-	var rules *policy.Policy
-	err = c.transport.do(ctx, request, &call{op: "policy", maxRetries: -1, decode: func(data []byte) error {
-		var body api.PolicyDocument
-		if err := decodeObject(data, &body, policyShape); err != nil {
-			return err
-		}
-		var err error
+func (c *Client) Policy(ctx context.Context) (rules *policy.Policy, err error) {
+	_, err = fetch(ctx, c.transport, &call{op: operation.Policy}, policyShape, func(body *api.PolicyDocument) (err error) {
 		if rules, err = policy.Parse(body.Policy); err != nil {
 			return fmt.Errorf("policy: %w", err)
 		}
 		return nil
-	}})
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -67,18 +57,7 @@ func (c *Client) Policy(ctx context.Context) (*policy.Policy, error) {
 
 // Categories lists the names of the purchase categories that the account knows, sorted.
 func (c *Client) Categories(ctx context.Context) ([]string, error) {
-	request, err := api.NewListCategoriesRequest(placeholder)
-	if err != nil {
-		return nil, err
-	}
-	var body api.CategoryList
-	err = c.transport.do(ctx, request, &call{op: "categories", maxRetries: -1, decode: func(data []byte) error {
-		body = api.CategoryList{}
-		if err := decodeObject(data, &body, categoriesShape); err != nil {
-			return err
-		}
-		return nil
-	}})
+	body, err := fetch[api.CategoryList](ctx, c.transport, &call{op: operation.Categories}, categoriesShape, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -1,12 +1,10 @@
 package letagentpay
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -46,6 +44,14 @@ type outcome struct {
 	inDoubt error // the function's error, when it can hide a payment
 }
 
+// text says what was confirmed.
+func (o *outcome) text() string {
+	if o.inDoubt != nil {
+		return "nothing"
+	}
+	return string(o.params.status())
+}
+
 // RequestID returns the id of the purchase request.
 func (a *Approval) RequestID() string { return a.requestID }
 
@@ -67,6 +73,8 @@ func (a *Approval) context() context.Context {
 	}
 	return ctx
 }
+
+var leastAmount, maxAmount = MustAmount("0.01"), MustAmount("9999999")
 
 // Spent records what was really paid, and with it that the money is gone: [Approval.Settle] then confirms this
 // purchase as completed even when the function failed afterwards. The last valid call counts. Fractions of a cent are
@@ -114,12 +122,11 @@ func (a *Approval) Spent(actual Amount, receiptURL string) error {
 	return receiptErr
 }
 
-// text says what was confirmed.
-func (o *outcome) text() string {
-	if o.inDoubt != nil {
-		return "nothing"
-	}
-	return string(o.params.status())
+// hasSpent reports whether Spent was called.
+func (a *Approval) hasSpent() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.spending != nil
 }
 
 // Settle ends the approval and reports to the service how: with a nil err the purchase is completed, for the amount that
@@ -275,38 +282,6 @@ func (a *Approval) recordOutcome(ctx context.Context, params ConfirmParams) erro
 	a.claim.record.entry.Confirm, a.claim.record.entry.Result, a.claim.record.entry.Error = params, a.result, a.failure
 	a.mu.Unlock()
 	return a.claim.record.put(ctx, JournalExecuted)
-}
-
-// keepResult holds what a guarded function returned, for the journal.
-func keepResult[Out any](a *Approval, g *guardConfig, result Out) {
-	if g.journal == nil {
-		return
-	}
-	encoded, encodeErr := contained(hookLimit, func() ([]byte, error) { return encodeFaithfully(g.codec, result) })
-	if encodeErr == nil && len(encoded) <= maxJournalResult {
-		a.mu.Lock()
-		a.result = encoded
-		a.mu.Unlock()
-	}
-}
-
-var errUnfaithful = errors.New("it would come back changed")
-
-// encodeFaithfully encodes a result, unless it would come back as another one: JSON drops unexported fields, and what an
-// interface holds comes back as a map.
-func encodeFaithfully[Out any](codec ResultCodec, result Out) ([]byte, error) {
-	encoded, err := codec.Encode(result)
-	if err != nil {
-		return nil, err
-	}
-	var back Out
-	if err := codec.Decode(bytes.Clone(encoded), &back); err != nil {
-		return nil, err
-	}
-	if !sameValue(reflect.ValueOf(&result).Elem(), reflect.ValueOf(&back).Elem()) {
-		return nil, errUnfaithful
-	}
-	return encoded, nil
 }
 
 // keepFailure holds the text of the error that a purchase ended in, for the journal.

@@ -4,11 +4,60 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/letagentpay/letagentpay-go/internal/api"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
+
+// ConfirmParams says how an approved purchase ended.
+type ConfirmParams struct {
+	// Success: the money was spent. Otherwise the purchase failed and its whole amount returns to the budget.
+	Success bool
+	// ActualAmount is what was really paid, at most 9,999,999, with at most two decimals; zero: as requested. It may be
+	// more or less than the amount requested, and must be zero when Success is false.
+	ActualAmount Amount
+	// ReceiptURL points to the receipt, at most 2000 characters.
+	ReceiptURL string
+}
+
+func (p *ConfirmParams) validate() error {
+	if !p.ActualAmount.IsZero() {
+		if !p.Success {
+			return paramError("ConfirmParams.ActualAmount", p.ActualAmount.String(), "want zero when Success is false: a failed purchase returns the whole amount")
+		}
+		if err := checkAmount("ConfirmParams.ActualAmount", p.ActualAmount); err != nil {
+			return err
+		}
+	}
+	return checkText("ConfirmParams.ReceiptURL", p.ReceiptURL, 2000)
+}
+
+// status returns the state that the confirmation leads to.
+func (p *ConfirmParams) status() Status {
+	if p.Success {
+		return StatusCompleted
+	}
+	return StatusFailed
+}
+
+// Confirmation is the service's answer to a confirmation.
+type Confirmation struct {
+	RequestID string
+	Status    Status // completed or failed
+	// ActualAmount is what was confirmed as paid. It is zero for the amount requested, and where it is not known because
+	// the service's answer was lost and the request was read instead: a read has the state alone.
+	ActualAmount Amount
+}
+
+// body returns what is sent.
+func (p *ConfirmParams) body() *api.ConfirmRequest {
+	body := &api.ConfirmRequest{Success: p.Success, ReceiptURL: optional(p.ReceiptURL)}
+	if !p.ActualAmount.IsZero() {
+		body.ActualAmount = &p.ActualAmount
+	}
+	return body
+}
 
 // Confirm reports to the service how an approved purchase ended: completed, for the amount requested or another, or
 // failed, which returns the whole amount to the budget. It works once per request: a second confirmation, or one of a
@@ -45,7 +94,7 @@ func (c *Client) confirm(ctx context.Context, id string, p ConfirmParams, o conf
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
-	ctx, end := c.begin(ctx, OpConfirm)
+	ctx, end := c.begin(ctx, operation.Confirm)
 	defer func() {
 		o := Observation{RequestID: requestID, Amount: p.ActualAmount, Err: err}
 		if confirmation != nil {
@@ -54,7 +103,7 @@ func (c *Client) confirm(ctx context.Context, id string, p ConfirmParams, o conf
 		end(o)
 	}()
 	key, began := lockKey{c.service, "confirm", requestID}, time.Now()
-	held, err := c.lock(ctx, "confirm", key, o.limit)
+	held, err := c.lock(ctx, operation.Confirm, key, o.limit)
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +217,7 @@ func (c *confirming) settle(ctx context.Context, n int, attempt *call, failure e
 }
 
 func (c *confirming) unknown(err error) error {
-	return &OutcomeUnknownError{Op: "confirm", RequestID: c.requestID, Err: err}
+	return &OutcomeUnknownError{Op: operation.Confirm, RequestID: c.requestID, Err: err}
 }
 
 func (c *confirming) read(ctx context.Context) (*Request, error) {
@@ -192,83 +241,23 @@ func (c *confirming) limited(ctx context.Context) (context.Context, context.Canc
 func (c *confirming) send(ctx context.Context) (confirmation *Confirmation, attempt *call, err error) {
 	ctx, cancel := c.limited(ctx)
 	defer cancel()
-	params, requestID := c.params, c.requestID
-	attempt = &call{op: "confirm", maxRetries: -1, decode: func(data []byte) error {
-		var body api.Confirmation
-		if err := decodeObject(data, &body, confirmationShape); err != nil {
-			return err
-		}
-		if canonicalID(body.RequestID) != requestID || Status(body.Status) != params.status() {
-			return fmt.Errorf("want a confirmation of request %s as %s, got one of %s as %s", requestID, params.status(),
-				quoted(body.RequestID, shortText), quoted(body.Status, shortText))
-		}
-		confirmation = &Confirmation{RequestID: requestID, Status: Status(body.Status)}
-		if body.ActualAmount != nil {
-			confirmation.ActualAmount = body.ActualAmount.Amount
-		}
-		return nil
-	}}
-	body := api.ConfirmRequest{Success: params.Success, ReceiptURL: optional(params.ReceiptURL)}
-	if !params.ActualAmount.IsZero() {
-		body.ActualAmount = &params.ActualAmount
-	}
-	request, err := newConfirmation(requestID, body)
+	attempt = &call{op: operation.Confirm, requestID: c.requestID, body: c.params.body()}
+	body, err := fetch(ctx, c.client.transport, attempt, confirmationShape, c.check)
 	if err != nil {
 		return nil, attempt, err
 	}
-	if err := c.client.transport.do(ctx, request, attempt); err != nil {
-		return nil, attempt, err
+	confirmation = &Confirmation{RequestID: c.requestID, Status: Status(body.Status)}
+	if body.ActualAmount != nil {
+		confirmation.ActualAmount = body.ActualAmount.Amount
 	}
 	return confirmation, attempt, nil
 }
 
-func newConfirmation(requestID string, body api.ConfirmRequest) (*http.Request, error) {
-	if !isCanonical(requestID) { // its path is to be escaped
-		return api.NewConfirmRequestRequest(placeholder, requestID, body)
+// check compares an answer with the confirmation.
+func (c *confirming) check(body *api.Confirmation) error {
+	if canonicalID(body.RequestID) != c.requestID || Status(body.Status) != c.params.status() {
+		return fmt.Errorf("want a confirmation of request %s as %s, got one of %s as %s", c.requestID, c.params.status(),
+			quoted(body.RequestID, shortText), quoted(body.Status, shortText))
 	}
-	return newPost("/agent-api/requests/"+requestID+"/confirm", body)
-}
-
-// rest pauses for as long as a write with an unclear outcome has lasted, and longer the more often that has happened.
-// Where ctx leaves less time, it takes half of it, so that the other half is there for a read, and returns false.
-func rest(ctx context.Context, n int, lasted time.Duration) (rested bool, err error) {
-	wait, rested := max(settlePause, backoff(n, retryBase, retryCap), lasted), true
-	if deadline, ok := ctx.Deadline(); ok {
-		if half := time.Until(deadline) / 2; half < wait {
-			wait, rested = half, false
-		}
-	}
-	return rested, sleep(ctx, wait)
-}
-
-// sleep waits for d or until ctx ends, whose error it then returns.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// status returns the state that the confirmation leads to.
-func (p *ConfirmParams) status() Status {
-	if p.Success {
-		return StatusCompleted
-	}
-	return StatusFailed
-}
-
-func (p *ConfirmParams) validate() error {
-	if !p.ActualAmount.IsZero() {
-		if !p.Success {
-			return paramError("ConfirmParams.ActualAmount", p.ActualAmount.String(), "want zero when Success is false: a failed purchase returns the whole amount")
-		}
-		if err := checkAmount("ConfirmParams.ActualAmount", p.ActualAmount); err != nil {
-			return err
-		}
-	}
-	return checkText("ConfirmParams.ReceiptURL", p.ReceiptURL, 2000)
+	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 func completed() letagentpay.ConfirmParams {
@@ -109,7 +110,7 @@ func TestLostConfirmationsAreSettledByReading(t *testing.T) {
 				require.ErrorIs(t, err, c.want)
 				var unknown *letagentpay.OutcomeUnknownError
 				if assert.Equal(t, c.unknown, assert.ErrorAs(discard{}, err, &unknown)) && c.unknown {
-					assert.Equal(t, "confirm", unknown.Op)
+					assert.Equal(t, operation.Confirm, unknown.Op)
 					assert.Equal(t, "r1", unknown.RequestID)
 				}
 			})

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -57,4 +60,27 @@ func containedWithin[T any](ctx context.Context, limit time.Duration, do func() 
 		var none T
 		return none, ctx.Err()
 	}
+}
+
+const maxErrorText = 64 << 10 // how much of an error's text is kept
+
+// textOfUsers returns the text of an error of the user's, whose Error method may panic, and cut to a bearable length.
+func textOfUsers(err error) string {
+	text, failure := contained(hookLimit, func() (string, error) { return err.Error(), nil })
+	if failure != nil {
+		return "an error whose text cannot be had: " + failure.Error()
+	}
+	if len(text) > maxErrorText {
+		text = text[:maxErrorText] + "…"
+	}
+	if text = strings.ToValidUTF8(text, string(utf8.RuneError)); text == "" {
+		text = "failed"
+	}
+	return text
+}
+
+// isTypedNil reports whether err is a nil pointer in an error's clothes: the function most likely meant no error.
+func isTypedNil(err error) bool {
+	value := reflect.ValueOf(err)
+	return value.Kind() == reflect.Pointer && value.IsNil()
 }

@@ -9,9 +9,7 @@ import (
 	"net/url"
 	"os"
 	"reflect"
-	"strings"
 	"syscall"
-	"unicode/utf8"
 )
 
 // NotPaid marks an error of a guarded function as one that surely did not pay, so that the money returns to the budget
@@ -28,25 +26,8 @@ func NotPaid(err error) error {
 type notPaidError struct{ err error }
 
 func (e *notPaidError) Error() string { return e.err.Error() }
-func (e *notPaidError) Unwrap() error { return e.err }
 
-// OnError sets which errors of a guarded function can hide a payment. After such an error the purchase stays booked and
-// unconfirmed, and the call returns a [*ConfirmError] with MayHaveSpent; after any other the money returns to the budget.
-// [NotPaid] and [Approval.Spent] have precedence over it.
-//
-// The default, [MayHavePaid], takes timeouts, cancellations, broken connections and unknown outcomes for such errors. A
-// function that returns false for every error refunds after all of them. When mayHavePaid panics, ends its goroutine or
-// takes more than 5 seconds, the error counts as one that can hide a payment, and so does a nil pointer returned as an
-// error, whatever mayHavePaid says. Calls of the guarded function at the same time call mayHavePaid at the same time.
-func OnError(mayHavePaid func(error) bool) GuardOption {
-	return func(g *guardConfig) error {
-		if mayHavePaid == nil {
-			return paramError("OnError", "", "want a function; leave the option out for MayHavePaid")
-		}
-		g.mayHavePaid = mayHavePaid
-		return nil
-	}
-}
+func (e *notPaidError) Unwrap() error { return e.err }
 
 // MayHavePaid reports whether an error of a guarded function can hide a payment: the end of a context, a timeout, a
 // connection that broke after it was made, an [*OutcomeUnknownError], or what a guarded call inside returns after it has
@@ -128,44 +109,4 @@ func hidesByItself(err error) bool {
 		}
 	}
 	return false
-}
-
-// inDoubt judges an error of the guarded function. It calls code of the user's: the error's methods and OnError.
-func (g *guardConfig) inDoubt(err error) bool {
-	if err == errDidNotReturn {
-		return false
-	}
-	doubt, failure := contained(hookLimit, func() (bool, error) {
-		if _, ok := errors.AsType[*notPaidError](err); ok {
-			return false, nil
-		}
-		if g.mayHavePaid != nil {
-			return g.mayHavePaid(err), nil
-		}
-		return MayHavePaid(err), nil
-	})
-	return doubt || failure != nil || isTypedNil(err)
-}
-
-// isTypedNil reports whether err is a nil pointer in an error's clothes: the function most likely meant no error.
-func isTypedNil(err error) bool {
-	value := reflect.ValueOf(err)
-	return value.Kind() == reflect.Pointer && value.IsNil()
-}
-
-const maxErrorText = 64 << 10 // how much of an error's text is kept
-
-// textOfUsers returns the text of an error of the user's, whose Error method may panic, and cut to a bearable length.
-func textOfUsers(err error) string {
-	text, failure := contained(hookLimit, func() (string, error) { return err.Error(), nil })
-	if failure != nil {
-		return "an error whose text cannot be had: " + failure.Error()
-	}
-	if len(text) > maxErrorText {
-		text = text[:maxErrorText] + "…"
-	}
-	if text = strings.ToValidUTF8(text, string(utf8.RuneError)); text == "" {
-		text = "failed"
-	}
-	return text
 }

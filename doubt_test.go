@@ -65,10 +65,10 @@ func hidingErrors() map[string]error {
 		"exchange that was reset":           fmt.Errorf("pay: %w", &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: reset}),
 		"exchange that failed in its way":   &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: errors.New("http2: client connection lost")},
 		"exchange that timed out":           &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: context.DeadlineExceeded},
-		"unknown outcome":                   &letagentpay.OutcomeUnknownError{Op: "x402 report", Err: errShop},
+		"unknown outcome":                   &letagentpay.OutcomeUnknownError{Op: operation.X402Report, Err: errShop},
 		"unknown outcome of another kind":   fmt.Errorf("pay: %w", &letagentpay.OutcomeUnknownError{Op: "purchase", Err: &letagentpay.APIError{StatusCode: 403}}),
-		"service that failed":               &letagentpay.APIError{Op: "x402 authorize", StatusCode: 502},
-		"service that did not answer":       &letagentpay.APIError{Op: "x402 report", Err: io.EOF},
+		"service that failed":               &letagentpay.APIError{Op: operation.X402Authorize, StatusCode: 502},
+		"service that did not answer":       &letagentpay.APIError{Op: operation.X402Report, Err: io.EOF},
 		"certain only of one of two":        errors.Join(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, io.EOF),
 		"timeout, then an untrusted server": errors.Join(context.DeadlineExceeded, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
 		"paid, then an untrusted server":    errors.Join(&letagentpay.ConfirmError{MayHaveSpent: true}, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
@@ -427,8 +427,8 @@ func endingOnceApproved(server *letagentpaytest.Server, end context.CancelFunc, 
 			end()
 			return response, err
 		})),
-		letagentpay.WithObserver(endings(func(op string) {
-			if op == letagentpay.OpWait || !reads && op == letagentpay.OpPurchase && newest(letagentpay.StatusAutoApproved) {
+		letagentpay.WithObserver(endings(func(op operation.Op) {
+			if op == operation.Wait || !reads && op == operation.Purchase && newest(letagentpay.StatusAutoApproved) {
 				end()
 			}
 		})),
@@ -436,9 +436,9 @@ func endingOnceApproved(server *letagentpaytest.Server, end context.CancelFunc, 
 }
 
 // endings is told of each operation's end.
-type endings func(op string)
+type endings func(op operation.Op)
 
-func (e endings) Begin(ctx context.Context, op string) (context.Context, func(letagentpay.Observation)) {
+func (e endings) Begin(ctx context.Context, op operation.Op) (context.Context, func(letagentpay.Observation)) {
 	return ctx, func(letagentpay.Observation) { e(op) }
 }
 
@@ -553,8 +553,8 @@ func TestContextThatEndsBeforeAnOwnPurchaseIsReadCostsNothing(t *testing.T) {
 				for i := range 10 {
 					ctx, cancel := context.WithCancel(t.Context())
 					ctx, p := begin(ctx, i)
-					client := server.Client(letagentpay.WithObserver(endings(func(op string) {
-						if op == letagentpay.OpPurchase {
+					client := server.Client(letagentpay.WithObserver(endings(func(op operation.Op) {
+						if op == operation.Purchase {
 							cancel()
 						}
 					})))

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/letagentpay/letagentpay-go/money"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // Categories of failure, to be asked for with [errors.Is]. The structs in this file carry the details and are reached
@@ -69,159 +68,6 @@ func (e *ParamError) Is(target error) bool { return target == ErrInvalid }
 
 // Unwrap returns the cause, or nil.
 func (e *ParamError) Unwrap() error { return e.Err }
-
-func paramError(field, value, reason string) *ParamError {
-	const longest = 80
-	if holdsToken(value) {
-		value = "" // a token in the wrong place
-	}
-	if runes := []rune(value); len(runes) > longest {
-		value = string(runes[:longest]) + "…"
-	}
-	return &ParamError{Field: field, Value: value, Reason: reason}
-}
-
-// purchaseOf names a purchase in an error's text.
-func purchaseOf(requestID string) string {
-	if requestID == "" {
-		return "a purchase"
-	}
-	return "purchase " + cleaned(requestID, idText)
-}
-
-// listOf names requests in an error's text.
-func listOf(requestIDs []string) string {
-	var texts []string
-	for _, id := range requestIDs[:min(len(requestIDs), maxFields)] {
-		texts = append(texts, cleaned(id, idText))
-	}
-	if more := len(requestIDs) - maxFields; more > 0 {
-		texts = append(texts, fmt.Sprintf("%d more", more))
-	}
-	return strings.Join(texts, ", ")
-}
-
-// text is the state as an error shows it.
-func (s Status) text() string { return cleaned(string(s), shortText) }
-
-func amountError(field, value string, err error) *ParamError {
-	e := paramError(field, value, err.Error())
-	e.Err = withoutToken(err)
-	if parse, ok := errors.AsType[*money.ParseError](err); ok {
-		e.Reason = parse.Reason
-	}
-	return e
-}
-
-// FieldError is one field that the service refused (422).
-type FieldError struct {
-	Field   string // path inside the body: "amount", "payment_requirements.network"; empty for the body as a whole
-	Type    string // the kind of mistake: "missing", "greater_than", "string_too_long", …
-	Message string // the service's own words
-}
-
-func (e FieldError) String() string {
-	text := e.Message
-	if text == "" {
-		text = e.Type
-	}
-	if e.Field == "" {
-		return text
-	}
-	return e.Field + ": " + text
-}
-
-// APIError is a call that the service refused or that got no usable answer.
-//
-// Ask with [errors.Is] for the category: [ErrUnauthorized], [ErrForbidden], [ErrNotFound], [ErrConflict],
-// [ErrInvalid], [ErrRateLimited], [ErrTooManyPending], [ErrServer], [ErrNoResponse], [ErrMalformedResponse].
-type APIError struct {
-	Op             string       // the operation: "purchase", "confirm", "request", "requests", "budget", "policy", "categories", "guard", "x402 …"
-	Method         string       // the HTTP method
-	Path           string       // the path called, without host and query
-	StatusCode     int          // the HTTP status; 0 when no answer arrived, or nothing was sent
-	Detail         string       // the service's explanation, at most 500 characters; for an answer that is no JSON, a sample of it
-	Fields         []FieldError // the fields refused, for a 422; at most 20
-	Attempts       int          // how often the request was sent
-	IdempotencyKey string       // the key the purchase was sent under, if it was one
-	Err            error        // the cause when there is one: a network error, context.Canceled, a JSON error; without tokens
-
-	retryAfter time.Duration
-	malformed  bool
-	unsent     bool // the request is known not to have reached the service
-	explained  bool // the service itself has said why
-	answered   bool // a whole JSON object arrived, and for a 2xx one that the service itself must have written
-	untrusted  bool // the server could not prove who it is
-	waiting    bool // nothing was sent, because another call that it must not overlap was not over
-	withdrawn  bool // the purchase was approved, nothing was run, and its money was given back
-}
-
-func (e *APIError) Error() string {
-	var b strings.Builder
-	b.WriteString("letagentpay: " + e.Op + ": ")
-	switch {
-	case e.waiting:
-		b.WriteString("not sent")
-	case e.withdrawn:
-		b.WriteString("approved, not run and given back")
-	case e.StatusCode == 0:
-		b.WriteString("no response")
-	default:
-		b.WriteString(strconv.Itoa(e.StatusCode))
-		if text := http.StatusText(e.StatusCode); text != "" {
-			b.WriteString(" " + text)
-		}
-	}
-	if e.malformed {
-		b.WriteString(": malformed response")
-	}
-	b.WriteString(becauseOf(e.Err))
-	if e.Detail != "" {
-		b.WriteString(": " + e.Detail)
-	}
-	for i, field := range e.Fields {
-		b.WriteString([]string{": ", "; "}[min(i, 1)] + field.String())
-	}
-	if e.Attempts > 1 {
-		fmt.Fprintf(&b, " (after %d attempts)", e.Attempts)
-	}
-	return b.String()
-}
-
-const (
-	detailTooManyPending = "pending" // the two 429s differ in their text alone
-	detailCannotConfirm  = "Cannot confirm request with status"
-)
-
-// Is reports whether target is the category of this error.
-func (e *APIError) Is(target error) bool {
-	switch target {
-	case ErrMalformedResponse:
-		return e.malformed
-	case ErrNoResponse:
-		return e.StatusCode == 0 && !e.waiting && !e.withdrawn
-	case ErrUnauthorized:
-		return e.StatusCode == http.StatusUnauthorized
-	case ErrForbidden:
-		return e.StatusCode == http.StatusForbidden
-	case ErrNotFound:
-		return e.StatusCode == http.StatusNotFound
-	case ErrConflict:
-		return e.StatusCode == http.StatusConflict || e.StatusCode == http.StatusBadRequest && strings.HasPrefix(e.Detail, detailCannotConfirm)
-	case ErrInvalid:
-		return e.StatusCode == http.StatusBadRequest || e.StatusCode == http.StatusUnprocessableEntity
-	case ErrTooManyPending:
-		return e.StatusCode == http.StatusTooManyRequests && strings.Contains(strings.ToLower(e.Detail), detailTooManyPending)
-	case ErrRateLimited:
-		return e.StatusCode == http.StatusTooManyRequests && !e.Is(ErrTooManyPending)
-	case ErrServer:
-		return e.StatusCode >= 500
-	}
-	return false
-}
-
-// Unwrap returns the cause, or nil.
-func (e *APIError) Unwrap() error { return e.Err }
 
 // RejectedError reports that the purchase was rejected, by the policy or by a human, and nothing was run. It matches
 // [ErrNotApproved].
@@ -361,10 +207,10 @@ func (e *DuplicateError) Error() string {
 // A confirmation is settled by reading the request, an x402 report by sending it again. An x402 authorisation that is
 // unknown may have used up budget, and must not be paid on.
 type OutcomeUnknownError struct {
-	Op             string // "purchase", "confirm", "x402 authorize", "x402 report" or "x402 wallet"
-	IdempotencyKey string // of a purchase: the key to repeat it with
-	RequestID      string // of a confirmation, the authorisation of a report, or a purchase that was answered and could not be judged
-	Err            error  // the last failure
+	Op             operation.Op // operation.Purchase, Confirm, X402Authorize, X402Report or X402RegisterWallet
+	IdempotencyKey string       // of a purchase: the key to repeat it with
+	RequestID      string       // of a confirmation, the authorisation of a report, or a purchase that was answered and could not be judged
+	Err            error        // the last failure
 	// Found are the ids of requests of the same content that came since the first attempt: one of them may be this
 	// purchase. The others are duplicates, see [DuplicateError], or identical purchases made at the same time.
 	Found []string
@@ -373,7 +219,7 @@ type OutcomeUnknownError struct {
 }
 
 func (e *OutcomeUnknownError) Error() string {
-	text := "letagentpay: " + e.Op + ": outcome unknown"
+	text := "letagentpay: " + string(e.Op) + ": outcome unknown"
 	if e.IdempotencyKey != "" {
 		text += ", repeat with idempotency key " + quoted(e.IdempotencyKey, idText)
 	}
@@ -460,3 +306,53 @@ func (e *OverspendError) Error() string {
 
 // Is reports whether target is [ErrOverspend].
 func (e *OverspendError) Is(target error) bool { return target == ErrOverspend }
+
+// JournalError reports that the journal could not be read or written. Unless State is JournalExecuted or
+// JournalSettled, the function did not run.
+type JournalError struct {
+	Op             string       // "get", "put", "delete" or "entries"
+	State          JournalState // the state that was to be written
+	RequestID      string       // once it is known
+	IdempotencyKey string
+	Err            error
+}
+
+func (e *JournalError) Error() string {
+	text := "letagentpay: journal: " + e.Op
+	if e.State != "" {
+		text += " " + string(e.State)
+	}
+	if e.RequestID != "" {
+		text += ", " + purchaseOf(e.RequestID)
+	}
+	return text + becauseOf(e.Err)
+}
+
+// Unwrap returns the journal's own error.
+func (e *JournalError) Unwrap() error { return e.Err }
+
+// purchaseOf names a purchase in an error's text.
+func purchaseOf(requestID string) string {
+	if requestID == "" {
+		return "a purchase"
+	}
+	return "purchase " + cleaned(requestID, idText)
+}
+
+// listOf names requests in an error's text.
+func listOf(requestIDs []string) string {
+	var texts []string
+	for _, id := range requestIDs[:min(len(requestIDs), maxFields)] {
+		texts = append(texts, cleaned(id, idText))
+	}
+	if more := len(requestIDs) - maxFields; more > 0 {
+		texts = append(texts, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(texts, ", ")
+}
+
+// as returns the first error of a type in a chain, or its zero value.
+func as[E error](err error) E {
+	found, _ := errors.AsType[E](err)
+	return found
+}

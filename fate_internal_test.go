@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/letagentpay/letagentpay-go/internal/api"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 type roundTripFunc func(*http.Request) (*http.Response, error)
@@ -35,13 +36,12 @@ func attempt(t *testing.T, status int, contentType string, body io.Reader, err e
 		}, nil
 	})}))
 	require.NoError(t, newErr)
-	request, requestErr := api.NewCreateRequestRequest(placeholder, &api.CreateRequestParams{}, api.PurchaseRequest{})
-	require.NoError(t, requestErr)
-	c := &call{op: "purchase", decode: func(data []byte) error {
-		_, err := decodePurchase(data, "k")
+	c := &call{op: operation.Purchase, body: &api.PurchaseRequest{}}
+	_, fetchErr := fetch(t.Context(), client.transport, c, purchaseShape, func(body *api.PurchaseResult) error {
+		_, err := newPurchase(body, "k")
 		return err
-	}}
-	require.Error(t, client.transport.do(t.Context(), request, c))
+	})
+	require.Error(t, fetchErr)
 	return c
 }
 

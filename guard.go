@@ -9,95 +9,6 @@ import (
 	"time"
 )
 
-const (
-	defaultPendingWait = 5 * time.Minute
-	// mostLockWait bounds how long a guarded call waits for another one of the process under the same key or request.
-	mostLockWait = 30 * time.Second
-)
-
-// GuardOption adjusts [Guard] and [Client.Authorize].
-type GuardOption func(*guardConfig) error
-
-type guardConfig struct {
-	pendingWait time.Duration // 0: do not wait
-	journal     Journal       // nil: none
-	codec       ResultCodec
-	mayHavePaid func(error) bool // nil: MayHavePaid
-	function    string           // what is guarded, for the journal; empty with Authorize
-}
-
-// lockWait is how long a call waits for another one that it must not overlap.
-func (g *guardConfig) lockWait() time.Duration {
-	if g.pendingWait > 0 {
-		return min(g.pendingWait, mostLockWait)
-	}
-	return mostLockWait
-}
-
-func newGuardConfig(opts []GuardOption) (*guardConfig, error) {
-	g := &guardConfig{pendingWait: defaultPendingWait, codec: jsonCodec{}}
-	for _, option := range opts {
-		if option == nil {
-			return nil, paramError("GuardOption", "", "want an option, not nil")
-		}
-		if err := option(g); err != nil {
-			return nil, err
-		}
-	}
-	return g, nil
-}
-
-// OnPendingWait waits up to d for a human when the policy neither approves nor rejects; the default is 5 minutes. The
-// context's deadline bounds the wait too. When it ends undecided, the error is a [*PendingError] that wraps a
-// [*WaitTimeoutError], and the purchase can be resumed later with [ResumeApproval].
-func OnPendingWait(d time.Duration) GuardOption {
-	return func(g *guardConfig) error {
-		if d <= 0 {
-			return paramError("OnPendingWait", d.String(), "want a duration above zero; use OnPendingFail not to wait")
-		}
-		g.pendingWait = d
-		return nil
-	}
-}
-
-// OnPendingFail does not wait for a human: a pending purchase is a [*PendingError] at once, with the request id to
-// resume it by; see [ResumeApproval].
-func OnPendingFail() GuardOption {
-	return func(g *guardConfig) error {
-		g.pendingWait = 0
-		return nil
-	}
-}
-
-type (
-	approvalKey struct{}
-	resumeKey   struct{}
-)
-
-// ResumeApproval returns a context under which the next [Guard] call or [Client.Authorize] makes no request but
-// continues the one with the given id, for example one that an earlier call reported in a [*PendingError].
-//
-// The caller asserts that no other process runs or will run it, and that nothing has: the service cannot know. What this
-// process has started, and what the journal knows to have returned, is not run again; what the journal knows only to have
-// been started is, so look into your own books first. A duplicate, see [DuplicateError], is refused as long as the request
-// that counts may run or has run.
-//
-// Where the journal has the request under an idempotency key, the call waits for calls under that key, and they for it.
-//
-// The request must be the purchase that the call describes now: amount, category, currency, merchant and description;
-// otherwise the error is a [*MismatchError]. A category described by an alias is recognised where this process, or the
-// journal, knows where the alias leads; elsewhere describe it by the name that the service resolved it to. An approved
-// request is run, a pending one waited for, and one that was confirmed already is an [*AlreadyHandledError].
-func ResumeApproval(ctx context.Context, requestID string) context.Context {
-	return context.WithValue(ctx, resumeKey{}, requestID)
-}
-
-// ApprovalFromContext returns the approval that a guarded function runs under.
-func ApprovalFromContext(ctx context.Context) (*Approval, bool) {
-	approval, ok := ctx.Value(approvalKey{}).(*Approval)
-	return approval, ok
-}
-
 // Guard returns fn gated on approval: each call requests what describe says it will buy, runs fn only when that is
 // approved, and reports to the service how it ended.
 //
@@ -196,3 +107,166 @@ func nameOf(fn any, out reflect.Type) string {
 }
 
 var errDidNotReturn = errors.New("the guarded function did not return")
+
+const (
+	defaultPendingWait = 5 * time.Minute
+	// mostLockWait bounds how long a guarded call waits for another one of the process under the same key or request.
+	mostLockWait = 30 * time.Second
+)
+
+// GuardOption adjusts [Guard] and [Client.Authorize].
+type GuardOption func(*guardConfig) error
+
+type guardConfig struct {
+	pendingWait time.Duration // 0: do not wait
+	journal     Journal       // nil: none
+	codec       ResultCodec
+	mayHavePaid func(error) bool // nil: MayHavePaid
+	function    string           // what is guarded, for the journal; empty with Authorize
+}
+
+func newGuardConfig(opts []GuardOption) (*guardConfig, error) {
+	g := &guardConfig{pendingWait: defaultPendingWait, codec: jsonCodec{}}
+	for _, option := range opts {
+		if option == nil {
+			return nil, paramError("GuardOption", "", "want an option, not nil")
+		}
+		if err := option(g); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+// lockWait is how long a call waits for another one that it must not overlap.
+func (g *guardConfig) lockWait() time.Duration {
+	if g.pendingWait > 0 {
+		return min(g.pendingWait, mostLockWait)
+	}
+	return mostLockWait
+}
+
+// inDoubt judges an error of the guarded function. It calls code of the user's: the error's methods and OnError.
+func (g *guardConfig) inDoubt(err error) bool {
+	if err == errDidNotReturn {
+		return false
+	}
+	doubt, failure := contained(hookLimit, func() (bool, error) {
+		if _, ok := errors.AsType[*notPaidError](err); ok {
+			return false, nil
+		}
+		if g.mayHavePaid != nil {
+			return g.mayHavePaid(err), nil
+		}
+		return MayHavePaid(err), nil
+	})
+	return doubt || failure != nil || isTypedNil(err)
+}
+
+// OnPendingWait waits up to d for a human when the policy neither approves nor rejects; the default is 5 minutes. The
+// context's deadline bounds the wait too. When it ends undecided, the error is a [*PendingError] that wraps a
+// [*WaitTimeoutError], and the purchase can be resumed later with [ResumeApproval].
+func OnPendingWait(d time.Duration) GuardOption {
+	return func(g *guardConfig) error {
+		if d <= 0 {
+			return paramError("OnPendingWait", d.String(), "want a duration above zero; use OnPendingFail not to wait")
+		}
+		g.pendingWait = d
+		return nil
+	}
+}
+
+// OnPendingFail does not wait for a human: a pending purchase is a [*PendingError] at once, with the request id to
+// resume it by; see [ResumeApproval].
+func OnPendingFail() GuardOption {
+	return func(g *guardConfig) error {
+		g.pendingWait = 0
+		return nil
+	}
+}
+
+// OnError sets which errors of a guarded function can hide a payment. After such an error the purchase stays booked and
+// unconfirmed, and the call returns a [*ConfirmError] with MayHaveSpent; after any other the money returns to the budget.
+// [NotPaid] and [Approval.Spent] have precedence over it.
+//
+// The default, [MayHavePaid], takes timeouts, cancellations, broken connections and unknown outcomes for such errors. A
+// function that returns false for every error refunds after all of them. When mayHavePaid panics, ends its goroutine or
+// takes more than 5 seconds, the error counts as one that can hide a payment, and so does a nil pointer returned as an
+// error, whatever mayHavePaid says. Calls of the guarded function at the same time call mayHavePaid at the same time.
+func OnError(mayHavePaid func(error) bool) GuardOption {
+	return func(g *guardConfig) error {
+		if mayHavePaid == nil {
+			return paramError("OnError", "", "want a function; leave the option out for MayHavePaid")
+		}
+		g.mayHavePaid = mayHavePaid
+		return nil
+	}
+}
+
+// WithJournal keeps a record of each guarded purchase, written before the function runs and after it returns, so that a
+// crash at any point leaves no doubt that the journal cannot settle:
+//
+//   - A call under an idempotency key whose function has returned before, in this process or an earlier one, gets that
+//     run's result back, without an error and without a second run; if the function had failed, an
+//     [*AlreadyHandledError] with the text of its error. Results are kept up to 64 KiB, as JSON unless [WithResultCodec]
+//     says otherwise. A result that could not be kept, or would come back changed (JSON drops unexported fields), is an
+//     [*AlreadyHandledError], too, and so is the result of another function than the one that is called now.
+//   - A call whose function was started and never known to have returned is an [*AlreadyHandledError]: it may have run.
+//   - A call that was asked for and never started is simply continued.
+//
+// Call [Client.Recover] once at start. When the journal cannot be written, the function does not run, an approval is given
+// back, and the error is a [*JournalError]. A write of the journal has 5 seconds; after the function has run, the
+// confirmation is sent whatever becomes of the journal.
+//
+// Several processes may share an agent's token, but each needs a journal of its own, and keys and scopes of its own: a
+// call that was cut off while it asked takes the request that was made under its key since then for its own. For the same
+// reason all guarded calls under one key or scope use the same journal.
+func WithJournal(journal Journal) GuardOption {
+	return func(g *guardConfig) error {
+		if journal == nil {
+			return paramError("WithJournal", "", "want a journal; leave the option out to keep none")
+		}
+		g.journal = journal
+		return nil
+	}
+}
+
+// WithResultCodec sets how the journal encodes what guarded functions return; the default is JSON.
+func WithResultCodec(codec ResultCodec) GuardOption {
+	return func(g *guardConfig) error {
+		if codec == nil {
+			return paramError("WithResultCodec", "", "want a codec; leave the option out for JSON")
+		}
+		g.codec = codec
+		return nil
+	}
+}
+
+type (
+	approvalKey struct{}
+	resumeKey   struct{}
+)
+
+// ResumeApproval returns a context under which the next [Guard] call or [Client.Authorize] makes no request but
+// continues the one with the given id, for example one that an earlier call reported in a [*PendingError].
+//
+// The caller asserts that no other process runs or will run it, and that nothing has: the service cannot know. What this
+// process has started, and what the journal knows to have returned, is not run again; what the journal knows only to have
+// been started is, so look into your own books first. A duplicate, see [DuplicateError], is refused as long as the request
+// that counts may run or has run.
+//
+// Where the journal has the request under an idempotency key, the call waits for calls under that key, and they for it.
+//
+// The request must be the purchase that the call describes now: amount, category, currency, merchant and description;
+// otherwise the error is a [*MismatchError]. A category described by an alias is recognised where this process, or the
+// journal, knows where the alias leads; elsewhere describe it by the name that the service resolved it to. An approved
+// request is run, a pending one waited for, and one that was confirmed already is an [*AlreadyHandledError].
+func ResumeApproval(ctx context.Context, requestID string) context.Context {
+	return context.WithValue(ctx, resumeKey{}, requestID)
+}
+
+// ApprovalFromContext returns the approval that a guarded function runs under.
+func ApprovalFromContext(ctx context.Context) (*Approval, bool) {
+	approval, ok := ctx.Value(approvalKey{}).(*Approval)
+	return approval, ok
+}

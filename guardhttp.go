@@ -1,7 +1,6 @@
 package letagentpay
 
 import (
-	"errors"
 	"log/slog"
 	"net/http"
 )
@@ -38,10 +37,4 @@ func (c *Client) unconfirmed(request *http.Request, approval *Approval, err erro
 		tell(request, err)
 		told = true
 	}
-}
-
-// as returns the first error of a type in a chain, or its zero value.
-func as[E error](err error) E {
-	found, _ := errors.AsType[E](err)
-	return found
 }

@@ -287,10 +287,3 @@ func (p *payment) spend() {
 			slog.String("request_id", p.approval.RequestID()), slog.String("error", textOfUsers(err)))
 	}
 }
-
-// hasSpent reports whether Spent was called.
-func (a *Approval) hasSpent() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.spending != nil
-}

@@ -211,7 +211,7 @@ func (g givingUp) RoundTrip(r *http.Request) (*http.Response, error) {
 // leaving are the moments at which whoever waits for a request goes before it is carried out.
 var leaving = map[string]func(leave func()) ([]letagentpay.Option, []letagentpay.GuardOption){
 	"while it is asked for": func(leave func()) ([]letagentpay.Option, []letagentpay.GuardOption) {
-		return []letagentpay.Option{letagentpay.WithObserver(ending{letagentpay.OpPurchase, leave})}, nil
+		return []letagentpay.Option{letagentpay.WithObserver(ending{operation.Purchase, leave})}, nil
 	},
 	"as the journal has its start": func(leave func()) ([]letagentpay.Option, []letagentpay.GuardOption) {
 		return nil, []letagentpay.GuardOption{letagentpay.WithJournal(&troubledJournal{
@@ -251,11 +251,11 @@ func TestGuardTransportDoesNotSendWhatNobodyWaitsFor(t *testing.T) {
 
 // ending is an observer that does something when an operation ends.
 type ending struct {
-	op string
+	op operation.Op
 	do func()
 }
 
-func (e ending) Begin(ctx context.Context, op string) (context.Context, func(letagentpay.Observation)) {
+func (e ending) Begin(ctx context.Context, op operation.Op) (context.Context, func(letagentpay.Observation)) {
 	return ctx, func(letagentpay.Observation) {
 		if op == e.op {
 			e.do()

@@ -18,27 +18,10 @@ const (
 	mostStrays   = 4 << 10
 )
 
-// thisProcess is what all clients of this process share, whichever way they were made.
-var thisProcess = newProcess()
-
-// process is what clients of one process share, so that they never do together what one of them would not do alone: what
-// they remember, which writes are under way, and which rest.
-type process struct {
-	*memory
-	inFlight keyedLock[lockKey]
-	resting  rests
-	postings postings
-	writes   entryWrites
-}
-
-func newProcess() *process {
-	p := &process{memory: newMemory()}
-	p.postings.unknown = newRecent[postingContent, []unknownPosting](mostUnknown)
-	return p
-}
-
 // requestKey names a request in this process.
 type requestKey struct{ service, id string }
+
+func (c *Client) requestKey(requestID string) requestKey { return requestKey{c.service, requestID} }
 
 // standing is how far a request has come, as this process knows it.
 type standing int
@@ -93,8 +76,6 @@ func newMemory() *memory {
 		strays:   newRecent[requestKey, counted](mostStrays),
 	}
 }
-
-func (c *Client) requestKey(requestID string) requestKey { return requestKey{c.service, requestID} }
 
 // of returns how far a request has come, and what was asked for where that is remembered.
 func (m *memory) of(key requestKey) (standing, *askedRequest) {
@@ -231,31 +212,38 @@ func (m *memory) learnAlias(key aliasKey, category string) {
 	m.aliases.put(key, category)
 }
 
-// recent is a map that keeps the latest entries: at least half of limit, at most limit.
-type recent[K comparable, V any] struct {
-	limit      int
-	young, old map[K]V
+// leastCooldown is how long a service is given to end the handling of a failure confirmation that nobody waits for any
+// more. A second one beside it refunds twice.
+const leastCooldown = time.Minute
+
+// coolDown notes that an attempt at a failure confirmation, which lasted for a time, may still be handled.
+func (m *memory) coolDown(key requestKey, lasted time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refunds.put(key, time.Now().Add(max(leastCooldown, 2*lasted)))
 }
 
-func newRecent[K comparable, V any](limit int) *recent[K, V] { return &recent[K, V]{limit: limit} }
-
-func (r *recent[K, V]) get(key K) (V, bool) {
-	value, ok := r.young[key]
-	if !ok {
-		value, ok = r.old[key]
+// noteRefund notes that a request is to be given back, so that nothing runs under it.
+func (m *memory) noteRefund(key requestKey) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.refunds.get(key); !ok {
+		m.refunds.put(key, time.Time{})
 	}
-	return value, ok
 }
 
-func (r *recent[K, V]) put(key K, value V) {
-	if r.young == nil || len(r.young) >= r.limit/2 {
-		r.old, r.young = r.young, make(map[K]V)
-	}
-	delete(r.old, key)
-	r.young[key] = value
+// refundSent reports whether a failure confirmation was sent whose outcome is unknown, or is still to be sent.
+func (m *memory) refundSent(key requestKey) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.refunds.get(key)
+	return ok
 }
 
-func (r *recent[K, V]) drop(key K) {
-	delete(r.young, key)
-	delete(r.old, key)
+// coolingDown reports whether an earlier failure confirmation may still be handled.
+func (m *memory) coolingDown(key requestKey) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	until, ok := m.refunds.get(key)
+	return ok && time.Until(until) > 0
 }

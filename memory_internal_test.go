@@ -169,7 +169,7 @@ func TestRests(t *testing.T) {
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			held, err := client.lock(t.Context(), "purchase", first, 0)
 			require.NoError(t, err)
-			held.release()
+			held.Release()
 			_, err = client.lock(t.Context(), "purchase", first, time.Nanosecond)
 			require.NoError(t, err, "the rest is over")
 			_, err = client.lock(t.Context(), "purchase", first, time.Second)

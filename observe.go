@@ -4,14 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
-)
 
-// Operations that are reported to an [Observer] and named in the log.
-const (
-	OpPurchase = "purchase" // [Client.Purchase], all its attempts
-	OpConfirm  = "confirm"  // [Client.Confirm], all its attempts and reads
-	OpWait     = "wait"     // [Client.WaitForDecision]
-	OpGuard    = "guard"    // a call of a guarded function, or the time from [Client.Authorize] to [Approval.Settle]
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // Observer observes the operations that matter, for tracing and metrics; see [WithObserver]. The module
@@ -21,12 +15,12 @@ type Observer interface {
 	// when it is over, whatever happens. Both are called in a goroutine of their own; the operation does not wait longer
 	// than 5 seconds for them, and a panic in them is dropped. Operations nest: a guarded call contains a purchase,
 	// perhaps a wait, and a confirmation.
-	Begin(ctx context.Context, op string) (_ context.Context, end func(Observation))
+	Begin(ctx context.Context, op operation.Op) (_ context.Context, end func(Observation))
 }
 
 // Observation is how an operation ended. What is not known is zero.
 type Observation struct {
-	Op        string
+	Op        operation.Op
 	RequestID string
 	Status    Status // of the request: the decision of a purchase and a wait, the outcome of a confirmation and a guarded call
 	Amount    Amount // asked for; of a confirmation and a guarded call: what was really paid, where that is known
@@ -36,19 +30,8 @@ type Observation struct {
 	Err       error
 }
 
-// WithObserver adds an observer of operations. It may be given more than once; the first given is the outermost.
-func WithObserver(observer Observer) Option {
-	return func(c *config) error {
-		if observer == nil {
-			return paramError("WithObserver", "", "want an observer; leave the option out to have none")
-		}
-		c.observers = append(c.observers, observer)
-		return nil
-	}
-}
-
 // begin tells the observers that an operation begins. The function returned tells them, and the log, how it ended.
-func (c *Client) begin(ctx context.Context, op string) (context.Context, func(Observation)) {
+func (c *Client) begin(ctx context.Context, op operation.Op) (context.Context, func(Observation)) {
 	if len(c.observers) == 0 && c.transport.logger == nil {
 		return ctx, func(Observation) {}
 	}
@@ -70,7 +53,7 @@ func (c *Client) begin(ctx context.Context, op string) (context.Context, func(Ob
 }
 
 // beginWith calls an observer, which cannot keep the operation from going its way: a confirmation may be among them.
-func beginWith(ctx context.Context, observer Observer, op string) (context.Context, func(Observation)) {
+func beginWith(ctx context.Context, observer Observer, op operation.Op) (context.Context, func(Observation)) {
 	type begun struct {
 		ctx context.Context
 		end func(Observation)
@@ -121,5 +104,5 @@ func (c *Client) logOperation(ctx context.Context, o *Observation) {
 	if o.Err != nil {
 		attributes = append(attributes, slog.String("error", textOfUsers(o.Err)))
 	}
-	c.transport.emit(ctx, level, "letagentpay."+o.Op, attributes...)
+	c.transport.emit(ctx, level, "letagentpay."+string(o.Op), attributes...)
 }

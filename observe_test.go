@@ -15,6 +15,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // notes is an observer that writes down what it is told, indented as operations nest.
@@ -31,7 +32,7 @@ func (n *notes) add(depth int, format string, args ...any) {
 	n.lines = append(n.lines, strings.Repeat("  ", depth)+fmt.Sprintf(format, args...))
 }
 
-func (n *notes) Begin(ctx context.Context, op string) (context.Context, func(letagentpay.Observation)) {
+func (n *notes) Begin(ctx context.Context, op operation.Op) (context.Context, func(letagentpay.Observation)) {
 	depth, _ := ctx.Value(depthKey{}).(int)
 	n.add(depth, "%s", op)
 	return context.WithValue(ctx, depthKey{}, depth+1), func(o letagentpay.Observation) {

@@ -214,7 +214,7 @@ func TestCancelledPurchaseReturnsAtOnceWithItsKey(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 		var unknown *letagentpay.OutcomeUnknownError
 		require.ErrorAs(t, err, &unknown)
-		assert.Equal(t, "purchase", unknown.Op)
+		assert.Equal(t, operation.Purchase, unknown.Op)
 	})
 }
 
@@ -366,7 +366,7 @@ func TestRequestsStops(t *testing.T) {
 		}
 	}
 	assert.Len(t, s.recorded(), 2, "a loop left early asks for no more pages, and the sequence may be used again")
-	assert.Equal(t, "status=pending&limit=2&offset=0", s.recorded()[0].Query)
+	assert.Equal(t, "limit=2&offset=0&status=pending", s.recorded()[0].Query)
 
 	var errs []error
 	for request, err := range newService(t).on("GET", "/requests", list.answer, answer(403, `{"detail":"Agent is paused"}`)).client().Requests(t.Context(), letagentpay.ListParams{PageSize: 4}) {

@@ -91,11 +91,11 @@ func (r *recovery) fail(err error) {
 // entry deals with one entry, unless a call of this process does so now.
 func (r *recovery) entry(ctx context.Context, entry *JournalEntry) {
 	for _, key := range r.client.locksOf(entry) {
-		held := r.client.process.inFlight.tryLock(key)
+		held := r.client.process.locks.TryLock(key)
 		if held == nil {
 			return
 		}
-		defer held.release()
+		defer held.Release()
 	}
 	read := &record{journal: r.journal, entry: JournalEntry{Key: entry.Key}}
 	switch now, err := read.find(ctx); { // a call may have written it since

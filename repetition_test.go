@@ -283,9 +283,9 @@ func TestPurchaseByHandLeavesGuardedCallsAlone(t *testing.T) {
 // ends is an observer that keeps how guarded calls ended.
 type ends []letagentpay.Observation
 
-func (e *ends) Begin(ctx context.Context, op string) (context.Context, func(letagentpay.Observation)) {
+func (e *ends) Begin(ctx context.Context, op operation.Op) (context.Context, func(letagentpay.Observation)) {
 	return ctx, func(o letagentpay.Observation) {
-		if op == letagentpay.OpGuard {
+		if op == operation.Guard {
 			*e = append(*e, o)
 		}
 	}

@@ -1,9 +1,12 @@
 package letagentpay
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 )
 
 // replay gives the result of an earlier run back, and reports it to the service if that is still to be done.
@@ -49,4 +52,51 @@ func (e *JournalEntry) handled() *AlreadyHandledError {
 		handled.Err = errors.New(e.Error)
 	}
 	return handled
+}
+
+// ResultCodec turns the results of guarded functions into bytes and back, for the journal.
+type ResultCodec interface {
+	Encode(result any) ([]byte, error)
+	Decode(data []byte, result any) error // result is a pointer
+}
+
+type jsonCodec struct{}
+
+func (jsonCodec) Encode(result any) ([]byte, error) { return json.Marshal(result) }
+
+func (jsonCodec) Decode(data []byte, result any) error { return json.Unmarshal(data, result) }
+
+// maxJournalResult is how much of a function's result a journal keeps.
+const maxJournalResult = 64 << 10
+
+// keepResult holds what a guarded function returned, for the journal.
+func keepResult[Out any](a *Approval, g *guardConfig, result Out) {
+	if g.journal == nil {
+		return
+	}
+	encoded, encodeErr := contained(hookLimit, func() ([]byte, error) { return encodeFaithfully(g.codec, result) })
+	if encodeErr == nil && len(encoded) <= maxJournalResult {
+		a.mu.Lock()
+		a.result = encoded
+		a.mu.Unlock()
+	}
+}
+
+var errUnfaithful = errors.New("it would come back changed")
+
+// encodeFaithfully encodes a result, unless it would come back as another one: JSON drops unexported fields, and what an
+// interface holds comes back as a map.
+func encodeFaithfully[Out any](codec ResultCodec, result Out) ([]byte, error) {
+	encoded, err := codec.Encode(result)
+	if err != nil {
+		return nil, err
+	}
+	var back Out
+	if err := codec.Decode(bytes.Clone(encoded), &back); err != nil {
+		return nil, err
+	}
+	if !sameValue(reflect.ValueOf(&result).Elem(), reflect.ValueOf(&back).Elem()) {
+		return nil, errUnfaithful
+	}
+	return encoded, nil
 }

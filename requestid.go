@@ -1,6 +1,46 @@
 package letagentpay
 
-import "strings"
+import (
+	"errors"
+	"strings"
+	"unicode"
+)
+
+// requestIDOf returns the canonical spelling of a request's id.
+func requestIDOf(id string) (string, error) {
+	if err := checkRequestID(id); err != nil {
+		return "", err
+	}
+	return canonicalID(id), nil
+}
+
+func checkRequestID(id string) error {
+	const longest = 255
+	reason := ""
+	switch {
+	case isCanonical(id):
+		return nil
+	case id == "":
+		reason = "want the id of a request"
+	case len(id) > longest:
+		reason = "want at most 255 characters"
+	case id == "." || strings.Contains(id, "..") || strings.ContainsFunc(id, func(r rune) bool {
+		return strings.ContainsRune(`/\?#%`, r) || unicode.IsSpace(r) || !unicode.IsPrint(r)
+	}):
+		reason = "want an id as the service gave it, without slashes, dots in a row and special characters"
+	default:
+		return nil
+	}
+	return paramError("requestID", id, reason)
+}
+
+// checkAnsweredID wants an id that can be sent back.
+func checkAnsweredID(id string) error {
+	if checkRequestID(id) != nil {
+		return errors.New("the request id " + quoted(id, shortText) + " is none that a request can have")
+	}
+	return nil
+}
 
 // canonicalID returns the one spelling of a request's id under which locks, memory, journals and comparisons know it.
 // The service takes a UUID in a path in any spelling that its parser knows: in either case, without hyphens, in braces,

@@ -3,13 +3,13 @@ package letagentpay
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base32"
 	"encoding/binary"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 const (
@@ -122,23 +122,6 @@ func (c *Client) scoped(ctx context.Context, p *PurchaseParams) (*scopedPurchase
 	return s, s.take(ctx, p)
 }
 
-// digestOf returns a digest that tells apart where one part ends and the next begins.
-func digestOf(parts ...string) [sha256.Size]byte {
-	digest := sha256.New()
-	for _, part := range parts {
-		var length [8]byte
-		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
-		digest.Write(length[:])
-		digest.Write([]byte(part))
-	}
-	return [sha256.Size]byte(digest.Sum(nil))
-}
-
-// textOfDigest writes a digest as part of an idempotency key.
-func textOfDigest(digest [sha256.Size]byte) string {
-	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(digest[:]))
-}
-
 // take takes the first ordinal that the purchase can be, and gives p its key.
 func (s *scopedPurchase) take(ctx context.Context, p *PurchaseParams) error {
 	for n := 0; n < mostOrdinals; {
@@ -166,17 +149,6 @@ func (s *scopedPurchase) take(ctx context.Context, p *PurchaseParams) error {
 		n++
 	}
 	return paramError("scope", s.scope.name, "want at most 64 identical purchases in one scope")
-}
-
-// relateToAny relates a category's name to all that an ordinal is known by.
-func (c *Client) relateToAny(ctx context.Context, name string, names []string) (relation, error) {
-	for _, other := range names {
-		relation, err := c.relate(ctx, name, other, names...)
-		if err != nil || relation != otherNames {
-			return relation, err
-		}
-	}
-	return otherNames, nil
 }
 
 // tryTake takes an ordinal if it fits. Otherwise it returns the category names of one that is another purchase, or what
@@ -230,9 +202,9 @@ func (s *scopedPurchase) await(ctx context.Context, answered <-chan struct{}) er
 	case <-answered:
 		return nil
 	case <-ctx.Done():
-		return &APIError{Op: OpGuard, Err: ctx.Err(), waiting: true}
+		return &APIError{Op: operation.Guard, Err: ctx.Err(), waiting: true}
 	case <-timer.C:
-		return &APIError{Op: OpGuard, Err: ErrInProgress, waiting: true}
+		return &APIError{Op: operation.Guard, Err: ErrInProgress, waiting: true}
 	}
 }
 
@@ -319,6 +291,7 @@ type errMovesOn struct {
 }
 
 func (e *errMovesOn) Error() string { return e.err.Error() }
+
 func (e *errMovesOn) Unwrap() error { return e.err }
 
 // movesOn returns the reason to take the next key of a scope, nil when err is final.

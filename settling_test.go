@@ -372,11 +372,11 @@ func TestJournalsThatCannotBeReadHoldNothing(t *testing.T) {
 
 // badObserver misbehaves as an operation begins or ends.
 type badObserver struct {
-	op         string
+	op         operation.Op
 	begin, end func()
 }
 
-func (o badObserver) Begin(ctx context.Context, op string) (context.Context, func(letagentpay.Observation)) {
+func (o badObserver) Begin(ctx context.Context, op operation.Op) (context.Context, func(letagentpay.Observation)) {
 	if op == o.op && o.begin != nil {
 		o.begin()
 	}
@@ -387,7 +387,7 @@ func (o badObserver) Begin(ctx context.Context, op string) (context.Context, fun
 	}
 }
 
-var operations = []string{letagentpay.OpPurchase, letagentpay.OpWait, letagentpay.OpGuard, letagentpay.OpConfirm}
+var operations = []operation.Op{operation.Purchase, operation.Wait, operation.Guard, operation.Confirm}
 
 func TestObserversCannotStopTheConfirmation(t *testing.T) {
 	for name, do := range mischief {
@@ -435,7 +435,7 @@ func TestObserversCannotStopTheConfirmation(t *testing.T) {
 // nilObserver returns nothing.
 type nilObserver struct{}
 
-func (nilObserver) Begin(context.Context, string) (context.Context, func(letagentpay.Observation)) {
+func (nilObserver) Begin(context.Context, operation.Op) (context.Context, func(letagentpay.Observation)) {
 	return nil, nil
 }
 
@@ -984,11 +984,11 @@ func TestWhatDoesNotReturnIsSettled(t *testing.T) {
 
 // countedEnds counts how often an operation has ended.
 type countedEnds struct {
-	op   string
+	op   operation.Op
 	ends atomic.Int64
 }
 
-func (c *countedEnds) Begin(ctx context.Context, op string) (context.Context, func(letagentpay.Observation)) {
+func (c *countedEnds) Begin(ctx context.Context, op operation.Op) (context.Context, func(letagentpay.Observation)) {
 	return ctx, func(letagentpay.Observation) {
 		if op == c.op {
 			c.ends.Add(1)
@@ -999,7 +999,7 @@ func (c *countedEnds) Begin(ctx context.Context, op string) (context.Context, fu
 func TestSettledTwiceIsReportedOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
-		observer := &countedEnds{op: letagentpay.OpGuard}
+		observer := &countedEnds{op: operation.Guard}
 		approval, err := server.Client(letagentpay.WithObserver(observer)).Authorize(t.Context(), price("5"))
 		require.NoError(t, err)
 		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
@@ -1027,7 +1027,7 @@ func TestGuardedCallIsReportedOnceHoweverItEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t)
-			observer := &countedEnds{op: letagentpay.OpGuard}
+			observer := &countedEnds{op: operation.Guard}
 			var runs atomic.Int64
 			_ = alone(func() {
 				_, _ = guardGroceries(server.Client(letagentpay.WithObserver(observer)), &runs, c.fn, letagentpay.OnPendingFail())(t.Context(), price(c.amount))
@@ -1065,8 +1065,8 @@ func TestRefusedPurchaseIsForgottenAlthoughTheContextHasEnded(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		journal := new(ctxJournal)
 		var runs atomic.Int64
-		client := server.Client(letagentpay.WithObserver(endings(func(op string) {
-			if op == letagentpay.OpPurchase {
+		client := server.Client(letagentpay.WithObserver(endings(func(op operation.Op) {
+			if op == operation.Purchase {
 				cancel()
 			}
 		})))
@@ -1146,9 +1146,9 @@ func TestLoggersThatDoNotReturnCannotStopTheConfirmation(t *testing.T) {
 }
 
 // endedContexts gives operations a context that has ended.
-type endedContexts struct{ op string }
+type endedContexts struct{ op operation.Op }
 
-func (o endedContexts) Begin(ctx context.Context, op string) (context.Context, func(letagentpay.Observation)) {
+func (o endedContexts) Begin(ctx context.Context, op operation.Op) (context.Context, func(letagentpay.Observation)) {
 	if op == o.op {
 		ended, cancel := context.WithCancel(ctx)
 		cancel()
@@ -1161,7 +1161,7 @@ func TestContextsOfObserversCannotStopTheConfirmation(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
 		var runs atomic.Int64
-		client := server.Client(letagentpay.WithObserver(endedContexts{letagentpay.OpConfirm}))
+		client := server.Client(letagentpay.WithObserver(endedContexts{operation.Confirm}))
 		_, err := guardGroceries(client, &runs, spending("25", nil))(t.Context(), price("30"))
 		require.NoError(t, err)
 		confirmedOnce(t, server, letagentpay.StatusCompleted, "25.00")

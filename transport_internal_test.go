@@ -3,12 +3,13 @@ package letagentpay
 import (
 	"io"
 	"net/http"
+	"net/url"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/letagentpay/letagentpay-go/internal/api"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // The x402 API is the sibling of the Agent API, wherever that is.
@@ -21,54 +22,67 @@ func TestAddressesAreResolved(t *testing.T) {
 	} {
 		client, err := New(WithToken("agt_x"), WithBaseURL(base))
 		require.NoError(t, err)
-		agent, err := api.NewConfirmRequestRequest(placeholder, "ü 1", api.ConfirmRequest{})
-		require.NoError(t, err)
-		x402, err := api.NewGetX402BudgetRequest(placeholder)
-		require.NoError(t, err)
-		for request, address := range map[*http.Request]string{agent: want[0] + "/requests/%C3%BC%201/confirm", x402: want[1] + "/budget"} {
-			client.transport.resolve(request)
+		for call, address := range map[*call]string{
+			{op: operation.Confirm, requestID: "ü 1"}: want[0] + "/requests/%C3%BC%201/confirm",
+			{op: operation.X402Budget}:                want[1] + "/budget",
+		} {
+			request, err := client.transport.newRequest(call)
+			require.NoError(t, err)
 			assert.Equal(t, address, request.URL.String())
 			assert.Equal(t, request.URL.Host, request.Host)
 		}
 	}
 }
 
-// Posts are as the contract has them.
-func TestPostsAreThoseOfTheGeneratedBuilders(t *testing.T) {
-	client, err := New(WithToken("agt_x"))
+func TestRequestsAreBuiltAsTheContractSays(t *testing.T) {
+	client, err := New(WithToken("agt_x"), WithBaseURL("https://pay.example/api/v1/agent-api"))
 	require.NoError(t, err)
-	same := func(t *testing.T, made *http.Request, generated *http.Request) {
-		t.Helper()
-		client.transport.resolve(made)
-		client.transport.resolve(generated)
-		assert.Equal(t, generated.Method, made.Method)
-		assert.Equal(t, generated.URL.String(), made.URL.String())
-		assert.Equal(t, generated.Host, made.Host)
-		assert.Equal(t, generated.Header, made.Header)
-		assert.Equal(t, generated.ContentLength, made.ContentLength)
-		assert.Equal(t, [3]any{generated.Proto, generated.ProtoMajor, generated.ProtoMinor}, [3]any{made.Proto, made.ProtoMajor, made.ProtoMinor})
-		want, err := io.ReadAll(generated.Body)
-		require.NoError(t, err)
-		got, err := io.ReadAll(made.Body)
-		require.NoError(t, err)
-		assert.Equal(t, string(want), string(got))
-	}
-	receipt, actual, merchant, key := "https://shop.example/?a=1&b=<2>", MustAmount("47.50"), "Ü & Söhne", "key 1 /ü"
-	for _, id := range []string{"3f2a9c1e-0b7d-4c55-9e21-aa01bb02cc03", "ü 1", "r1"} {
-		for _, body := range []api.ConfirmRequest{{}, {Success: true, ActualAmount: &actual, ReceiptURL: &receipt}} {
-			made, err := newConfirmation(id, body)
+	const id = "3f2a9c1e-0b7d-4c55-9e21-aa01bb02cc03"
+	actual, receipt := MustAmount("47.50"), "https://shop.example/?a=1&b=<2>"
+	purchase := PurchaseParams{Amount: actual, Category: "x", Currency: "usd", MerchantName: "Ü & Söhne"}
+	for name, c := range map[string]struct {
+		call               call
+		method, path, body string
+	}{
+		"purchase": {
+			call{op: operation.Purchase, body: purchase.body(), idempotencyKey: "key 1 /ü"},
+			"POST", "/agent-api/requests",
+			`{"amount":47.50,"category":"x","currency":"USD","merchant_name":"Ü \u0026 Söhne"}`,
+		},
+		"success": {
+			call{op: operation.Confirm, requestID: id, body: (&ConfirmParams{Success: true, ActualAmount: actual, ReceiptURL: receipt}).body()},
+			"POST", "/agent-api/requests/" + id + "/confirm",
+			`{"actual_amount":47.50,"receipt_url":"https://shop.example/?a=1\u0026b=\u003c2\u003e","success":true}`,
+		},
+		"failure": {
+			call{op: operation.Confirm, requestID: "ü 1", body: (&ConfirmParams{}).body()},
+			"POST", "/agent-api/requests/%C3%BC%201/confirm", `{"success":false}`,
+		},
+		"read":   {call{op: operation.Request, requestID: id}, "GET", "/agent-api/requests/" + id, ""},
+		"list":   {call{op: operation.Requests, query: url.Values{"limit": {"5"}}}, "GET", "/agent-api/requests?limit=5", ""},
+		"wallet": {call{op: operation.X402RegisterWallet, body: (&X402Wallet{Address: "0x", Chain: "base"}).body()}, "POST", "/x402/wallets", `{"chain":"base","wallet_address":"0x"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			request, err := client.transport.newRequest(&c.call)
 			require.NoError(t, err)
-			generated, err := api.NewConfirmRequestRequest(placeholder, id, body)
+			assert.Equal(t, c.method, request.Method)
+			assert.Equal(t, "https://pay.example/api/v1"+c.path, request.URL.String())
+			assert.Nil(t, request.GetBody, "net/http must not resend it")
+			want := http.Header{"Authorization": {"Bearer agt_x"}, "Accept": {"application/json"}, "User-Agent": client.transport.userAgent}
+			if c.call.idempotencyKey != "" {
+				want["Idempotency-Key"] = []string{c.call.idempotencyKey}
+			}
+			if c.body == "" {
+				assert.Nil(t, request.Body)
+				assert.Equal(t, want, request.Header)
+				return
+			}
+			want["Content-Type"] = []string{"application/json"}
+			assert.Equal(t, want, request.Header)
+			body, err := io.ReadAll(request.Body)
 			require.NoError(t, err)
-			same(t, made, generated)
-		}
-	}
-	for _, body := range []api.PurchaseRequest{{Amount: actual, Category: "groceries"}, {Amount: actual, Category: "x", MerchantName: &merchant}} {
-		made, err := newPost("/agent-api/requests", body)
-		require.NoError(t, err)
-		made.Header["Idempotency-Key"] = []string{key}
-		generated, err := api.NewCreateRequestRequest(placeholder, &api.CreateRequestParams{IdempotencyKey: &key}, body)
-		require.NoError(t, err)
-		same(t, made, generated)
+			assert.Equal(t, c.body, string(body))
+			assert.Equal(t, int64(len(body)), request.ContentLength)
+		})
 	}
 }

@@ -97,7 +97,7 @@ func TestRetriesEnd(t *testing.T) {
 				require.ErrorAs(t, err, &failure)
 				assert.Len(t, s.recorded(), c.attempts)
 				assert.Equal(t, c.attempts, failure.Attempts)
-				assert.Equal(t, "budget", failure.Op)
+				assert.Equal(t, operation.Budget, failure.Op)
 				assert.Equal(t, "GET", failure.Method)
 				assert.Equal(t, "/api/v1/agent-api/budget", failure.Path)
 				for _, category := range []error{

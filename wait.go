@@ -3,10 +3,11 @@ package letagentpay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 const (
@@ -36,6 +37,15 @@ func newWaitConfig(opts []WaitOption) (*waitConfig, error) {
 	}
 	return w, nil
 }
+
+// delay returns the pause after the nth look, counted from 0: a growing span within the bounds, shortened by jitter, a
+// number from 0.5 to 1.
+func (w *waitConfig) delay(n int, jitter float64) time.Duration {
+	span := math.Min(float64(w.min)*math.Pow(waitGrowth, float64(n)), float64(w.max))
+	return max(w.min, time.Duration(span*jitter))
+}
+
+func waitJitter() float64 { return 0.5 + rand.Float64()/2 }
 
 // WaitTimeout bounds the wait: after d it ends with a [*WaitTimeoutError]. A deadline of the context bounds it too,
 // whichever comes first. Without either, the wait lasts until the request is decided or expires.
@@ -81,15 +91,6 @@ func WaitProgress(report func(WaitEvent)) WaitOption {
 	}
 }
 
-// delay returns the pause after the nth look, counted from 0: a growing span within the bounds, shortened by jitter, a
-// number from 0.5 to 1.
-func (w *waitConfig) delay(n int, jitter float64) time.Duration {
-	span := math.Min(float64(w.min)*math.Pow(waitGrowth, float64(n)), float64(w.max))
-	return max(w.min, time.Duration(span*jitter))
-}
-
-func waitJitter() float64 { return 0.5 + rand.Float64()/2 }
-
 // WaitForDecision polls a request until it is no longer pending, and returns it as it then is: approved, rejected,
 // expired, or confirmed already. A rejection is an answer here, not an error.
 //
@@ -112,7 +113,7 @@ func (c *Client) WaitForDecision(ctx context.Context, requestID string, opts ...
 }
 
 func (c *Client) observedWait(ctx context.Context, w *wait) (request *Request, err error) {
-	ctx, end := c.begin(ctx, OpWait)
+	ctx, end := c.begin(ctx, operation.Wait)
 	defer func() {
 		o := Observation{RequestID: w.requestID, Err: err}
 		if request != nil {
@@ -129,6 +130,26 @@ func (c *Client) wait(ctx context.Context, w *wait) (*Request, error) {
 		defer c.watcher.remove(w)
 	}
 	return c.watcher.await(ctx, w)
+}
+
+// wait is one WaitForDecision. Fields below the line are the watcher's, under its lock; after done is closed they are
+// the waiter's.
+type wait struct {
+	requestID string
+	config    *waitConfig
+	begun     time.Time
+	deadline  time.Time       // zero: none
+	looked    chan *WaitEvent // latest look, for progress; nil: not wanted
+	done      chan struct{}
+
+	n       int       // looks since the pauses began to grow
+	next    time.Time // when a look is due
+	final   bool      // that look is the last before the deadline
+	last    *Request  // the last state seen
+	err     error     // how the last look failed, if it did
+	decided *Request
+	failure error
+	ended   bool
 }
 
 func newWait(ctx context.Context, requestID string, opts []WaitOption) (*wait, error) {
@@ -156,37 +177,51 @@ func newWait(ctx context.Context, requestID string, opts []WaitOption) (*wait, e
 	return w, nil
 }
 
-// await blocks until the wait is over. Ten thousand goroutines may stand here, so what they hold is kept small.
-func (w *watcher) await(ctx context.Context, wait *wait) (*Request, error) {
-	var over <-chan time.Time
-	if !wait.deadline.IsZero() {
-		timer := time.NewTimer(time.Until(wait.deadline))
-		defer timer.Stop()
-		over = timer.C
+// learn takes over what a look found, and reports whether the request is decided.
+func (w *wait) learn(found findings, begun time.Time) bool {
+	state, err := found.requests[w.requestID], found.errs[w.requestID]
+	if state == nil && err == nil {
+		err = found.all
 	}
-	for {
-		select {
-		case <-wait.done:
-			return wait.decided, wait.failure
-		case <-over:
-			return nil, w.timeout(wait)
-		case <-ctx.Done():
-			return nil, w.interrupted(ctx, wait)
-		case event := <-wait.looked:
-			wait.report(event)
+	if state != nil {
+		own := *state // others may wait for the same
+		state = &own
+	}
+	switch {
+	case state != nil && state.Status.Decided():
+		w.end(state, nil)
+		return true
+	case state != nil:
+		w.last, w.err = state, nil
+	case errors.Is(err, ErrUnauthorized), errors.Is(err, ErrForbidden), errors.Is(err, ErrNotFound):
+		w.end(nil, err)
+		return false
+	case err != nil:
+		w.err = err
+	}
+	if w.looked != nil && (state != nil || err != nil) {
+		select { // a look that was not reported yet gives way
+		case <-w.looked:
+		default:
 		}
+		w.looked <- &WaitEvent{RequestID: w.requestID, Request: state, Err: err}
 	}
-}
-
-// interrupted is the error of a wait whose context has ended.
-func (w *watcher) interrupted(ctx context.Context, wait *wait) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return w.timeout(wait)
+	if w.final && !begun.Before(w.next) { // not one that another wait has occasioned
+		w.end(nil, w.timeout())
 	}
-	return fmt.Errorf("letagentpay: wait for request %s: %w", wait.requestID, ctx.Err())
+	return false
 }
 
 func (w *wait) report(event *WaitEvent) {
 	event.Elapsed = time.Since(w.begun)
 	w.config.progress(*event)
+}
+
+func (w *wait) end(decided *Request, failure error) {
+	w.decided, w.failure, w.ended = decided, failure, true
+	close(w.done)
+}
+
+func (w *wait) timeout() error {
+	return &WaitTimeoutError{RequestID: w.requestID, Last: w.last, Err: w.err}
 }

@@ -3,6 +3,7 @@ package letagentpay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -28,26 +29,6 @@ type watcher struct {
 	stop    context.CancelFunc // of the goroutine; nil while there is none
 	latency time.Duration      // of the look before
 	ended   time.Time          // when it ended
-}
-
-// wait is one WaitForDecision. Fields below the line are the watcher's, under its lock; after done is closed they are
-// the waiter's.
-type wait struct {
-	requestID string
-	config    *waitConfig
-	begun     time.Time
-	deadline  time.Time       // zero: none
-	looked    chan *WaitEvent // latest look, for progress; nil: not wanted
-	done      chan struct{}
-
-	n       int       // looks since the pauses began to grow
-	next    time.Time // when a look is due
-	final   bool      // that look is the last before the deadline
-	last    *Request  // the last state seen
-	err     error     // how the last look failed, if it did
-	decided *Request
-	failure error
-	ended   bool
 }
 
 func (w *watcher) add(added *wait) {
@@ -80,15 +61,41 @@ func (w *watcher) remove(removed *wait) {
 	}
 }
 
+// await blocks until the wait is over. Ten thousand goroutines may stand here, so what they hold is kept small.
+func (w *watcher) await(ctx context.Context, wait *wait) (*Request, error) {
+	var over <-chan time.Time
+	if !wait.deadline.IsZero() {
+		timer := time.NewTimer(time.Until(wait.deadline))
+		defer timer.Stop()
+		over = timer.C
+	}
+	for {
+		select {
+		case <-wait.done:
+			return wait.decided, wait.failure
+		case <-over:
+			return nil, w.timeout(wait)
+		case <-ctx.Done():
+			return nil, w.interrupted(ctx, wait)
+		case event := <-wait.looked:
+			wait.report(event)
+		}
+	}
+}
+
+// interrupted is the error of a wait whose context has ended.
+func (w *watcher) interrupted(ctx context.Context, wait *wait) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return w.timeout(wait)
+	}
+	return fmt.Errorf("letagentpay: wait for request %s: %w", wait.requestID, ctx.Err())
+}
+
 // timeout describes how far a wait got whose time is over.
 func (w *watcher) timeout(of *wait) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return of.timeout()
-}
-
-func (w *wait) timeout() error {
-	return &WaitTimeoutError{RequestID: w.requestID, Last: w.last, Err: w.err}
 }
 
 // run looks whenever a look is due.
@@ -177,46 +184,6 @@ func (w *watcher) look(ctx context.Context) {
 	}
 }
 
-// learn takes over what a look found, and reports whether the request is decided.
-func (w *wait) learn(found findings, begun time.Time) bool {
-	state, err := found.requests[w.requestID], found.errs[w.requestID]
-	if state == nil && err == nil {
-		err = found.all
-	}
-	if state != nil {
-		own := *state // others may wait for the same
-		state = &own
-	}
-	switch {
-	case state != nil && state.Status.Decided():
-		w.end(state, nil)
-		return true
-	case state != nil:
-		w.last, w.err = state, nil
-	case errors.Is(err, ErrUnauthorized), errors.Is(err, ErrForbidden), errors.Is(err, ErrNotFound):
-		w.end(nil, err)
-		return false
-	case err != nil:
-		w.err = err
-	}
-	if w.looked != nil && (state != nil || err != nil) {
-		select { // a look that was not reported yet gives way
-		case <-w.looked:
-		default:
-		}
-		w.looked <- &WaitEvent{RequestID: w.requestID, Request: state, Err: err}
-	}
-	if w.final && !begun.Before(w.next) { // not one that another wait has occasioned
-		w.end(nil, w.timeout())
-	}
-	return false
-}
-
-func (w *wait) end(decided *Request, failure error) {
-	w.decided, w.failure, w.ended = decided, failure, true
-	close(w.done)
-}
-
 // plan sets when a wait is due for its next look.
 func (w *watcher) plan(wait *wait, now time.Time, jitter float64) {
 	pause := wait.config.delay(wait.n, jitter)
@@ -253,7 +220,7 @@ func (w *watcher) find(ctx context.Context, ids map[string]bool) findings {
 			break
 		}
 		limited, cancel := context.WithTimeout(ctx, callLimit)
-		request, err := w.client.request(limited, id, 0)
+		request, err := w.client.request(limited, id, true)
 		cancel()
 		if err != nil {
 			found.errs[id] = err
@@ -268,7 +235,7 @@ func (w *watcher) find(ctx context.Context, ids map[string]bool) findings {
 func (w *watcher) list(ctx context.Context, ids map[string]bool, requests map[string]*Request) error {
 	for offset := 0; ; {
 		limited, cancel := context.WithTimeout(ctx, callLimit)
-		page, err := w.client.page(limited, StatusPending, maxPageSize, offset, 0)
+		page, err := w.client.page(limited, pageParams{status: StatusPending, limit: maxPageSize, offset: offset, once: true})
 		cancel()
 		if err != nil {
 			return err

@@ -52,7 +52,7 @@ func TestDecodedObjectsReadInOneWay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var body api.RequestDetail
-			err := decodeObject([]byte(c.data), &body, requestShape)
+			err := decodeAs([]byte(c.data), &body, requestShape)
 			if c.problem == "" {
 				require.NoError(t, err)
 				assert.Equal(t, "approved", body.Status)
@@ -75,9 +75,9 @@ func sixty() string {
 func TestTwiceIsNoticedAmongManyNames(t *testing.T) {
 	var body api.RequestDetail
 	data := strings.Replace(wholeRequest, "{", `{"NEW3":0,`+sixty(), 1)
-	require.ErrorContains(t, decodeObject([]byte(data), &body, requestShape), `has the member "new3" twice`)
+	require.ErrorContains(t, decodeAs([]byte(data), &body, requestShape), `has the member "new3" twice`)
 	data = strings.Replace(wholeRequest, "{", `{`+sixty()+`"New59":0,`, 1)
-	require.ErrorContains(t, decodeObject([]byte(data), &body, requestShape), `has the member "New59" twice`)
+	require.ErrorContains(t, decodeAs([]byte(data), &body, requestShape), `has the member "New59" twice`)
 }
 
 func TestNestedMembersAreRequired(t *testing.T) {
@@ -91,7 +91,7 @@ func TestNestedMembersAreRequired(t *testing.T) {
 		{`{"requests":[{"request_id":"r1","status":"pending","amount":1,"category":"c","created_at":"2026-03-11T12:00:00Z"}]}`, `"currency"`},
 		{`{"requests":[{"request_id":"r1","status":"pending","amount":1,"currency":"USD","category":"c"}]}`, `"created_at"`},
 	} {
-		err := decodeObject([]byte(c.data), &list, listShape)
+		err := decodeAs([]byte(c.data), &list, listShape)
 		if c.problem == "" {
 			require.NoError(t, err, c.data)
 		} else {
@@ -99,14 +99,14 @@ func TestNestedMembersAreRequired(t *testing.T) {
 		}
 	}
 	var wallets []api.X402Wallet
-	require.NoError(t, decodeArray([]byte(" []"), &wallets, walletShape))
-	require.ErrorContains(t, decodeArray([]byte(`[{"wallet_address":"0x","chain":"base","created_at":"2026-03-11T12:00:00Z"},{"chain":"base","created_at":"2026-03-11T12:00:00Z"}]`), &wallets, walletShape), `"wallet_address"`)
-	require.ErrorIs(t, decodeArray([]byte(`{}`), &wallets, walletShape), errNoArray)
+	require.NoError(t, decodeAs([]byte(" []"), &wallets, walletsShape))
+	require.ErrorContains(t, decodeAs([]byte(`[{"wallet_address":"0x","chain":"base","created_at":"2026-03-11T12:00:00Z"},{"chain":"base","created_at":"2026-03-11T12:00:00Z"}]`), &wallets, walletsShape), `"wallet_address"`)
+	require.ErrorIs(t, decodeAs([]byte(`{}`), &wallets, walletsShape), errNoArray)
 	assert.Panics(t, func() { shapeOf[api.Budget]("nothing") }, "a name that the type does not have")
 }
 
-// FuzzDecodeObject compares decodeObject with encoding/json and a slower way to find what it refuses beyond that.
-func FuzzDecodeObject(f *testing.F) {
+// FuzzDecode compares decodeAs with encoding/json and a slower way to find what it refuses beyond that.
+func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		wholeRequest, `{}`, `[]`, `null`, `{"a":{"A":1}}`, `{"a":1,"\u0041":2}`, "{\"k\":1,\"\u212a\":2}", `{"status":"a","Status":"b"}`, `{"a":[{"b":1,"b":2}]}`,
 		`{"a":"\\\"","b":[1,2.5e-3,true,false,null,"x"]}`, `{"":0,"":1}`, `{"a\`, `{"a":nul`, "{\"\xff\":1,\"\\ufffd\":2}", `{"Request_id":"x"}`, `{"amount":null}`,
@@ -117,9 +117,9 @@ func FuzzDecodeObject(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_ = checkShape(data, requestShape) // ends on whatever it gets
 		var body api.RequestDetail
-		err := decodeObject(data, &body, requestShape)
+		err := decodeAs(data, &body, requestShape)
 		if want := readsInOneWay(data); want != (err == nil) {
-			t.Fatalf("decodeObject: %v, want success: %t", err, want)
+			t.Fatalf("decodeAs: %v, want success: %t", err, want)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/letagentpay/letagentpay-go/internal/api"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // X402Client authorises and reports payments of paid HTTP APIs by the x402 protocol (https://www.x402.org). It signs and
@@ -90,34 +91,19 @@ func (x *X402Client) Authorize(ctx context.Context, p X402AuthorizeParams) (*X40
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
-	r := p.Requirements
-	request, err := api.NewAuthorizeX402Request(placeholder, api.X402AuthorizeRequest{
-		MaxAmountUSD: p.MaxAmountUSD, Category: optional(p.Category), PaymentRequirements: api.X402PaymentRequirements{
-			Scheme: r.Scheme, Network: r.Network, Amount: r.Amount, Asset: r.Asset, PayTo: r.PayTo, Resource: optional(r.Resource),
-		},
-	})
+	authorize := call{op: operation.X402Authorize, body: p.body()}
+	body, err := fetch(ctx, x.client.transport, &authorize, authorizationShape, checkAuthorization)
 	if err != nil {
-		return nil, err
+		return nil, authorize.outcome(err)
 	}
-	var body api.X402Authorization
-	attempt := call{op: "x402 authorize", maxRetries: -1, decode: func(data []byte) error {
-		if err := decodeObject(data, &body, authorizationShape); err != nil {
-			return err
-		}
-		return checkAuthorization(&body)
-	}}
-	if err := x.client.transport.do(ctx, request, &attempt); err != nil {
-		return nil, attempt.outcome(err)
-	}
-	authorization := &X402Authorization{
-		Authorized: body.Authorized, AuthorizationID: deref(body.AuthorizationID),
-		Reason:               x.client.transport.cleaned(deref(body.Reason), sampleText),
-		RemainingDailyBudget: amountOf(body.RemainingDailyBudget), RemainingMonthlyBudget: amountOf(body.RemainingMonthlyBudget),
-	}
-	if body.ExpiresAt != nil {
-		authorization.ExpiresAt = body.ExpiresAt.Time
-	}
-	return authorization, nil
+	return &X402Authorization{
+		Authorized:             body.Authorized,
+		AuthorizationID:        deref(body.AuthorizationID),
+		Reason:                 x.client.transport.cleaned(deref(body.Reason), sampleText),
+		ExpiresAt:              timeOf(body.ExpiresAt),
+		RemainingDailyBudget:   amountOf(body.RemainingDailyBudget),
+		RemainingMonthlyBudget: amountOf(body.RemainingMonthlyBudget),
+	}, nil
 }
 
 // checkAuthorization wants an id with an authorisation, and none with a decline.
@@ -147,7 +133,7 @@ func (x *X402Client) Report(ctx context.Context, p X402ReportParams) (_ *X402Rep
 		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
 	}
 	key, began := lockKey{x.client.service, "report", canonicalID(p.AuthorizationID)}, time.Now()
-	held, err := x.client.lock(ctx, "x402 report", key, 0)
+	held, err := x.client.lock(ctx, operation.X402Report, key, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +151,7 @@ func (x *X402Client) Report(ctx context.Context, p X402ReportParams) (_ *X402Rep
 		doubt = true
 		sure, restErr := rest(ctx, n, 0)
 		if restErr != nil || !sure || n >= x.client.transport.maxRetries {
-			return nil, &OutcomeUnknownError{Op: "x402 report", RequestID: p.AuthorizationID, Err: err}
+			return nil, &OutcomeUnknownError{Op: operation.X402Report, RequestID: p.AuthorizationID, Err: err}
 		}
 	}
 }
@@ -178,67 +164,56 @@ func reportedAlready(err error) bool {
 }
 
 func (x *X402Client) sendReport(ctx context.Context, p X402ReportParams) (report *X402Report, unclear bool, err error) {
-	body := api.X402ReportRequest{AuthorizationID: p.AuthorizationID, TxHash: p.TxHash, ResourceURL: optional(p.ResourceURL)}
-	if !p.ActualAmountUSD.IsZero() {
-		body.ActualAmountUSD = &p.ActualAmountUSD
-	}
-	request, err := api.NewReportX402Request(placeholder, body)
+	attempt := call{op: operation.X402Report, body: p.body()}
+	body, err := fetch(ctx, x.client.transport, &attempt, reportShape, checkReport)
 	if err != nil {
-		return nil, false, err
-	}
-	attempt := call{op: "x402 report", maxRetries: -1, decode: func(data []byte) error {
-		var body api.X402Report
-		if err := decodeObject(data, &body, reportShape); err != nil {
-			return err
-		}
-		if !body.Recorded || body.TransactionID == "" {
-			return errIncomplete
-		}
-		report = &X402Report{TransactionID: body.TransactionID}
-		return nil
-	}}
-	if err := x.client.transport.do(ctx, request, &attempt); err != nil {
 		return nil, attempt.unclear, err
 	}
-	return report, false, nil
+	return &X402Report{TransactionID: body.TransactionID}, false, nil
+}
+
+func checkReport(body *api.X402Report) error {
+	if !body.Recorded || body.TransactionID == "" {
+		return errIncomplete
+	}
+	return nil
 }
 
 // Budget reads the agent's budget and the limits of its x402 payments.
 func (x *X402Client) Budget(ctx context.Context) (*X402Budget, error) {
-	request, err := api.NewGetX402BudgetRequest(placeholder)
+	body, err := fetch(ctx, x.client.transport, &call{op: operation.X402Budget}, x402BudgetShape, checkX402Budget)
 	if err != nil {
 		return nil, err
 	}
-	var body api.X402Budget
-	err = x.client.transport.do(ctx, request, &call{op: "x402 budget", maxRetries: -1, decode: func(data []byte) error {
-		body = api.X402Budget{}
-		if err := decodeObject(data, &body, x402BudgetShape); err != nil {
-			return err
-		}
-		if body.AgentID == "" {
-			return errIncomplete
-		}
-		return nil
-	}})
-	if err != nil {
-		return nil, err
-	}
-	rules := body.X402Policy
+	rules := &body.X402Policy
 	budget := &X402Budget{
-		AgentID: body.AgentID, Budget: body.Budget.Amount, Spent: body.Spent.Amount, Remaining: body.Remaining.Amount,
-		MaxPerRequest: rules.MaxPerRequest, DailyLimit: amountOf(rules.DailyLimit), MonthlyLimit: amountOf(rules.MonthlyLimit),
-		DailySpent: rules.DailySpent.Amount, MonthlySpent: rules.MonthlySpent.Amount,
-	}
-	if rules.AllowedDomains != nil {
-		budget.AllowedDomains = *rules.AllowedDomains
-	}
-	if rules.AllowedChains != nil {
-		budget.AllowedChains = *rules.AllowedChains
+		AgentID:        body.AgentID,
+		Budget:         body.Budget.Amount,
+		Spent:          body.Spent.Amount,
+		Remaining:      body.Remaining.Amount,
+		MaxPerRequest:  rules.MaxPerRequest,
+		DailyLimit:     amountOf(rules.DailyLimit),
+		MonthlyLimit:   amountOf(rules.MonthlyLimit),
+		DailySpent:     rules.DailySpent.Amount,
+		MonthlySpent:   rules.MonthlySpent.Amount,
+		AllowedDomains: listIn(rules.AllowedDomains),
+		AllowedChains:  listIn(rules.AllowedChains),
 	}
 	for _, wallet := range body.Wallets {
-		budget.Wallets = append(budget.Wallets, X402Wallet{Address: wallet.Address, Chain: wallet.Chain, Provider: deref(wallet.Provider)})
+		budget.Wallets = append(budget.Wallets, X402Wallet{
+			Address:  wallet.Address,
+			Chain:    wallet.Chain,
+			Provider: deref(wallet.Provider),
+		})
 	}
 	return budget, nil
+}
+
+func checkX402Budget(body *api.X402Budget) error {
+	if body.AgentID == "" {
+		return errIncomplete
+	}
+	return nil
 }
 
 // RegisterWallet registers the wallet that pays on a chain; Address and Chain are required, and CreatedAt is ignored. A
@@ -247,33 +222,15 @@ func (x *X402Client) RegisterWallet(ctx context.Context, wallet X402Wallet) (*X4
 	if err := wallet.validate(); err != nil {
 		return nil, err
 	}
-	request, err := api.NewRegisterX402WalletRequest(placeholder, api.X402WalletRequest{
-		WalletAddress: wallet.Address, Chain: wallet.Chain, WalletProvider: optional(wallet.Provider),
-	})
-	if err != nil {
+	register := call{op: operation.X402RegisterWallet, body: wallet.body()}
+	body, err := fetch(ctx, x.client.transport, &register, walletShape, wallet.check)
+	if err == nil {
+		return walletOf(body), nil
+	}
+	if !register.unclear {
 		return nil, err
 	}
-	var registered *X402Wallet
-	attempt := call{op: "x402 wallet", maxRetries: -1, decode: func(data []byte) error {
-		var body api.X402Wallet
-		if err := decodeObject(data, &body, walletShape); err != nil {
-			return err
-		}
-		address, chain := strings.TrimSpace(wallet.Address), strings.TrimSpace(wallet.Chain)
-		if !strings.EqualFold(body.Chain, chain) || !strings.EqualFold(body.WalletAddress, address) {
-			return fmt.Errorf("it is about another wallet, %s on %s",
-				quoted(body.WalletAddress, shortText), quoted(body.Chain, shortText))
-		}
-		registered = walletOf(&body)
-		return nil
-	}}
-	if err = x.client.transport.do(ctx, request, &attempt); err == nil {
-		return registered, nil
-	}
-	if !attempt.unclear {
-		return nil, err
-	}
-	unknown := &OutcomeUnknownError{Op: "x402 wallet", Err: err}
+	unknown := &OutcomeUnknownError{Op: operation.X402RegisterWallet, Err: err}
 	if _, restErr := rest(ctx, 0, 0); restErr != nil {
 		return nil, unknown
 	}
@@ -292,24 +249,13 @@ func (x *X402Client) RegisterWallet(ctx context.Context, wallet X402Wallet) (*X4
 
 // Wallets lists the agent's wallets.
 func (x *X402Client) Wallets(ctx context.Context) ([]X402Wallet, error) {
-	request, err := api.NewListX402WalletsRequest(placeholder)
+	body, err := fetch[[]api.X402Wallet](ctx, x.client.transport, &call{op: operation.X402Wallets}, walletsShape, nil)
 	if err != nil {
 		return nil, err
 	}
-	var body []api.X402Wallet
-	err = x.client.transport.do(ctx, request, &call{op: "x402 wallets", maxRetries: -1, decode: func(data []byte) error {
-		body = nil
-		if err := decodeArray(data, &body, walletShape); err != nil {
-			return err
-		}
-		return nil
-	}})
-	if err != nil {
-		return nil, err
-	}
-	wallets := make([]X402Wallet, len(body))
-	for i := range body {
-		wallets[i] = *walletOf(&body[i])
+	wallets := make([]X402Wallet, len(*body))
+	for i := range *body {
+		wallets[i] = *walletOf(&(*body)[i])
 	}
 	return wallets, nil
 }
@@ -318,11 +264,44 @@ func walletOf(w *api.X402Wallet) *X402Wallet {
 	return &X402Wallet{Address: w.WalletAddress, Chain: w.Chain, Provider: deref(w.WalletProvider), CreatedAt: w.CreatedAt.Time}
 }
 
-func amountOf(d *api.DecimalString) *Amount {
-	if d == nil {
-		return nil
+func (p *X402AuthorizeParams) body() *api.X402AuthorizeRequest {
+	r := &p.Requirements
+	return &api.X402AuthorizeRequest{
+		MaxAmountUSD: p.MaxAmountUSD,
+		Category:     optional(p.Category),
+		PaymentRequirements: api.X402PaymentRequirements{
+			Scheme:   r.Scheme,
+			Network:  r.Network,
+			Amount:   r.Amount,
+			Asset:    r.Asset,
+			PayTo:    r.PayTo,
+			Resource: optional(r.Resource),
+		},
 	}
-	return &d.Amount
+}
+
+func (p *X402ReportParams) body() *api.X402ReportRequest {
+	body := &api.X402ReportRequest{
+		AuthorizationID: p.AuthorizationID,
+		TxHash:          p.TxHash,
+		ResourceURL:     optional(p.ResourceURL),
+	}
+	if !p.ActualAmountUSD.IsZero() {
+		body.ActualAmountUSD = &p.ActualAmountUSD
+	}
+	return body
+}
+
+func (w *X402Wallet) body() *api.X402WalletRequest {
+	return &api.X402WalletRequest{WalletAddress: w.Address, Chain: w.Chain, WalletProvider: optional(w.Provider)}
+}
+
+// check compares an answer with the wallet that was registered.
+func (w *X402Wallet) check(body *api.X402Wallet) error {
+	if !strings.EqualFold(body.Chain, strings.TrimSpace(w.Chain)) || !strings.EqualFold(body.WalletAddress, strings.TrimSpace(w.Address)) {
+		return fmt.Errorf("it is about another wallet, %s on %s", quoted(body.WalletAddress, shortText), quoted(body.Chain, shortText))
+	}
+	return nil
 }
 
 func (p *X402AuthorizeParams) validate() error {
@@ -366,31 +345,4 @@ func (w *X402Wallet) validate() error {
 	return checkTexts([]boundedText{
 		{"X402Wallet.Address", w.Address, 64, true}, {"X402Wallet.Chain", w.Chain, 20, true}, {"X402Wallet.Provider", w.Provider, 50, false},
 	})
-}
-
-// boundedText is a text field with its limit in characters.
-type boundedText struct {
-	field, value string
-	longest      int
-	required     bool
-}
-
-func checkTexts(texts []boundedText) error {
-	for _, text := range texts {
-		if text.required && strings.TrimSpace(text.value) == "" {
-			return paramError(text.field, text.value, "want a text that is not empty")
-		}
-		if err := checkText(text.field, text.value, text.longest); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// outcome turns the failure of an authorisation into an *OutcomeUnknownError unless it is certain that it was not made.
-func (c *call) outcome(err error) error {
-	if !c.unclear || certain(c.last) {
-		return err
-	}
-	return &OutcomeUnknownError{Op: c.op, Err: err}
 }

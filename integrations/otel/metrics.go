@@ -10,6 +10,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 type metrics struct {
@@ -41,14 +42,14 @@ func newMetrics(provider metric.MeterProvider) (*metrics, error) {
 func (m *metrics) record(ctx context.Context, o *letagentpay.Observation, ending end, constant []attribute.KeyValue) {
 	if m.operations.Enabled(ctx) || m.duration.Enabled(ctx) {
 		set := metric.WithAttributeSet(with(constant,
-			operationKey.String(o.Op), decisionKey.String(ending.decision), outcomeKey.String(ending.outcome), semconv.ErrorTypeKey.String(ending.errorType)))
+			operationKey.String(string(o.Op)), decisionKey.String(ending.decision), outcomeKey.String(ending.outcome), semconv.ErrorTypeKey.String(ending.errorType)))
 		m.operations.Add(ctx, 1, set)
 		m.duration.Record(ctx, o.Duration.Seconds(), set)
 	}
-	if o.Op == letagentpay.OpPurchase && o.Err == nil && m.amount.Enabled(ctx) {
+	if o.Op == operation.Purchase && o.Err == nil && m.amount.Enabled(ctx) {
 		m.amount.Record(ctx, approximate(o.Amount), metric.WithAttributeSet(with(constant, currencyKey.String(o.Currency), decisionKey.String(ending.decision))))
 	}
-	if o.Op == letagentpay.OpGuard && m.guardCalls.Enabled(ctx) {
+	if o.Op == operation.Guard && m.guardCalls.Enabled(ctx) {
 		m.guardCalls.Add(ctx, 1, metric.WithAttributeSet(with(constant, outcomeKey.String(ending.outcome))))
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
-	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 func TestMetrics(t *testing.T) {
@@ -56,7 +56,7 @@ func TestMetrics(t *testing.T) {
 		assert.Equal(t, "s", duration.Unit)
 		waits := 0
 		for _, point := range duration.Data.(metricdata.Histogram[float64]).DataPoints {
-			if operation, _ := point.Attributes.Value("letagentpay.operation"); operation.AsString() != letagentpay.OpWait {
+			if op, _ := point.Attributes.Value("letagentpay.operation"); op.AsString() != string(operation.Wait) {
 				continue
 			}
 			waits++

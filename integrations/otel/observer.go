@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // scopeName is the name of the instrumentation scope that spans and metrics are recorded under.
@@ -129,12 +130,12 @@ func New(opts ...Option) (*Observer, error) {
 }
 
 // Begin starts a span; the function returned ends it and measures the operation. The client calls it.
-func (obs *Observer) Begin(ctx context.Context, op string) (context.Context, func(letagentpay.Observation)) {
+func (obs *Observer) Begin(ctx context.Context, op operation.Op) (context.Context, func(letagentpay.Observation)) {
 	opts := obs.internal
-	if op == letagentpay.OpPurchase || op == letagentpay.OpConfirm {
+	if op == operation.Purchase || op == operation.Confirm {
 		opts = obs.client
 	}
-	ctx, span := obs.tracer.Start(ctx, "letagentpay."+op, opts...)
+	ctx, span := obs.tracer.Start(ctx, "letagentpay."+string(op), opts...)
 	return ctx, func(o letagentpay.Observation) {
 		ending := endOf(&o)
 		obs.metrics.record(ctx, &o, ending, obs.attributes) // before the span ends, so that exemplars refer to it
@@ -162,7 +163,7 @@ func (obs *Observer) describe(span trace.Span, o *letagentpay.Observation, endin
 	add(categoryKey, o.Category)
 	add(semconv.ErrorTypeKey, ending.errorType)
 	if ending.errorType != "" {
-		if api, ok := errors.AsType[*letagentpay.APIError](o.Err); ok && api.StatusCode != 0 && o.Op != letagentpay.OpGuard {
+		if api, ok := errors.AsType[*letagentpay.APIError](o.Err); ok && api.StatusCode != 0 && o.Op != operation.Guard {
 			attributes = append(attributes, semconv.HTTPResponseStatusCode(api.StatusCode))
 		}
 		message := ""

@@ -10,6 +10,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // Values of letagentpay.outcome besides the statuses.
@@ -36,7 +37,7 @@ func endOf(o *letagentpay.Observation) end {
 // regular reports whether an error only tells of a decision, or that there is none yet. Only the error itself counts: in
 // a wrapped or joined one there is something more, such as what a guarded function returned or a journal that failed.
 func regular(o *letagentpay.Observation) bool {
-	if o.Op == letagentpay.OpWait {
+	if o.Op == operation.Wait {
 		return undecided(o.Err)
 	}
 	switch err := o.Err.(type) {
@@ -58,9 +59,9 @@ func undecided(err error) bool {
 
 func decision(o *letagentpay.Observation) string {
 	switch {
-	case o.Op == letagentpay.OpConfirm:
+	case o.Op == operation.Confirm:
 		return ""
-	case o.Op == letagentpay.OpWait && undecided(o.Err):
+	case o.Op == operation.Wait && undecided(o.Err):
 		return string(letagentpay.StatusPending)
 	case o.Status == letagentpay.StatusCompleted || o.Status == letagentpay.StatusFailed:
 		return string(letagentpay.StatusApproved)
@@ -72,11 +73,11 @@ func decision(o *letagentpay.Observation) string {
 
 func outcome(o *letagentpay.Observation) string {
 	switch o.Op {
-	case letagentpay.OpConfirm:
+	case operation.Confirm:
 		if o.Status == letagentpay.StatusCompleted || o.Status == letagentpay.StatusFailed {
 			return string(o.Status)
 		}
-	case letagentpay.OpGuard:
+	case operation.Guard:
 		if _, ok := o.Err.(*letagentpay.AlreadyHandledError); ok {
 			return outcomeAlreadyHandled
 		}

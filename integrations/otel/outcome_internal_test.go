@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 type selfNamed struct{ error }
@@ -65,24 +66,24 @@ func TestEnds(t *testing.T) {
 		o    letagentpay.Observation
 		want end
 	}{
-		"a status of the future":         {letagentpay.Observation{Op: letagentpay.OpPurchase, Status: "escalated-to-42"}, end{decision: "_OTHER"}},
-		"a repeated answer":              {letagentpay.Observation{Op: letagentpay.OpPurchase, Status: letagentpay.StatusExpired}, end{decision: "expired"}},
-		"waited for a completed request": {letagentpay.Observation{Op: letagentpay.OpWait, Status: letagentpay.StatusCompleted}, end{decision: "approved"}},
-		"a wait that timed out":          {letagentpay.Observation{Op: letagentpay.OpWait, Err: timeout}, end{decision: "pending"}},
+		"a status of the future":         {letagentpay.Observation{Op: operation.Purchase, Status: "escalated-to-42"}, end{decision: "_OTHER"}},
+		"a repeated answer":              {letagentpay.Observation{Op: operation.Purchase, Status: letagentpay.StatusExpired}, end{decision: "expired"}},
+		"waited for a completed request": {letagentpay.Observation{Op: operation.Wait, Status: letagentpay.StatusCompleted}, end{decision: "approved"}},
+		"a wait that timed out":          {letagentpay.Observation{Op: operation.Wait, Err: timeout}, end{decision: "pending"}},
 		"a wait whose last poll failed": {
-			letagentpay.Observation{Op: letagentpay.OpWait, Err: &letagentpay.WaitTimeoutError{Err: &letagentpay.APIError{StatusCode: 503}}},
+			letagentpay.Observation{Op: operation.Wait, Err: &letagentpay.WaitTimeoutError{Err: &letagentpay.APIError{StatusCode: 503}}},
 			end{errorType: "server"},
 		},
 		"a rejection with a journal that failed": {
-			letagentpay.Observation{Op: letagentpay.OpGuard, Status: letagentpay.StatusRejected, Err: errors.Join(&letagentpay.RejectedError{}, io.EOF)},
+			letagentpay.Observation{Op: operation.Guard, Status: letagentpay.StatusRejected, Err: errors.Join(&letagentpay.RejectedError{}, io.EOF)},
 			end{decision: "rejected", outcome: "rejected", errorType: "rejected"},
 		},
 		"not confirmed after the function failed": {
-			letagentpay.Observation{Op: letagentpay.OpGuard, RequestID: "r1", Status: letagentpay.StatusFailed, Err: errors.Join(io.EOF, confirmError)},
+			letagentpay.Observation{Op: operation.Guard, RequestID: "r1", Status: letagentpay.StatusFailed, Err: errors.Join(io.EOF, confirmError)},
 			end{decision: "approved", outcome: "unconfirmed", errorType: "unconfirmed"},
 		},
 		"another guarded call in the function was not confirmed": {
-			letagentpay.Observation{Op: letagentpay.OpGuard, RequestID: "r2", Status: letagentpay.StatusFailed, Err: errors.Join(confirmError)},
+			letagentpay.Observation{Op: operation.Guard, RequestID: "r2", Status: letagentpay.StatusFailed, Err: errors.Join(confirmError)},
 			end{decision: "approved", outcome: "failed", errorType: "unconfirmed"},
 		},
 		"an operation of the future": {letagentpay.Observation{Op: "authorize_x402", Status: letagentpay.StatusApproved}, end{decision: "approved"}},

@@ -1,6 +1,6 @@
-// Package api is the contract of both the client and the embedded server. Generated from openapi.yaml are the wire
-// types, the request builders and the interface [Handlers], which makes the embedded server handle every operation.
-// Written by hand are the types that the wire form of decimals and times needs.
+// Package api is the contract of both the client and the embedded server. The wire types are generated from
+// openapi.yaml, and so is the interface [Handlers], which makes the embedded server handle every operation. The types
+// for the wire form of decimals and times are written by hand.
 package api
 
 // The tools module is not part of the workspace, and -modfile is refused in one.

@@ -4,92 +4,92 @@ package main
 var journalMutants = []mutant{
 	// journal.go
 	{
-		name: "journal/agents-not-told-apart", file: "journal.go",
+		name: "record/agents-not-told-apart", file: "record.go",
 		old: "c.identity+kind+\" \"+name", new: "c.service+\" \"+kind+\" \"+name",
 		why: "two agents that share a journal get each other's results",
 	},
 	{
-		name: "journal/kinds-not-told-apart", file: "journal.go",
+		name: "record/kinds-not-told-apart", file: "record.go",
 		old: "c.identity+kind+\" \"+name", new: "c.identity+\" \"+name",
 		why: "a key that is spelled like a request's id leads to that request's entry",
 	},
 	{
-		name: "journal/entries-of-any-agent-owned", file: "journal.go",
+		name: "record/entries-of-any-agent-owned", file: "record.go",
 		old: "return strings.HasPrefix(entry.Key, c.identity)", new: "return strings.HasPrefix(entry.Key, c.service)",
 		why: "an agent deals with the entries of another one",
 	},
 	{
-		name: "journal/function-is-not-noted", file: "journal.go",
+		name: "record/function-is-not-noted", file: "record.go",
 		old: "*p, function", new: "*p, \"\"",
 		why: "a function gets back the result of another one",
 	},
 	{
-		name: "journal/error-of-a-read-ignored", file: "journal.go",
+		name: "record/error-of-a-read-ignored", file: "record.go",
 		old: "if err != nil {\n\t\treturn nil, &JournalError{Op: \"get\"", new: "if false {\n\t\treturn nil, &JournalError{Op: \"get\"",
 		why: "a purchase whose entry cannot be read is made again",
 	},
 	{
-		name: "journal/time-is-not-noted", file: "journal.go",
+		name: "record/time-is-not-noted", file: "record.go",
 		old: "r.entry.State, r.entry.UpdatedAt = state, time.Now().UTC()", new: "r.entry.State, r.entry.UpdatedAt = state, time.Time{}",
 		why: "Recover does not pause before it repeats a refund that was just sent",
 	},
 	{
-		name: "journal/writes-overtake-each-other", file: "journal.go",
+		name: "record/writes-overtake-each-other", file: "record.go",
 		old: "if before != nil {\n\t\t\t<-before\n\t\t}", new: "_ = before",
 		why: "a slow write replaces a later one, and the journal goes back in time",
 	},
 	{
-		name: "journal/waits-for-a-hanging-read", file: "journal.go",
+		name: "record/waits-for-a-hanging-read", file: "record.go",
 		old: "contained(journalLimit, func() (*JournalEntry, error)", new: "contained(journalLimit*1000, func() (*JournalEntry, error)",
 		why: "a journal that hangs holds each call",
 	},
 	{
-		name: "journal/waits-for-a-hanging-write", file: "journal.go",
+		name: "record/waits-for-a-hanging-write", file: "record.go",
 		old: "contained(journalLimit, func() (struct{}, error) {", new: "contained(journalLimit*1000, func() (struct{}, error) {",
 		why: "a journal that hangs keeps the service from being told",
 	},
 	{
-		name: "journal/entry-of-another-service-found", file: "journal.go",
+		name: "record/entry-of-another-service-found", file: "record.go",
 		old: "if !c.sameService(entry) {\n\t\t\treturn", new: "if false {\n\t\t\treturn",
 		why: "a request of another service with the same id counts as run",
 	},
 	{
-		name: "journal/least-advanced-entry-found", file: "journal.go",
+		name: "record/least-advanced-entry-found", file: "record.go",
 		old: "found.entry.State.before(entry.State)", new: "entry.State.before(found.entry.State)",
 		why: "of two entries of a request the one counts that does not know that it has run",
 	},
 	{
-		name: "journal/ids-compared-as-spelled", file: "journal.go",
+		name: "record/ids-compared-as-spelled", file: "record.go",
 		old: "if canonicalID(entry.RequestID) == requestID &&", new: "if entry.RequestID == requestID &&",
 		why: "an entry whose request id is spelled otherwise is not found, and its request runs again",
 	},
 	{
-		name: "journal/unreadable-entry-ignored", file: "journal.go",
+		name: "record/unreadable-entry-ignored", file: "record.go",
 		old: "if err != nil && (found.entry == nil || found.entry.State == JournalAsked) {", new: "if false {",
 		why: "a resumed request runs again when the entry that says that it has run cannot be read",
 	},
 	{
-		name: "journal/unreadable-entry-outweighs-a-known-one", file: "journal.go",
+		name: "record/unreadable-entry-outweighs-a-known-one", file: "record.go",
 		old: "if err != nil && (found.entry == nil || found.entry.State == JournalAsked) {", new: "if err != nil {",
 		why: "one damaged entry keeps the results of all others from being given back",
 	},
 	{
-		name: "journal/ends-at-the-first-unreadable-entry", file: "journal.go",
+		name: "record/ends-at-the-first-unreadable-entry", file: "record.go",
 		old: "over = len(unreadable) == mostUnreadable || ctx.Err() != nil", new: "over = true",
 		why: "one damaged entry hides all that follow",
 	},
 	{
-		name: "journal/endless-errors-followed", file: "journal.go",
+		name: "record/endless-errors-followed", file: "record.go",
 		old: "over = len(unreadable) == mostUnreadable ||", new: "over = len(unreadable) < 0 ||",
 		why: "a journal that fails without end is asked without end",
 	},
 	{
-		name: "journal/empty-entries-passed-on", file: "journal.go",
+		name: "record/empty-entries-passed-on", file: "record.go",
 		old: "case entry != nil:\n\t\t\t\tdo(entry)", new: "default:\n\t\t\t\tdo(entry)",
 		why: "an entry that is nil panics",
 	},
 	{
-		name: "journal/nil-accepted", file: "journal.go",
+		name: "guard/nil-accepted", file: "guard.go",
 		old: "if journal == nil {\n\t\t\treturn paramError(\"WithJournal\"", new: "if false {\n\t\t\treturn paramError(\"WithJournal\"",
 		why: "a journal that is missing by mistake is not reported",
 	},
@@ -136,7 +136,7 @@ var journalMutants = []mutant{
 		why: "a journal that agents share makes each Recover fail",
 	},
 	{
-		name: "recover/unread-requests-are-silent", file: "recover.go", nth: 1,
+		name: "recover/unread-requests-are-silent", file: "recover.go",
 		old: "if err != nil && !errors.Is(err, ErrNotFound) {", new: "if false {",
 		why: "nobody learns that an entry of a rotated token could not be dealt with",
 	},
@@ -399,7 +399,7 @@ var journalMutants = []mutant{
 
 	// doubt.go
 	{
-		name: "doubt/not-paid-ignored", file: "doubt.go",
+		name: "guard/not-paid-ignored", file: "guard.go",
 		old: "if _, ok := errors.AsType[*notPaidError](err); ok {\n\t\t\treturn false, nil", new: "if false {\n\t\t\treturn false, nil",
 		why: "what a function knows to be unpaid stays booked",
 	},
@@ -484,37 +484,37 @@ var journalMutants = []mutant{
 		why: "a timeout that is joined with a harmless error is refunded",
 	},
 	{
-		name: "doubt/joined-not-paid-ignored", file: "doubt.go", nth: 1,
+		name: "doubt/joined-not-paid-ignored", file: "doubt.go",
 		old: "if _, ok := errors.AsType[*notPaidError](err); ok {", new: "if false {",
 		why: "what a function knows to be unpaid stays booked when it joins its errors",
 	},
 	{
-		name: "doubt/users-judgement-ignored", file: "doubt.go",
+		name: "guard/users-judgement-ignored", file: "guard.go",
 		old: "if g.mayHavePaid != nil {", new: "if false {",
 		why: "OnError has no effect",
 	},
 	{
-		name: "doubt/panicking-judgement-refunds", file: "doubt.go",
+		name: "guard/panicking-judgement-refunds", file: "guard.go",
 		old: "return doubt || failure != nil || isTypedNil(err)", new: "_ = failure\n\treturn doubt || isTypedNil(err)",
 		why: "a payment is refunded when the code that judges its error panics",
 	},
 	{
-		name: "doubt/typed-nil-refunds", file: "doubt.go",
+		name: "guard/typed-nil-refunds", file: "guard.go",
 		old: "return doubt || failure != nil || isTypedNil(err)", new: "return doubt || failure != nil",
 		why: "a payment is refunded because the function returned a nil pointer as its error",
 	},
 	{
-		name: "doubt/panicking-function-stays-booked", file: "doubt.go",
+		name: "guard/panicking-function-stays-booked", file: "guard.go",
 		old: "if err == errDidNotReturn {\n\t\treturn false\n\t}\n", new: "if err == errDidNotReturn {\n\t\treturn true\n\t}\n",
 		why: "a function that panics without having paid keeps its money booked",
 	},
 	{
-		name: "doubt/texts-of-any-length-kept", file: "doubt.go",
+		name: "contained/texts-of-any-length-kept", file: "contained.go",
 		old: "if len(text) > maxErrorText {", new: "if false {",
 		why: "an error's text makes a journal entry of any size",
 	},
 	{
-		name: "doubt/errors-without-a-text-succeed", file: "doubt.go",
+		name: "contained/errors-without-a-text-succeed", file: "contained.go",
 		old: "text == \"\" {\n\t\ttext = \"failed\"", new: "text == \"\" {\n\t\ttext = \"\"",
 		why: "a failure whose text is empty is journaled as a success",
 	},

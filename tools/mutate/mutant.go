@@ -60,12 +60,16 @@ const (
 	rootPackage   = "."
 	boltPackage   = "./journal/bboltjournal"
 	serverPackage = "./letagentpaytest"
+	locksPackage  = "./internal/keylock"
 )
 
 // packages returns the packages whose tests are to notice the defect, the likeliest first.
 func (m *mutant) packages() []string {
 	if strings.HasPrefix(m.file, "letagentpaytest/") {
 		return []string{serverPackage, rootPackage}
+	}
+	if strings.HasPrefix(m.file, "internal/keylock/") {
+		return []string{locksPackage, rootPackage}
 	}
 	return []string{rootPackage, boltPackage, serverPackage}
 }

@@ -1,4 +1,4 @@
-package letagentpay
+package keylock
 
 import (
 	"context"
@@ -11,14 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestKeyedLockIsHandedOnInOrder(t *testing.T) {
+func TestLockIsHandedOnInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var locks keyedLock[string]
-		held, err := locks.lock(t.Context(), "a")
+		var locks Locks[string]
+		held, err := locks.Lock(t.Context(), "a")
 		require.NoError(t, err)
-		other, err := locks.lock(t.Context(), "b")
+		other, err := locks.Lock(t.Context(), "b")
 		require.NoError(t, err, "another name is another lock")
-		other.release()
+		other.Release()
 
 		var mu sync.Mutex
 		var order []int
@@ -27,7 +27,7 @@ func TestKeyedLockIsHandedOnInOrder(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			group.Go(func() {
-				held, err := locks.lock(ctx, "a")
+				held, err := locks.Lock(ctx, "a")
 				if i == 2 {
 					assert.ErrorIs(t, err, context.Canceled)
 					return
@@ -37,8 +37,8 @@ func TestKeyedLockIsHandedOnInOrder(t *testing.T) {
 				order = append(order, i)
 				mu.Unlock()
 				time.Sleep(time.Second)
-				held.release()
-				held.release() // harmless
+				held.Release()
+				held.Release() // harmless
 			})
 			synctest.Wait()
 			if i == 2 {
@@ -46,45 +46,45 @@ func TestKeyedLockIsHandedOnInOrder(t *testing.T) {
 				synctest.Wait()
 			}
 		}
-		held.release()
+		held.Release()
 		group.Wait()
 		assert.Equal(t, []int{0, 1, 3, 4}, order)
 		assert.Empty(t, locks.held, "nothing is kept")
 	})
 }
 
-func TestKeyedLockPassesOnATurnThatCameTooLate(t *testing.T) {
+func TestLockPassesOnATurnThatCameTooLate(t *testing.T) {
 	for range 200 {
-		var locks keyedLock[string]
-		held, err := locks.lock(t.Context(), "a")
+		var locks Locks[string]
+		held, err := locks.Lock(t.Context(), "a")
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		var group sync.WaitGroup
 		group.Go(func() {
-			if held, err := locks.lock(ctx, "a"); err == nil {
-				held.release()
+			if held, err := locks.Lock(ctx, "a"); err == nil {
+				held.Release()
 			}
 		})
 		group.Go(cancel)
-		group.Go(held.release)
+		group.Go(held.Release)
 		group.Wait()
 		cancel()
-		again, err := locks.lock(t.Context(), "a")
+		again, err := locks.Lock(t.Context(), "a")
 		require.NoError(t, err)
-		again.release()
+		again.Release()
 		assert.Empty(t, locks.held)
 	}
 }
 
-func TestKeyedLockPassesOnATurnThatComesAsTheCallGivesUp(t *testing.T) {
+func TestLockPassesOnATurnThatComesAsTheCallGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var locks keyedLock[string]
-		_, err := locks.lock(t.Context(), "a")
+		var locks Locks[string]
+		_, err := locks.Lock(t.Context(), "a")
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		gaveUp := make(chan error)
 		go func() {
-			_, err := locks.lock(ctx, "a")
+			_, err := locks.Lock(ctx, "a")
 			gaveUp <- err
 		}()
 		synctest.Wait()
@@ -96,9 +96,9 @@ func TestKeyedLockPassesOnATurnThatComesAsTheCallGivesUp(t *testing.T) {
 		close(turn)
 		locks.mu.Unlock()
 		require.ErrorIs(t, <-gaveUp, context.Canceled)
-		again := locks.tryLock("a")
+		again := locks.TryLock("a")
 		require.NotNil(t, again)
-		again.release()
+		again.Release()
 		assert.Empty(t, locks.held)
 	})
 }

@@ -2,16 +2,14 @@ package letagentpay
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/letagentpay/letagentpay-go/internal/api"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // The bounds within which a purchase is posted again after an attempt that the service may still be working on. The
@@ -42,7 +40,7 @@ type posting struct {
 // under the key, when above 0. answered is called with the answer before the next post can begin.
 func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fresh bool, limit time.Duration, answered func(*Purchase)) (purchase *Purchase, err error) {
 	key := lockKey{c.identity, "key", p.IdempotencyKey}
-	held, err := c.lockWithin(ctx, "purchase", key, limit, 0)
+	held, err := c.lockWithin(ctx, operation.Purchase, key, limit, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +50,7 @@ func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fr
 		posting.leave()
 		c.unlock(held, key, posting.began, err)
 	}()
-	ctx, end := c.begin(ctx, OpPurchase)
+	ctx, end := c.begin(ctx, operation.Purchase)
 	defer func() {
 		o := Observation{Amount: p.Amount, Currency: strings.ToUpper(p.Currency), Category: p.Category, Err: err}
 		if purchase != nil {
@@ -64,7 +62,7 @@ func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fr
 		return nil, err
 	}
 	if err := purchase.answers(p, posting.status); fresh && err != nil {
-		return nil, &OutcomeUnknownError{Op: "purchase", IdempotencyKey: p.IdempotencyKey, RequestID: purchase.RequestID, Err: err}
+		return nil, &OutcomeUnknownError{Op: operation.Purchase, IdempotencyKey: p.IdempotencyKey, RequestID: purchase.RequestID, Err: err}
 	}
 	if original := normalCategory(purchase.OriginalCategory); original != "" {
 		c.process.learnAlias(aliasKey{c.identity, original}, purchase.Category)
@@ -103,7 +101,7 @@ func (p *posting) run(ctx context.Context) (*Purchase, error) {
 		switch {
 		case !p.unclear || p.certain(attempt.last) && p.foundNothing(ctx):
 			return nil, err
-		case !attempt.unclear || attempt.attempts > attempt.maxRetries || !attempt.last.worthRepeating():
+		case !attempt.unclear || attempt.attempts > p.client.transport.maxRetries || !attempt.last.worthRepeating():
 			return nil, p.unknown(ctx, err)
 		}
 		if pauseErr := p.pause(ctx, n, attempt); pauseErr != nil {
@@ -130,31 +128,13 @@ func (p *posting) leave() {
 
 // attempt posts once, and again only after what surely never arrived and when the service says that it is too busy.
 func (p *posting) attempt(ctx context.Context) (purchase *Purchase, attempt *call, err error) {
-	asked := p.params
-	attempt = &call{
-		op: "purchase", idempotencyKey: asked.IdempotencyKey, maxRetries: -1, attempts: p.attempts,
-		decode: func(data []byte) (err error) {
-			purchase, err = decodePurchase(data, asked.IdempotencyKey)
-			return err
-		},
-	}
-	currency := strings.ToUpper(asked.Currency)
-	request, err := newPost("/agent-api/requests", api.PurchaseRequest{
-		Amount: asked.Amount, Category: asked.Category, Currency: optional(currency), MerchantName: optional(asked.MerchantName),
-		Description: optional(asked.Description), AgentComment: optional(asked.AgentComment),
+	key := p.params.IdempotencyKey
+	attempt = &call{op: operation.Purchase, body: p.params.body(), idempotencyKey: key, attempts: p.attempts}
+	_, err = fetch(ctx, p.client.transport, attempt, purchaseShape, func(body *api.PurchaseResult) (err error) {
+		purchase, err = newPurchase(body, key)
+		return err
 	})
-	if err != nil {
-		return nil, attempt, err
-	}
-	request.Header["Idempotency-Key"] = []string{asked.IdempotencyKey}
-	err = p.client.transport.do(ctx, request, attempt)
 	return purchase, attempt, err
-}
-
-// certain reports whether an answer is certain about all earlier attempts under its key: one that the service gives after
-// it has looked for the key, or that every attempt would have got.
-func certain(e *APIError) bool {
-	return e != nil && e.explained && !e.mayHaveTakenEffect() && (e.Is(ErrInvalid) || e.Is(ErrTooManyPending))
 }
 
 // certain is the function certain. How many requests are pending says nothing about an attempt that has not come that
@@ -163,9 +143,10 @@ func (p *posting) certain(e *APIError) bool {
 	return certain(e) && !(p.running && e.Is(ErrTooManyPending))
 }
 
-// worthRepeating reports whether another attempt may fare better.
-func (e *APIError) worthRepeating() bool {
-	return e.StatusCode != http.StatusNotImplemented && e.StatusCode/100 != 3 && !errors.Is(e, errTooLarge)
+// certain reports whether an answer is certain about all earlier attempts under its key: one that the service gives after
+// it has looked for the key, or that every attempt would have got.
+func certain(e *APIError) bool {
+	return e != nil && e.explained && !e.mayHaveTakenEffect() && (e.Is(ErrInvalid) || e.Is(ErrTooManyPending))
 }
 
 // pause waits until the next attempt may be made. It fails when there is no time left for another.
@@ -185,12 +166,6 @@ func (p *posting) pause(ctx context.Context, n int, attempt *call) error {
 		return nil
 	}
 	return sleepWithin(ctx, max(settlePause, attempt.lasted))
-}
-
-// foundNothing reports whether the list was read and shows no request that may be this purchase.
-func (p *posting) foundNothing(ctx context.Context) bool {
-	ids, ok := p.found(ctx, "")
-	return ok && len(ids) == 0
 }
 
 var errNoTime = fmt.Errorf("no time left for another attempt: %w", context.DeadlineExceeded)
@@ -216,7 +191,7 @@ func (p *posting) unknown(ctx context.Context, err error) error {
 			p.client.alertDuplicate(ctx, id, "", p.params.IdempotencyKey)
 		}
 	}
-	return &OutcomeUnknownError{Op: "purchase", IdempotencyKey: p.params.IdempotencyKey, Err: err, Found: found, alone: alone}
+	return &OutcomeUnknownError{Op: operation.Purchase, IdempotencyKey: p.params.IdempotencyKey, Err: err, Found: found, alone: alone}
 }
 
 // duplicates returns the ids of further requests of this purchase than the one that is known, and reports them to the
@@ -249,13 +224,18 @@ const (
 	leastLate  = time.Minute     // how long after an attempt its request may still come, and longer if the attempt lasted longer
 )
 
+// foundNothing reports whether the list was read and shows no request that may be this purchase.
+func (p *posting) foundNothing(ctx context.Context) bool {
+	ids, ok := p.found(ctx, "")
+	return ok && len(ids) == 0
+}
+
 // found returns the ids of requests of the same content that came of the attempts, as it seems, but for the one known and
 // those that this process knows to be other calls'. ok is false when the list could not be read.
 func (p *posting) found(ctx context.Context, known string) (ids []string, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, hookLimit)
 	defer cancel()
-	var date time.Time
-	page, err := p.client.datedPage(ctx, "", lookPage, 0, 0, &date)
+	page, date, err := p.client.datedPage(ctx, pageParams{limit: lookPage, once: true}, true)
 	if err != nil {
 		return nil, false
 	}
@@ -285,17 +265,6 @@ func (p *posting) came(row *Request, date time.Time) bool {
 	return row.CreatedAt.After(date.Add(-time.Since(p.first) - clockSlack))
 }
 
-// postingContent names identical purchases of an agent.
-type postingContent struct {
-	identity              string
-	amount                Amount
-	merchant, description string
-}
-
-func (p *posting) content() postingContent {
-	return postingContent{p.client.identity, p.params.Amount, trimText(p.params.MerchantName), trimText(p.params.Description)}
-}
-
 // alone reports whether no identical purchase of this process can have made the requests that are found: none is under
 // way, and none whose outcome stayed unknown was at the same time.
 func (p *posting) alone() bool {
@@ -314,59 +283,6 @@ func (p *posting) alone() bool {
 // latest is when the service must be done with the last attempt.
 func (p *posting) latest() time.Time { return p.ended.Add(max(p.ended.Sub(p.began), leastLate)) }
 
-// postings are the purchases of a process that may have made requests that it does not know.
-type postings struct {
-	mu       sync.Mutex
-	underWay map[postingContent]int
-	unknown  *recent[postingContent, []unknownPosting]
-}
-
-// unknownPosting is one whose outcome has stayed unknown.
-type unknownPosting struct {
-	key           string
-	first, latest time.Time
-}
-
-const (
-	mostUnknown      = 1 << 10 // contents
-	mostUnknownAlike = 16      // of one content
-)
-
-func (p *postings) add(of postingContent, n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.underWay == nil {
-		p.underWay = make(map[postingContent]int)
-	}
-	if p.underWay[of] += n; p.underWay[of] == 0 {
-		delete(p.underWay, of)
-	}
-}
-
-func (p *postings) addUnknown(of postingContent, posting unknownPosting) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	alike, _ := p.unknown.get(of)
-	alike = append(slices.Clone(alike), posting)
-	p.unknown.put(of, alike[max(0, len(alike)-mostUnknownAlike):])
-}
-
-// answers compares an answer with the question. A rejection need not agree: nothing runs, and beyond a velocity limit the
-// service repeats the first one of the minute.
-func (p *Purchase) answers(asked *PurchaseParams, status int) error {
-	question, contradiction := contentOf(asked), ""
-	switch {
-	case p.Status == StatusRejected:
-		return nil
-	case question.currency != "" && question.currency != strings.ToUpper(p.Currency):
-		contradiction = "it is in another currency"
-	case question.category != normalCategory(p.Category) && question.category != normalCategory(p.OriginalCategory):
-		contradiction = "it is in another category"
-	default:
-		return nil
-	}
-	return &APIError{
-		Op: "purchase", IdempotencyKey: p.IdempotencyKey, StatusCode: status, malformed: true,
-		Err: errors.New("the answer contradicts the question: " + contradiction),
-	}
+func (p *posting) content() postingContent {
+	return postingContent{p.client.identity, p.params.Amount, trimText(p.params.MerchantName), trimText(p.params.Description)}
 }

@@ -1,0 +1,111 @@
+package letagentpay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// attemptTransport bounds the time of one attempt, from connecting to the last byte of the body.
+type attemptTransport struct {
+	next    http.RoundTripper
+	timeout time.Duration
+}
+
+func (t *attemptTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	a := &limitedAttempt{caller: request.Context(), timeout: t.timeout, end: func() {}}
+	if deadline, ok := a.caller.Deadline(); !ok || time.Until(deadline) > t.timeout {
+		a.limited, a.end = context.WithTimeout(a.caller, t.timeout)
+		request = request.WithContext(a.limited)
+	}
+	response, err := t.roundTrip(request)
+	if err != nil {
+		err = a.explained(err)
+		a.end()
+		return nil, err
+	}
+	a.body, response.Body = response.Body, a
+	return response, nil
+}
+
+// roundTrip makes errors of what the caller's transport may do wrong.
+func (t *attemptTransport) roundTrip(request *http.Request) (response *http.Response, err error) {
+	defer panicAsError("the transport", &err)
+	response, err = t.next.RoundTrip(request)
+	switch {
+	case err != nil:
+		return nil, err
+	case response == nil:
+		return nil, errors.New("the transport returned neither a response nor an error")
+	case response.Body == nil:
+		response.Body = http.NoBody
+	}
+	return response, nil
+}
+
+// panicAsError makes an error of a panic in code of the caller's. It is to be deferred.
+func panicAsError(who string, err *error) {
+	if value := recover(); value != nil {
+		*err = &panicError{who: who, value: value}
+	}
+}
+
+// panicError is a panic of the transport that [WithHTTPClient] has set.
+type panicError struct {
+	who   string
+	value any
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("%s panicked: %v", e.who, e.value) }
+
+// Unwrap returns the value that was panicked with, if it is an error.
+func (e *panicError) Unwrap() error {
+	err, _ := e.value.(error)
+	return err
+}
+
+// limitedAttempt is one attempt under its time limit, and the body of its response, with which it ends.
+type limitedAttempt struct {
+	caller  context.Context
+	limited context.Context // nil: the caller's deadline comes first
+	timeout time.Duration
+	end     func()
+	body    io.ReadCloser
+}
+
+// explained tells the end of the time limit apart from that of the caller's context.
+func (a *limitedAttempt) explained(err error) error {
+	if a.limited != nil && a.limited.Err() != nil && a.caller.Err() == nil {
+		return &attemptTimeoutError{a.timeout}
+	}
+	return err
+}
+
+func (a *limitedAttempt) Read(p []byte) (n int, err error) {
+	defer panicAsError("the body of the response", &err)
+	if n, err = a.body.Read(p); err != nil && err != io.EOF {
+		err = a.explained(err)
+	}
+	return n, err
+}
+
+func (a *limitedAttempt) Close() (err error) {
+	defer a.end()
+	defer panicAsError("the body of the response", &err)
+	return a.body.Close()
+}
+
+// attemptTimeoutError says that one attempt took too long, as opposed to the caller's context ending.
+type attemptTimeoutError struct {
+	limit time.Duration
+}
+
+func (e *attemptTimeoutError) Error() string { return "no answer within " + e.limit.String() }
+
+// Timeout and Temporary make it a [net.Error].
+func (e *attemptTimeoutError) Timeout() bool { return true }
+
+func (e *attemptTimeoutError) Temporary() bool { return true }

@@ -1,0 +1,25 @@
+package letagentpay
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"strings"
+)
+
+// digestOf returns a digest that tells apart where one part ends and the next begins.
+func digestOf(parts ...string) [sha256.Size]byte {
+	digest := sha256.New()
+	for _, part := range parts {
+		var length [8]byte
+		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
+		digest.Write(length[:])
+		digest.Write([]byte(part))
+	}
+	return [sha256.Size]byte(digest.Sum(nil))
+}
+
+// textOfDigest writes a digest as part of an idempotency key.
+func textOfDigest(digest [sha256.Size]byte) string {
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(digest[:]))
+}

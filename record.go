@@ -1,0 +1,194 @@
+package letagentpay
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// record is the journal's entry of one guarded purchase; without a journal it does nothing. It is not safe for
+// concurrent use.
+type record struct {
+	journal Journal
+	process *process
+	entry   JournalEntry
+}
+
+// describe says what the record is of. Entries of different kinds have different keys, whatever the names are.
+func (r *record) describe(c *Client, kind, name string, p *PurchaseParams, function string) {
+	if r.journal != nil {
+		r.entry.Key, r.entry.Purchase, r.entry.Function = c.identity+kind+" "+name, *p, function
+		r.entry.Purchase.Ref = "" // it is in the key, with which the purchase can be made again
+	}
+}
+
+// find returns the entry with the record's key, nil if there is none.
+func (r *record) find(ctx context.Context) (*JournalEntry, error) {
+	if r.journal == nil {
+		return nil, nil
+	}
+	entry, err := contained(journalLimit, func() (*JournalEntry, error) { return r.journal.Get(ctx, r.entry.Key) })
+	if err != nil {
+		return nil, &JournalError{Op: "get", IdempotencyKey: r.entry.Purchase.IdempotencyKey, Err: err}
+	}
+	return entry, nil
+}
+
+func (r *record) put(ctx context.Context, state JournalState) error {
+	if r.journal == nil {
+		return nil
+	}
+	r.entry.State, r.entry.UpdatedAt = state, time.Now().UTC()
+	entry := r.entry
+	entry.NewestIDs, entry.Found, entry.Duplicates = slices.Clone(entry.NewestIDs), slices.Clone(entry.Found), slices.Clone(entry.Duplicates)
+	if err := r.write(func() error { return r.journal.Put(ctx, &entry) }); err != nil {
+		return &JournalError{Op: "put", State: state, RequestID: entry.RequestID, IdempotencyKey: entry.Purchase.IdempotencyKey, Err: err}
+	}
+	return nil
+}
+
+func (r *record) drop(ctx context.Context) error {
+	if r.journal == nil {
+		return nil
+	}
+	if err := r.write(func() error { return r.journal.Delete(ctx, r.entry.Key) }); err != nil {
+		return &JournalError{Op: "delete", RequestID: r.entry.RequestID, IdempotencyKey: r.entry.Purchase.IdempotencyKey, Err: err}
+	}
+	return nil
+}
+
+// write does one write and waits for it no longer than journalLimit. It begins after all earlier writes of the entry in
+// this process, which may be slow: one that came late would undo what was written since.
+func (r *record) write(do func() error) error {
+	before, ended := r.process.writes.begin(r.entry.Key)
+	_, err := contained(journalLimit, func() (struct{}, error) {
+		defer ended()
+		if before != nil {
+			<-before
+		}
+		return struct{}{}, do()
+	})
+	return err
+}
+
+// entryWrites are the writes under way of each journal entry. The zero value is ready.
+type entryWrites struct {
+	mu   sync.Mutex
+	last map[string]chan struct{} // by the entry's key; closed when the write has ended
+}
+
+// begin puts a write after those under way. before is closed when it may begin, nil when that is now; ended must be called
+// when it has ended.
+func (w *entryWrites) begin(key string) (before <-chan struct{}, ended func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if earlier, ok := w.last[key]; ok {
+		before = earlier
+	}
+	if w.last == nil {
+		w.last = make(map[string]chan struct{})
+	}
+	own := make(chan struct{})
+	w.last[key] = own
+	return before, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		close(own)
+		if w.last[key] == own {
+			delete(w.last, key)
+		}
+	}
+}
+
+// keyOf returns the idempotency key that an entry is of, empty for none, a resumed request, and another token.
+func (c *Client) keyOf(entry *JournalEntry) string {
+	if entry == nil {
+		return ""
+	}
+	key, ok := strings.CutPrefix(entry.Key, c.identity+"key ")
+	if !ok {
+		return ""
+	}
+	return key
+}
+
+// requestRecords are what a journal says of a request.
+type requestRecords struct {
+	entry       *JournalEntry // its own, that has come furthest; nil if there is none
+	foundUnder  *JournalEntry // of a purchase that may have led to it; nil if there is none
+	duplicateOf string        // the request that counts in its place; empty if there is none
+}
+
+// ofRequest finds what a journal says of a request, but for the entry with a key. An entry that cannot be read may be the
+// one sought, so without another there is an error.
+func (c *Client) ofRequest(ctx context.Context, journal Journal, requestID, but string) (found requestRecords, err error) {
+	if journal == nil {
+		return found, nil
+	}
+	err = eachEntry(ctx, journal, searchLimit, func(entry *JournalEntry) {
+		if !c.sameService(entry) {
+			return
+		}
+		if canonicalID(entry.RequestID) == requestID && entry.Key != but && (found.entry == nil || found.entry.State.before(entry.State)) {
+			found.entry = entry
+		}
+		if slices.Contains(entry.Found, requestID) && (found.foundUnder == nil || entry.Key < found.foundUnder.Key) {
+			found.foundUnder = entry
+		}
+		if slices.Contains(entry.Duplicates, requestID) {
+			found.duplicateOf = canonicalID(entry.RequestID)
+		}
+	})
+	if err != nil && (found.entry == nil || found.entry.State == JournalAsked) {
+		return requestRecords{}, &JournalError{Op: "entries", RequestID: requestID, Err: err}
+	}
+	return found, nil
+}
+
+const (
+	mostUnreadable = 1000         // errors of a journal after which it is taken to have no end
+	entriesLimit   = time.Hour    // how long a journal may take for all of its entries in Recover
+	searchLimit    = mostLockWait // and in a guarded call
+)
+
+// eachEntry calls do for a journal's entries, past those that cannot be read, whose errors it joins. It ends with ctx, and
+// after limit.
+func eachEntry(ctx context.Context, journal Journal, limit time.Duration, do func(*JournalEntry)) error {
+	var mu sync.Mutex // a journal that takes too long is left alone, and may come back
+	over := false
+	_, err := containedWithin(ctx, limit, func() (struct{}, error) {
+		var unreadable []error
+		for entry, err := range journal.Entries(ctx) {
+			mu.Lock()
+			switch {
+			case over:
+			case err != nil:
+				unreadable = append(unreadable, err)
+				over = len(unreadable) == mostUnreadable || ctx.Err() != nil
+			case entry != nil:
+				do(entry)
+			}
+			ended := over
+			mu.Unlock()
+			if ended {
+				break
+			}
+		}
+		return struct{}{}, errors.Join(unreadable...)
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	over = true
+	return err
+}
+
+// sameService reports whether an entry is of the client's service. Where a request's id is known, that is enough: it may
+// have been written under an earlier token.
+func (c *Client) sameService(entry *JournalEntry) bool {
+	return strings.HasPrefix(entry.Key, c.service+" ")
+}
+
+func (c *Client) owns(entry *JournalEntry) bool { return strings.HasPrefix(entry.Key, c.identity) }

@@ -1,0 +1,134 @@
+package letagentpay
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+)
+
+// shouldRetry is called with the answer alone when one arrived, and once more with what receive made of it.
+func (c *call) shouldRetry(ctx context.Context, _ *http.Response, err error) (bool, error) {
+	if err == nil {
+		return false, nil
+	}
+	failure, received := err.(*APIError) // as receive returns it; a network error may wrap one of another client
+	if !received {
+		c.lasted = time.Since(c.started)
+		failure = c.networkFailure(err)
+	}
+	c.last = c.failure(failure)
+	if c.last.mayHaveTakenEffect() {
+		c.unclear = true
+	}
+	c.transport.log(ctx, slog.LevelDebug, "letagentpay.attempt", c, failure.StatusCode, c.last)
+	if ctx.Err() != nil || c.once || c.attempts > c.transport.maxRetries || !c.repeatable() {
+		return false, c.last
+	}
+	c.wait = c.nextWait()
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= c.wait {
+		c.last = c.failure(c.last.because(errNoTime))
+		return false, c.last
+	}
+	c.transport.log(ctx, slog.LevelWarn, "letagentpay.retry", c, failure.StatusCode, c.last, slog.Duration("wait", c.wait))
+	return true, nil
+}
+
+// networkFailure describes an attempt that got no answer.
+func (c *call) networkFailure(err error) *APIError {
+	if wrapped, ok := err.(*url.Error); ok { // http.Client's own wrapping, which repeats the method and the URL
+		err = wrapped.Err
+	}
+	err = sound(err)
+	unsent := neverSent(err)
+	return &APIError{Err: c.transport.foreign(err), unsent: unsent, untrusted: unsent && untrusted(err)}
+}
+
+// neverSent reports whether an error says by itself that nothing was sent: there was no connection, or the server could
+// not prove who it is. Joined errors may be of several attempts, so each of them must say so.
+func neverSent(err error) bool {
+	switch e := err.(type) { // each error of the tree is looked at by itself
+	case *net.OpError:
+		return e.Op == "dial" || e.Op == "proxyconnect"
+	case *net.DNSError, *tls.CertificateVerificationError:
+		return true
+	case interface{ Unwrap() []error }:
+		errs := e.Unwrap()
+		return len(errs) > 0 && !slices.ContainsFunc(errs, func(err error) bool { return !neverSent(err) })
+	case interface{ Unwrap() error }:
+		return neverSent(e.Unwrap())
+	}
+	return false
+}
+
+// untrusted reports whether the server could not prove who it is, so that repeating is in vain.
+func untrusted(err error) bool {
+	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
+	return certificate
+}
+
+func (c *call) repeatable() bool {
+	switch {
+	case c.last.unsent:
+		return !c.last.untrusted
+	case c.last.StatusCode/100 == 3:
+		return false // the next attempt would be sent elsewhere as well
+	case c.last.mayHaveTakenEffect():
+		return c.request.Method == http.MethodGet && c.last.worthRepeating() // what becomes of a write is its caller's to find out
+	default:
+		return c.last.Is(ErrRateLimited)
+	}
+}
+
+// nextWait returns the pause before the next attempt: exponential with jitter, never shorter than the server asks
+// (up to a cap).
+func (c *call) nextWait() time.Duration {
+	wait := backoff(c.attempts-1, retryBase, retryCap)
+	if c.last.Is(ErrRateLimited) {
+		wait = backoff(c.attempts-1, rateLimitBase, rateLimitCap)
+	}
+	return max(wait, c.last.retryAfter)
+}
+
+func (c *call) backoff(time.Duration, time.Duration, int, *http.Response) time.Duration {
+	return c.wait
+}
+
+// backoff returns a random duration between half and the whole of base·2ⁿ, at most limit.
+func backoff(n int, base, limit time.Duration) time.Duration {
+	full := limit
+	if n < 20 {
+		full = min(base<<n, limit)
+	}
+	return full/2 + rand.N(full/2+1)
+}
+
+// rest pauses for as long as a write with an unclear outcome has lasted, and longer the more often that has happened.
+// Where ctx leaves less time, it takes half of it, so that the other half is there for a read, and returns false.
+func rest(ctx context.Context, n int, lasted time.Duration) (rested bool, err error) {
+	wait, rested := max(settlePause, backoff(n, retryBase, retryCap), lasted), true
+	if deadline, ok := ctx.Deadline(); ok {
+		if half := time.Until(deadline) / 2; half < wait {
+			wait, rested = half, false
+		}
+	}
+	return rested, sleep(ctx, wait)
+}
+
+// sleep waits for d or until ctx ends, whose error it then returns.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
