@@ -78,13 +78,13 @@ func (s *Server) runWatched(name string, do func()) {
 		if value := recover(); value != nil {
 			reason = fmt.Sprintf("panic: %v", value)
 		}
-		s.fail(fmt.Sprintf("letagentpaytest: %s did not complete: %s\n\n%s", name, reason, debug.Stack()))
+		s.failTest(fmt.Sprintf("letagentpaytest: %s did not complete: %s\n\n%s", name, reason, debug.Stack()))
 	}()
 	do()
 	returned = true
 }
 
-func (s *Server) fail(text string) {
+func (s *Server) failTest(text string) {
 	if s.tb == nil {
 		go panic(text) // in its own goroutine, because net/http may recover it here
 		return

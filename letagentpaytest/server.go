@@ -54,7 +54,7 @@ type Server struct {
 // shows the last calls to the server.
 func NewServer(t TB, options ...Option) *Server {
 	t.Helper()
-	s, err := start(t, options)
+	s, err := startServer(t, options)
 	if err != nil {
 		t.Fatalf("%v", err)
 		return nil
@@ -67,9 +67,9 @@ func NewServer(t TB, options ...Option) *Server {
 }
 
 // Start starts a server outside a test, for programs and examples. The caller must close it.
-func Start(options ...Option) (*Server, error) { return start(nil, options) }
+func Start(options ...Option) (*Server, error) { return startServer(nil, options) }
 
-func start(t TB, options []Option) (*Server, error) {
+func startServer(t TB, options []Option) (*Server, error) {
 	o, err := newSettings(options)
 	if err != nil {
 		return nil, err
