@@ -146,8 +146,8 @@ func (e *APIError) mayHaveTakenEffect() bool {
 	return e.StatusCode == 0 || e.StatusCode >= 500 || e.StatusCode == http.StatusRequestTimeout || e.malformed
 }
 
-// worthRepeating reports whether another attempt may fare better.
-func (e *APIError) worthRepeating() bool {
+// isRetryable reports whether another attempt may fare better.
+func (e *APIError) isRetryable() bool {
 	return e.StatusCode != http.StatusNotImplemented && e.StatusCode/100 != 3 && !errors.Is(e, errTooLarge)
 }
 

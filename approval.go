@@ -23,30 +23,30 @@ type Approval struct {
 	amount         Amount
 	category       string
 	idempotencyKey string
-	turn           chan struct{} // holds a value while a Settle is under way
-	claim          *claim        // whoever has the turn writes its record
+	settling       chan struct{}  // holds a value while a Settle is under way
+	authorization  *authorization // whoever has the turn writes its record
 	scoped         *scopedPurchase
 	callContext    context.Context
-	end            func(Observation) // reports to the observers; nil when that is done
+	finish         func(Observation) // reports to the observers; nil when that is done
 
-	mu       sync.Mutex
-	spending *ConfirmParams // what Spent recorded
-	outcome  *outcome       // what the first Settle decided
-	doubt    bool           // an earlier confirmation may have got through
-	settled  bool
-	result   []byte // what the guarded function returned, for the journal
-	failure  string // the text of its error
+	mu               sync.Mutex
+	spent            *ConfirmParams // what Spent recorded
+	outcome          *outcome       // what the first Settle decided
+	mayHaveConfirmed bool           // an earlier confirmation may have got through
+	settled          bool
+	result           []byte // what the guarded function returned, for the journal
+	failure          string // the text of its error
 }
 
 // outcome is how a guarded purchase ended.
 type outcome struct {
-	params  ConfirmParams
-	inDoubt error // the function's error, when it can hide a payment
+	params ConfirmParams
+	doubt  error // the function's error, when it can hide a payment
 }
 
 // text says what was confirmed.
 func (o *outcome) text() string {
-	if o.inDoubt != nil {
+	if o.doubt != nil {
 		return "nothing"
 	}
 	return string(o.params.status())
@@ -95,8 +95,8 @@ func (a *Approval) Spent(actual Amount, receiptURL string) error {
 		return fmt.Errorf("%w: purchase %s", ErrSettled, a.requestID)
 	}
 	if actual.Sign() <= 0 {
-		if a.spending == nil {
-			a.spending = &ConfirmParams{Success: true}
+		if a.spent == nil {
+			a.spent = &ConfirmParams{Success: true}
 		}
 		return paramError("actual", actual.String(), "want an amount above zero; a function that paid nothing returns an error and does not call Spent")
 	}
@@ -112,10 +112,10 @@ func (a *Approval) Spent(actual Amount, receiptURL string) error {
 	switch {
 	case receiptErr == nil:
 		spending.ReceiptURL = receiptURL
-	case a.spending != nil:
-		spending.ReceiptURL = a.spending.ReceiptURL
+	case a.spent != nil:
+		spending.ReceiptURL = a.spent.ReceiptURL
 	}
-	a.spending = spending
+	a.spent = spending
 	if a.amount.Less(rounded) {
 		return withCleanup(&OverspendError{RequestID: a.requestID, Approved: a.amount, Actual: actual}, receiptErr)
 	}
@@ -126,7 +126,7 @@ func (a *Approval) Spent(actual Amount, receiptURL string) error {
 func (a *Approval) hasSpent() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.spending != nil
+	return a.spent != nil
 }
 
 // Settle ends the approval and reports to the service how: with a nil err the purchase is completed, for the amount that
@@ -139,24 +139,24 @@ func (a *Approval) hasSpent() bool {
 // through, the error is a [*ConfirmError], and Settle may be called again. What the first call decided stands, whatever
 // err later calls bring; after a success they return nil without doing anything. So Settle may be deferred.
 func (a *Approval) Settle(ctx context.Context, err error) (settleErr error) {
-	if a.claim == nil {
+	if a.authorization == nil {
 		return paramError("Approval", "", "want one that Client.Authorize has given")
 	}
-	a.turn <- struct{}{}
-	defer func() { <-a.turn }()
+	a.settling <- struct{}{}
+	defer func() { <-a.settling }()
 	outcome, first, settled := a.decide(err)
 	if settled {
 		return nil
 	}
-	if first && err != nil && outcome.inDoubt == nil {
-		a.keepFailure(err)
+	if first && err != nil && outcome.doubt == nil {
+		a.recordFailure(err)
 	}
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	defer a.claim.release()
+	defer a.authorization.release()
 	ctx = context.WithoutCancel(ctx)
-	if outcome.inDoubt != nil {
+	if outcome.doubt != nil {
 		settleErr = a.leaveBooked(ctx, outcome, first)
 	} else {
 		settleErr = a.confirm(ctx, outcome)
@@ -174,12 +174,12 @@ func (a *Approval) decide(err error) (decided *outcome, first, settled bool) {
 	if a.outcome == nil {
 		first = true
 		switch {
-		case a.spending != nil:
-			a.outcome = &outcome{params: *a.spending}
+		case a.spent != nil:
+			a.outcome = &outcome{params: *a.spent}
 		case err == nil:
 			a.outcome = &outcome{params: ConfirmParams{Success: true}}
-		case a.claim.config.inDoubt(err):
-			a.outcome = &outcome{params: ConfirmParams{Success: true}, inDoubt: err}
+		case a.authorization.config.hidesPayment(err):
+			a.outcome = &outcome{params: ConfirmParams{Success: true}, doubt: err}
 		default:
 			a.outcome = &outcome{}
 		}
@@ -190,27 +190,27 @@ func (a *Approval) decide(err error) (decided *outcome, first, settled bool) {
 // leaveBooked is for a function whose error can hide a payment: nothing is confirmed.
 func (a *Approval) leaveBooked(ctx context.Context, o *outcome, first bool) error {
 	if first {
-		a.claim.record.entry.Error = textOfUsers(o.inDoubt)
-		if err := a.claim.record.put(ctx, JournalStarted); err != nil {
+		a.authorization.record.entry.Error = textOfUsers(o.doubt)
+		if err := a.authorization.record.put(ctx, JournalStarted); err != nil {
 			a.client.alertJournal(ctx, a.requestID, err)
 		}
 	}
-	cause := o.inDoubt
+	cause := o.doubt
 	if isTypedNil(cause) {
 		cause = errors.New(textOfUsers(cause)) // its own methods may panic
 	}
-	return withCleanup(&ConfirmError{RequestID: a.requestID, Params: o.params, MayHaveSpent: true, Err: cause}, a.duplicates(ctx))
+	return withCleanup(&ConfirmError{RequestID: a.requestID, Params: o.params, MayHaveSpent: true, Err: cause}, a.findDuplicates(ctx))
 }
 
 // confirm reports the outcome to the service, and to the journal before and after it.
 func (a *Approval) confirm(ctx context.Context, o *outcome) error {
 	journalErr := a.recordOutcome(ctx, o.params)
-	_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit, limit: settleLimit})
-	duplicates := a.duplicates(ctx)
+	_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit: settleLimit})
+	duplicates := a.findDuplicates(ctx)
 	if confirmErr != nil {
 		if _, unknown := errors.AsType[*OutcomeUnknownError](confirmErr); unknown {
 			a.mu.Lock()
-			a.doubt = true
+			a.mayHaveConfirmed = true
 			a.mu.Unlock()
 		}
 		return withCleanup(withCleanup(&ConfirmError{RequestID: a.requestID, Params: o.params, Err: confirmErr}, journalErr), duplicates)
@@ -218,33 +218,33 @@ func (a *Approval) confirm(ctx context.Context, o *outcome) error {
 	a.mu.Lock()
 	a.settled = true
 	a.mu.Unlock()
-	if a.claim.purchase != nil {
-		a.claim.record.entry.Duplicates = a.claim.purchase.Duplicates
+	if a.authorization.purchase != nil {
+		a.authorization.record.entry.Duplicates = a.authorization.purchase.Duplicates
 	}
-	if err := a.claim.record.put(ctx, JournalSettled); err != nil { // all is well but for the record
+	if err := a.authorization.record.put(ctx, JournalSettled); err != nil { // all is well but for the record
 		a.client.alertJournal(ctx, a.requestID, err)
 	}
 	return duplicates
 }
 
-func (a *Approval) inDoubt() bool {
+func (a *Approval) confirmationInDoubt() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.doubt
+	return a.mayHaveConfirmed
 }
 
-// duplicates returns a [*DuplicateError] when the purchase has any. It looks once more, because an attempt at the purchase
+// findDuplicates returns a [*DuplicateError] when the purchase has any. It looks once more, because an attempt at the purchase
 // may have made its request late.
-func (a *Approval) duplicates(ctx context.Context) error {
-	purchase := a.claim.purchase
+func (a *Approval) findDuplicates(ctx context.Context) error {
+	purchase := a.authorization.purchase
 	if purchase == nil {
 		return nil
 	}
 	duplicates := slices.DeleteFunc(slices.Clone(purchase.Duplicates), func(id string) bool {
-		return a.client.standing(id) != unknownHere // another call's, as has turned out
+		return a.client.progress(id) != unknownHere // another call's, as has turned out
 	})
 	if purchase.posting != nil {
-		for _, id := range purchase.posting.late(ctx, a.requestID) {
+		for _, id := range purchase.posting.lateRequests(ctx, a.requestID) {
 			if !slices.Contains(duplicates, id) {
 				a.client.alertDuplicate(ctx, id, a.requestID, a.idempotencyKey)
 				duplicates = append(duplicates, id)
@@ -260,14 +260,14 @@ func (a *Approval) duplicates(ctx context.Context) error {
 
 // report ends the observation, once, however many calls of Settle it takes.
 func (a *Approval) report(o *outcome, err error) {
-	if a.end == nil {
+	if a.finish == nil {
 		return
 	}
-	end := a.end
-	a.end = nil
-	observed := a.claim.observed(err)
+	end := a.finish
+	a.finish = nil
+	observed := a.authorization.newObservation(err)
 	observed.Status, observed.Category = o.params.status(), a.category
-	if o.inDoubt != nil {
+	if o.doubt != nil {
 		observed.Status = StatusApproved
 	}
 	if !o.params.ActualAmount.IsZero() {
@@ -279,14 +279,14 @@ func (a *Approval) report(o *outcome, err error) {
 // recordOutcome writes down how it ended before the service is told. The service is told in any case.
 func (a *Approval) recordOutcome(ctx context.Context, params ConfirmParams) error {
 	a.mu.Lock()
-	a.claim.record.entry.Confirm, a.claim.record.entry.Result, a.claim.record.entry.Error = params, a.result, a.failure
+	a.authorization.record.entry.Confirm, a.authorization.record.entry.Result, a.authorization.record.entry.Error = params, a.result, a.failure
 	a.mu.Unlock()
-	return a.claim.record.put(ctx, JournalExecuted)
+	return a.authorization.record.put(ctx, JournalExecuted)
 }
 
-// keepFailure holds the text of the error that a purchase ended in, for the journal.
-func (a *Approval) keepFailure(err error) {
-	if a.claim.config.journal == nil {
+// recordFailure holds the text of the error that a purchase ended in, for the journal.
+func (a *Approval) recordFailure(err error) {
+	if a.authorization.config.journal == nil {
 		return
 	}
 	text := textOfUsers(err)

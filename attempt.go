@@ -15,13 +15,13 @@ type attemptTransport struct {
 	timeout time.Duration
 }
 
-func (t *attemptTransport) RoundTrip(request *http.Request) (*http.Response, error) {
-	a := &limitedAttempt{caller: request.Context(), timeout: t.timeout, end: func() {}}
-	if deadline, ok := a.caller.Deadline(); !ok || time.Until(deadline) > t.timeout {
-		a.limited, a.end = context.WithTimeout(a.caller, t.timeout)
+func (at *attemptTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	a := &limitedAttempt{caller: request.Context(), timeout: at.timeout, end: func() {}}
+	if deadline, ok := a.caller.Deadline(); !ok || time.Until(deadline) > at.timeout {
+		a.limited, a.end = context.WithTimeout(a.caller, at.timeout)
 		request = request.WithContext(a.limited)
 	}
-	response, err := t.roundTrip(request)
+	response, err := at.roundTrip(request)
 	if err != nil {
 		err = a.explained(err)
 		a.end()
@@ -32,9 +32,9 @@ func (t *attemptTransport) RoundTrip(request *http.Request) (*http.Response, err
 }
 
 // roundTrip makes errors of what the caller's transport may do wrong.
-func (t *attemptTransport) roundTrip(request *http.Request) (response *http.Response, err error) {
+func (at *attemptTransport) roundTrip(request *http.Request) (response *http.Response, err error) {
 	defer panicAsError("the transport", &err)
-	response, err = t.next.RoundTrip(request)
+	response, err = at.next.RoundTrip(request)
 	switch {
 	case err != nil:
 		return nil, err
@@ -77,25 +77,25 @@ type limitedAttempt struct {
 }
 
 // explained tells the end of the time limit apart from that of the caller's context.
-func (a *limitedAttempt) explained(err error) error {
-	if a.limited != nil && a.limited.Err() != nil && a.caller.Err() == nil {
-		return &attemptTimeoutError{a.timeout}
+func (la *limitedAttempt) explained(err error) error {
+	if la.limited != nil && la.limited.Err() != nil && la.caller.Err() == nil {
+		return &attemptTimeoutError{la.timeout}
 	}
 	return err
 }
 
-func (a *limitedAttempt) Read(p []byte) (n int, err error) {
+func (la *limitedAttempt) Read(p []byte) (n int, err error) {
 	defer panicAsError("the body of the response", &err)
-	if n, err = a.body.Read(p); err != nil && err != io.EOF {
-		err = a.explained(err)
+	if n, err = la.body.Read(p); err != nil && err != io.EOF {
+		err = la.explained(err)
 	}
 	return n, err
 }
 
-func (a *limitedAttempt) Close() (err error) {
-	defer a.end()
+func (la *limitedAttempt) Close() (err error) {
+	defer la.end()
 	defer panicAsError("the body of the response", &err)
-	return a.body.Close()
+	return la.body.Close()
 }
 
 // attemptTimeoutError says that one attempt took too long, as opposed to the caller's context ending.

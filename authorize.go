@@ -22,7 +22,7 @@ func (c *Client) Authorize(ctx context.Context, p PurchaseParams, opts ...GuardO
 	approval, earlier, err := c.authorize(ctx, p, g)
 	if earlier != nil {
 		earlier.scoped.done(false, false)
-		return nil, withCleanup(earlier.handled(), c.confirmEarlier(ctx, g, earlier.JournalEntry))
+		return nil, withCleanup(earlier.alreadyHandled(), c.confirmEarlier(ctx, g, earlier.JournalEntry))
 	}
 	return approval, err
 }
@@ -48,11 +48,11 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 			return nil, nil, err
 		}
 	}
-	ctx, end := c.begin(ctx, operation.Guard)
-	claim := &claim{client: c, config: g, requestID: requestID, resumed: isResumed, params: p}
+	ctx, end := c.observe(ctx, operation.Guard)
+	auth := &authorization{client: c, config: g, requestID: requestID, resumed: isResumed, params: p}
 	defer func() { // reports, when there is no approval whose end is to be reported
 		if approval == nil {
-			end(claim.observation(earlier, err))
+			end(auth.observation(earlier, err))
 		}
 	}()
 	var entry *JournalEntry
@@ -68,8 +68,8 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 		}
 	}()
 	for {
-		*claim = newClaim(c, g, p, requestID, isResumed)
-		approval, entry, err = claim.run(ctx, scoped)
+		*auth = newAuthorization(c, g, p, requestID, isResumed)
+		approval, entry, err = auth.obtain(ctx, scoped)
 		reason := scoped.movesOn(err)
 		if reason == nil {
 			break
@@ -79,35 +79,35 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 		}
 	}
 	if approval != nil {
-		approval.end, approval.scoped = end, scoped
+		approval.finish, approval.scoped = end, scoped
 	}
 	if entry != nil {
 		earlier = &earlierRun{entry, scoped}
 	}
-	return approval, earlier, claim.withDuplicates(plainly(err))
+	return approval, earlier, auth.joinDuplicates(plainly(err))
 }
 
-// claim is a call's claim to run under a purchase request.
-type claim struct {
+// authorization is a call's claim to run under a purchase request.
+type authorization struct {
 	client    *Client
 	params    PurchaseParams
 	config    *guardConfig
 	record    record
 	requestID string
 	purchase  *Purchase // the answer to this call's own purchase; nil when resumed
-	own       bool      // the key is the caller's or a scope's: the answer may be an earlier call's
+	callerKey bool      // the key is the caller's or a scope's: the answer may be an earlier call's
 	resumed   bool
 
-	baseline baseline // what there was before the key was first asked under
-	asked    bool     // an earlier call has asked under the key, says the journal
-	known    bool     // the answer names a request that this process knew
-	recorded bool     // the record is the journal's entry of the resumed request
-	entryKey string   // the key that the journal's entry of the resumed request is of
+	baseline    baseline // what there was before the key was first asked under
+	askedBefore bool     // an earlier call has asked under the key, says the journal
+	known       bool     // the answer names a request that this process knew
+	fromJournal bool     // the record is the journal's entry of the resumed request
+	entryKey    string   // the key that the journal's entry of the resumed request is of
 
 	held [2]*keylock.Held[lockKey] // the key and the request
 }
 
-func newClaim(c *Client, g *guardConfig, p PurchaseParams, requestID string, resumed bool) claim {
+func newAuthorization(c *Client, g *guardConfig, p PurchaseParams, requestID string, resumed bool) authorization {
 	own := p.IdempotencyKey != "" && !resumed
 	switch {
 	case resumed:
@@ -115,121 +115,121 @@ func newClaim(c *Client, g *guardConfig, p PurchaseParams, requestID string, res
 	case !own:
 		p.IdempotencyKey = rand.Text()
 	}
-	return claim{client: c, config: g, params: p, own: own, requestID: requestID, resumed: resumed, record: record{journal: g.journal, process: c.process}}
+	return authorization{client: c, config: g, params: p, callerKey: own, requestID: requestID, resumed: resumed, record: record{journal: g.journal, process: c.process}}
 }
 
-// run brings the claim to an approval under which the function may run. Without one, all locks are free again.
-func (c *claim) run(ctx context.Context, scoped *scopedPurchase) (approval *Approval, earlier *JournalEntry, err error) {
+// obtain brings the claim to an approval under which the function may run. Without one, all locks are free again.
+func (auth *authorization) obtain(ctx context.Context, scoped *scopedPurchase) (approval *Approval, earlier *JournalEntry, err error) {
 	defer func() {
 		if approval == nil {
-			c.release()
+			auth.release()
 		}
 	}()
-	if earlier, err = c.ask(ctx, scoped); err == nil && earlier != nil {
-		return c.passOver(ctx, scoped, earlier)
+	if earlier, err = auth.requestApproval(ctx, scoped); err == nil && earlier != nil {
+		return auth.skipRefunded(ctx, scoped, earlier)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	category, err := c.approved(ctx)
-	if err = c.forget(ctx, err); err != nil {
+	category, err := auth.awaitApproval(ctx)
+	if err = auth.dropIfFinal(ctx, err); err != nil {
 		return nil, nil, err
 	}
-	if err := c.start(ctx, category); err != nil {
+	if err := auth.start(ctx, category); err != nil {
 		return nil, nil, err
 	}
 	return &Approval{
-		client: c.client, requestID: c.requestID, amount: c.params.Amount, category: category, idempotencyKey: c.params.IdempotencyKey,
-		claim: c, turn: make(chan struct{}, 1), callContext: ctx,
+		client: auth.client, requestID: auth.requestID, amount: auth.params.Amount, category: category, idempotencyKey: auth.params.IdempotencyKey,
+		authorization: auth, settling: make(chan struct{}, 1), callContext: ctx,
 	}, nil, nil
 }
 
-// passOver makes way for the next purchase of a scope where the journal knows that this one failed and was refunded.
-func (c *claim) passOver(ctx context.Context, scoped *scopedPurchase, earlier *JournalEntry) (*Approval, *JournalEntry, error) {
+// skipRefunded makes way for the next purchase of a scope where the journal knows that this one failed and was refunded.
+func (auth *authorization) skipRefunded(ctx context.Context, scoped *scopedPurchase, earlier *JournalEntry) (*Approval, *JournalEntry, error) {
 	if scoped == nil || earlier.Confirm.Success {
 		return nil, earlier, nil
 	}
-	if err := c.client.confirmEarlier(ctx, c.config, earlier); err != nil {
-		return nil, nil, errors.Join(earlier.handled(), err)
+	if err := auth.client.confirmEarlier(ctx, auth.config, earlier); err != nil {
+		return nil, nil, errors.Join(earlier.alreadyHandled(), err)
 	}
-	return nil, nil, &errMovesOn{ended: true, err: earlier.handled()}
+	return nil, nil, &errMovesOn{ended: true, err: earlier.alreadyHandled()}
 }
 
 // start is the last step before the function runs. What can no longer run is given back.
-func (c *claim) start(ctx context.Context, category string) error {
+func (auth *authorization) start(ctx context.Context, category string) error {
 	if err := ctx.Err(); err != nil {
-		return c.giveBack(ctx, &APIError{Op: operation.Guard, IdempotencyKey: c.params.IdempotencyKey, Err: err, withdrawn: !c.resumed, waiting: c.resumed})
+		return auth.giveBack(ctx, &APIError{Op: operation.Guard, IdempotencyKey: auth.params.IdempotencyKey, Err: err, withdrawn: !auth.resumed, waiting: auth.resumed})
 	}
-	if err := c.beingConfirmed(); err != nil {
-		return c.forget(ctx, err)
+	if err := auth.checkNotBeingConfirmed(); err != nil {
+		return auth.dropIfFinal(ctx, err)
 	}
-	c.record.entry.RequestID, c.record.entry.Category = c.requestID, category
-	if err := c.record.put(ctx, JournalStarted); err != nil {
-		return c.giveBack(ctx, err)
+	auth.record.entry.RequestID, auth.record.entry.Category = auth.requestID, category
+	if err := auth.record.put(ctx, JournalStarted); err != nil {
+		return auth.giveBack(ctx, err)
 	}
-	c.client.process.start(c.client.requestKey(c.requestID))
-	if c.own || c.purchase != nil && c.purchase.posting != nil {
-		c.client.process.startUnder(c.client.identity, c.params.IdempotencyKey, c.requestID)
+	auth.client.process.rememberStarted(auth.client.requestKey(auth.requestID))
+	if auth.callerKey || auth.purchase != nil && auth.purchase.posting != nil {
+		auth.client.process.rememberStartedUnder(auth.client.identity, auth.params.IdempotencyKey, auth.requestID)
 	}
 	return nil
 }
 
-// beingConfirmed refuses a request whose confirmation is under way, or may still be handled by the service: it is still
+// checkNotBeingConfirmed refuses a request whose confirmation is under way, or may still be handled by the service: it is still
 // approved, and the money would return while it is spent.
-func (c *claim) beingConfirmed() error {
-	held := c.client.process.locks.TryLock(lockKey{c.client.service, "confirm", c.requestID})
+func (auth *authorization) checkNotBeingConfirmed() error {
+	held := auth.client.process.locks.TryLock(lockKey{auth.client.service, "confirm", auth.requestID})
 	if held != nil {
 		held.Release()
-		if !c.client.process.refundSent(c.client.requestKey(c.requestID)) {
+		if !auth.client.process.refundSent(auth.client.requestKey(auth.requestID)) {
 			return nil
 		}
 	}
-	known := &Request{RequestID: c.requestID, Status: StatusApproved, Amount: c.params.Amount, Category: c.params.Category}
+	known := &Request{RequestID: auth.requestID, Status: StatusApproved, Amount: auth.params.Amount, Category: auth.params.Category}
 	return &AlreadyHandledError{
-		Request: known, IdempotencyKey: c.params.IdempotencyKey, MayHaveRun: held == nil,
+		Request: known, IdempotencyKey: auth.params.IdempotencyKey, MayHaveRun: held == nil,
 		Err: errors.New("its confirmation is under way, or may still be handled"),
 	}
 }
 
 // giveBack confirms as failed what was approved and will not run, so that its money returns. A resumed request stays:
 // its id is in the caller's hands.
-func (c *claim) giveBack(ctx context.Context, reason error) error {
-	if c.resumed {
+func (auth *authorization) giveBack(ctx context.Context, reason error) error {
+	if auth.resumed {
 		return reason
 	}
 	ctx = context.WithoutCancel(ctx)
 	// The service may be handling the confirmation when nobody waits for it any more. So nobody runs under the request
 	// from now on, and Recover confirms it.
-	c.record.entry.RequestID, c.record.entry.Error = c.requestID, textOfUsers(reason)
-	putErr := c.record.put(ctx, JournalExecuted)
+	auth.record.entry.RequestID, auth.record.entry.Error = auth.requestID, textOfUsers(reason)
+	putErr := auth.record.put(ctx, JournalExecuted)
 	if putErr != nil {
 		// The entry says that the purchase is to be continued. Without it, another process takes it for somebody's.
-		_ = c.record.drop(ctx)
+		_ = auth.record.drop(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
-	if _, err := c.client.confirm(ctx, c.requestID, ConfirmParams{}, confirmOptions{attempt: attemptLimit}); err != nil {
-		c.client.process.noteRefund(c.client.requestKey(c.requestID))
-		return errors.Join(reason, &ConfirmError{RequestID: c.requestID, Err: err}, putErr)
+	if _, err := auth.client.confirm(ctx, auth.requestID, ConfirmParams{}, confirmOptions{attempt: attemptLimit}); err != nil {
+		auth.client.process.rememberRefund(auth.client.requestKey(auth.requestID))
+		return errors.Join(reason, &ConfirmError{RequestID: auth.requestID, Err: err}, putErr)
 	}
-	if len(c.record.entry.Duplicates) > 0 { // Recover reports them until their money is back
-		return withCleanup(reason, c.record.put(ctx, JournalSettled))
+	if len(auth.record.entry.Duplicates) > 0 { // Recover reports them until their money is back
+		return withCleanup(reason, auth.record.put(ctx, JournalSettled))
 	}
-	return withCleanup(reason, c.record.drop(ctx))
+	return withCleanup(reason, auth.record.drop(ctx))
 }
 
-// withDuplicates joins an error with the duplicates of the purchase that ended in it.
-func (c *claim) withDuplicates(err error) error {
-	if err == nil || c.purchase == nil || len(c.purchase.Duplicates) == 0 {
+// joinDuplicates joins an error with the duplicates of the purchase that ended in it.
+func (auth *authorization) joinDuplicates(err error) error {
+	if err == nil || auth.purchase == nil || len(auth.purchase.Duplicates) == 0 {
 		return err
 	}
-	duplicates := &DuplicateError{RequestID: c.purchase.RequestID, Duplicates: c.purchase.Duplicates, IdempotencyKey: c.params.IdempotencyKey}
+	duplicates := &DuplicateError{RequestID: auth.purchase.RequestID, Duplicates: auth.purchase.Duplicates, IdempotencyKey: auth.params.IdempotencyKey}
 	return errors.Join(err, duplicates)
 }
 
 // observation says how a call ended that did not come to an approval.
-func (c *claim) observation(earlier *earlierRun, err error) Observation {
-	o := c.observed(err)
+func (auth *authorization) observation(earlier *earlierRun, err error) Observation {
+	o := auth.newObservation(err)
 	if earlier != nil {
 		o.RequestID, o.Status = earlier.RequestID, earlier.Confirm.status()
 	}
@@ -248,32 +248,32 @@ func (c *claim) observation(earlier *earlierRun, err error) Observation {
 	return o
 }
 
-// observed is what any observation of the call says. It asks nothing of err, which may be the function's.
-func (c *claim) observed(err error) Observation {
-	o := Observation{RequestID: c.requestID, Amount: c.params.Amount, Currency: strings.ToUpper(c.params.Currency), Category: c.params.Category, Err: err}
-	if c.purchase != nil {
-		o.Currency, o.Category = c.purchase.Currency, c.purchase.Category
+// newObservation is what any observation of the call says. It asks nothing of err, which may be the function's.
+func (auth *authorization) newObservation(err error) Observation {
+	o := Observation{RequestID: auth.requestID, Amount: auth.params.Amount, Currency: strings.ToUpper(auth.params.Currency), Category: auth.params.Category, Err: err}
+	if auth.purchase != nil {
+		o.Currency, o.Category = auth.purchase.Currency, auth.purchase.Category
 	}
 	return o
 }
 
-// settled reports whether an error is the last word on a purchase, so that the journal need not know of it.
-func settled(err error) bool {
+// isFinal reports whether an error is the last word on a purchase, so that the journal need not know of it.
+func isFinal(err error) bool {
 	_, rejected := errors.AsType[*RejectedError](err)
 	_, expired := errors.AsType[*ExpiredError](err)
 	_, handled := errors.AsType[*AlreadyHandledError](err)
 	return rejected || expired || handled
 }
 
-// notNested refuses a claim to what the calling function itself runs under: it would wait for itself.
-func (c *claim) notNested(ctx context.Context) error {
+// checkNotNested refuses a claim to what the calling function itself runs under: it would wait for itself.
+func (auth *authorization) checkNotNested(ctx context.Context) error {
 	for {
 		outer, ok := ApprovalFromContext(ctx)
 		if !ok {
 			return nil
 		}
-		key := c.lockedKey()
-		if outer.requestID == c.requestID || key != "" && key == outer.claim.lockedKey() && outer.client.identity == c.client.identity {
+		key := auth.heldKey()
+		if outer.requestID == auth.requestID || key != "" && key == outer.authorization.heldKey() && outer.client.identity == auth.client.identity {
 			running := &Request{RequestID: outer.requestID, Status: StatusApproved, Amount: outer.amount, Category: outer.category}
 			return &AlreadyHandledError{Request: running, IdempotencyKey: outer.idempotencyKey, MayHaveRun: true, Err: errors.New("it is running now")}
 		}
@@ -281,70 +281,70 @@ func (c *claim) notNested(ctx context.Context) error {
 	}
 }
 
-// lockedKey returns the idempotency key under which no other call can be while this one lasts, empty for a random one.
-func (c *claim) lockedKey() string {
-	if c.own {
-		return c.params.IdempotencyKey
+// heldKey returns the idempotency key under which no other call can be while this one lasts, empty for a random one.
+func (auth *authorization) heldKey() string {
+	if auth.callerKey {
+		return auth.params.IdempotencyKey
 	}
-	return c.entryKey
+	return auth.entryKey
 }
 
-func (c *claim) holdKey(ctx context.Context) error {
-	return c.hold(ctx, lockKey{c.client.identity, "authorize", c.lockedKey()})
+func (auth *authorization) holdKey(ctx context.Context) error {
+	return auth.hold(ctx, lockKey{auth.client.identity, "authorize", auth.heldKey()})
 }
 
 // hold takes a lock that is kept until the approval is settled.
-func (c *claim) hold(ctx context.Context, key lockKey) error {
-	held, err := c.client.lock(ctx, operation.Guard, key, c.config.lockWait())
+func (auth *authorization) hold(ctx context.Context, key lockKey) error {
+	held, err := auth.client.lock(ctx, operation.Guard, key, auth.config.lockWait())
 	if err != nil {
 		return err
 	}
-	c.held[slices.Index(c.held[:], nil)] = held
+	auth.held[slices.Index(auth.held[:], nil)] = held
 	return nil
 }
 
 // holdRequest takes hold of the request, once its id is known. What this process has started is not started again, nor
 // what it knows to have ended.
-func (c *claim) holdRequest(ctx context.Context) error {
-	if err := c.notNested(ctx); err != nil {
+func (auth *authorization) holdRequest(ctx context.Context) error {
+	if err := auth.checkNotNested(ctx); err != nil {
 		return err
 	}
-	return c.hold(ctx, lockKey{c.client.service, "run", c.requestID})
+	return auth.hold(ctx, lockKey{auth.client.service, "run", auth.requestID})
 }
 
-func (c *claim) release() {
-	for i, held := range slices.Backward(c.held[:]) {
+func (auth *authorization) release() {
+	for i, held := range slices.Backward(auth.held[:]) {
 		if held != nil {
 			held.Release()
-			c.held[i] = nil
+			auth.held[i] = nil
 		}
 	}
 }
 
 // read reads a request, even when ctx has ended since it was made: what can no longer run is to be given back.
-func (c *claim) read(ctx context.Context, requestID string) (*Request, error) {
-	state, err := c.client.Request(ctx, requestID)
+func (auth *authorization) read(ctx context.Context, requestID string) (*Request, error) {
+	state, err := auth.client.Request(ctx, requestID)
 	if err == nil || ctx.Err() == nil {
 		return state, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptLimit)
 	defer cancel()
-	return c.client.Request(ctx, requestID)
+	return auth.client.Request(ctx, requestID)
 }
 
-// wait waits for a decision as the options say.
-func (c *claim) wait(ctx context.Context, state *Request) (*Request, error) {
-	if !c.resumed && c.record.entry.RequestID != c.requestID { // so that whoever resumes the request finds the entry
-		c.record.entry.RequestID = c.requestID
-		if err := c.record.put(ctx, JournalAsked); err != nil {
+// awaitDecision waits for a decision as the options say.
+func (auth *authorization) awaitDecision(ctx context.Context, state *Request) (*Request, error) {
+	if !auth.resumed && auth.record.entry.RequestID != auth.requestID { // so that whoever resumes the request finds the entry
+		auth.record.entry.RequestID = auth.requestID
+		if err := auth.record.put(ctx, JournalAsked); err != nil {
 			return nil, err
 		}
 	}
-	pending := &PendingError{RequestID: c.requestID, IdempotencyKey: c.params.IdempotencyKey, ExpiresAt: state.ExpiresAt}
-	if c.config.pendingWait == 0 {
+	pending := &PendingError{RequestID: auth.requestID, IdempotencyKey: auth.params.IdempotencyKey, ExpiresAt: state.ExpiresAt}
+	if auth.config.pendingWait == 0 {
 		return nil, pending
 	}
-	decided, err := c.client.WaitForDecision(ctx, c.requestID, WaitTimeout(c.config.pendingWait))
+	decided, err := auth.client.WaitForDecision(ctx, auth.requestID, WaitTimeout(auth.config.pendingWait))
 	if err != nil {
 		pending.Err = err
 		return nil, pending
@@ -352,21 +352,21 @@ func (c *claim) wait(ctx context.Context, state *Request) (*Request, error) {
 	return decided, nil
 }
 
-// verdict turns every state but an approval into an error.
-func (c *claim) verdict(state *Request) error {
+// decisionError turns every state but an approval into an error.
+func (auth *authorization) decisionError(state *Request) error {
 	switch {
 	case state.Status.Approved():
 		return nil
 	case state.Status == StatusRejected:
-		rejected := &RejectedError{RequestID: c.requestID, IdempotencyKey: c.params.IdempotencyKey}
-		if c.purchase != nil {
-			rejected.Checks = c.purchase.PolicyCheck.Failed()
+		rejected := &RejectedError{RequestID: auth.requestID, IdempotencyKey: auth.params.IdempotencyKey}
+		if auth.purchase != nil {
+			rejected.Checks = auth.purchase.PolicyCheck.Failed()
 		}
 		return rejected
 	case state.Status == StatusExpired:
-		return &ExpiredError{RequestID: c.requestID, IdempotencyKey: c.params.IdempotencyKey}
+		return &ExpiredError{RequestID: auth.requestID, IdempotencyKey: auth.params.IdempotencyKey}
 	default:
-		return &AlreadyHandledError{Request: state, IdempotencyKey: c.params.IdempotencyKey}
+		return &AlreadyHandledError{Request: state, IdempotencyKey: auth.params.IdempotencyKey}
 	}
 }
 

@@ -13,14 +13,14 @@ type baseline struct {
 	ids       []string
 }
 
-// precedes reports whether a request surely came into being after the baseline. All that is compared are the service's
+// isBefore reports whether a request surely came into being after the baseline. All that is compared are the service's
 // own stamps, so nobody's clock matters; any doubt counts as before.
-func (b baseline) precedes(state *Request) bool {
+func (b baseline) isBefore(state *Request) bool {
 	return state.CreatedAt.After(b.createdAt) || state.CreatedAt.Equal(b.createdAt) && !slices.Contains(b.ids, state.RequestID)
 }
 
-// newest returns the baseline of this moment.
-func (c *Client) newest(ctx context.Context) (baseline, error) {
+// currentBaseline returns the baseline of this moment.
+func (c *Client) currentBaseline(ctx context.Context) (baseline, error) {
 	b := baseline{taken: true}
 	for _, limit := range []int{5, maxPageSize} { // several requests in one microsecond are rare, and more than five rarer
 		page, err := c.page(ctx, pageParams{limit: limit})

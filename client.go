@@ -40,7 +40,7 @@ type Client struct {
 	service   string // the address in one form, however it is spelled
 	identity  string // of service and agent, to tell this agent's keys from another's
 	process   *process
-	watcher   *watcher
+	poller    *poller
 	observers []Observer
 }
 
@@ -97,7 +97,7 @@ func New(opts ...Option) (*Client, error) {
 	client := &Client{transport: newTransport(&c, base), service: identityOf(base), process: c.process}
 	client.identity = client.service + " " + hex.EncodeToString(digest[:]) + " "
 	client.X402, client.observers = &X402Client{client}, c.observers
-	client.watcher = &watcher{client: client}
+	client.poller = &poller{client: client}
 	return client, nil
 }
 

@@ -94,7 +94,7 @@ func (c *Client) confirm(ctx context.Context, id string, p ConfirmParams, o conf
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
-	ctx, end := c.begin(ctx, operation.Confirm)
+	ctx, end := c.observe(ctx, operation.Confirm)
 	defer func() {
 		o := Observation{RequestID: requestID, Amount: p.ActualAmount, Err: err}
 		if confirmation != nil {
@@ -108,16 +108,16 @@ func (c *Client) confirm(ctx context.Context, id string, p ConfirmParams, o conf
 		return nil, err
 	}
 	defer func() { c.unlock(held, key, began, err) }()
-	confirming := &confirming{client: c, requestID: requestID, params: &p, confirmOptions: o, began: began}
-	confirmation, err = confirming.run(ctx)
-	if err == nil || errors.Is(err, ErrConflict) && c.standing(requestID) == startedHere { // its status says from now on that it has run
-		c.process.finish(c.requestKey(requestID))
+	cf := &confirmer{client: c, requestID: requestID, params: &p, confirmOptions: o, began: began}
+	confirmation, err = cf.run(ctx)
+	if err == nil || errors.Is(err, ErrConflict) && c.progress(requestID) == startedHere { // its status says from now on that it has run
+		c.process.rememberFinished(c.requestKey(requestID))
 	}
 	return confirmation, err
 }
 
-// confirming is one confirmation on its way.
-type confirming struct {
+// confirmer is one confirmation on its way.
+type confirmer struct {
 	client    *Client
 	requestID string
 	params    *ConfirmParams
@@ -127,126 +127,126 @@ type confirming struct {
 
 var errCoolingDown = errors.New("an earlier failure confirmation may still be handled, and another beside it may return the money twice")
 
-func (c *confirming) run(ctx context.Context) (*Confirmation, error) {
-	key := c.client.requestKey(c.requestID)
-	refund := !c.params.Success
-	onlyRead := refund && c.client.process.coolingDown(key)
-	if c.doubt || onlyRead {
-		read, err := c.read(ctx)
+func (cf *confirmer) run(ctx context.Context) (*Confirmation, error) {
+	key := cf.client.requestKey(cf.requestID)
+	refund := !cf.params.Success
+	onlyRead := refund && cf.client.process.coolingDown(key)
+	if cf.doubt || onlyRead {
+		read, err := cf.read(ctx)
 		switch {
 		case err != nil:
-			return nil, c.unknown(err)
-		case read.Status == c.params.status():
-			return &Confirmation{RequestID: c.requestID, Status: read.Status}, nil
+			return nil, cf.unknown(err)
+		case read.Status == cf.params.status():
+			return &Confirmation{RequestID: cf.requestID, Status: read.Status}, nil
 		case onlyRead && read.Status.Approved():
-			return nil, c.unknown(errCoolingDown)
+			return nil, cf.unknown(errCoolingDown)
 		}
 	}
-	if c.before != nil {
-		if err := c.before(); err != nil {
+	if cf.before != nil {
+		if err := cf.before(); err != nil {
 			return nil, err
 		}
 	}
 	for n, unclear := 0, false; ; n++ {
-		confirmation, attempt, err := c.send(ctx)
+		confirmation, attempt, err := cf.send(ctx)
 		if err == nil {
 			return confirmation, nil
 		}
-		if n == 0 && c.limit > 0 { // not before: mostly there is but one attempt
+		if n == 0 && cf.limit > 0 { // not before: mostly there is but one attempt
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithDeadline(ctx, c.began.Add(c.limit))
+			ctx, cancel = context.WithDeadline(ctx, cf.began.Add(cf.limit))
 			defer cancel()
 		}
 		switch {
-		case attempt.unclear, c.doubt && errors.Is(err, ErrConflict):
+		case attempt.unclear, cf.doubt && errors.Is(err, ErrConflict):
 		case unclear: // an earlier attempt may have taken effect
-			return nil, c.unknown(err)
+			return nil, cf.unknown(err)
 		default:
 			return nil, err
 		}
-		unclear, c.doubt = unclear || attempt.unclear, true
+		unclear, cf.doubt = unclear || attempt.unclear, true
 		if attempt.unclear && refund && attempt.last.fate() == mayStillRun {
-			c.client.process.coolDown(key, attempt.lasted)
-			return c.watch(ctx, attempt, err)
+			cf.client.process.coolDownRefund(key, attempt.lasted)
+			return cf.watch(ctx, attempt, err)
 		}
-		confirmation, rested, err := c.settle(ctx, n, attempt, err)
+		confirmation, rested, err := cf.settle(ctx, n, attempt, err)
 		if confirmation != nil || err != nil {
 			return confirmation, err
 		}
-		if !rested || n >= c.client.transport.maxRetries {
-			return nil, c.unknown(fmt.Errorf("%w; the request was still approved a moment later", attempt.last))
+		if !rested || n >= cf.client.transport.maxRetries {
+			return nil, cf.unknown(fmt.Errorf("%w; the request was still approved a moment later", attempt.last))
 		}
 	}
 }
 
 // watch reads a request after an unclear failure confirmation until it shows that it has failed, within bounds.
-func (c *confirming) watch(ctx context.Context, attempt *call, failure error) (*Confirmation, error) {
+func (cf *confirmer) watch(ctx context.Context, attempt *call, failure error) (*Confirmation, error) {
 	for n := 0; ; n++ {
-		confirmation, rested, err := c.settle(ctx, n, attempt, failure)
+		confirmation, rested, err := cf.settle(ctx, n, attempt, failure)
 		if confirmation != nil || err != nil {
 			return confirmation, err
 		}
-		if !rested || n >= c.client.transport.maxRetries {
-			return nil, c.unknown(fmt.Errorf("%w; the request was still approved a moment later", failure))
+		if !rested || n >= cf.client.transport.maxRetries {
+			return nil, cf.unknown(fmt.Errorf("%w; the request was still approved a moment later", failure))
 		}
 	}
 }
 
 // settle pauses and reads the request, which may show how an unclear attempt ended. Without a confirmation and an error
 // the request is still approved; rested is false when ctx left too little time for the pause.
-func (c *confirming) settle(ctx context.Context, n int, attempt *call, failure error) (confirmation *Confirmation, rested bool, err error) {
+func (cf *confirmer) settle(ctx context.Context, n int, attempt *call, failure error) (confirmation *Confirmation, rested bool, err error) {
 	rested = true
 	if attempt.unclear {
 		var cancelled error
-		if rested, cancelled = rest(ctx, n, attempt.lasted); cancelled != nil {
-			return nil, false, c.unknown(failure)
+		if rested, cancelled = pauseWithinHalf(ctx, n, attempt.lasted); cancelled != nil {
+			return nil, false, cf.unknown(failure)
 		}
 	}
-	read, readErr := c.read(ctx)
+	read, readErr := cf.read(ctx)
 	switch {
 	case readErr != nil:
-		return nil, false, c.unknown(fmt.Errorf("%w; reading the request: %w", failure, readErr))
-	case read.Status == c.params.status():
-		return &Confirmation{RequestID: c.requestID, Status: read.Status}, rested, nil
+		return nil, false, cf.unknown(fmt.Errorf("%w; reading the request: %w", failure, readErr))
+	case read.Status == cf.params.status():
+		return &Confirmation{RequestID: cf.requestID, Status: read.Status}, rested, nil
 	case !attempt.unclear && read.Status.Approved(): // the service contradicts itself: an earlier attempt may still be handled
-		return nil, false, c.unknown(failure)
+		return nil, false, cf.unknown(failure)
 	case !attempt.unclear:
 		return nil, false, failure // confirmed, but otherwise, and by somebody else
 	}
 	return nil, rested, nil
 }
 
-func (c *confirming) unknown(err error) error {
-	return &OutcomeUnknownError{Op: operation.Confirm, RequestID: c.requestID, Err: err}
+func (cf *confirmer) unknown(err error) error {
+	return &OutcomeUnknownError{Op: operation.Confirm, RequestID: cf.requestID, Err: err}
 }
 
-func (c *confirming) read(ctx context.Context) (*Request, error) {
-	ctx, cancel := c.limited(ctx)
+func (cf *confirmer) read(ctx context.Context) (*Request, error) {
+	ctx, cancel := cf.limited(ctx)
 	defer cancel()
-	return c.client.Request(ctx, c.requestID)
+	return cf.client.Request(ctx, cf.requestID)
 }
 
-func (c *confirming) limited(ctx context.Context) (context.Context, context.CancelFunc) {
-	if c.attempt == 0 {
+func (cf *confirmer) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if cf.attempt == 0 {
 		return ctx, func() {}
 	}
-	limit := c.attempt
-	if c.limit > 0 {
-		limit = min(limit, time.Until(c.began.Add(c.limit)))
+	limit := cf.attempt
+	if cf.limit > 0 {
+		limit = min(limit, time.Until(cf.began.Add(cf.limit)))
 	}
 	return context.WithTimeout(ctx, limit)
 }
 
 // send sends the confirmation once.
-func (c *confirming) send(ctx context.Context) (confirmation *Confirmation, attempt *call, err error) {
-	ctx, cancel := c.limited(ctx)
+func (cf *confirmer) send(ctx context.Context) (confirmation *Confirmation, attempt *call, err error) {
+	ctx, cancel := cf.limited(ctx)
 	defer cancel()
-	attempt = &call{op: operation.Confirm, requestID: c.requestID, body: c.params.body()}
-	body, err := fetch(ctx, c.client.transport, attempt, confirmationShape, c.check)
+	attempt = &call{op: operation.Confirm, requestID: cf.requestID, body: cf.params.body()}
+	body, err := fetch(ctx, cf.client.transport, attempt, confirmationShape, cf.check)
 	if err != nil {
 		return nil, attempt, err
 	}
-	confirmation = &Confirmation{RequestID: c.requestID, Status: Status(body.Status)}
+	confirmation = &Confirmation{RequestID: cf.requestID, Status: Status(body.Status)}
 	if body.ActualAmount != nil {
 		confirmation.ActualAmount = body.ActualAmount.Amount
 	}
@@ -254,9 +254,9 @@ func (c *confirming) send(ctx context.Context) (confirmation *Confirmation, atte
 }
 
 // check compares an answer with the confirmation.
-func (c *confirming) check(body *api.Confirmation) error {
-	if canonicalID(body.RequestID) != c.requestID || Status(body.Status) != c.params.status() {
-		return fmt.Errorf("want a confirmation of request %s as %s, got one of %s as %s", c.requestID, c.params.status(),
+func (cf *confirmer) check(body *api.Confirmation) error {
+	if canonicalID(body.RequestID) != cf.requestID || Status(body.Status) != cf.params.status() {
+		return fmt.Errorf("want a confirmation of request %s as %s, got one of %s as %s", cf.requestID, cf.params.status(),
 			quoted(body.RequestID, shortText), quoted(body.Status, shortText))
 	}
 	return nil

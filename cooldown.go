@@ -7,40 +7,40 @@ import (
 	"time"
 )
 
-// mostRest bounds how long a write rests after an unknown outcome.
-const mostRest = 2 * defaultAttemptTimeout
+// longestCooldown bounds how long a write rests after an unknown outcome.
+const longestCooldown = 2 * defaultAttemptTimeout
 
-// rests are names that are left alone until a time. The zero value is ready.
-type rests struct {
+// cooldowns are names that are left alone until a time. The zero value is ready.
+type cooldowns struct {
 	mu    sync.Mutex
 	until map[lockKey]time.Time
 }
 
-func (r *rests) add(key lockKey, until time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (cd *cooldowns) coolDown(key lockKey, until time.Time) {
+	cd.mu.Lock()
+	defer cd.mu.Unlock()
 	now := time.Now()
-	maps.DeleteFunc(r.until, func(_ lockKey, until time.Time) bool { return until.Before(now) })
-	if r.until == nil {
-		r.until = make(map[lockKey]time.Time)
+	maps.DeleteFunc(cd.until, func(_ lockKey, until time.Time) bool { return until.Before(now) })
+	if cd.until == nil {
+		cd.until = make(map[lockKey]time.Time)
 	}
-	r.until[key] = until
+	cd.until[key] = until
 }
 
 // wait returns when the time of key has come, or with ctx's error, or at once with ErrInProgress when it does not come
 // within a limit, if that is above 0. The limit counts from began, or from now where that is zero.
-func (r *rests) wait(ctx context.Context, key lockKey, limit time.Duration, began time.Time) error {
-	r.mu.Lock()
-	until, rests := r.until[key]
-	r.mu.Unlock()
-	if !rests { // mostly, and reading the clock takes time
+func (cd *cooldowns) wait(ctx context.Context, key lockKey, limit time.Duration, began time.Time) error {
+	cd.mu.Lock()
+	until, cooling := cd.until[key]
+	cd.mu.Unlock()
+	if !cooling { // mostly, and reading the clock takes time
 		return nil
 	}
 	if began.IsZero() {
 		began = time.Now()
 	}
 	// Bounded, because a test's clock may have given the time, and this one's may be another.
-	pause := min(time.Until(until), mostRest)
+	pause := min(time.Until(until), longestCooldown)
 	switch {
 	case pause <= 0:
 		return nil

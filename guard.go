@@ -76,13 +76,13 @@ func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(con
 		}()
 		out, err = fn(approval.context(), in)
 		outcome = err
-		keepResult(approval, g, out)
+		recordResult(approval, g, out)
 		settleErr := approval.Settle(approval.callContext, err)
 		settled = true
 		switch {
 		case settleErr == nil:
 			return out, err
-		case err == nil || isDoubt(settleErr): // it wraps err
+		case err == nil || mayHaveSpent(settleErr): // it wraps err
 			return out, settleErr
 		default:
 			return out, errors.Join(err, settleErr)
@@ -90,8 +90,8 @@ func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(con
 	}
 }
 
-// isDoubt reports whether an error says that the function's own outcome is in doubt.
-func isDoubt(settleErr error) bool {
+// mayHaveSpent reports whether an error says that the function's own outcome is in doubt.
+func mayHaveSpent(settleErr error) bool {
 	unconfirmed := as[*ConfirmError](settleErr)
 	return unconfirmed != nil && unconfirmed.MayHaveSpent
 }
@@ -146,8 +146,8 @@ func (g *guardConfig) lockWait() time.Duration {
 	return mostLockWait
 }
 
-// inDoubt judges an error of the guarded function. It calls code of the user's: the error's methods and OnError.
-func (g *guardConfig) inDoubt(err error) bool {
+// hidesPayment judges an error of the guarded function. It calls code of the user's: the error's methods and OnError.
+func (g *guardConfig) hidesPayment(err error) bool {
 	if err == errDidNotReturn {
 		return false
 	}

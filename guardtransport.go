@@ -84,18 +84,18 @@ var (
 )
 
 // RoundTrip sends a request if it is free or approved.
-func (t *GuardTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+func (gt *GuardTransport) RoundTrip(request *http.Request) (*http.Response, error) {
 	handedOn := false
 	defer func() {
 		if !handedOn && request.Body != nil {
 			_ = request.Body.Close() // as a RoundTripper must, whatever happens
 		}
 	}()
-	params, err := price("GuardTransport", t.Client, t.Price, request)
+	params, err := price("GuardTransport", gt.Client, gt.Price, request)
 	if err != nil {
 		return nil, err
 	}
-	next := t.Next
+	next := gt.Next
 	if next == nil {
 		next = http.DefaultTransport
 	}
@@ -103,11 +103,11 @@ func (t *GuardTransport) RoundTrip(request *http.Request) (*http.Response, error
 		handedOn = true
 		return next.RoundTrip(request)
 	}
-	approval, err := t.authorize(request, *params)
+	approval, err := gt.authorize(request, *params)
 	if err != nil {
 		return nil, err
 	}
-	p := &payment{guard: t, request: request, approval: approval, outcome: errNotSent}
+	p := &payment{guard: gt, request: request, approval: approval, outcome: errNotSent}
 	defer p.settle()
 	if err := request.Context().Err(); err != nil {
 		return nil, err
@@ -117,7 +117,7 @@ func (t *GuardTransport) RoundTrip(request *http.Request) (*http.Response, error
 }
 
 // authorize asks for the purchase that a request makes.
-func (t *GuardTransport) authorize(request *http.Request, p PurchaseParams) (*Approval, error) {
+func (gt *GuardTransport) authorize(request *http.Request, p PurchaseParams) (*Approval, error) {
 	ctx := request.Context()
 	if request.Response != nil { // a redirect, with the context of the request before it
 		ctx = context.WithValue(ctx, resumeKey{}, nil)
@@ -125,11 +125,11 @@ func (t *GuardTransport) authorize(request *http.Request, p PurchaseParams) (*Ap
 	_, resumed := ctx.Value(resumeKey{}).(string)
 	header := idempotencyHeader(request.Header)
 	if resumed || p.IdempotencyKey != "" || header == "" {
-		return t.Client.Authorize(ctx, p, t.Options...)
+		return gt.Client.Authorize(ctx, p, gt.Options...)
 	}
 	for failed := 0; ; failed++ {
 		p.IdempotencyKey = keyOfRequest(request, header, failed)
-		approval, err := t.Client.Authorize(ctx, p, t.Options...)
+		approval, err := gt.Client.Authorize(ctx, p, gt.Options...)
 		if !makesWay(err) || failed == maxRepeatedRequests {
 			return approval, err
 		}
@@ -159,17 +159,17 @@ type payment struct {
 }
 
 // send sends the request once. Until the outcome is known it counts as charged.
-func (p *payment) send(next http.RoundTripper) (response *http.Response, err error) {
-	p.charged, p.outcome = true, errNeverReturned
-	once := newSingleSend(p.approval.context())
+func (pay *payment) send(next http.RoundTripper) (response *http.Response, err error) {
+	pay.charged, pay.outcome = true, errNeverReturned
+	once := newSingleSend(pay.approval.context())
 	returned := false
 	defer func() {
 		if !returned { // Next or Charged panicked, or ended the goroutine
-			_, _ = once.failed(p.request, errNeverReturned)
+			_, _ = once.failed(pay.request, errNeverReturned)
 			closeBody(response)
 		}
 	}()
-	request := p.request.WithContext(once.ctx)
+	request := pay.request.WithContext(once.ctx)
 	request.GetBody = nil // a body that is rewound would be sent again
 	response, err = next.RoundTrip(request)
 	unsent := false
@@ -179,11 +179,11 @@ func (p *payment) send(next http.RoundTripper) (response *http.Response, err err
 	if err != nil {
 		closeBody(response)
 		response = nil
-		err, unsent = once.failed(p.request, err)
+		err, unsent = once.failed(pay.request, err)
 	} else {
-		response.Request, response.Body = p.request, once.body(response.Body)
+		response.Request, response.Body = pay.request, once.body(response.Body)
 	}
-	p.judge(response, err, unsent)
+	pay.judge(response, err, unsent)
 	returned = true
 	return response, err
 }
@@ -195,27 +195,27 @@ func closeBody(response *http.Response) {
 }
 
 // judge decides whether the request was charged.
-func (p *payment) judge(response *http.Response, err error, unsent bool) {
-	p.outcome = err
-	switch charged := p.guard.Charged; {
+func (pay *payment) judge(response *http.Response, err error, unsent bool) {
+	pay.outcome = err
+	switch charged := pay.guard.Charged; {
 	case charged != nil:
-		p.charged = true
-		p.actual, p.charged = chargedWithin(hookLimit, charged, response, err)
+		pay.charged = true
+		pay.actual, pay.charged = chargedWithin(hookLimit, charged, response, err)
 	case err != nil:
-		p.charged = !unsent
+		pay.charged = !unsent
 	default:
-		p.charged = mayBeCharged(response.StatusCode)
+		pay.charged = mayBeCharged(response.StatusCode)
 	}
 	switch {
-	case p.charged && err == nil && response.StatusCode >= 400: // no success, so that a retry in its scope is the same purchase
-		p.outcome = fmt.Errorf("charged, and answered with status %d", response.StatusCode)
-	case p.charged:
+	case pay.charged && err == nil && response.StatusCode >= 400: // no success, so that a retry in its scope is the same purchase
+		pay.outcome = fmt.Errorf("charged, and answered with status %d", response.StatusCode)
+	case pay.charged:
 	case unsent:
-		p.outcome = errNotSent
+		pay.outcome = errNotSent
 	case err != nil:
-		p.outcome = errors.New("not charged, for all the error")
+		pay.outcome = errors.New("not charged, for all the error")
 	default:
-		p.outcome = fmt.Errorf("not charged: status %d", response.StatusCode)
+		pay.outcome = fmt.Errorf("not charged: status %d", response.StatusCode)
 	}
 }
 
@@ -263,27 +263,27 @@ func mayBeCharged(status int) bool {
 }
 
 // settle confirms the purchase.
-func (p *payment) settle() {
-	c := p.guard.Client
-	if p.charged {
-		p.spend()
+func (pay *payment) settle() {
+	c := pay.guard.Client
+	if pay.charged {
+		pay.spend()
 	}
-	err := p.approval.Settle(p.approval.callContext, p.outcome)
-	c.unconfirmed(p.request, p.approval, err, p.guard.Unconfirmed)
+	err := pay.approval.Settle(pay.approval.callContext, pay.outcome)
+	c.unconfirmed(pay.request, pay.approval, err, pay.guard.Unconfirmed)
 }
 
 // spend records what was paid.
-func (p *payment) spend() {
-	actual := p.actual
+func (pay *payment) spend() {
+	actual := pay.actual
 	if actual.IsZero() {
-		if p.approval.hasSpent() {
+		if pay.approval.hasSpent() {
 			return
 		}
-		actual = p.approval.Amount()
+		actual = pay.approval.Amount()
 	}
-	if err := p.approval.Spent(actual, ""); err != nil {
-		c := p.guard.Client
-		c.alert(p.request.Context(), "letagentpay.spent",
-			slog.String("request_id", p.approval.RequestID()), slog.String("error", textOfUsers(err)))
+	if err := pay.approval.Spent(actual, ""); err != nil {
+		c := pay.guard.Client
+		c.alert(pay.request.Context(), "letagentpay.spent",
+			slog.String("request_id", pay.approval.RequestID()), slog.String("error", textOfUsers(err)))
 	}
 }

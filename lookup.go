@@ -7,9 +7,9 @@ import (
 	"slices"
 )
 
-// consult finds out what is known of an own key before anything is asked under it.
-func (c *claim) consult(ctx context.Context, scoped *scopedPurchase) (earlier *JournalEntry, err error) {
-	entry, err := c.record.find(ctx)
+// lookUpKey finds out what is known of an own key before anything is asked under it.
+func (auth *authorization) lookUpKey(ctx context.Context, scoped *scopedPurchase) (earlier *JournalEntry, err error) {
+	entry, err := auth.record.find(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -17,63 +17,63 @@ func (c *claim) consult(ctx context.Context, scoped *scopedPurchase) (earlier *J
 		if entry.Category != "" {
 			scoped.answered(entry.Category, entry.Purchase.Category)
 		}
-		if err := c.compareEntry(ctx, entry); err != nil {
+		if err := auth.checkEntry(ctx, entry); err != nil {
 			return nil, err
 		}
-		c.recall(entry)
-		c.baseline, c.asked = baseline{!entry.NewestAt.IsZero(), entry.NewestAt, entry.NewestIDs}, entry.State == JournalAsked
-		return c.past(ctx, entry)
+		auth.takeOverEntry(entry)
+		auth.baseline, auth.askedBefore = baseline{!entry.NewestAt.IsZero(), entry.NewestAt, entry.NewestIDs}, entry.State == JournalAsked
+		return auth.checkEarlierRun(ctx, entry)
 	}
-	c.baseline, err = c.client.newest(ctx)
+	auth.baseline, err = auth.client.currentBaseline(ctx)
 	return nil, err
 }
 
-// consultAboutOthers finds out whether a request that an earlier call had asked for was resumed by its id meanwhile,
+// lookUpRequest finds out whether a request that an earlier call had asked for was resumed by its id meanwhile,
 // before the journal knew which request the key had led to.
-func (c *claim) consultAboutOthers(ctx context.Context) (earlier *JournalEntry, err error) {
-	if c.config.journal == nil || !c.own || !c.asked && !c.known {
+func (auth *authorization) lookUpRequest(ctx context.Context) (earlier *JournalEntry, err error) {
+	if auth.config.journal == nil || !auth.callerKey || !auth.askedBefore && !auth.known {
 		return nil, nil
 	}
-	found, err := c.client.ofRequest(ctx, c.config.journal, c.requestID, c.record.entry.Key)
+	found, err := auth.client.entriesOfRequest(ctx, auth.config.journal, auth.requestID, auth.record.entry.Key)
 	entry := found.entry
 	if err != nil || entry == nil {
 		return nil, err
 	}
-	if err := c.compareEntry(ctx, entry); err != nil {
-		return nil, c.forget(ctx, err)
+	if err := auth.checkEntry(ctx, entry); err != nil {
+		return nil, auth.dropIfFinal(ctx, err)
 	}
-	if earlier, err = c.past(ctx, entry); err != nil || earlier != nil {
-		c.client.process.start(c.client.requestKey(c.requestID)) // the key's own entry says so no more
-		if dropErr := c.record.drop(ctx); dropErr != nil {       // the other entry is the one that counts
+	if earlier, err = auth.checkEarlierRun(ctx, entry); err != nil || earlier != nil {
+		auth.client.process.rememberStarted(auth.client.requestKey(auth.requestID)) // the key's own entry says so no more
+		if dropErr := auth.record.drop(ctx); dropErr != nil {                       // the other entry is the one that counts
 			return nil, dropErr
 		}
 	}
 	return earlier, err
 }
 
-// consultAboutResumed finds out what this process knows of a resumed request, and the journal, which has an entry of it if
+// lookUpResumed finds out what this process knows of a resumed request, and the journal, which has an entry of it if
 // that is not nil.
-func (c *claim) consultAboutResumed(ctx context.Context, entry *JournalEntry) (earlier *JournalEntry, err error) {
+func (auth *authorization) lookUpResumed(ctx context.Context, entry *JournalEntry) (earlier *JournalEntry, err error) {
 	if entry == nil {
-		return nil, c.startedHere()
+		return nil, auth.checkNotStarted()
 	}
-	if err := c.compareEntry(ctx, entry); err != nil {
+	if err := auth.checkEntry(ctx, entry); err != nil {
 		return nil, err
 	}
 	if entry.State == JournalExecuted || entry.State == JournalSettled {
 		return entry, nil
 	}
-	if err := c.startedHere(); err != nil {
+	if err := auth.checkNotStarted(); err != nil {
 		return nil, err
 	}
-	c.record.entry, c.recorded = *entry, true
-	c.record.entry.Function = c.config.function // the one that runs, whichever has asked
+	auth.record.entry, auth.fromJournal = *entry, true
+	auth.record.entry.Function = auth.config.function // the one that runs, whichever has asked
 	return nil, nil
 }
 
-// recall takes over what an entry says of the requests that an earlier call under the key has made.
-func (c *claim) recall(entry *JournalEntry) {
-	known := &c.record.entry
+// takeOverEntry takes over what an entry says of the requests that an earlier call under the key has made.
+func (auth *authorization) takeOverEntry(entry *JournalEntry) {
+	known := &auth.record.entry
 	known.Found, known.Unclear, known.Duplicates = slices.Clone(entry.Found), entry.Unclear, slices.Clone(entry.Duplicates)
 	if entry.RequestID == "" {
 		return
@@ -83,13 +83,13 @@ func (c *claim) recall(entry *JournalEntry) {
 		known.RequestID = entry.RequestID
 	}
 	for _, id := range entry.Duplicates {
-		c.client.process.noteDuplicate(c.client.requestKey(id), counted{entry.RequestID, c.params.IdempotencyKey})
+		auth.client.process.rememberDuplicate(auth.client.requestKey(id), countedRequest{entry.RequestID, auth.params.IdempotencyKey})
 	}
 }
 
-// compareEntry holds what the journal says was asked for against what the call describes.
-func (c *claim) compareEntry(ctx context.Context, entry *JournalEntry) error {
-	described, requested := contentOf(&c.params), contentOf(&entry.Purchase)
+// checkEntry holds what the journal says was asked for against what the call describes.
+func (auth *authorization) checkEntry(ctx context.Context, entry *JournalEntry) error {
+	described, requested := contentOf(&auth.params), contentOf(&entry.Purchase)
 	if requested.currency == "" {
 		requested.currency = entry.Currency
 	}
@@ -103,20 +103,20 @@ func (c *claim) compareEntry(ctx context.Context, entry *JournalEntry) error {
 	if category == "" {
 		category = entry.Purchase.Category
 	}
-	return c.sameCategory(ctx, category, entry.Purchase.Category)
+	return auth.checkCategory(ctx, category, entry.Purchase.Category)
 }
 
-// past refuses what was started, and may have run, and returns the entry of what has run.
-func (c *claim) past(ctx context.Context, entry *JournalEntry) (earlier *JournalEntry, err error) {
+// checkEarlierRun refuses what was started, and may have run, and returns the entry of what has run.
+func (auth *authorization) checkEarlierRun(ctx context.Context, entry *JournalEntry) (earlier *JournalEntry, err error) {
 	switch entry.State {
 	case JournalAsked:
 		return nil, nil
 	case JournalStarted:
-		request, err := c.client.Request(ctx, entry.RequestID)
+		request, err := auth.client.Request(ctx, entry.RequestID)
 		if err != nil {
 			return nil, err
 		}
-		handled := &AlreadyHandledError{Request: request, IdempotencyKey: c.params.IdempotencyKey, MayHaveRun: true}
+		handled := &AlreadyHandledError{Request: request, IdempotencyKey: auth.params.IdempotencyKey, MayHaveRun: true}
 		if entry.Error != "" {
 			handled.Err = errors.New(entry.Error)
 		}
@@ -129,48 +129,48 @@ func (c *claim) past(ctx context.Context, entry *JournalEntry) (earlier *Journal
 	}
 }
 
-// resume takes hold of a request that the caller has named, and of the key that the journal says it was made under: calls
+// lookUpNamed takes hold of a request that the caller has named, and of the key that the journal says it was made under: calls
 // under that key write the same entry.
-func (c *claim) resume(ctx context.Context) (earlier *JournalEntry, err error) {
-	c.record.describe(c.client, "request", c.requestID, &c.params, c.config.function)
+func (auth *authorization) lookUpNamed(ctx context.Context) (earlier *JournalEntry, err error) {
+	auth.record.setPurchase(auth.client, "request", auth.requestID, &auth.params, auth.config.function)
 	for {
-		if err := c.holdRequest(ctx); err != nil {
+		if err := auth.holdRequest(ctx); err != nil {
 			return nil, err
 		}
-		found, err := c.client.ofRequest(ctx, c.config.journal, c.requestID, "")
+		found, err := auth.client.entriesOfRequest(ctx, auth.config.journal, auth.requestID, "")
 		if err != nil {
 			return nil, err
 		}
-		key := cmp.Or(c.client.keyOf(found.entry), c.client.keyOf(found.foundUnder))
-		if key == c.entryKey {
-			if err := c.isNoDuplicate(ctx, found.duplicateOf); err != nil {
+		key := cmp.Or(auth.client.keyOf(found.entry), auth.client.keyOf(found.foundUnder))
+		if key == auth.entryKey {
+			if err := auth.checkNotDuplicate(ctx, found.duplicateOf); err != nil {
 				return nil, err
 			}
-			return c.consultAboutResumed(ctx, found.entry)
+			return auth.lookUpResumed(ctx, found.entry)
 		}
-		c.release()
-		if c.entryKey = key; key == "" {
+		auth.release()
+		if auth.entryKey = key; key == "" {
 			continue
 		}
-		if err := c.notNested(ctx); err != nil {
+		if err := auth.checkNotNested(ctx); err != nil {
 			return nil, err
 		}
-		if err := c.holdKey(ctx); err != nil {
+		if err := auth.holdKey(ctx); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// isNoDuplicate refuses a request that is known as a further one of a purchase, unless that itself has come to nothing. The
+// checkNotDuplicate refuses a request that is known as a further one of a purchase, unless that itself has come to nothing. The
 // journal says that it is a duplicate of the request named, if it is not empty.
-func (c *claim) isNoDuplicate(ctx context.Context, of string) error {
+func (auth *authorization) checkNotDuplicate(ctx context.Context, of string) error {
 	if of == "" {
-		of = c.client.process.duplicateOf(c.client.requestKey(c.requestID))
+		of = auth.client.process.duplicateOf(auth.client.requestKey(auth.requestID))
 	}
 	if of == "" {
 		return nil
 	}
-	state, err := c.client.Request(ctx, of)
+	state, err := auth.client.Request(ctx, of)
 	if err != nil {
 		return err
 	}
@@ -178,14 +178,14 @@ func (c *claim) isNoDuplicate(ctx context.Context, of string) error {
 	case StatusFailed, StatusRejected, StatusExpired:
 		return nil
 	}
-	return c.duplicateOf(state)
+	return auth.duplicateOf(state)
 }
 
 // duplicateOf is the error of a request beside another one that counts.
-func (c *claim) duplicateOf(counts *Request) error {
-	key := c.params.IdempotencyKey
+func (auth *authorization) duplicateOf(counts *Request) error {
+	key := auth.params.IdempotencyKey
 	return errors.Join(
 		&AlreadyHandledError{Request: counts, IdempotencyKey: key, MayHaveRun: !counts.Status.Final() && counts.Status != StatusPending},
-		&DuplicateError{RequestID: counts.RequestID, Duplicates: []string{c.requestID}, IdempotencyKey: key},
+		&DuplicateError{RequestID: counts.RequestID, Duplicates: []string{auth.requestID}, IdempotencyKey: key},
 	)
 }

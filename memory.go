@@ -10,12 +10,12 @@ import (
 // whose confirmation never got through: a request is only then in danger of a second run when it is resumed by its id
 // after as many later runs have stayed unconfirmed.
 const (
-	mostAsked    = 4 << 10
-	mostStarted  = 128 << 10
-	mostFinished = 16 << 10
-	mostAliases  = 1 << 10
-	mostRefunds  = 4 << 10
-	mostStrays   = 4 << 10
+	mostAsked      = 4 << 10
+	mostStarted    = 128 << 10
+	mostFinished   = 16 << 10
+	mostAliases    = 1 << 10
+	mostRefunds    = 4 << 10
+	mostDuplicates = 4 << 10
 )
 
 // requestKey names a request in this process.
@@ -23,11 +23,11 @@ type requestKey struct{ service, id string }
 
 func (c *Client) requestKey(requestID string) requestKey { return requestKey{c.service, requestID} }
 
-// standing is how far a request has come, as this process knows it.
-type standing int
+// progress is how far a request has come, as this process knows it.
+type progress int
 
 const (
-	unknownHere  standing = iota // neither asked for nor run here, or forgotten
+	unknownHere  progress = iota // neither asked for nor run here, or forgotten
 	askedByHand                  // the answer to a Client.Purchase, whose caller spends or does not
 	askedFor                     // asked for by a guarded call, and surely not started
 	startedHere                  // something runs or has run under it, and the service does not know how it ended
@@ -37,21 +37,21 @@ const (
 // memory remembers requests, within bounds. A request's id names it at its service; agents need not be told apart,
 // because the service gives no id twice. It is safe for concurrent use.
 type memory struct {
-	mu       sync.Mutex
-	seed     maphash.Seed
-	asked    *recent[requestKey, *askedRequest]
-	byHand   *recent[uint64, struct{}]
-	unclear  *recent[uint64, struct{}] // by fingerprint of an idempotency key: what an attempt under it has made is not known
-	keys     *recent[uint64, string]   // by fingerprint of an idempotency key: the request that was run under it
-	started  *recent[requestKey, struct{}]
-	finished *recent[uint64, struct{}] // by fingerprint, as byHand: there are many
-	aliases  *recent[aliasKey, string]
-	refunds  *recent[requestKey, time.Time]
-	strays   *recent[requestKey, counted] // duplicates
+	mu         sync.Mutex
+	seed       maphash.Seed
+	asked      *recent[requestKey, *askedRequest]
+	byHand     *recent[uint64, struct{}]
+	unclear    *recent[uint64, struct{}] // by fingerprint of an idempotency key: what an attempt under it has made is not known
+	keys       *recent[uint64, string]   // by fingerprint of an idempotency key: the request that was run under it
+	started    *recent[requestKey, struct{}]
+	finished   *recent[uint64, struct{}] // by fingerprint, as byHand: there are many
+	aliases    *recent[aliasKey, string]
+	refunds    *recent[requestKey, time.Time]
+	duplicates *recent[requestKey, countedRequest] // duplicates
 }
 
-// counted is the request that counts among those of a purchase, and the purchase's key.
-type counted struct{ requestID, key string }
+// countedRequest is the request that counts among those of a purchase, and the purchase's key.
+type countedRequest struct{ requestID, key string }
 
 // askedRequest is what a guarded call has asked for. It is not changed.
 type askedRequest struct {
@@ -64,21 +64,21 @@ type aliasKey struct{ identity, name string }
 
 func newMemory() *memory {
 	return &memory{
-		seed:     maphash.MakeSeed(),
-		asked:    newRecent[requestKey, *askedRequest](mostAsked),
-		keys:     newRecent[uint64, string](mostFinished),
-		byHand:   newRecent[uint64, struct{}](mostFinished),
-		unclear:  newRecent[uint64, struct{}](mostFinished),
-		started:  newRecent[requestKey, struct{}](mostStarted),
-		finished: newRecent[uint64, struct{}](mostFinished),
-		aliases:  newRecent[aliasKey, string](mostAliases),
-		refunds:  newRecent[requestKey, time.Time](mostRefunds),
-		strays:   newRecent[requestKey, counted](mostStrays),
+		seed:       maphash.MakeSeed(),
+		asked:      newRecent[requestKey, *askedRequest](mostAsked),
+		keys:       newRecent[uint64, string](mostFinished),
+		byHand:     newRecent[uint64, struct{}](mostFinished),
+		unclear:    newRecent[uint64, struct{}](mostFinished),
+		started:    newRecent[requestKey, struct{}](mostStarted),
+		finished:   newRecent[uint64, struct{}](mostFinished),
+		aliases:    newRecent[aliasKey, string](mostAliases),
+		refunds:    newRecent[requestKey, time.Time](mostRefunds),
+		duplicates: newRecent[requestKey, countedRequest](mostDuplicates),
 	}
 }
 
-// of returns how far a request has come, and what was asked for where that is remembered.
-func (m *memory) of(key requestKey) (standing, *askedRequest) {
+// lookUp returns how far a request has come, and what was asked for where that is remembered.
+func (m *memory) lookUp(key requestKey) (progress, *askedRequest) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, ok := m.started.get(key); ok {
@@ -97,16 +97,16 @@ func (m *memory) of(key requestKey) (standing, *askedRequest) {
 	return unknownHere, nil
 }
 
-// standing returns how far a request has come in this process.
-func (c *Client) standing(requestID string) standing {
-	standing, _ := c.process.of(c.requestKey(requestID))
+// progress returns how far a request has come in this process.
+func (c *Client) progress(requestID string) progress {
+	standing, _ := c.process.lookUp(c.requestKey(requestID))
 	return standing
 }
 
-// ask remembers a request that a guarded call has asked for, unless more is known of it. Who asked first, by hand or by
+// rememberAsked remembers a request that a guarded call has asked for, unless more is known of it. Who asked first, by hand or by
 // a guarded call, decides which it is.
-func (m *memory) ask(key requestKey, asked *askedRequest) {
-	known, before := m.of(key)
+func (m *memory) rememberAsked(key requestKey, asked *askedRequest) {
+	known, before := m.lookUp(key)
 	if known >= startedHere || known == askedByHand || before != nil && before.since == nil {
 		return
 	}
@@ -115,8 +115,8 @@ func (m *memory) ask(key requestKey, asked *askedRequest) {
 	m.asked.put(key, asked)
 }
 
-// askByHand remembers the answer to a Client.Purchase, unless a guarded call has asked first.
-func (m *memory) askByHand(key requestKey) {
+// rememberByHand remembers the answer to a Client.Purchase, unless a guarded call has asked first.
+func (m *memory) rememberByHand(key requestKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, ok := m.asked.get(key); !ok {
@@ -124,16 +124,16 @@ func (m *memory) askByHand(key requestKey) {
 	}
 }
 
-// start remembers that something runs under a request.
-func (m *memory) start(key requestKey) {
+// rememberStarted remembers that something runs under a request.
+func (m *memory) rememberStarted(key requestKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.asked.drop(key)
 	m.started.put(key, struct{}{})
 }
 
-// startUnder remembers which request was run under an idempotency key.
-func (m *memory) startUnder(identity, key, requestID string) {
+// rememberStartedUnder remembers which request was run under an idempotency key.
+func (m *memory) rememberStartedUnder(identity, key, requestID string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.keys.put(m.fingerprint(requestKey{identity, key}), requestID)
@@ -147,9 +147,9 @@ func (m *memory) ranUnder(identity, key string) string {
 	return id
 }
 
-// noteUnclear remembers that an attempt under an idempotency key may have made a request, or make it yet, for whatever
+// rememberUnclear remembers that an attempt under an idempotency key may have made a request, or make it yet, for whatever
 // the key was used for then.
-func (m *memory) noteUnclear(identity, key string) {
+func (m *memory) rememberUnclear(identity, key string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.unclear.put(m.fingerprint(requestKey{identity, key}), struct{}{})
@@ -162,11 +162,11 @@ func (m *memory) isUnclear(identity, key string) bool {
 	return ok
 }
 
-// noteDuplicate remembers a duplicate, under which nothing runs.
-func (m *memory) noteDuplicate(key requestKey, of counted) {
+// rememberDuplicate remembers a duplicate, under which nothing runs.
+func (m *memory) rememberDuplicate(key requestKey, of countedRequest) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.strays.put(key, of)
+	m.duplicates.put(key, of)
 }
 
 // countsFor returns the request that counts when the answer under an idempotency key is a known duplicate of it, empty
@@ -174,7 +174,7 @@ func (m *memory) noteDuplicate(key requestKey, of counted) {
 func (m *memory) countsFor(answered requestKey, key string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if of, ok := m.strays.get(answered); ok && of.key == key {
+	if of, ok := m.duplicates.get(answered); ok && of.key == key {
 		return of.requestID
 	}
 	return ""
@@ -184,12 +184,12 @@ func (m *memory) countsFor(answered requestKey, key string) string {
 func (m *memory) duplicateOf(key requestKey) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	of, _ := m.strays.get(key)
+	of, _ := m.duplicates.get(key)
 	return of.requestID
 }
 
-// finish remembers that the service knows how a request ended.
-func (m *memory) finish(key requestKey) {
+// rememberFinished remembers that the service knows how a request ended.
+func (m *memory) rememberFinished(key requestKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.asked.drop(key)
@@ -206,7 +206,7 @@ func (m *memory) alias(key aliasKey) (category string, ok bool) {
 	return m.aliases.get(key)
 }
 
-func (m *memory) learnAlias(key aliasKey, category string) {
+func (m *memory) rememberAlias(key aliasKey, category string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.aliases.put(key, category)
@@ -216,15 +216,15 @@ func (m *memory) learnAlias(key aliasKey, category string) {
 // more. A second one beside it refunds twice.
 const leastCooldown = time.Minute
 
-// coolDown notes that an attempt at a failure confirmation, which lasted for a time, may still be handled.
-func (m *memory) coolDown(key requestKey, lasted time.Duration) {
+// coolDownRefund notes that an attempt at a failure confirmation, which lasted for a time, may still be handled.
+func (m *memory) coolDownRefund(key requestKey, lasted time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.refunds.put(key, time.Now().Add(max(leastCooldown, 2*lasted)))
 }
 
-// noteRefund notes that a request is to be given back, so that nothing runs under it.
-func (m *memory) noteRefund(key requestKey) {
+// rememberRefund notes that a request is to be given back, so that nothing runs under it.
+func (m *memory) rememberRefund(key requestKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, ok := m.refunds.get(key); !ok {

@@ -54,38 +54,38 @@ func TestWhoAskedFirstDecides(t *testing.T) {
 	unread := &askedRequest{since: &baseline{taken: true}}
 	t.Run("by hand", func(t *testing.T) {
 		m := newMemory()
-		m.askByHand(key)
-		m.ask(key, &askedRequest{name: "groceries"})
-		standing, asked := m.of(key)
+		m.rememberByHand(key)
+		m.rememberAsked(key, &askedRequest{name: "groceries"})
+		standing, asked := m.lookUp(key)
 		assert.Equal(t, askedByHand, standing)
 		assert.Nil(t, asked)
 	})
 	t.Run("by a guarded call, also when that is forgotten", func(t *testing.T) {
 		m := newMemory()
-		m.ask(key, &askedRequest{name: "groceries"})
-		m.askByHand(key)
-		standing, _ := m.of(key)
+		m.rememberAsked(key, &askedRequest{name: "groceries"})
+		m.rememberByHand(key)
+		standing, _ := m.lookUp(key)
 		assert.Equal(t, askedFor, standing)
 		for i := range mostAsked {
-			m.ask(requestKey{key.service, fmt.Sprint(i)}, unread)
+			m.rememberAsked(requestKey{key.service, fmt.Sprint(i)}, unread)
 		}
-		standing, _ = m.of(key)
+		standing, _ = m.lookUp(key)
 		assert.Equal(t, unknownHere, standing)
 	})
 	t.Run("read, and then not", func(t *testing.T) {
 		m := newMemory()
-		m.ask(key, unread)
-		m.ask(key, &askedRequest{name: "groceries"})
-		m.ask(key, unread)
-		_, asked := m.of(key)
+		m.rememberAsked(key, unread)
+		m.rememberAsked(key, &askedRequest{name: "groceries"})
+		m.rememberAsked(key, unread)
+		_, asked := m.lookUp(key)
 		require.NotNil(t, asked)
 		assert.Nil(t, asked.since)
 	})
 	t.Run("started", func(t *testing.T) {
 		m := newMemory()
-		m.start(key)
-		m.ask(key, unread)
-		standing, _ := m.of(key)
+		m.rememberStarted(key)
+		m.rememberAsked(key, unread)
+		standing, _ := m.lookUp(key)
 		assert.Equal(t, startedHere, standing)
 	})
 }
@@ -96,7 +96,7 @@ func TestCooldownIsInProportion(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m, key := newMemory(), requestKey{"https://pay.example", "r1"}
 			assert.False(t, m.coolingDown(key))
-			m.coolDown(key, lasted)
+			m.coolDownRefund(key, lasted)
 			time.Sleep(want - time.Nanosecond)
 			assert.True(t, m.coolingDown(key), "%v after an attempt of %v", want-time.Nanosecond, lasted)
 			time.Sleep(time.Nanosecond)
@@ -108,7 +108,7 @@ func TestCooldownIsInProportion(t *testing.T) {
 
 func TestRests(t *testing.T) {
 	first, second := lockKey{"a", "key", "1"}, lockKey{"a", "key", "2"}
-	waited := func(t *testing.T, r *rests, key lockKey, limit time.Duration) (time.Duration, error) {
+	waited := func(t *testing.T, r *cooldowns, key lockKey, limit time.Duration) (time.Duration, error) {
 		t.Helper()
 		begun := time.Now()
 		err := r.wait(t.Context(), key, limit, begun)
@@ -116,9 +116,9 @@ func TestRests(t *testing.T) {
 	}
 	t.Run("each name rests until its own time", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			var r rests
-			r.add(first, time.Now().Add(3*time.Second))
-			r.add(second, time.Now().Add(5*time.Second))
+			var r cooldowns
+			r.coolDown(first, time.Now().Add(3*time.Second))
+			r.coolDown(second, time.Now().Add(5*time.Second))
 			took, err := waited(t, &r, first, 0)
 			require.NoError(t, err)
 			assert.Equal(t, 3*time.Second, took)
@@ -129,18 +129,18 @@ func TestRests(t *testing.T) {
 	})
 	t.Run("what is over is forgotten", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			var r rests
-			r.add(first, time.Now().Add(3*time.Second))
+			var r cooldowns
+			r.coolDown(first, time.Now().Add(3*time.Second))
 			time.Sleep(4 * time.Second)
-			r.add(second, time.Now().Add(3*time.Second))
+			r.coolDown(second, time.Now().Add(3*time.Second))
 			assert.Len(t, r.until, 1)
 			assert.Contains(t, r.until, second)
 		})
 	})
 	t.Run("within a limit, or not at all", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			var r rests
-			r.add(first, time.Now().Add(11*time.Second))
+			var r cooldowns
+			r.coolDown(first, time.Now().Add(11*time.Second))
 			took, err := waited(t, &r, first, 10*time.Second)
 			require.ErrorIs(t, err, ErrInProgress)
 			assert.Zero(t, took)
@@ -151,18 +151,18 @@ func TestRests(t *testing.T) {
 	})
 	t.Run("bounded whatever the clock says", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			var r rests
-			r.add(first, time.Now().Add(100*time.Hour))
+			var r cooldowns
+			r.coolDown(first, time.Now().Add(100*time.Hour))
 			took, err := waited(t, &r, first, 0)
 			require.NoError(t, err)
-			assert.Equal(t, mostRest, took)
+			assert.Equal(t, longestCooldown, took)
 		})
 	})
 	t.Run("a caller that has gone leaves the lock", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			client, err := New(WithToken("agt_x"), InProcess(NewProcess()))
 			require.NoError(t, err)
-			client.process.resting.add(first, time.Now().Add(10*time.Second))
+			client.process.cooldowns.coolDown(first, time.Now().Add(10*time.Second))
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			_, err = client.lock(ctx, "purchase", first, 0)

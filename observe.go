@@ -30,15 +30,15 @@ type Observation struct {
 	Err       error
 }
 
-// begin tells the observers that an operation begins. The function returned tells them, and the log, how it ended.
-func (c *Client) begin(ctx context.Context, op operation.Op) (context.Context, func(Observation)) {
+// observe tells the observers that an operation begins. The function returned tells them, and the log, how it ended.
+func (c *Client) observe(ctx context.Context, op operation.Op) (context.Context, func(Observation)) {
 	if len(c.observers) == 0 && c.transport.logger == nil {
 		return ctx, func(Observation) {}
 	}
 	begun := time.Now()
 	ends := make([]func(Observation), len(c.observers))
 	for i, observer := range c.observers {
-		ctx, ends[i] = beginWith(ctx, observer, op)
+		ctx, ends[i] = observeWith(ctx, observer, op)
 	}
 	return ctx, func(o Observation) {
 		o.Op, o.Duration = op, time.Since(begun)
@@ -52,8 +52,8 @@ func (c *Client) begin(ctx context.Context, op operation.Op) (context.Context, f
 	}
 }
 
-// beginWith calls an observer, which cannot keep the operation from going its way: a confirmation may be among them.
-func beginWith(ctx context.Context, observer Observer, op operation.Op) (context.Context, func(Observation)) {
+// observeWith calls an observer, which cannot keep the operation from going its way: a confirmation may be among them.
+func observeWith(ctx context.Context, observer Observer, op operation.Op) (context.Context, func(Observation)) {
 	type begun struct {
 		ctx context.Context
 		end func(Observation)
@@ -80,7 +80,7 @@ type observedContext struct {
 	values context.Context
 }
 
-func (c observedContext) Value(key any) any { return c.values.Value(key) }
+func (oc observedContext) Value(key any) any { return oc.values.Value(key) }
 
 func (c *Client) logOperation(ctx context.Context, o *Observation) {
 	level := slog.LevelInfo

@@ -31,21 +31,21 @@ const (
 	mostUnknownAlike = 16      // of one content
 )
 
-func (p *postings) add(of postingContent, n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.underWay == nil {
-		p.underWay = make(map[postingContent]int)
+func (ps *postings) add(of postingContent, n int) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.underWay == nil {
+		ps.underWay = make(map[postingContent]int)
 	}
-	if p.underWay[of] += n; p.underWay[of] == 0 {
-		delete(p.underWay, of)
+	if ps.underWay[of] += n; ps.underWay[of] == 0 {
+		delete(ps.underWay, of)
 	}
 }
 
-func (p *postings) addUnknown(of postingContent, posting unknownPosting) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	alike, _ := p.unknown.get(of)
+func (ps *postings) addUnknown(of postingContent, posting unknownPosting) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	alike, _ := ps.unknown.get(of)
 	alike = append(slices.Clone(alike), posting)
-	p.unknown.put(of, alike[max(0, len(alike)-mostUnknownAlike):])
+	ps.unknown.put(of, alike[max(0, len(alike)-mostUnknownAlike):])
 }

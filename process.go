@@ -16,10 +16,10 @@ var thisProcess = newProcess()
 // they remember, which writes are under way, and which rest.
 type process struct {
 	*memory
-	locks    keylock.Locks[lockKey]
-	resting  rests
-	postings postings
-	writes   entryWrites
+	locks     keylock.Locks[lockKey]
+	cooldowns cooldowns
+	postings  postings
+	writes    entryWrites
 }
 
 func newProcess() *process {
@@ -63,7 +63,7 @@ func (c *Client) lockWithin(ctx context.Context, op operation.Op, key lockKey, l
 		held, err = c.waitForLock(ctx, key, limit)
 	}
 	if err == nil {
-		if err = c.process.resting.wait(ctx, key, restLimit, began); err == nil {
+		if err = c.process.cooldowns.wait(ctx, key, restLimit, began); err == nil {
 			return held, nil
 		}
 		held.Release()
@@ -87,7 +87,7 @@ func (c *Client) waitForLock(ctx context.Context, key lockKey, limit time.Durati
 func (c *Client) unlock(held *keylock.Held[lockKey], key lockKey, began time.Time, err error) {
 	if _, unknown := errors.AsType[*OutcomeUnknownError](err); unknown {
 		now := time.Now()
-		c.process.resting.add(key, now.Add(min(max(settlePause, now.Sub(began)), mostRest)))
+		c.process.cooldowns.coolDown(key, now.Add(min(max(settlePause, now.Sub(began)), longestCooldown)))
 	}
 	held.Release()
 }

@@ -89,9 +89,9 @@ type PolicyCheck struct {
 }
 
 // Failed returns the checks that failed.
-func (p PolicyCheck) Failed() []Check {
+func (check PolicyCheck) Failed() []Check {
 	var failed []Check
-	for _, check := range p.Checks {
+	for _, check := range check.Checks {
 		if check.Result == policy.Fail {
 			failed = append(failed, check)
 		}
@@ -122,48 +122,48 @@ type Purchase struct {
 }
 
 // content is what was asked for, as the answer resolved it.
-func (p *Purchase) content(asked *PurchaseParams) content {
+func (purchase *Purchase) content(asked *PurchaseParams) content {
 	resolved := contentOf(asked)
-	resolved.currency, resolved.category = p.Currency, normalCategory(p.Category)
+	resolved.currency, resolved.category = purchase.Currency, normalCategory(purchase.Category)
 	return resolved
 }
 
 // answers compares an answer with the question. A rejection need not agree: nothing runs, and beyond a velocity limit the
 // service repeats the first one of the minute.
-func (p *Purchase) answers(asked *PurchaseParams, status int) error {
+func (purchase *Purchase) answers(asked *PurchaseParams, status int) error {
 	question, contradiction := contentOf(asked), ""
 	switch {
-	case p.Status == StatusRejected:
+	case purchase.Status == StatusRejected:
 		return nil
-	case question.currency != "" && question.currency != strings.ToUpper(p.Currency):
+	case question.currency != "" && question.currency != strings.ToUpper(purchase.Currency):
 		contradiction = "it is in another currency"
-	case question.category != normalCategory(p.Category) && question.category != normalCategory(p.OriginalCategory):
+	case question.category != normalCategory(purchase.Category) && question.category != normalCategory(purchase.OriginalCategory):
 		contradiction = "it is in another category"
 	default:
 		return nil
 	}
 	return &APIError{
-		Op: operation.Purchase, IdempotencyKey: p.IdempotencyKey, StatusCode: status, malformed: true,
+		Op: operation.Purchase, IdempotencyKey: purchase.IdempotencyKey, StatusCode: status, malformed: true,
 		Err: errors.New("the answer contradicts the question: " + contradiction),
 	}
 }
 
 // contradicts reports where the answer contradicts itself. States that the service may learn, and those in which nothing
 // can be spent any more, are taken as they are.
-func (p *Purchase) contradicts() error {
-	failed := slices.ContainsFunc(p.PolicyCheck.Checks, func(check Check) bool {
+func (purchase *Purchase) contradicts() error {
+	failed := slices.ContainsFunc(purchase.PolicyCheck.Checks, func(check Check) bool {
 		return strings.EqualFold(string(check.Result), string(policy.Fail))
 	})
-	automatic := p.Status == StatusAutoApproved
+	automatic := purchase.Status == StatusAutoApproved
 	switch {
-	case p.Status.Approved() && !p.PolicyCheck.Passed:
+	case purchase.Status.Approved() && !purchase.PolicyCheck.Passed:
 		return errors.New("approved, although the policy check did not pass")
-	case p.Status.Approved() && failed:
+	case purchase.Status.Approved() && failed:
 		return errors.New("approved, although a check failed")
-	case p.Status == StatusPending && failed && p.PolicyCheck.Passed:
+	case purchase.Status == StatusPending && failed && purchase.PolicyCheck.Passed:
 		return errors.New("the policy check passed, although a check failed")
-	case p.AutoApproved != automatic && (p.Status.Approved() || p.Status == StatusPending || p.Status == StatusRejected):
-		return fmt.Errorf("%s, although auto_approved is %t", p.Status, p.AutoApproved)
+	case purchase.AutoApproved != automatic && (purchase.Status.Approved() || purchase.Status == StatusPending || purchase.Status == StatusRejected):
+		return fmt.Errorf("%s, although auto_approved is %t", purchase.Status, purchase.AutoApproved)
 	}
 	return nil
 }
@@ -251,7 +251,7 @@ func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purc
 // says that the key may have been used before.
 func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, repeated bool) (*Purchase, error) {
 	purchase, err := c.post(ctx, p, baseline{}, !repeated, 0, func(purchase *Purchase) {
-		c.process.askByHand(c.requestKey(purchase.RequestID))
+		c.process.rememberByHand(c.requestKey(purchase.RequestID))
 	})
 	if err == nil && repeated && purchase.Status != StatusRejected {
 		if err = c.refresh(ctx, p, purchase); err == nil {
@@ -266,7 +266,7 @@ func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, repeated
 
 // guardedHere refuses a request that a guarded call of this process has asked for: that one spends.
 func (c *Client) guardedHere(p *PurchaseParams, purchase *Purchase) error {
-	standing := c.standing(purchase.RequestID)
+	standing := c.progress(purchase.RequestID)
 	if standing != askedFor && standing != startedHere {
 		return nil
 	}

@@ -8,23 +8,23 @@ type recent[K comparable, V any] struct {
 
 func newRecent[K comparable, V any](limit int) *recent[K, V] { return &recent[K, V]{limit: limit} }
 
-func (r *recent[K, V]) get(key K) (V, bool) {
-	value, ok := r.young[key]
+func (rc *recent[K, V]) get(key K) (V, bool) {
+	value, ok := rc.young[key]
 	if !ok {
-		value, ok = r.old[key]
+		value, ok = rc.old[key]
 	}
 	return value, ok
 }
 
-func (r *recent[K, V]) put(key K, value V) {
-	if r.young == nil || len(r.young) >= r.limit/2 {
-		r.old, r.young = r.young, make(map[K]V)
+func (rc *recent[K, V]) put(key K, value V) {
+	if rc.young == nil || len(rc.young) >= rc.limit/2 {
+		rc.old, rc.young = rc.young, make(map[K]V)
 	}
-	delete(r.old, key)
-	r.young[key] = value
+	delete(rc.old, key)
+	rc.young[key] = value
 }
 
-func (r *recent[K, V]) drop(key K) {
-	delete(r.young, key)
-	delete(r.old, key)
+func (rc *recent[K, V]) drop(key K) {
+	delete(rc.young, key)
+	delete(rc.old, key)
 }

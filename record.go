@@ -17,53 +17,53 @@ type record struct {
 	entry   JournalEntry
 }
 
-// describe says what the record is of. Entries of different kinds have different keys, whatever the names are.
-func (r *record) describe(c *Client, kind, name string, p *PurchaseParams, function string) {
-	if r.journal != nil {
-		r.entry.Key, r.entry.Purchase, r.entry.Function = c.identity+kind+" "+name, *p, function
-		r.entry.Purchase.Ref = "" // it is in the key, with which the purchase can be made again
+// setPurchase says what the record is of. Entries of different kinds have different keys, whatever the names are.
+func (rec *record) setPurchase(c *Client, kind, name string, p *PurchaseParams, function string) {
+	if rec.journal != nil {
+		rec.entry.Key, rec.entry.Purchase, rec.entry.Function = c.identity+kind+" "+name, *p, function
+		rec.entry.Purchase.Ref = "" // it is in the key, with which the purchase can be made again
 	}
 }
 
 // find returns the entry with the record's key, nil if there is none.
-func (r *record) find(ctx context.Context) (*JournalEntry, error) {
-	if r.journal == nil {
+func (rec *record) find(ctx context.Context) (*JournalEntry, error) {
+	if rec.journal == nil {
 		return nil, nil
 	}
-	entry, err := contained(journalLimit, func() (*JournalEntry, error) { return r.journal.Get(ctx, r.entry.Key) })
+	entry, err := contained(journalLimit, func() (*JournalEntry, error) { return rec.journal.Get(ctx, rec.entry.Key) })
 	if err != nil {
-		return nil, &JournalError{Op: "get", IdempotencyKey: r.entry.Purchase.IdempotencyKey, Err: err}
+		return nil, &JournalError{Op: "get", IdempotencyKey: rec.entry.Purchase.IdempotencyKey, Err: err}
 	}
 	return entry, nil
 }
 
-func (r *record) put(ctx context.Context, state JournalState) error {
-	if r.journal == nil {
+func (rec *record) put(ctx context.Context, state JournalState) error {
+	if rec.journal == nil {
 		return nil
 	}
-	r.entry.State, r.entry.UpdatedAt = state, time.Now().UTC()
-	entry := r.entry
+	rec.entry.State, rec.entry.UpdatedAt = state, time.Now().UTC()
+	entry := rec.entry
 	entry.NewestIDs, entry.Found, entry.Duplicates = slices.Clone(entry.NewestIDs), slices.Clone(entry.Found), slices.Clone(entry.Duplicates)
-	if err := r.write(func() error { return r.journal.Put(ctx, &entry) }); err != nil {
+	if err := rec.write(func() error { return rec.journal.Put(ctx, &entry) }); err != nil {
 		return &JournalError{Op: "put", State: state, RequestID: entry.RequestID, IdempotencyKey: entry.Purchase.IdempotencyKey, Err: err}
 	}
 	return nil
 }
 
-func (r *record) drop(ctx context.Context) error {
-	if r.journal == nil {
+func (rec *record) drop(ctx context.Context) error {
+	if rec.journal == nil {
 		return nil
 	}
-	if err := r.write(func() error { return r.journal.Delete(ctx, r.entry.Key) }); err != nil {
-		return &JournalError{Op: "delete", RequestID: r.entry.RequestID, IdempotencyKey: r.entry.Purchase.IdempotencyKey, Err: err}
+	if err := rec.write(func() error { return rec.journal.Delete(ctx, rec.entry.Key) }); err != nil {
+		return &JournalError{Op: "delete", RequestID: rec.entry.RequestID, IdempotencyKey: rec.entry.Purchase.IdempotencyKey, Err: err}
 	}
 	return nil
 }
 
 // write does one write and waits for it no longer than journalLimit. It begins after all earlier writes of the entry in
 // this process, which may be slow: one that came late would undo what was written since.
-func (r *record) write(do func() error) error {
-	before, ended := r.process.writes.begin(r.entry.Key)
+func (rec *record) write(do func() error) error {
+	before, ended := rec.process.writes.enqueue(rec.entry.Key)
 	_, err := contained(journalLimit, func() (struct{}, error) {
 		defer ended()
 		if before != nil {
@@ -80,25 +80,25 @@ type entryWrites struct {
 	last map[string]chan struct{} // by the entry's key; closed when the write has ended
 }
 
-// begin puts a write after those under way. before is closed when it may begin, nil when that is now; ended must be called
+// enqueue puts a write after those under way. before is closed when it may begin, nil when that is now; ended must be called
 // when it has ended.
-func (w *entryWrites) begin(key string) (before <-chan struct{}, ended func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if earlier, ok := w.last[key]; ok {
+func (ew *entryWrites) enqueue(key string) (before <-chan struct{}, ended func()) {
+	ew.mu.Lock()
+	defer ew.mu.Unlock()
+	if earlier, ok := ew.last[key]; ok {
 		before = earlier
 	}
-	if w.last == nil {
-		w.last = make(map[string]chan struct{})
+	if ew.last == nil {
+		ew.last = make(map[string]chan struct{})
 	}
 	own := make(chan struct{})
-	w.last[key] = own
+	ew.last[key] = own
 	return before, func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
+		ew.mu.Lock()
+		defer ew.mu.Unlock()
 		close(own)
-		if w.last[key] == own {
-			delete(w.last, key)
+		if ew.last[key] == own {
+			delete(ew.last, key)
 		}
 	}
 }
@@ -122,9 +122,9 @@ type requestRecords struct {
 	duplicateOf string        // the request that counts in its place; empty if there is none
 }
 
-// ofRequest finds what a journal says of a request, but for the entry with a key. An entry that cannot be read may be the
+// entriesOfRequest finds what a journal says of a request, but for the entry with a key. An entry that cannot be read may be the
 // one sought, so without another there is an error.
-func (c *Client) ofRequest(ctx context.Context, journal Journal, requestID, but string) (found requestRecords, err error) {
+func (c *Client) entriesOfRequest(ctx context.Context, journal Journal, requestID, exceptKey string) (found requestRecords, err error) {
 	if journal == nil {
 		return found, nil
 	}
@@ -132,7 +132,7 @@ func (c *Client) ofRequest(ctx context.Context, journal Journal, requestID, but 
 		if !c.sameService(entry) {
 			return
 		}
-		if canonicalID(entry.RequestID) == requestID && entry.Key != but && (found.entry == nil || found.entry.State.before(entry.State)) {
+		if canonicalID(entry.RequestID) == requestID && entry.Key != exceptKey && (found.entry == nil || found.entry.State.before(entry.State)) {
 			found.entry = entry
 		}
 		if slices.Contains(entry.Found, requestID) && (found.foundUnder == nil || entry.Key < found.foundUnder.Key) {

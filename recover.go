@@ -228,7 +228,7 @@ func (r *recovery) findDuplicates(ctx context.Context, record *record) {
 	for i := range r.listed {
 		other := &r.listed[i]
 		_, journaled := r.journaled[other.RequestID]
-		if i != at && !journaled && r.client.standing(other.RequestID) == unknownHere && (other.Status.Approved() || !other.Status.Decided()) &&
+		if i != at && !journaled && r.client.progress(other.RequestID) == unknownHere && (other.Status.Approved() || !other.Status.Decided()) &&
 			content.mismatch(other.RequestID, contentOfRequest(other)) == nil &&
 			other.CreatedAt.Sub(counts.CreatedAt).Abs() <= duplicateSpan && !slices.Contains(entry.Duplicates, other.RequestID) {
 			entry.Duplicates = append(entry.Duplicates, other.RequestID)
@@ -300,7 +300,7 @@ func (c *Client) awaitEarlierRefund(ctx context.Context, r *record) error {
 	if request.Status.Final() {
 		return nil
 	}
-	if sleepWithin(ctx, rest) != nil {
+	if pauseWithin(ctx, rest) != nil {
 		return cmp.Or(ctx.Err(), errCoolingDown)
 	}
 	return nil

@@ -286,8 +286,8 @@ func ask(err error) {
 	}
 }
 
-// foreign returns err, the error of somebody else, with a text that may be shown, and without what would tell a token.
-func (t *transport) foreign(err error) error {
+// redactError returns err, the error of somebody else, with a text that may be shown, and without what would tell a token.
+func (t *transport) redactError(err error) error {
 	err = sound(err)
 	return shownAs(err, t.cleaned(err.Error(), causeText))
 }

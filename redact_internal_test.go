@@ -148,7 +148,7 @@ func TestCausesThatTellATokenAreNotHandedOut(t *testing.T) {
 	require.NoError(t, err)
 	t.Run("clean errors stay as they are", func(t *testing.T) {
 		for _, err := range []error{io.EOF, &net.OpError{Op: "read", Err: io.EOF}, fmt.Errorf("x: %w", io.EOF)} {
-			assert.Equal(t, err, client.transport.foreign(err))
+			assert.Equal(t, err, client.transport.redactError(err))
 		}
 	})
 	t.Run("as far as they are clean", func(t *testing.T) {
@@ -156,7 +156,7 @@ func TestCausesThatTellATokenAreNotHandedOut(t *testing.T) {
 		for _, err := range []error{
 			&telling{[]error{io.EOF, clean}}, silent{&telling{[]error{clean, io.EOF}}}, errors.Join(&telling{}, io.EOF, clean), fmt.Errorf("%w agt_secret %w", io.EOF, clean),
 		} {
-			foreign := client.transport.foreign(err)
+			foreign := client.transport.redactError(err)
 			assert.NotContains(t, foreign.Error(), "secret")
 			require.ErrorIs(t, foreign, io.EOF)
 			var reached *net.AddrError
@@ -169,7 +169,7 @@ func TestCausesThatTellATokenAreNotHandedOut(t *testing.T) {
 		}
 	})
 	t.Run("not through an As method either", func(t *testing.T) {
-		foreign := client.transport.foreign(errors.Join(errors.New("agt_secret"), dispenser{&telling{}}))
+		foreign := client.transport.redactError(errors.Join(errors.New("agt_secret"), dispenser{&telling{}}))
 		var tell *telling
 		assert.NotErrorAs(t, foreign, &tell)
 		assert.Nil(t, tell)
@@ -178,7 +178,7 @@ func TestCausesThatTellATokenAreNotHandedOut(t *testing.T) {
 	})
 	t.Run("nor by printing", func(t *testing.T) {
 		type wrapper struct{ Err error }
-		foreign := client.transport.foreign(&telling{})
+		foreign := client.transport.redactError(&telling{})
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
 			assert.NotContains(t, fmt.Sprintf(verb, foreign), "secret", verb)
 			assert.NotContains(t, fmt.Sprintf(verb, wrapper{foreign}), "secret", verb)
@@ -188,7 +188,7 @@ func TestCausesThatTellATokenAreNotHandedOut(t *testing.T) {
 		var none *telling
 		var operation *net.ParseError
 		for _, err := range []error{none, operation, silent{operation}} {
-			assert.NotPanics(t, func() { assert.NotEmpty(t, client.transport.foreign(err).Error()) })
+			assert.NotPanics(t, func() { assert.NotEmpty(t, client.transport.redactError(err).Error()) })
 		}
 	})
 }

@@ -25,7 +25,7 @@ func replay[Out any](ctx context.Context, c *Client, g *guardConfig, earlier *Jo
 	if earlier.Error == "" && decodeErr == nil {
 		return out, err
 	}
-	handled := earlier.handled()
+	handled := earlier.alreadyHandled()
 	if handled.Err == nil {
 		handled.Err = decodeErr
 	}
@@ -42,8 +42,8 @@ func (c *Client) confirmEarlier(ctx context.Context, g *guardConfig, earlier *Jo
 	return c.confirmRecorded(ctx, &record{journal: g.journal, process: c.process, entry: *earlier})
 }
 
-// handled is the error of a call that an earlier one has made needless.
-func (e *JournalEntry) handled() *AlreadyHandledError {
+// alreadyHandled is the error of a call that an earlier one has made needless.
+func (e *JournalEntry) alreadyHandled() *AlreadyHandledError {
 	handled := &AlreadyHandledError{
 		Request:        &Request{RequestID: e.RequestID, Status: e.Confirm.status(), Amount: e.Purchase.Amount, Category: e.Category},
 		IdempotencyKey: e.Purchase.IdempotencyKey,
@@ -69,8 +69,8 @@ func (jsonCodec) Decode(data []byte, result any) error { return json.Unmarshal(d
 // maxJournalResult is how much of a function's result a journal keeps.
 const maxJournalResult = 64 << 10
 
-// keepResult holds what a guarded function returned, for the journal.
-func keepResult[Out any](a *Approval, g *guardConfig, result Out) {
+// recordResult holds what a guarded function returned, for the journal.
+func recordResult[Out any](a *Approval, g *guardConfig, result Out) {
 	if g.journal == nil {
 		return
 	}

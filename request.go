@@ -226,7 +226,7 @@ const mostRows = 1000 // how far back one request is looked for in the list
 // row finds a request in the list, which returns what a read by id does not: currency, merchant and description. A nil
 // row without an error was not found.
 func (c *Client) row(ctx context.Context, requestID string, status Status) (*Request, error) {
-	size := lookPage // it is mostly one of the newest
+	size := listSample // it is mostly one of the newest
 	for offset := 0; offset < mostRows; size = maxPageSize {
 		page, err := c.page(ctx, pageParams{status: status, limit: size, offset: offset})
 		if err != nil {

@@ -16,33 +16,33 @@ import (
 )
 
 // receive reads an answer; what it returns goes to shouldRetry.
-func (c *call) receive(response *http.Response) error {
+func (cl *call) receive(response *http.Response) error {
 	defer response.Body.Close()
-	if c.dated {
-		c.date, _ = http.ParseTime(response.Header.Get("Date"))
+	if cl.dated {
+		cl.date, _ = http.ParseTime(response.Header.Get("Date"))
 	}
-	c.status = response.StatusCode
+	cl.status = response.StatusCode
 	data, err := readAll(response)
-	c.lasted = time.Since(c.started)
+	cl.lasted = time.Since(cl.started)
 	failure := &APIError{StatusCode: response.StatusCode, retryAfter: retryAfter(response.Header, time.Now())}
 	switch {
 	case response.StatusCode/100 != 2:
 		failure.answered = err == nil && isJSON(response.Header) && isObject(data)
-		c.readRefusal(failure, response, data)
+		cl.readRefusal(failure, response, data)
 		return failure
 	case err != nil:
-		failure.Err = c.transport.foreign(err)
+		failure.Err = cl.transport.redactError(err)
 	case !isJSON(response.Header):
-		contentType := c.transport.cleaned(response.Header.Get("Content-Type"), shortText)
+		contentType := cl.transport.cleaned(response.Header.Get("Content-Type"), shortText)
 		failure.Err = fmt.Errorf("want application/json, got content type %q", contentType)
-		failure.Detail = c.transport.sample(data)
+		failure.Detail = cl.transport.sample(data)
 	default:
-		err := c.decode(data)
+		err := cl.decode(data)
 		if err == nil {
-			c.transport.log(c.request.Context(), slog.LevelDebug, "letagentpay.attempt", c, response.StatusCode, nil)
+			cl.transport.log(cl.request.Context(), slog.LevelDebug, "letagentpay.attempt", cl, response.StatusCode, nil)
 			return nil
 		}
-		failure.Err, failure.Detail = c.transport.foreign(err), c.transport.sample(data)
+		failure.Err, failure.Detail = cl.transport.redactError(err), cl.transport.sample(data)
 		failure.answered = speaksForService(data)
 	}
 	failure.malformed = true
@@ -111,11 +111,11 @@ func speaksForService(data []byte) bool {
 }
 
 // readRefusal fills in what an answer other than 2xx says.
-func (c *call) readRefusal(failure *APIError, response *http.Response, data []byte) {
+func (cl *call) readRefusal(failure *APIError, response *http.Response, data []byte) {
 	if response.StatusCode/100 == 3 {
 		failure.Detail = "redirect refused"
 		if location, err := response.Location(); err == nil {
-			failure.Detail = "redirect to " + c.transport.cleaned(location.Host, idText) + " refused"
+			failure.Detail = "redirect to " + cl.transport.cleaned(location.Host, idText) + " refused"
 		}
 		return
 	}
@@ -126,14 +126,14 @@ func (c *call) readRefusal(failure *APIError, response *http.Response, data []by
 	switch {
 	case decodeAs(data, &body, refusalShape) != nil:
 	case json.Unmarshal(body.Detail, &failure.Detail) == nil:
-		failure.Detail, failure.explained = c.transport.cleaned(failure.Detail, longText), failure.Detail != "" && !isProblem(response.Header)
+		failure.Detail, failure.explained = cl.transport.cleaned(failure.Detail, longText), failure.Detail != "" && !isProblem(response.Header)
 		return
 	case json.Unmarshal(body.Detail, &items) == nil:
-		c.readFields(failure, items)
+		cl.readFields(failure, items)
 		failure.explained = len(items) > 0
 		return
 	}
-	failure.Detail = c.transport.sample(data)
+	failure.Detail = cl.transport.sample(data)
 }
 
 // refusedField is one entry of a 422.
@@ -143,16 +143,16 @@ type refusedField struct {
 	Msg  string            `json:"msg"`
 }
 
-func (c *call) readFields(failure *APIError, items []refusedField) {
+func (cl *call) readFields(failure *APIError, items []refusedField) {
 	if len(items) > maxFields {
 		failure.Detail = fmt.Sprintf("%d fields, the first %d of them", len(items), maxFields)
 		items = items[:maxFields]
 	}
 	for _, item := range items {
 		failure.Fields = append(failure.Fields, FieldError{
-			Field:   c.transport.cleaned(fieldPath(item.Loc), shortText),
-			Type:    c.transport.cleaned(item.Type, shortText),
-			Message: c.transport.cleaned(item.Msg, sampleText),
+			Field:   cl.transport.cleaned(fieldPath(item.Loc), shortText),
+			Type:    cl.transport.cleaned(item.Type, shortText),
+			Message: cl.transport.cleaned(item.Msg, sampleText),
 		})
 	}
 }

@@ -14,40 +14,40 @@ import (
 )
 
 // shouldRetry is called with the answer alone when one arrived, and once more with what receive made of it.
-func (c *call) shouldRetry(ctx context.Context, _ *http.Response, err error) (bool, error) {
+func (cl *call) shouldRetry(ctx context.Context, _ *http.Response, err error) (bool, error) {
 	if err == nil {
 		return false, nil
 	}
 	failure, received := err.(*APIError) // as receive returns it; a network error may wrap one of another client
 	if !received {
-		c.lasted = time.Since(c.started)
-		failure = c.networkFailure(err)
+		cl.lasted = time.Since(cl.started)
+		failure = cl.networkFailure(err)
 	}
-	c.last = c.failure(failure)
-	if c.last.mayHaveTakenEffect() {
-		c.unclear = true
+	cl.last = cl.failure(failure)
+	if cl.last.mayHaveTakenEffect() {
+		cl.unclear = true
 	}
-	c.transport.log(ctx, slog.LevelDebug, "letagentpay.attempt", c, failure.StatusCode, c.last)
-	if ctx.Err() != nil || c.once || c.attempts > c.transport.maxRetries || !c.repeatable() {
-		return false, c.last
+	cl.transport.log(ctx, slog.LevelDebug, "letagentpay.attempt", cl, failure.StatusCode, cl.last)
+	if ctx.Err() != nil || cl.once || cl.attempts > cl.transport.maxRetries || !cl.isRepeatable() {
+		return false, cl.last
 	}
-	c.wait = c.nextWait()
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= c.wait {
-		c.last = c.failure(c.last.because(errNoTime))
-		return false, c.last
+	cl.wait = cl.nextWait()
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= cl.wait {
+		cl.last = cl.failure(cl.last.because(errNoTime))
+		return false, cl.last
 	}
-	c.transport.log(ctx, slog.LevelWarn, "letagentpay.retry", c, failure.StatusCode, c.last, slog.Duration("wait", c.wait))
+	cl.transport.log(ctx, slog.LevelWarn, "letagentpay.retry", cl, failure.StatusCode, cl.last, slog.Duration("wait", cl.wait))
 	return true, nil
 }
 
 // networkFailure describes an attempt that got no answer.
-func (c *call) networkFailure(err error) *APIError {
+func (cl *call) networkFailure(err error) *APIError {
 	if wrapped, ok := err.(*url.Error); ok { // http.Client's own wrapping, which repeats the method and the URL
 		err = wrapped.Err
 	}
 	err = sound(err)
 	unsent := neverSent(err)
-	return &APIError{Err: c.transport.foreign(err), unsent: unsent, untrusted: unsent && untrusted(err)}
+	return &APIError{Err: cl.transport.redactError(err), unsent: unsent, untrusted: unsent && isUntrusted(err)}
 }
 
 // neverSent reports whether an error says by itself that nothing was sent: there was no connection, or the server could
@@ -67,37 +67,37 @@ func neverSent(err error) bool {
 	return false
 }
 
-// untrusted reports whether the server could not prove who it is, so that repeating is in vain.
-func untrusted(err error) bool {
+// isUntrusted reports whether the server could not prove who it is, so that repeating is in vain.
+func isUntrusted(err error) bool {
 	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
 	return certificate
 }
 
-func (c *call) repeatable() bool {
+func (cl *call) isRepeatable() bool {
 	switch {
-	case c.last.unsent:
-		return !c.last.untrusted
-	case c.last.StatusCode/100 == 3:
+	case cl.last.unsent:
+		return !cl.last.untrusted
+	case cl.last.StatusCode/100 == 3:
 		return false // the next attempt would be sent elsewhere as well
-	case c.last.mayHaveTakenEffect():
-		return c.request.Method == http.MethodGet && c.last.worthRepeating() // what becomes of a write is its caller's to find out
+	case cl.last.mayHaveTakenEffect():
+		return cl.request.Method == http.MethodGet && cl.last.isRetryable() // what becomes of a write is its caller's to find out
 	default:
-		return c.last.Is(ErrRateLimited)
+		return cl.last.Is(ErrRateLimited)
 	}
 }
 
 // nextWait returns the pause before the next attempt: exponential with jitter, never shorter than the server asks
 // (up to a cap).
-func (c *call) nextWait() time.Duration {
-	wait := backoff(c.attempts-1, retryBase, retryCap)
-	if c.last.Is(ErrRateLimited) {
-		wait = backoff(c.attempts-1, rateLimitBase, rateLimitCap)
+func (cl *call) nextWait() time.Duration {
+	wait := backoff(cl.attempts-1, retryBase, retryCap)
+	if cl.last.Is(ErrRateLimited) {
+		wait = backoff(cl.attempts-1, rateLimitBase, rateLimitCap)
 	}
-	return max(wait, c.last.retryAfter)
+	return max(wait, cl.last.retryAfter)
 }
 
-func (c *call) backoff(time.Duration, time.Duration, int, *http.Response) time.Duration {
-	return c.wait
+func (cl *call) backoff(time.Duration, time.Duration, int, *http.Response) time.Duration {
+	return cl.wait
 }
 
 // backoff returns a random duration between half and the whole of base·2ⁿ, at most limit.
@@ -109,9 +109,9 @@ func backoff(n int, base, limit time.Duration) time.Duration {
 	return full/2 + rand.N(full/2+1)
 }
 
-// rest pauses for as long as a write with an unclear outcome has lasted, and longer the more often that has happened.
+// pauseWithinHalf pauses for as long as a write with an unclear outcome has lasted, and longer the more often that has happened.
 // Where ctx leaves less time, it takes half of it, so that the other half is there for a read, and returns false.
-func rest(ctx context.Context, n int, lasted time.Duration) (rested bool, err error) {
+func pauseWithinHalf(ctx context.Context, n int, lasted time.Duration) (rested bool, err error) {
 	wait, rested := max(settlePause, backoff(n, retryBase, retryCap), lasted), true
 	if deadline, ok := ctx.Deadline(); ok {
 		if half := time.Until(deadline) / 2; half < wait {

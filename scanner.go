@@ -24,48 +24,48 @@ type key struct {
 	start, end uint32
 }
 
-func (s *scanner) key(i int) key {
-	if i < len(s.keys) {
-		return s.keys[i]
+func (sc *scanner) key(i int) key {
+	if i < len(sc.keys) {
+		return sc.keys[i]
 	}
-	return s.more[i-len(s.keys)]
+	return sc.more[i-len(sc.keys)]
 }
 
-func (s *scanner) push(k key) {
-	if s.open < len(s.keys) {
-		s.keys[s.open] = k
+func (sc *scanner) push(k key) {
+	if sc.open < len(sc.keys) {
+		sc.keys[sc.open] = k
 	} else {
-		s.more = append(s.more[:s.open-len(s.keys)], k)
+		sc.more = append(sc.more[:sc.open-len(sc.keys)], k)
 	}
-	s.open++
+	sc.open++
 }
 
 // value reads the value that comes next and reports whether it is null.
-func (s *scanner) value(want *shape, depth int) (null bool, err error) {
+func (sc *scanner) value(want *shape, depth int) (null bool, err error) {
 	if depth > maxDepth {
 		return false, errTooDeep
 	}
-	switch s.peek() {
+	switch sc.peek() {
 	case '{':
-		return false, s.object(want, depth)
+		return false, sc.object(want, depth)
 	case '[':
-		return false, s.array(want, depth)
+		return false, sc.array(want, depth)
 	case '"':
-		s.skipText()
+		sc.skipText()
 		return false, nil
 	case 'n':
-		s.at += len("null")
+		sc.at += len("null")
 		return true, nil
 	default:
-		s.scalar()
+		sc.scalar()
 		return false, nil
 	}
 }
 
 // scalar skips a number, true or false.
-func (s *scanner) scalar() {
-	for s.at++; s.at < len(s.data); s.at++ {
-		switch s.data[s.at] {
+func (sc *scanner) scalar() {
+	for sc.at++; sc.at < len(sc.data); sc.at++ {
+		switch sc.data[sc.at] {
 		case ',', ']', '}', ' ', '\t', '\r', '\n':
 			return
 		}
@@ -73,80 +73,80 @@ func (s *scanner) scalar() {
 }
 
 // peek skips white space and returns the byte that comes next, or 0 at the end.
-func (s *scanner) peek() byte {
-	for ; s.at < len(s.data); s.at++ {
-		if c := s.data[s.at]; c != ' ' && c != '\t' && c != '\r' && c != '\n' {
+func (sc *scanner) peek() byte {
+	for ; sc.at < len(sc.data); sc.at++ {
+		if c := sc.data[sc.at]; c != ' ' && c != '\t' && c != '\r' && c != '\n' {
 			return c
 		}
 	}
 	return 0
 }
 
-func (s *scanner) array(want *shape, depth int) error {
-	for s.at++; ; s.at++ {
-		if c := s.peek(); c == ']' || c == 0 {
-			s.at++
+func (sc *scanner) array(want *shape, depth int) error {
+	for sc.at++; ; sc.at++ {
+		if c := sc.peek(); c == ']' || c == 0 {
+			sc.at++
 			return nil
 		}
-		null, err := s.value(want, depth+1)
+		null, err := sc.value(want, depth+1)
 		if err != nil {
 			return err
 		}
 		if null && want != nil {
 			return fmt.Errorf("%w: an object in a list is null", errIncomplete)
 		}
-		if s.peek() != ',' {
-			s.at++
+		if sc.peek() != ',' {
+			sc.at++
 			return nil
 		}
 	}
 }
 
-func (s *scanner) object(want *shape, depth int) error {
-	first := s.open
+func (sc *scanner) object(want *shape, depth int) error {
+	first := sc.open
 	present := uint64(0) // bits of the shape's members
-	for s.at++; s.peek() == '"'; s.at++ {
-		k, plain := s.text()
-		m, err := s.member(want, first, k, plain)
+	for sc.at++; sc.peek() == '"'; sc.at++ {
+		k, plain := sc.text()
+		m, err := sc.member(want, first, k, plain)
 		if err != nil {
 			return err
 		}
-		s.peek()
-		s.at++ // the colon
+		sc.peek()
+		sc.at++ // the colon
 		var of *shape
 		if m >= 0 {
 			of = want.members[m].of
 		}
-		null, err := s.value(of, depth+1)
+		null, err := sc.value(of, depth+1)
 		if err != nil {
 			return err
 		}
 		if m >= 0 && (!null || want.members[m].nullable) {
 			present |= 1 << m
 		}
-		if s.peek() != ',' {
+		if sc.peek() != ',' {
 			break
 		}
 	}
-	s.at++
-	s.open = first
+	sc.at++
+	sc.open = first
 	return want.complete(present)
 }
 
 // member notes the name of a member, and returns its place in the shape or -1.
-func (s *scanner) member(want *shape, first int, k key, plain bool) (int, error) {
+func (sc *scanner) member(want *shape, first int, k key, plain bool) (int, error) {
 	if !plain {
-		k.hash = foldedHash([]byte(folded(s.name(k, false))))
+		k.hash = foldedHash([]byte(folded(sc.name(k, false))))
 	}
-	if s.open-first >= maxMembers {
+	if sc.open-first >= maxMembers {
 		return 0, errTooMany
 	}
-	for i := first; i < s.open; i++ {
-		if other := s.key(i); other.hash == k.hash && folded(s.name(other, false)) == folded(s.name(k, plain)) {
-			return 0, fmt.Errorf("a JSON object has the member %s twice", quoted(s.name(k, plain), shortText))
+	for i := first; i < sc.open; i++ {
+		if other := sc.key(i); other.hash == k.hash && folded(sc.name(other, false)) == folded(sc.name(k, plain)) {
+			return 0, fmt.Errorf("a JSON object has the member %s twice", quoted(sc.name(k, plain), shortText))
 		}
 	}
-	s.push(k)
+	sc.push(k)
 	if want == nil {
 		return -1, nil
 	}
@@ -155,10 +155,10 @@ func (s *scanner) member(want *shape, first int, k key, plain bool) (int, error)
 		if m.hash != k.hash {
 			continue
 		}
-		if plain && string(s.data[k.start:k.end]) == m.name {
+		if plain && string(sc.data[k.start:k.end]) == m.name {
 			return i, nil
 		}
-		switch name := s.name(k, plain); {
+		switch name := sc.name(k, plain); {
 		case name == m.name:
 			return i, nil
 		case folded(name) == folded(m.name):
@@ -169,47 +169,47 @@ func (s *scanner) member(want *shape, first int, k key, plain bool) (int, error)
 }
 
 // name returns the name at k. A plain one stands there as it is; any may be decoded.
-func (s *scanner) name(k key, plain bool) string {
+func (sc *scanner) name(k key, plain bool) string {
 	if plain {
-		return string(s.data[k.start:k.end])
+		return string(sc.data[k.start:k.end])
 	}
 	// The copy keeps the scanner on the stack.
-	text := bytes.Clone(s.data[k.start-1 : min(int(k.end)+1, len(s.data))])
+	text := bytes.Clone(sc.data[k.start-1 : min(int(k.end)+1, len(sc.data))])
 	var name string
 	if json.Unmarshal(text, &name) != nil {
-		return string(s.data[k.start:k.end])
+		return string(sc.data[k.start:k.end])
 	}
 	return name
 }
 
 // skipText skips a string.
-func (s *scanner) skipText() {
-	for s.at++; s.at < len(s.data) && s.data[s.at] != '"'; s.at++ {
-		if s.data[s.at] == '\\' {
-			s.at++
+func (sc *scanner) skipText() {
+	for sc.at++; sc.at < len(sc.data) && sc.data[sc.at] != '"'; sc.at++ {
+		if sc.data[sc.at] == '\\' {
+			sc.at++
 		}
 	}
-	s.at++
+	sc.at++
 }
 
 // text reads the name that comes next. Plain: it has no escapes and is ASCII; the hash is that of a plain one.
-func (s *scanner) text() (k key, plain bool) {
-	s.at++
-	k.start, plain = uint32(s.at), true
+func (sc *scanner) text() (k key, plain bool) {
+	sc.at++
+	k.start, plain = uint32(sc.at), true
 	hash := uint32(hashOffset)
-	for ; s.at < len(s.data) && s.data[s.at] != '"'; s.at++ {
-		c := s.data[s.at]
+	for ; sc.at < len(sc.data) && sc.data[sc.at] != '"'; sc.at++ {
+		c := sc.data[sc.at]
 		if c == '\\' || c >= 0x80 {
 			plain = false
 			if c == '\\' {
-				s.at++
+				sc.at++
 			}
 		}
 		hash = (hash ^ uint32(lower(c))) * hashPrime
 	}
-	s.at = min(s.at, len(s.data))
-	k.end, k.hash = uint32(s.at), hash
-	s.at++
+	sc.at = min(sc.at, len(sc.data))
+	k.end, k.hash = uint32(sc.at), hash
+	sc.at++
 	return k, plain
 }
 

@@ -123,79 +123,79 @@ func (c *Client) scoped(ctx context.Context, p *PurchaseParams) (*scopedPurchase
 }
 
 // take takes the first ordinal that the purchase can be, and gives p its key.
-func (s *scopedPurchase) take(ctx context.Context, p *PurchaseParams) error {
+func (sp *scopedPurchase) take(ctx context.Context, p *PurchaseParams) error {
 	for n := 0; n < mostOrdinals; {
-		of, wait, fits := s.tryTake(n)
+		of, wait, fits := sp.tryTake(n)
 		switch {
 		case wait != nil:
-			if err := s.await(ctx, wait); err != nil {
+			if err := sp.await(ctx, wait); err != nil {
 				return err
 			}
 			continue // it is looked at again, now that it is known which purchase it is
 		case fits:
-			p.IdempotencyKey = s.key(n)
+			p.IdempotencyKey = sp.key(n)
 			return nil
 		case of != nil: // named otherwise
-			relation, err := s.client.relateToAny(ctx, s.category, of)
+			relation, err := sp.client.relateToAny(ctx, sp.category, of)
 			if err != nil {
 				return err
 			}
 			if relation != otherNames { // the answer decides
-				s.force(n)
-				p.IdempotencyKey = s.key(n)
+				sp.force(n)
+				p.IdempotencyKey = sp.key(n)
 				return nil
 			}
 		}
 		n++
 	}
-	return paramError("scope", s.scope.name, "want at most 64 identical purchases in one scope")
+	return paramError("scope", sp.scope.name, "want at most 64 identical purchases in one scope")
 }
 
 // tryTake takes an ordinal if it fits. Otherwise it returns the category names of one that is another purchase, or what
 // to wait for; neither when the ordinal is used up.
-func (s *scopedPurchase) tryTake(n int) (names []string, wait <-chan struct{}, fits bool) {
-	s.scope.mu.Lock()
-	defer s.scope.mu.Unlock()
-	if s.scope.purchases == nil {
-		s.scope.purchases = make(map[scopedContent][]*ordinal)
+func (sp *scopedPurchase) tryTake(n int) (names []string, wait <-chan struct{}, fits bool) {
+	sp.scope.mu.Lock()
+	defer sp.scope.mu.Unlock()
+	if sp.scope.purchases == nil {
+		sp.scope.purchases = make(map[scopedContent][]*ordinal)
 	}
-	list := s.scope.purchases[s.content]
+	list := sp.scope.purchases[sp.content]
 	if n == len(list) {
 		list = append(list, new(ordinal))
-		s.scope.purchases[s.content] = list
+		sp.scope.purchases[sp.content] = list
 	}
 	o := list[n]
-	known := s.named || o.names == nil || slices.Contains(o.names, s.category)
+	known := sp.named || o.names == nil || slices.Contains(o.names, sp.category)
 	switch {
-	case o.closed, s.left[n]:
+	case o.closed, sp.left[n]:
 		return nil, nil, false
 	case !known && o.calls > 0 && !isClosed(o.answered):
 		return nil, o.answered, false
-	case s.scope.run && !s.named && o.calls > 0: // at the same time: another one
+	case sp.scope.run && !sp.named && o.calls > 0: // at the same time: another one
 		return nil, nil, false
 	case !known:
 		return o.names, nil, false
 	}
-	s.occupy(n, o)
+	sp.occupy(n, o)
 	return nil, nil, true
 }
 
-func (s *scopedPurchase) occupy(n int, o *ordinal) {
+func (sp *scopedPurchase) occupy(n int, o *ordinal) {
 	if o.names == nil {
-		o.names, o.answered = []string{s.category}, make(chan struct{})
+		o.names, o.answered = []string{sp.category}, make(chan struct{})
 	}
 	o.calls++
-	s.taken, s.released = n, false
+	sp.taken, sp.released = n, false
 }
 
 // force takes an ordinal whose category may be this purchase's under another name.
-func (s *scopedPurchase) force(n int) {
-	s.scope.mu.Lock()
-	defer s.scope.mu.Unlock()
-	s.occupy(n, s.scope.purchases[s.content][n])
+func (sp *scopedPurchase) force(n int) {
+	sp.scope.mu.Lock()
+	defer sp.scope.mu.Unlock()
+	sp.occupy(n, sp.scope.purchases[sp.content][n])
 }
 
-func (s *scopedPurchase) await(ctx context.Context, answered <-chan struct{}) error {
+func (sp *scopedPurchase) await(ctx context.Context, answered <-chan struct{}) error {
 	timer := time.NewTimer(ordinalLimit)
 	defer timer.Stop()
 	select {
@@ -209,28 +209,28 @@ func (s *scopedPurchase) await(ctx context.Context, answered <-chan struct{}) er
 }
 
 // key derives the idempotency key of an ordinal.
-func (s *scopedPurchase) key(n int) string {
+func (sp *scopedPurchase) key(n int) string {
 	var count [8]byte
 	binary.BigEndian.PutUint64(count[:], uint64(n))
-	key := sha256.Sum256(append(s.content.digest[:], count[:]...))
+	key := sha256.Sum256(append(sp.content.digest[:], count[:]...))
 	return "scope-" + textOfDigest(key)
 }
 
 // answered notes what the request under the key is resolved to, and what name it was asked under.
-func (s *scopedPurchase) answered(category, original string) {
-	if s == nil || s.taken < 0 {
+func (sp *scopedPurchase) answered(category, original string) {
+	if sp == nil || sp.taken < 0 {
 		return
 	}
-	s.scope.mu.Lock()
-	defer s.scope.mu.Unlock()
-	o := s.scope.purchases[s.content][s.taken]
+	sp.scope.mu.Lock()
+	defer sp.scope.mu.Unlock()
+	o := sp.scope.purchases[sp.content][sp.taken]
 	names := []string{normalCategory(category)}
 	if original != "" {
 		names = append(names, normalCategory(original))
 	}
-	if !s.named && !slices.Contains(names, s.category) && !s.released {
+	if !sp.named && !slices.Contains(names, sp.category) && !sp.released {
 		o.calls-- // it is another purchase, which a call that waits may be
-		s.released = true
+		sp.released = true
 	}
 	o.names = names
 	closeOnce(o.answered)
@@ -238,18 +238,18 @@ func (s *scopedPurchase) answered(category, original string) {
 
 // done ends a call. used: it was bought in this run, or its request failed or expired, so that the key leads to
 // nothing more; then the next call takes the next ordinal.
-func (s *scopedPurchase) done(bought, ended bool) {
-	if s == nil || s.taken < 0 {
+func (sp *scopedPurchase) done(bought, ended bool) {
+	if sp == nil || sp.taken < 0 {
 		return
 	}
-	s.scope.mu.Lock()
-	defer s.scope.mu.Unlock()
-	o := s.scope.purchases[s.content][s.taken]
-	s.taken = -1
-	if !s.released {
+	sp.scope.mu.Lock()
+	defer sp.scope.mu.Unlock()
+	o := sp.scope.purchases[sp.content][sp.taken]
+	sp.taken = -1
+	if !sp.released {
 		o.calls--
 	}
-	o.closed = o.closed || ended || bought && s.scope.run && !s.named
+	o.closed = o.closed || ended || bought && sp.scope.run && !sp.named
 	if o.calls == 0 && !isClosed(o.answered) { // nobody knows what it is
 		closeOnce(o.answered)
 		o.names, o.answered = nil, nil
@@ -257,15 +257,15 @@ func (s *scopedPurchase) done(bought, ended bool) {
 }
 
 // next leaves a request that failed or expired, or is another purchase, and takes the key after it.
-func (s *scopedPurchase) next(ctx context.Context, p *PurchaseParams, ended bool) error {
+func (sp *scopedPurchase) next(ctx context.Context, p *PurchaseParams, ended bool) error {
 	if !ended {
-		if s.left == nil {
-			s.left = make(map[int]bool)
+		if sp.left == nil {
+			sp.left = make(map[int]bool)
 		}
-		s.left[s.taken] = true
+		sp.left[sp.taken] = true
 	}
-	s.done(false, ended)
-	return s.take(ctx, p)
+	sp.done(false, ended)
+	return sp.take(ctx, p)
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -295,9 +295,9 @@ func (e *errMovesOn) Error() string { return e.err.Error() }
 func (e *errMovesOn) Unwrap() error { return e.err }
 
 // movesOn returns the reason to take the next key of a scope, nil when err is final.
-func (s *scopedPurchase) movesOn(err error) *errMovesOn {
+func (sp *scopedPurchase) movesOn(err error) *errMovesOn {
 	var reason *errMovesOn
-	if s == nil || !errors.As(err, &reason) || s.named && !reason.ended {
+	if sp == nil || !errors.As(err, &reason) || sp.named && !reason.ended {
 		return nil
 	}
 	return reason

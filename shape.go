@@ -67,11 +67,11 @@ func shapeOf[T any](required ...string) *shape {
 }
 
 // inArray returns the shape of an array of such objects.
-func (s *shape) inArray() *shape { return &shape{members: s.members, array: true} }
+func (sh *shape) inArray() *shape { return &shape{members: sh.members, array: true} }
 
-func (s *shape) member(name string) *member {
-	i := slices.IndexFunc(s.members, func(m member) bool { return m.name == name })
-	return &s.members[i]
+func (sh *shape) member(name string) *member {
+	i := slices.IndexFunc(sh.members, func(m member) bool { return m.name == name })
+	return &sh.members[i]
 }
 
 func shapeOfType(t reflect.Type) *shape {
@@ -90,12 +90,12 @@ func shapeOfType(t reflect.Type) *shape {
 }
 
 // complete reports the first required member that is not present.
-func (s *shape) complete(present uint64) error {
-	if s == nil {
+func (sh *shape) complete(present uint64) error {
+	if sh == nil {
 		return nil
 	}
-	for i := range s.members {
-		if m := &s.members[i]; m.required && present&(1<<i) == 0 {
+	for i := range sh.members {
+		if m := &sh.members[i]; m.required && present&(1<<i) == 0 {
 			return fmt.Errorf("%w: %q", errIncomplete, m.name)
 		}
 	}

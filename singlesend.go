@@ -67,40 +67,40 @@ func newSingleSend(ctx context.Context) *singleSend {
 }
 
 // begin is called when net/http looks for a connection, for the first attempt and for each repetition.
-func (s *singleSend) begin() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.asked = true
-	s.mayBegin()
+func (send *singleSend) begin() {
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	send.asked = true
+	send.mayBegin()
 }
 
 // connected is called when there is a connection for an attempt, before anything is written on it.
-func (s *singleSend) connected(conn net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.asked = true
-	if !s.mayBegin() {
-		if !s.shared(conn) {
+func (send *singleSend) connected(conn net.Conn) {
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	send.asked = true
+	if !send.mayBegin() {
+		if !send.shared(conn) {
 			closeAtOnce(conn)
 		}
 		return
 	}
-	s.got, s.wrote, s.answered = true, false, false
+	send.got, send.wrote, send.answered = true, false, false
 }
 
-func (s *singleSend) mayBegin() bool {
-	if !s.over && (!s.wrote || s.answered) {
+func (send *singleSend) mayBegin() bool {
+	if !send.over && (!send.wrote || send.answered) {
 		return true
 	}
-	s.refused = true
-	s.cancel(errNotRepeated)
+	send.refused = true
+	send.cancel(errNotRepeated)
 	return false
 }
 
 // shared reports whether other requests may be under way on conn, as they may on HTTP/2.
-func (s *singleSend) shared(conn net.Conn) bool {
+func (send *singleSend) shared(conn net.Conn) bool {
 	secure, ok := conn.(*tls.Conn)
-	return s.http2 || ok && secure.ConnectionState().NegotiatedProtocol == "h2"
+	return send.http2 || ok && secure.ConnectionState().NegotiatedProtocol == "h2"
 }
 
 // closeAtOnce closes a connection without the farewell of TLS, which may wait for the far end.
@@ -111,71 +111,71 @@ func closeAtOnce(conn net.Conn) {
 	_ = conn.Close()
 }
 
-func (s *singleSend) writing(field string, _ []string) {
+func (send *singleSend) writing(field string, _ []string) {
 	if strings.HasPrefix(field, ":") {
-		s.mu.Lock()
-		s.http2 = true
-		s.mu.Unlock()
+		send.mu.Lock()
+		send.http2 = true
+		send.mu.Unlock()
 	}
 }
 
 // written is called when the head of the request is complete, in a buffer or on the wire.
-func (s *singleSend) written() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.got { // else it is the head of something else, such as a dialer's own request
-		s.sent, s.wrote = true, true
+func (send *singleSend) written() {
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	if send.got { // else it is the head of something else, such as a dialer's own request
+		send.sent, send.wrote = true, true
 	}
 }
 
-func (s *singleSend) gotAnswer() {
-	s.mu.Lock()
-	s.answered = true
-	s.mu.Unlock()
+func (send *singleSend) gotAnswer() {
+	send.mu.Lock()
+	send.answered = true
+	send.mu.Unlock()
 }
 
 // informed is called for responses such as 100 and 103, which the answer proper follows.
-func (s *singleSend) informed(_ int, header textproto.MIMEHeader) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.answered = false
+func (send *singleSend) informed(_ int, header textproto.MIMEHeader) error {
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	send.answered = false
 	for name, values := range header {
-		s.early += len(name) + len(strings.Join(values, ""))
+		send.early += len(name) + len(strings.Join(values, ""))
 	}
-	if s.early > maxEarlyBytes {
+	if send.early > maxEarlyBytes {
 		return errors.New("letagentpay: too many informational responses")
 	}
 	return nil
 }
 
 // entered is called when net/http begins with the request, before it looks at the context.
-func (s *singleSend) entered(ended bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ended = s.ended || ended && !s.asked
+func (send *singleSend) entered(ended bool) {
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	send.ended = send.ended || ended && !send.asked
 }
 
 // failed ends the sending without a response: what is still under way somewhere sends nothing any more. It returns the
 // error to return in the place of err, and whether it is certain that nothing was sent.
-func (s *singleSend) failed(request *http.Request, err error) (_ error, unsent bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.over = true
-	s.cancel(nil)
-	if s.refused {
+func (send *singleSend) failed(request *http.Request, err error) (_ error, unsent bool) {
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	send.over = true
+	send.cancel(nil)
+	if send.refused {
 		return errNotRepeated, false
 	}
-	return err, !s.sent && s.certainlyUnsent(request, err)
+	return err, !send.sent && send.certainlyUnsent(request, err)
 }
 
 // certainlyUnsent judges an error that came before the head of the request was written. The error may be of a caller's
 // type: a panic of its methods leaves the doubt.
-func (s *singleSend) certainlyUnsent(request *http.Request, err error) (unsent bool) {
+func (send *singleSend) certainlyUnsent(request *http.Request, err error) (unsent bool) {
 	defer func() { _ = recover() }()
 	switch {
-	case s.got: // a request that is given up on HTTP/2 may be written a moment later
+	case send.got: // a request that is given up on HTTP/2 may be written a moment later
 		return !interrupted(request, err)
-	case s.asked, s.ended:
+	case send.asked, send.ended:
 		return true
 	}
 	return neverConnected(err)
@@ -198,12 +198,12 @@ func neverConnected(err error) bool {
 var refusedUnsent = []string{"unsupported protocol scheme", "net/http: invalid ", "http: no Host in request URL"}
 
 // body returns a response's body that releases the request's context when it is over.
-func (s *singleSend) body(body io.ReadCloser) io.ReadCloser {
+func (send *singleSend) body(body io.ReadCloser) io.ReadCloser {
 	if body == nil || body == http.NoBody {
-		s.cancel(nil)
+		send.cancel(nil)
 		return body
 	}
-	released := &releasingBody{body, s}
+	released := &releasingBody{body, send}
 	writer, ok := body.(io.Writer)
 	if !ok {
 		return released
@@ -250,11 +250,11 @@ type watchedContext struct {
 	send *singleSend
 }
 
-func (c watchedContext) Value(key any) any {
+func (wc watchedContext) Value(key any) any {
 	if key == traceKey {
-		c.send.entered(c.Err() != nil)
+		wc.send.entered(wc.Err() != nil)
 	}
-	return c.Context.Value(key)
+	return wc.Context.Value(key)
 }
 
 // traceKey is the key under which [httptrace] keeps a trace in a context.

@@ -18,49 +18,49 @@ type statusWriter struct {
 }
 
 // outcome returns the error that the purchase ended with; returned says whether the handler did.
-func (w *statusWriter) outcome(returned bool) error {
+func (sw *statusWriter) outcome(returned bool) error {
 	switch {
-	case w.status >= 400:
-		return fmt.Errorf("answered with status %d", w.status)
-	case w.status == 0 && !returned:
+	case sw.status >= 400:
+		return fmt.Errorf("answered with status %d", sw.status)
+	case sw.status == 0 && !returned:
 		return errNotAnswered
 	}
 	return nil
 }
 
-func (w *statusWriter) sent(status int) {
+func (sw *statusWriter) sent(status int) {
 	informational := status < 200 && status != http.StatusSwitchingProtocols
-	if w.status == 0 && !informational {
-		w.status = status
+	if sw.status == 0 && !informational {
+		sw.status = status
 	}
 }
 
 // WriteHeader passes a status on. It counts once it is through: a writer panics at one that makes no sense.
-func (w *statusWriter) WriteHeader(status int) {
-	w.ResponseWriter.WriteHeader(status)
-	w.sent(status)
+func (sw *statusWriter) WriteHeader(status int) {
+	sw.ResponseWriter.WriteHeader(status)
+	sw.sent(status)
 }
 
-func (w *statusWriter) Write(p []byte) (int, error) {
-	w.sent(http.StatusOK)
-	return w.ResponseWriter.Write(p)
+func (sw *statusWriter) Write(p []byte) (int, error) {
+	sw.sent(http.StatusOK)
+	return sw.ResponseWriter.Write(p)
 }
 
 // WriteString is [io.StringWriter].
-func (w *statusWriter) WriteString(s string) (int, error) {
-	w.sent(http.StatusOK)
-	return io.WriteString(w.ResponseWriter, s)
+func (sw *statusWriter) WriteString(s string) (int, error) {
+	sw.sent(http.StatusOK)
+	return io.WriteString(sw.ResponseWriter, s)
 }
 
 // ReadFrom copies a body, with what the system does for it where the underlying writer knows how. The first bytes are
 // written, so that the status is noted when there are any.
-func (w *statusWriter) ReadFrom(src io.Reader) (n int64, err error) {
-	plain := struct{ io.Writer }{w}
-	from, ok := w.ResponseWriter.(io.ReaderFrom)
+func (sw *statusWriter) ReadFrom(src io.Reader) (n int64, err error) {
+	plain := struct{ io.Writer }{sw}
+	from, ok := sw.ResponseWriter.(io.ReaderFrom)
 	if !ok {
 		return io.Copy(plain, src)
 	}
-	if w.status == 0 {
+	if sw.status == 0 {
 		const first = 512 // what net/http looks at for the content type
 		if n, err = io.CopyN(plain, src, first); err != nil {
 			if err == io.EOF {
@@ -74,25 +74,25 @@ func (w *statusWriter) ReadFrom(src io.Reader) (n int64, err error) {
 }
 
 // Flush sends what is buffered, for handlers that look for an [http.Flusher].
-func (w *statusWriter) Flush() { _ = w.FlushError() }
+func (sw *statusWriter) Flush() { _ = sw.FlushError() }
 
 // FlushError is what [http.ResponseController] calls.
-func (w *statusWriter) FlushError() error {
-	err := http.NewResponseController(w.ResponseWriter).Flush()
+func (sw *statusWriter) FlushError() error {
+	err := http.NewResponseController(sw.ResponseWriter).Flush()
 	if !errors.Is(err, http.ErrNotSupported) {
-		w.sent(http.StatusOK)
+		sw.sent(http.StatusOK)
 	}
 	return err
 }
 
 // Hijack hands the connection over to the handler, which has then been served.
-func (w *statusWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
+func (sw *statusWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffered, err := http.NewResponseController(sw.ResponseWriter).Hijack()
 	if err == nil {
-		w.sent(http.StatusSwitchingProtocols)
+		sw.sent(http.StatusSwitchingProtocols)
 	}
 	return conn, buffered, err
 }
 
 // Unwrap returns the underlying writer, for [http.ResponseController].
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (sw *statusWriter) Unwrap() http.ResponseWriter { return sw.ResponseWriter }

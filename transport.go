@@ -59,10 +59,10 @@ var (
 	contentJSON = []string{"application/json"}
 )
 
-func newTransport(c *config, base *url.URL) *transport {
+func newTransport(config *config, base *url.URL) *transport {
 	var httpClient http.Client
-	if c.httpClient != nil {
-		httpClient = *c.httpClient
+	if config.httpClient != nil {
+		httpClient = *config.httpClient
 	}
 	// The attempt's time limit moves into attemptTransport, which also keeps retryablehttp from closing idle
 	// connections that a shared transport holds for others.
@@ -79,13 +79,13 @@ func newTransport(c *config, base *url.URL) *transport {
 		x402Base.RawPath = strings.TrimSuffix(base.RawPath, agentPrefix) + x402Prefix
 	}
 	userAgent := "letagentpay-go/" + Version + " (" + runtime.Version() + "; " + runtime.GOOS + ")"
-	if c.appInfo != "" {
-		userAgent += " " + c.appInfo
+	if config.appInfo != "" {
+		userAgent += " " + config.appInfo
 	}
-	authorization := []string{"Bearer " + c.token}
+	authorization := []string{"Bearer " + config.token}
 	return &transport{
-		httpClient: &httpClient, token: newSecret(c.token), agentBase: base, x402Base: &x402Base,
-		userAgent: []string{userAgent}, maxRetries: c.maxRetries, logger: c.logger,
+		httpClient: &httpClient, token: newSecret(config.token), agentBase: base, x402Base: &x402Base,
+		userAgent: []string{userAgent}, maxRetries: config.maxRetries, logger: config.logger,
 		authorization: func() []string { return authorization },
 	}
 }
@@ -140,7 +140,7 @@ func (t *transport) do(ctx context.Context, c *call) error {
 	client := retryablehttp.Client{
 		HTTPClient:     t.httpClient,
 		RetryMax:       t.maxRetries,
-		RequestLogHook: c.begin,
+		RequestLogHook: c.beginAttempt,
 		CheckRetry:     c.shouldRetry,
 		Backoff:        c.backoff,
 		ErrorHandler:   retryablehttp.PassthroughErrorHandler,
@@ -150,7 +150,7 @@ func (t *transport) do(ctx context.Context, c *call) error {
 	}
 	if c.last == nil || ctx.Err() != nil && !errors.Is(c.last, ctx.Err()) {
 		// Cancelled while waiting for the next attempt.
-		c.last = c.failure(c.last.because(t.foreign(cmp.Or(ctx.Err(), err))))
+		c.last = c.failure(c.last.because(t.redactError(cmp.Or(ctx.Err(), err))))
 	}
 	return c.last
 }
@@ -207,27 +207,27 @@ func redirectPolicy(users func(*http.Request, []*http.Request) error) func(*http
 	}
 }
 
-func (c *call) begin(retryablehttp.Logger, *http.Request, int) {
-	c.attempts++
-	c.started = time.Now()
+func (cl *call) beginAttempt(retryablehttp.Logger, *http.Request, int) {
+	cl.attempts++
+	cl.started = time.Now()
 }
 
 // failure completes e with what the call knows.
-func (c *call) failure(e *APIError) *APIError {
-	e.Op, e.Method, e.Path = c.op, c.request.Method, c.path()
-	e.Attempts, e.IdempotencyKey = c.attempts, c.idempotencyKey
+func (cl *call) failure(e *APIError) *APIError {
+	e.Op, e.Method, e.Path = cl.op, cl.request.Method, cl.path()
+	e.Attempts, e.IdempotencyKey = cl.attempts, cl.idempotencyKey
 	return e
 }
 
 // path is the path called, as an error and a log line may show it: an id in it may be a token in the wrong place.
-func (c *call) path() string {
-	return redact(c.transport.token.reveal(), c.request.URL.Path)
+func (cl *call) path() string {
+	return redact(cl.transport.token.reveal(), cl.request.URL.Path)
 }
 
-// outcome turns the failure of an authorisation into an *OutcomeUnknownError unless it is certain that it was not made.
-func (c *call) outcome(err error) error {
-	if !c.unclear || certain(c.last) {
+// classify turns the failure of an authorisation into an *OutcomeUnknownError unless it is certain that it was not made.
+func (cl *call) classify(err error) error {
+	if !cl.unclear || isConclusive(cl.last) {
 		return err
 	}
-	return &OutcomeUnknownError{Op: c.op, Err: err}
+	return &OutcomeUnknownError{Op: cl.op, Err: err}
 }

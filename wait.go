@@ -40,9 +40,9 @@ func newWaitConfig(opts []WaitOption) (*waitConfig, error) {
 
 // delay returns the pause after the nth look, counted from 0: a growing span within the bounds, shortened by jitter, a
 // number from 0.5 to 1.
-func (w *waitConfig) delay(n int, jitter float64) time.Duration {
-	span := math.Min(float64(w.min)*math.Pow(waitGrowth, float64(n)), float64(w.max))
-	return max(w.min, time.Duration(span*jitter))
+func (config *waitConfig) delay(n int, jitter float64) time.Duration {
+	span := math.Min(float64(config.min)*math.Pow(waitGrowth, float64(n)), float64(config.max))
+	return max(config.min, time.Duration(span*jitter))
 }
 
 func waitJitter() float64 { return 0.5 + rand.Float64()/2 }
@@ -113,7 +113,7 @@ func (c *Client) WaitForDecision(ctx context.Context, requestID string, opts ...
 }
 
 func (c *Client) observedWait(ctx context.Context, w *wait) (request *Request, err error) {
-	ctx, end := c.begin(ctx, operation.Wait)
+	ctx, end := c.observe(ctx, operation.Wait)
 	defer func() {
 		o := Observation{RequestID: w.requestID, Err: err}
 		if request != nil {
@@ -126,10 +126,10 @@ func (c *Client) observedWait(ctx context.Context, w *wait) (request *Request, e
 
 func (c *Client) wait(ctx context.Context, w *wait) (*Request, error) {
 	if ctx.Err() == nil {
-		c.watcher.add(w)
-		defer c.watcher.remove(w)
+		c.poller.add(w)
+		defer c.poller.remove(w)
 	}
-	return c.watcher.await(ctx, w)
+	return c.poller.await(ctx, w)
 }
 
 // wait is one WaitForDecision. Fields below the line are the watcher's, under its lock; after done is closed they are
@@ -139,17 +139,17 @@ type wait struct {
 	config    *waitConfig
 	begun     time.Time
 	deadline  time.Time       // zero: none
-	looked    chan *WaitEvent // latest look, for progress; nil: not wanted
+	polled    chan *WaitEvent // latest look, for progress; nil: not wanted
 	done      chan struct{}
 
-	n       int       // looks since the pauses began to grow
-	next    time.Time // when a look is due
-	final   bool      // that look is the last before the deadline
-	last    *Request  // the last state seen
-	err     error     // how the last look failed, if it did
-	decided *Request
-	failure error
-	ended   bool
+	n        int       // looks since the pauses began to grow
+	next     time.Time // when a look is due
+	final    bool      // that look is the last before the deadline
+	last     *Request  // the last state seen
+	err      error     // how the last look failed, if it did
+	decided  *Request
+	failure  error
+	finished bool
 }
 
 func newWait(ctx context.Context, requestID string, opts []WaitOption) (*wait, error) {
@@ -172,13 +172,13 @@ func newWait(ctx context.Context, requestID string, opts []WaitOption) (*wait, e
 		}
 	}
 	if config.progress != nil {
-		w.looked = make(chan *WaitEvent, 1)
+		w.polled = make(chan *WaitEvent, 1)
 	}
 	return w, nil
 }
 
-// learn takes over what a look found, and reports whether the request is decided.
-func (w *wait) learn(found findings, begun time.Time) bool {
+// apply takes over what a look found, and reports whether the request is decided.
+func (w *wait) apply(found pollResult, begun time.Time) bool {
 	state, err := found.requests[w.requestID], found.errs[w.requestID]
 	if state == nil && err == nil {
 		err = found.all
@@ -189,25 +189,25 @@ func (w *wait) learn(found findings, begun time.Time) bool {
 	}
 	switch {
 	case state != nil && state.Status.Decided():
-		w.end(state, nil)
+		w.finish(state, nil)
 		return true
 	case state != nil:
 		w.last, w.err = state, nil
 	case errors.Is(err, ErrUnauthorized), errors.Is(err, ErrForbidden), errors.Is(err, ErrNotFound):
-		w.end(nil, err)
+		w.finish(nil, err)
 		return false
 	case err != nil:
 		w.err = err
 	}
-	if w.looked != nil && (state != nil || err != nil) {
+	if w.polled != nil && (state != nil || err != nil) {
 		select { // a look that was not reported yet gives way
-		case <-w.looked:
+		case <-w.polled:
 		default:
 		}
-		w.looked <- &WaitEvent{RequestID: w.requestID, Request: state, Err: err}
+		w.polled <- &WaitEvent{RequestID: w.requestID, Request: state, Err: err}
 	}
 	if w.final && !begun.Before(w.next) { // not one that another wait has occasioned
-		w.end(nil, w.timeout())
+		w.finish(nil, w.timeout())
 	}
 	return false
 }
@@ -217,8 +217,8 @@ func (w *wait) report(event *WaitEvent) {
 	w.config.progress(*event)
 }
 
-func (w *wait) end(decided *Request, failure error) {
-	w.decided, w.failure, w.ended = decided, failure, true
+func (w *wait) finish(decided *Request, failure error) {
+	w.decided, w.failure, w.finished = decided, failure, true
 	close(w.done)
 }
 

@@ -94,7 +94,7 @@ func (x *X402Client) Authorize(ctx context.Context, p X402AuthorizeParams) (*X40
 	authorize := call{op: operation.X402Authorize, body: p.body()}
 	body, err := fetch(ctx, x.client.transport, &authorize, authorizationShape, checkAuthorization)
 	if err != nil {
-		return nil, authorize.outcome(err)
+		return nil, authorize.classify(err)
 	}
 	return &X402Authorization{
 		Authorized:             body.Authorized,
@@ -149,7 +149,7 @@ func (x *X402Client) Report(ctx context.Context, p X402ReportParams) (_ *X402Rep
 			return nil, err
 		}
 		doubt = true
-		sure, restErr := rest(ctx, n, 0)
+		sure, restErr := pauseWithinHalf(ctx, n, 0)
 		if restErr != nil || !sure || n >= x.client.transport.maxRetries {
 			return nil, &OutcomeUnknownError{Op: operation.X402Report, RequestID: p.AuthorizationID, Err: err}
 		}
@@ -231,7 +231,7 @@ func (x *X402Client) RegisterWallet(ctx context.Context, wallet X402Wallet) (*X4
 		return nil, err
 	}
 	unknown := &OutcomeUnknownError{Op: operation.X402RegisterWallet, Err: err}
-	if _, restErr := rest(ctx, 0, 0); restErr != nil {
+	if _, restErr := pauseWithinHalf(ctx, 0, 0); restErr != nil {
 		return nil, unknown
 	}
 	wallets, readErr := x.Wallets(ctx)
@@ -292,13 +292,13 @@ func (p *X402ReportParams) body() *api.X402ReportRequest {
 	return body
 }
 
-func (w *X402Wallet) body() *api.X402WalletRequest {
-	return &api.X402WalletRequest{WalletAddress: w.Address, Chain: w.Chain, WalletProvider: optional(w.Provider)}
+func (wallet *X402Wallet) body() *api.X402WalletRequest {
+	return &api.X402WalletRequest{WalletAddress: wallet.Address, Chain: wallet.Chain, WalletProvider: optional(wallet.Provider)}
 }
 
 // check compares an answer with the wallet that was registered.
-func (w *X402Wallet) check(body *api.X402Wallet) error {
-	if !strings.EqualFold(body.Chain, strings.TrimSpace(w.Chain)) || !strings.EqualFold(body.WalletAddress, strings.TrimSpace(w.Address)) {
+func (wallet *X402Wallet) check(body *api.X402Wallet) error {
+	if !strings.EqualFold(body.Chain, strings.TrimSpace(wallet.Chain)) || !strings.EqualFold(body.WalletAddress, strings.TrimSpace(wallet.Address)) {
 		return fmt.Errorf("it is about another wallet, %s on %s", quoted(body.WalletAddress, shortText), quoted(body.Chain, shortText))
 	}
 	return nil
@@ -341,8 +341,8 @@ func (p *X402ReportParams) validate() error {
 	})
 }
 
-func (w *X402Wallet) validate() error {
+func (wallet *X402Wallet) validate() error {
 	return checkTexts([]boundedText{
-		{"X402Wallet.Address", w.Address, 64, true}, {"X402Wallet.Chain", w.Chain, 20, true}, {"X402Wallet.Provider", w.Provider, 50, false},
+		{"X402Wallet.Address", wallet.Address, 64, true}, {"X402Wallet.Chain", wallet.Chain, 20, true}, {"X402Wallet.Provider", wallet.Provider, 50, false},
 	})
 }

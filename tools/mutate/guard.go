@@ -5,57 +5,57 @@ var guardMutants = []mutant{
 	// authorize.go
 	{
 		name: "authorize/locks-kept-after-a-refusal", file: "authorize.go",
-		old: "if approval == nil {\n\t\t\tc.release()", new: "if approval == nil && err == nil {\n\t\t\tc.release()",
+		old: "if approval == nil {\n\t\t\tauth.release()", new: "if approval == nil && err == nil {\n\t\t\tauth.release()",
 		why: "a call that came to no approval keeps its locks, so the next call under the key waits in vain",
 	},
 	{
 		name: "authorize/no-lock-on-the-key", file: "authorize.go",
-		old: "lockKey{c.client.identity, \"authorize\", c.lockedKey()}", new: "lockKey{c.client.identity, \"authorize\", rand.Text()}",
+		old: `lockKey{auth.client.identity, "authorize", auth.heldKey()}`, new: `lockKey{auth.client.identity, "authorize", rand.Text()}`,
 		why: "two calls under one key ask and run at the same time",
 	},
 	{
 		name: "authorize/no-lock-on-the-request", file: "authorize.go",
-		old: `lockKey{c.client.service, "run", c.requestID}`, new: `lockKey{c.client.service, "run", rand.Text()}`,
+		old: `lockKey{auth.client.service, "run", auth.requestID}`, new: `lockKey{auth.client.service, "run", rand.Text()}`,
 		why: "two calls that resume one request run at the same time",
 	},
 	{
 		name: "authorize/lock-on-the-request-by-token", file: "authorize.go",
-		old: `lockKey{c.client.service, "run", c.requestID}`, new: `lockKey{c.client.identity, "run", c.requestID}`,
+		old: `lockKey{auth.client.service, "run", auth.requestID}`, new: `lockKey{auth.client.identity, "run", auth.requestID}`,
 		why: "clients of two tokens of one agent run one request at the same time",
 	},
 	{
 		name: "lookup/started-here-is-run-again-when-resumed", file: "lookup.go",
-		old: "if entry == nil {\n\t\treturn nil, c.startedHere()", new: "if entry == nil {\n\t\treturn nil, nil",
+		old: "if entry == nil {\n\t\treturn nil, auth.checkNotStarted()", new: "if entry == nil {\n\t\treturn nil, nil",
 		why: "a resumed request whose confirmation was lost runs a second time",
 	},
 	{
 		name: "lookup/started-here-is-run-again-beside-a-journal", file: "lookup.go",
-		old: "if entry == nil {\n\t\treturn nil, c.startedHere()", new: "if entry == nil {\n\t\treturn nil, nil",
+		old: "if entry == nil {\n\t\treturn nil, auth.checkNotStarted()", new: "if entry == nil {\n\t\treturn nil, nil",
 		why: "a request that ran without the journal runs again when it is resumed with one",
 	},
 	{
 		name: "lookup/started-here-is-run-again-although-journaled", file: "lookup.go",
-		old: "if err := c.startedHere(); err != nil {\n\t\treturn nil, err\n\t}\n\tc.record.entry, c.recorded", new: "c.record.entry, c.recorded",
+		old: "if err := auth.checkNotStarted(); err != nil {\n\t\treturn nil, err\n\t}\n\tauth.record.entry, auth.fromJournal", new: "auth.record.entry, auth.fromJournal",
 		why: "a request that the journal holds as started runs again when it is resumed in the same process",
 	},
 	{
-		name: "decide/started-here-is-run-again-under-its-key", file: "decide.go",
-		old: "started := c.startedHere()", new: "started := error(nil)",
+		name: "decision/started-here-is-run-again-under-its-key", file: "decision.go",
+		old: "started := auth.checkNotStarted()", new: "started := error(nil)",
 		why: "a request whose confirmation was lost runs a second time under its key",
 	},
 	{
-		name: "ask/started-has-surely-not-run", file: "ask.go",
+		name: "requestapproval/started-has-surely-not-run", file: "requestapproval.go",
 		old: "MayHaveRun: true,\n\t\tErr: errors.New(\"it has run, and is still to be confirmed\"),", new: "Err: errors.New(\"it has run, and is still to be confirmed\"),",
 		why: "the caller of a purchase that has run is told that it has not",
 	},
 	{
-		name: "decide/finished-here-is-run-again-under-its-key", file: "decide.go",
-		old: "if err := c.notFinishedHere(state); err != nil {\n\t\treturn \"\", err\n\t}\n\tif err := c.ranUnderKey", new: "if err := c.ranUnderKey",
+		name: "decision/finished-here-is-run-again-under-its-key", file: "decision.go",
+		old: "if err := auth.checkNotFinished(state); err != nil {\n\t\treturn \"\", err\n\t}\n\tif err := auth.checkNotRunUnderKey", new: "if err := auth.checkNotRunUnderKey",
 		why: "an old read makes a confirmed request run again under its key",
 	},
 	{
-		name: "decide/finished-here-is-run-again-when-resumed", file: "decide.go",
-		old: "if err := c.notFinishedHere(state); err != nil {\n\t\treturn \"\", err\n\t}\n\tif err := c.matches", new: "if err := c.matches",
+		name: "decision/finished-here-is-run-again-when-resumed", file: "decision.go",
+		old: "if err := auth.checkNotFinished(state); err != nil {\n\t\treturn \"\", err\n\t}\n\tif err := auth.checkMatch", new: "if err := auth.checkMatch",
 		why: "an old read makes a confirmed request run again when it is resumed",
 	},
 	{
@@ -69,34 +69,34 @@ var guardMutants = []mutant{
 		why: "a function two levels down that claims what the outermost runs under waits for its own end",
 	},
 	{
-		name: "ask/asked-before-the-journal-knows", file: "ask.go",
-		old: "if err := c.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}\n\tc.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, c.config.lockWait(), c.noteAnswer)\n\tif err != nil {\n\t\treturn nil, c.refused(ctx, err)\n\t}",
-		new: "c.purchase, err = c.client.post(ctx, &c.params, c.baseline, !c.own, c.config.lockWait(), c.noteAnswer)\n\tif err != nil {\n\t\treturn nil, c.refused(ctx, err)\n\t}\n\tif err := c.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}",
+		name: "requestapproval/asked-before-the-journal-knows", file: "requestapproval.go",
+		old: "if err := auth.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}\n\tauth.purchase, err = auth.client.post(ctx, &auth.params, auth.baseline, !auth.callerKey, auth.config.lockWait(), auth.rememberAnswer)\n\tif err != nil {\n\t\treturn nil, auth.dropIfRefused(ctx, err)\n\t}",
+		new: "auth.purchase, err = auth.client.post(ctx, &auth.params, auth.baseline, !auth.callerKey, auth.config.lockWait(), auth.rememberAnswer)\n\tif err != nil {\n\t\treturn nil, auth.dropIfRefused(ctx, err)\n\t}\n\tif err := auth.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}",
 		why: "a crash after the purchase leaves no entry, and a journal that fails leaves the money booked",
 	},
 	{
 		name: "authorize/runs-before-the-journal-knows", file: "authorize.go",
-		old: "if err := c.record.put(ctx, JournalStarted); err != nil {", new: "if err := error(nil); err != nil {",
+		old: "if err := auth.record.put(ctx, JournalStarted); err != nil {", new: "if err := error(nil); err != nil {",
 		why: "a crash while the function runs looks as if it had never started, and it runs again",
 	},
 	{
 		name: "authorize/start-is-not-remembered", file: "authorize.go",
-		old: "c.client.process.start(c.client.requestKey(c.requestID))\n", new: "",
+		old: "auth.client.process.rememberStarted(auth.client.requestKey(auth.requestID))\n", new: "",
 		why: "what runs unconfirmed is not known to have started, and runs again",
 	},
 	{
 		name: "authorize/runs-after-the-context-has-ended", file: "authorize.go",
-		old: "if err := ctx.Err(); err != nil {\n\t\treturn c.giveBack", new: "if err := error(nil); err != nil {\n\t\treturn c.giveBack",
+		old: "if err := ctx.Err(); err != nil {\n\t\treturn auth.giveBack", new: "if err := error(nil); err != nil {\n\t\treturn auth.giveBack",
 		why: "the function runs for a caller who has gone",
 	},
 	{
 		name: "authorize/what-cannot-run-stays-booked", file: "authorize.go",
-		old: "if c.resumed {\n\t\treturn reason", new: "if true {\n\t\treturn reason",
+		old: "if auth.resumed {\n\t\treturn reason", new: "if true {\n\t\treturn reason",
 		why: "an approval that is not used keeps its money for ever",
 	},
 	{
 		name: "authorize/resumed-request-is-given-back", file: "authorize.go",
-		old: "if c.resumed {\n\t\treturn reason", new: "if false {\n\t\treturn reason",
+		old: "if auth.resumed {\n\t\treturn reason", new: "if false {\n\t\treturn reason",
 		why: "a resumed request whose caller is cancelled is refunded, although its caller may resume it again",
 	},
 	{
@@ -106,22 +106,22 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/gives-back-by-completing", file: "authorize.go",
-		old: "c.client.confirm(ctx, c.requestID, ConfirmParams{}, confirmOptions", new: "c.client.confirm(ctx, c.requestID, ConfirmParams{Success: true}, confirmOptions",
+		old: "auth.client.confirm(ctx, auth.requestID, ConfirmParams{}, confirmOptions", new: "auth.client.confirm(ctx, auth.requestID, ConfirmParams{Success: true}, confirmOptions",
 		why: "what never ran is confirmed as bought",
 	},
 	{
 		name: "authorize/entry-of-what-was-given-back-stays", file: "authorize.go",
-		old: "return withCleanup(reason, c.record.drop(ctx))", new: "return reason",
+		old: "return withCleanup(reason, auth.record.drop(ctx))", new: "return reason",
 		why: "the journal holds a purchase as open that was given back",
 	},
 	{
 		name: "authorize/no-entry-of-what-could-not-be-given-back", file: "authorize.go",
-		old: "putErr := c.record.put(ctx, JournalExecuted)", new: "putErr := error(nil)",
+		old: "putErr := auth.record.put(ctx, JournalExecuted)", new: "putErr := error(nil)",
 		why: "booked money that could not be given back is forgotten, and Recover does not find it",
 	},
 	{
 		name: "authorize/executed-failure-passed-over-unconfirmed", file: "authorize.go",
-		old: "if err := c.client.confirmEarlier(ctx, c.config, earlier); err != nil {", new: "if err := error(nil); err != nil {",
+		old: "if err := auth.client.confirmEarlier(ctx, auth.config, earlier); err != nil {", new: "if err := error(nil); err != nil {",
 		why: "a scope asks for the next purchase while the money of the failed one is still booked",
 	},
 	{
@@ -135,53 +135,53 @@ var guardMutants = []mutant{
 		why: "a failed and refunded purchase blocks its scope for ever",
 	},
 	{
-		name: "ask/entry-dropped-after-an-unknown-outcome", file: "ask.go",
-		old: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || c.asked {", new: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok && c.asked {",
+		name: "requestapproval/entry-dropped-after-an-unknown-outcome", file: "requestapproval.go",
+		old: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || auth.askedBefore {", new: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok && auth.askedBefore {",
 		why: "the journal forgets a purchase of which nobody knows whether it was made",
 	},
 	{
-		name: "ask/entry-of-an-earlier-call-dropped", file: "ask.go",
-		old: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || c.asked {", new: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok {",
+		name: "requestapproval/entry-of-an-earlier-call-dropped", file: "requestapproval.go",
+		old: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || auth.askedBefore {", new: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok {",
 		why: "a refused repetition makes the journal forget the purchase that an earlier call may have made",
 	},
 	{
-		name: "ask/duplicates-found-in-doubt-not-journaled", file: "ask.go",
+		name: "requestapproval/duplicates-found-in-doubt-not-journaled", file: "requestapproval.go",
 		old: "if ok && unknown.alone && len(unknown.Found) > 0 {", new: "if false {",
 		why: "after a crash nobody finds the requests that lost attempts have made",
 	},
 	{
 		name: "lookup/key-of-another-purchase-accepted-from-the-journal", file: "lookup.go",
-		old: "if err := c.compareEntry(ctx, entry); err != nil {\n\t\t\treturn nil, err\n\t\t}\n\t\tc.recall", new: "c.recall",
+		old: "if err := auth.checkEntry(ctx, entry); err != nil {\n\t\t\treturn nil, err\n\t\t}\n\t\tauth.takeOverEntry", new: "auth.takeOverEntry",
 		why: "a call gets the result of another purchase under the same key",
 	},
 	{
 		name: "lookup/resumed-as-another-purchase-than-journaled", file: "lookup.go",
-		old: "if err := c.compareEntry(ctx, entry); err != nil {\n\t\treturn nil, err\n\t}\n\tif entry.State", new: "if entry.State",
+		old: "if err := auth.checkEntry(ctx, entry); err != nil {\n\t\treturn nil, err\n\t}\n\tif entry.State", new: "if entry.State",
 		why: "a resumed request runs a function that describes another purchase",
 	},
 	{
 		name: "lookup/no-baseline", file: "lookup.go",
-		old: "c.baseline, err = c.client.newest(ctx)", new: "c.baseline, err = baseline{taken: true}, nil",
+		old: "auth.baseline, err = auth.client.currentBaseline(ctx)", new: "auth.baseline, err = baseline{taken: true}, nil",
 		why: "another process's request under the key counts as this call's, and runs here as well",
 	},
 	{
 		name: "lookup/baseline-of-the-journal-ignored", file: "lookup.go",
-		old: "c.baseline, c.asked = baseline{!entry.NewestAt.IsZero(), entry.NewestAt, entry.NewestIDs}, entry.State == JournalAsked", new: "c.baseline, c.asked = baseline{true, time.Now(), nil}, entry.State == JournalAsked",
+		old: "auth.baseline, auth.askedBefore = baseline{!entry.NewestAt.IsZero(), entry.NewestAt, entry.NewestIDs}, entry.State == JournalAsked", new: "auth.baseline, auth.askedBefore = baseline{true, time.Now(), nil}, entry.State == JournalAsked",
 		why: "a purchase that was asked for before a crash is not continued after it",
 	},
 	{
-		name: "ask/baseline-is-not-journaled", file: "ask.go",
-		old: "c.record.entry.NewestAt, c.record.entry.NewestIDs = c.baseline.createdAt, c.baseline.ids", new: "c.record.entry.NewestAt = time.Time{}",
+		name: "requestapproval/baseline-is-not-journaled", file: "requestapproval.go",
+		old: "auth.record.entry.NewestAt, auth.record.entry.NewestIDs = auth.baseline.createdAt, auth.baseline.ids", new: "auth.record.entry.NewestAt = time.Time{}",
 		why: "after a crash every request counts as this call's, other processes' too",
 	},
 	{
 		name: "lookup/other-entries-of-the-request-not-consulted", file: "lookup.go",
-		old: "if c.config.journal == nil || !c.own || !c.asked && !c.known {", new: "if true {",
+		old: "if auth.config.journal == nil || !auth.callerKey || !auth.askedBefore && !auth.known {", new: "if true {",
 		why: "a request that was resumed by its id behind the back of its key runs again under the key",
 	},
 	{
-		name: "decide/categories-not-compared", file: "decide.go",
-		old: "return c.client.sameCategory(ctx, c.requestID, category, c.params.Category, askedUnder...)", new: "return nil",
+		name: "decision/categories-not-compared", file: "decision.go",
+		old: "return auth.client.sameCategory(ctx, auth.requestID, category, auth.params.Category, askedUnder...)", new: "return nil",
 		why: "a request that was approved under one category is spent on another",
 	},
 	{
@@ -196,7 +196,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "lookup/started-entry-has-surely-not-run", file: "lookup.go",
-		old: "IdempotencyKey: c.params.IdempotencyKey, MayHaveRun: true}\n\t\tif entry.Error", new: "IdempotencyKey: c.params.IdempotencyKey}\n\t\tif entry.Error",
+		old: "IdempotencyKey: auth.params.IdempotencyKey, MayHaveRun: true}\n\t\tif entry.Error", new: "IdempotencyKey: auth.params.IdempotencyKey}\n\t\tif entry.Error",
 		why: "the caller is told that nothing has run where a crash has cut the function off",
 	},
 	{
@@ -205,8 +205,8 @@ var guardMutants = []mutant{
 		why: "a purchase that was given back after a crash is never asked for again in its scope",
 	},
 	{
-		name: "ask/rejected-entry-stays", file: "ask.go",
-		old: "if err == nil || c.resumed || !settled(err)", new: "if true || err == nil || c.resumed || !settled(err)",
+		name: "requestapproval/rejected-entry-stays", file: "requestapproval.go",
+		old: "if err == nil || auth.resumed || !isFinal(err)", new: "if true || err == nil || auth.resumed || !isFinal(err)",
 		why: "the journal holds rejected purchases as open for ever",
 	},
 	{
@@ -215,92 +215,92 @@ var guardMutants = []mutant{
 		why: "a purchase that awaits a human is forgotten by the journal, and not continued after a restart",
 	},
 	{
-		name: "decide/known-id-runs-under-a-new-key", file: "decide.go",
-		old: "if c.known || c.client.standing(c.requestID) != askedFor {", new: "if c.client.standing(c.requestID) > finishedHere {",
+		name: "decision/known-id-runs-under-a-new-key", file: "decision.go",
+		old: "if auth.known || auth.client.progress(auth.requestID) != askedFor {", new: "if auth.client.progress(auth.requestID) > finishedHere {",
 		why: "a new purchase that is answered with an old request's id runs under that request",
 	},
 	{
-		name: "ask/found-requests-that-are-duplicates-forgotten", file: "ask.go",
-		old: "if id != c.purchase.RequestID && !slices.Contains(c.purchase.Duplicates, id) && !c.isOver(ctx, id) {", new: "if false {",
+		name: "requestapproval/found-requests-that-are-duplicates-forgotten", file: "requestapproval.go",
+		old: "if id != auth.purchase.RequestID && !slices.Contains(auth.purchase.Duplicates, id) && !auth.isOver(ctx, id) {", new: "if false {",
 		why: "of the requests that an earlier call has found nobody learns that all but one are duplicates",
 	},
 	{
-		name: "ask/found-requests-that-are-the-purchase-are-duplicates", file: "ask.go",
-		old: "if id != c.purchase.RequestID && !slices.Contains(c.purchase.Duplicates, id) && !c.isOver(ctx, id) {", new: "if !slices.Contains(c.purchase.Duplicates, id) && !c.isOver(ctx, id) {",
+		name: "requestapproval/found-requests-that-are-the-purchase-are-duplicates", file: "requestapproval.go",
+		old: "if id != auth.purchase.RequestID && !slices.Contains(auth.purchase.Duplicates, id) && !auth.isOver(ctx, id) {", new: "if !slices.Contains(auth.purchase.Duplicates, id) && !auth.isOver(ctx, id) {",
 		why: "the caller is told to give its own purchase's money back",
 	},
 	{
-		name: "ask/found-request-that-has-run-is-a-duplicate", file: "ask.go",
-		old: " && !c.isOver(ctx, id) {", new: " {",
+		name: "requestapproval/found-request-that-has-run-is-a-duplicate", file: "requestapproval.go",
+		old: " && !auth.isOver(ctx, id) {", new: " {",
 		why: "the caller is told to give back the money of a purchase that was resumed and paid",
 	},
 	{
 		name: "lookup/resumed-result-of-another-purchase", file: "lookup.go",
-		old: "if err := c.compareEntry(ctx, entry); err != nil {\n\t\treturn nil, c.forget(ctx, err)\n\t}\n", new: "",
+		old: "if err := auth.checkEntry(ctx, entry); err != nil {\n\t\treturn nil, auth.dropIfFinal(ctx, err)\n\t}\n", new: "",
 		why: "a call gets the result of another purchase under a key that it shares with it",
 	},
 	{
 		name: "lookup/resumed-request-not-remembered", file: "lookup.go",
-		old: "c.client.process.start(c.client.requestKey(c.requestID)) // the key's own entry says so no more\n", new: "",
+		old: "auth.client.process.rememberStarted(auth.client.requestKey(auth.requestID)) // the key's own entry says so no more\n", new: "",
 		why: "what was resumed by its id runs again under its key, for a call without the journal",
 	},
 	{
 		name: "lookup/duplicates-of-an-earlier-call-not-recalled", file: "lookup.go",
-		old: "c.client.process.noteDuplicate(c.client.requestKey(id), counted{entry.RequestID, c.params.IdempotencyKey})", new: "_ = id",
+		old: "auth.client.process.rememberDuplicate(auth.client.requestKey(id), countedRequest{entry.RequestID, auth.params.IdempotencyKey})", new: "_ = id",
 		why: "after a restart a purchase runs under the request that was named its duplicate",
 	},
 	{
-		name: "ask/found-requests-stay-found", file: "ask.go",
-		old: "entry.Duplicates, entry.Found = c.purchase.Duplicates, nil", new: "entry.Duplicates = c.purchase.Duplicates",
+		name: "requestapproval/found-requests-stay-found", file: "requestapproval.go",
+		old: "entry.Duplicates, entry.Found = auth.purchase.Duplicates, nil", new: "entry.Duplicates = auth.purchase.Duplicates",
 		why: "the journal still holds requests as possible purchases when it is known which one is",
 	},
 	{
 		name: "lookup/found-requests-not-carried-over", file: "lookup.go",
-		old: "c.recall(entry)\n", new: "",
+		old: "auth.takeOverEntry(entry)\n", new: "",
 		why: "a repetition forgets the requests that an earlier call has found",
 	},
 	{
-		name: "decide/decided-request-not-compared-new", file: "decide.go", nth: 1,
-		old: "if err := c.matches(ctx, state); err != nil {\n\t\t\treturn \"\", err\n\t\t}\n\t}", new: "}",
+		name: "decision/decided-request-not-compared-new", file: "decision.go", nth: 1,
+		old: "if err := auth.checkMatch(ctx, state); err != nil {\n\t\t\treturn \"\", err\n\t\t}\n\t}", new: "}",
 		why: "what a human has approved is not compared with what the call describes",
 	},
 	{
-		name: "decide/decided-request-not-compared-resumed", file: "decide.go", nth: 2,
-		old: "if err := c.matches(ctx, state); err != nil {\n\t\t\treturn \"\", err\n\t\t}\n\t}", new: "}",
+		name: "decision/decided-request-not-compared-resumed", file: "decision.go", nth: 2,
+		old: "if err := auth.checkMatch(ctx, state); err != nil {\n\t\t\treturn \"\", err\n\t\t}\n\t}", new: "}",
 		why: "what a human has approved is not compared with what the resuming call describes",
 	},
 	{
-		name: "decide/runs-what-is-anothers", file: "decide.go",
+		name: "decision/runs-what-is-anothers", file: "decision.go",
 		old: "if !mine && !state.Status.Final() {", new: "if false {",
 		why: "a request that another process has asked for and may run is run here as well",
 	},
 	{
-		name: "decide/anothers-has-surely-not-run", file: "decide.go",
-		old: "MayHaveRun: state.Status.Approved(), Err: errNotOurs}", new: "Err: errNotOurs}",
+		name: "decision/anothers-has-surely-not-run", file: "decision.go",
+		old: "MayHaveRun: state.Status.Approved(), Err: errOtherCall}", new: "Err: errOtherCall}",
 		why: "the caller is told that nothing has run where another process may have",
 	},
 	{
-		name: "decide/expired-blocks-the-scope", file: "decide.go",
+		name: "decision/expired-blocks-the-scope", file: "decision.go",
 		old: "if state.Status == StatusFailed || state.Status == StatusExpired {", new: "if state.Status == StatusFailed {",
 		why: "a purchase that expired undecided is never asked for again in its scope",
 	},
 	{
-		name: "decide/failed-blocks-the-scope", file: "decide.go",
+		name: "decision/failed-blocks-the-scope", file: "decision.go",
 		old: "if state.Status == StatusFailed || state.Status == StatusExpired {", new: "if state.Status == StatusExpired {",
 		why: "a purchase that failed and was refunded is never asked for again in its scope",
 	},
 	{
-		name: "decide/guard-takes-what-was-bought-by-hand", file: "decide.go",
+		name: "decision/guard-takes-what-was-bought-by-hand", file: "decision.go",
 		old: "return nil, false\n\tcase asked == nil:", new: "return nil, true\n\tcase asked == nil:",
 		why: "a guarded call runs under a request whose caller of Client.Purchase spends by itself",
 	},
 	{
-		name: "decide/unread-request-counts-as-anothers", file: "decide.go",
-		old: "return asked, asked.since.precedes(state) || c.baseline.precedes(state)", new: "return asked, false",
+		name: "decision/unread-request-counts-as-anothers", file: "decision.go",
+		old: "return asked, asked.since.isBefore(state) || auth.baseline.isBefore(state)", new: "return asked, false",
 		why: "a request that could not be read once is never continued",
 	},
 	{
-		name: "ask/unread-request-counts-as-ours", file: "ask.go",
+		name: "requestapproval/unread-request-counts-as-ours", file: "requestapproval.go",
 		old: "asked.since = &since", new: "_ = &since",
 		why: "another process's request that could not be read once is run here as well",
 	},
@@ -310,48 +310,48 @@ var guardMutants = []mutant{
 		why: "others' requests are taken for this call's, and this call's for others'",
 	},
 	{
-		name: "ask/unread-is-not-remembered", file: "ask.go",
-		old: "c.client.process.ask(c.client.requestKey(purchase.RequestID), asked)", new: "_ = asked",
+		name: "requestapproval/unread-is-not-remembered", file: "requestapproval.go",
+		old: "auth.client.process.rememberAsked(auth.client.requestKey(purchase.RequestID), asked)", new: "_ = asked",
 		why: "a request that could not be read right after its approval is never continued, and stays booked",
 	},
 	{
-		name: "decide/remembered-content-not-compared", file: "decide.go",
+		name: "decision/remembered-content-not-compared", file: "decision.go",
 		old: "case mine && asked != nil:\n", new: "case false:\n",
 		why: "a call for another merchant runs under a request of this process's memory",
 	},
 	{
-		name: "decide/listed-content-not-compared", file: "decide.go",
+		name: "decision/listed-content-not-compared", file: "decision.go",
 		old: "case !mine:\n\t\tif row", new: "case false:\n\t\tif row",
 		why: "a key of another purchase is not reported as a mismatch",
 	},
 	{
-		name: "decide/resumed-content-not-compared", file: "decide.go",
-		old: "if !c.recorded && !state.Status.Final() {", new: "if false {",
+		name: "decision/resumed-content-not-compared", file: "decision.go",
+		old: "if !auth.fromJournal && !state.Status.Final() {", new: "if false {",
 		why: "a resumed request for another merchant is run",
 	},
 	{
-		name: "decide/resumed-and-unlisted-accepted", file: "decide.go",
-		old: "if row == nil {\n\t\treturn &APIError{Op: \"requests\"", new: "if row == nil {\n\t\treturn nil\n\t}\n\tif false {\n\t\treturn &APIError{Op: \"requests\"",
+		name: "decision/resumed-and-unlisted-accepted", file: "decision.go",
+		old: "if row == nil {\n\t\treturn &APIError{Op: operation.Requests", new: "if row == nil {\n\t\treturn nil\n\t}\n\tif false {\n\t\treturn &APIError{Op: operation.Requests",
 		why: "a resumed request whose merchant nobody knows is run",
 	},
 	{
-		name: "decide/list-of-one-status-only", file: "decide.go",
+		name: "decision/list-of-one-status-only", file: "decision.go",
 		old: "if err == nil && row == nil && status != \"\" {", new: "if false {",
 		why: "a resumed request that is decided between the read and the list is refused",
 	},
 	{
 		name: "authorize/completed-runs", file: "authorize.go",
-		old: "default:\n\t\treturn &AlreadyHandledError{Request: state, IdempotencyKey: c.params.IdempotencyKey}", new: "default:\n\t\treturn nil",
+		old: "default:\n\t\treturn &AlreadyHandledError{Request: state, IdempotencyKey: auth.params.IdempotencyKey}", new: "default:\n\t\treturn nil",
 		why: "what is completed runs again",
 	},
 	{
-		name: "decide/unknown-status-counts-as-decided", file: "decide.go",
-		old: "if !state.Status.Decided() {\n\t\tif state, err = c.wait(ctx, state); err != nil {", nth: 1, new: "if state.Status == StatusPending {\n\t\tif state, err = c.wait(ctx, state); err != nil {",
+		name: "decision/unknown-status-counts-as-decided", file: "decision.go",
+		old: "if !state.Status.Decided() {\n\t\tif state, err = auth.awaitDecision(ctx, state); err != nil {", nth: 1, new: "if state.Status == StatusPending {\n\t\tif state, err = auth.awaitDecision(ctx, state); err != nil {",
 		why: "a purchase in a state that is not known yet is not waited for",
 	},
 	{
 		name: "authorize/rejection-without-its-reasons", file: "authorize.go",
-		old: "rejected.Checks = c.purchase.PolicyCheck.Failed()", new: "rejected.Checks = nil",
+		old: "rejected.Checks = auth.purchase.PolicyCheck.Failed()", new: "rejected.Checks = nil",
 		why: "nobody learns why the policy has rejected a purchase",
 	},
 	{
@@ -361,17 +361,17 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/request-id-not-journaled-before-the-wait", file: "authorize.go",
-		old: "if !c.resumed && c.record.entry.RequestID != c.requestID {", new: "if false {",
+		old: "if !auth.resumed && auth.record.entry.RequestID != auth.requestID {", new: "if false {",
 		why: "whoever resumes a pending request by its id does not find the entry of its key",
 	},
 	{
 		name: "authorize/waits-although-told-not-to", file: "authorize.go",
-		old: "if c.config.pendingWait == 0 {\n\t\treturn nil, pending\n\t}", new: "if c.config.pendingWait == 0 {\n\t\tc.config.pendingWait = defaultPendingWait\n\t}",
+		old: "if auth.config.pendingWait == 0 {\n\t\treturn nil, pending\n\t}", new: "if auth.config.pendingWait == 0 {\n\t\tauth.config.pendingWait = defaultPendingWait\n\t}",
 		why: "OnPendingFail waits for a human",
 	},
 	{
 		name: "authorize/pending-wait-unbounded", file: "authorize.go",
-		old: "c.client.WaitForDecision(ctx, c.requestID, WaitTimeout(c.config.pendingWait))", new: "c.client.WaitForDecision(ctx, c.requestID)",
+		old: "auth.client.WaitForDecision(ctx, auth.requestID, WaitTimeout(auth.config.pendingWait))", new: "auth.client.WaitForDecision(ctx, auth.requestID)",
 		why: "the wait for a human lasts longer than the call allows",
 	},
 	{
@@ -385,8 +385,8 @@ var guardMutants = []mutant{
 		why: "a purchase made in the same instant as another one is never this call's",
 	},
 	{
-		name: "decide/read-amount-not-compared", file: "decide.go",
-		old: "if state.Amount != c.params.Amount {\n\t\treturn &MismatchError", new: "if false {\n\t\treturn &MismatchError",
+		name: "decision/read-amount-not-compared", file: "decision.go",
+		old: "if state.Amount != auth.params.Amount {\n\t\treturn &MismatchError", new: "if false {\n\t\treturn &MismatchError",
 		why: "an approval of another amount is spent",
 	},
 	{
@@ -415,62 +415,62 @@ var guardMutants = []mutant{
 		why: "what was approved as its caller went is not given back, and stays booked",
 	},
 	{
-		name: "decide/changed-request-is-another-purchase", file: "decide.go",
+		name: "decision/changed-request-is-another-purchase", file: "decision.go",
 		old: "return \"\", plainly(err) // it has changed, and is no other purchase of the scope", new: "return \"\", err",
 		why: "a request whose category changes while a human decides makes the scope ask for another one",
 	},
 	{
 		name: "authorize/earlier-run-stays-unconfirmed", file: "authorize.go",
-		old: "withCleanup(earlier.handled(), c.confirmEarlier(ctx, g, earlier.JournalEntry))", new: "earlier.handled()",
+		old: "withCleanup(earlier.alreadyHandled(), c.confirmEarlier(ctx, g, earlier.JournalEntry))", new: "earlier.alreadyHandled()",
 		why: "a purchase that ran before a crash is not confirmed by the next Authorize under its key",
 	},
 	{
 		name: "authorize/runs-while-it-is-confirmed", file: "authorize.go",
-		old: "if err := c.beingConfirmed(); err != nil {", new: "if err := error(nil); err != nil {",
+		old: "if err := auth.checkNotBeingConfirmed(); err != nil {", new: "if err := error(nil); err != nil {",
 		why: "a request runs whose refund is under way",
 	},
 	{
 		name: "authorize/runs-after-an-unclear-refund", file: "authorize.go",
-		old: "if !c.client.process.refundSent(c.client.requestKey(c.requestID)) {", new: "if true {",
+		old: "if !auth.client.process.refundSent(auth.client.requestKey(auth.requestID)) {", new: "if true {",
 		why: "a request runs whose refund the service may still be handling",
 	},
 	{
 		name: "authorize/key-of-a-run-is-not-remembered", file: "authorize.go",
-		old: "c.client.process.startUnder(c.client.identity, c.params.IdempotencyKey, c.requestID)", new: "_ = c.own",
+		old: "auth.client.process.rememberStartedUnder(auth.client.identity, auth.params.IdempotencyKey, auth.requestID)", new: "_ = auth.callerKey",
 		why: "a second request that a lost attempt has made under the key of a run is run as well",
 	},
 	{
-		name: "decide/runs-beside-another-of-its-key", file: "decide.go",
-		old: "if ran == \"\" || ran == c.requestID {", new: "if ran != c.requestID || ran == c.requestID {",
+		name: "decision/runs-beside-another-of-its-key", file: "decision.go",
+		old: `if ran == "" || ran == auth.requestID {`, new: "if ran != auth.requestID || ran == auth.requestID {",
 		why: "a second request that a lost attempt has made under the key of a run is run as well",
 	},
 	{
-		name: "decide/forgotten-keys-refused", file: "decide.go",
+		name: "decision/forgotten-keys-refused", file: "decision.go",
 		old: "case answered.CreatedAt.Sub(state.CreatedAt) >= keyLifetime:", new: "case false:",
 		why: "a key that the service has forgotten after a day cannot be used again",
 	},
 	{
-		name: "decide/forgets-the-key-of-a-run-too-early", file: "decide.go",
+		name: "decision/forgets-the-key-of-a-run-too-early", file: "decision.go",
 		old: "keyLifetime = 24 * time.Hour", new: "keyLifetime = 0 * time.Hour",
 		why: "a second request that a lost attempt has made under the key of a run is run as well",
 	},
 	{
-		name: "decide/failed-run-blocks-its-scope", file: "decide.go",
-		old: "if state.Status == StatusFailed {\n\t\treturn &errMovesOn{ended: true, err: c.duplicateOf(state)}", new: "if false {\n\t\treturn &errMovesOn{ended: true, err: c.duplicateOf(state)}",
+		name: "decision/failed-run-blocks-its-scope", file: "decision.go",
+		old: "if state.Status == StatusFailed {\n\t\treturn &errMovesOn{ended: true, err: auth.duplicateOf(state)}", new: "if false {\n\t\treturn &errMovesOn{ended: true, err: auth.duplicateOf(state)}",
 		why: "a purchase that failed, and has a second request under its key, is never asked for again in its scope",
 	},
 	{
 		name: "lookup/second-request-of-a-key-is-silent", file: "lookup.go",
-		old: "&DuplicateError{RequestID: counts.RequestID, Duplicates: []string{c.requestID}, IdempotencyKey: key},\n", new: "",
+		old: "&DuplicateError{RequestID: counts.RequestID, Duplicates: []string{auth.requestID}, IdempotencyKey: key},\n", new: "",
 		why: "nobody learns that a second request of a purchase holds money",
 	},
 	{
-		name: "decide/confirmed-elsewhere-counts-as-running", file: "decide.go",
+		name: "decision/confirmed-elsewhere-counts-as-running", file: "decision.go",
 		old: "case err != nil || !state.Status.Final():\n\t\treturn \"\", started", new: "case true:\n\t\treturn \"\", started",
 		why: "a request that somebody else has confirmed counts as running for ever",
 	},
 	{
-		name: "ask/found-by-several-is-journaled", file: "ask.go",
+		name: "requestapproval/found-by-several-is-journaled", file: "requestapproval.go",
 		old: "if ok && unknown.alone && len(unknown.Found) > 0 {", new: "if ok && len(unknown.Found) > 0 {",
 		why: "of two identical purchases in doubt, each takes the other's request for its duplicate",
 	},
@@ -498,7 +498,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/failure-is-not-journaled", file: "approval.go",
-		old: "if first && err != nil && outcome.inDoubt == nil {", new: "if false {",
+		old: "if first && err != nil && outcome.doubt == nil {", new: "if false {",
 		why: "nobody learns from the journal why a purchase failed",
 	},
 	{
@@ -523,7 +523,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "guard/result-is-not-kept", file: "guard.go",
-		old: "keepResult(approval, g, out)\n", new: "_ = out\n",
+		old: "recordResult(approval, g, out)\n", new: "_ = out\n",
 		why: "a repeated call under the key does not get the first result back",
 	},
 	{
@@ -538,7 +538,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "guard/unconfirmed-success-is-silent", file: "guard.go",
-		old: "case err == nil || isDoubt(settleErr): // it wraps err\n\t\t\treturn out, settleErr", new: "case err == nil:\n\t\t\treturn out, nil\n\t\tcase isDoubt(settleErr):\n\t\t\treturn out, settleErr",
+		old: "case err == nil || mayHaveSpent(settleErr): // it wraps err\n\t\t\treturn out, settleErr", new: "case err == nil:\n\t\t\treturn out, nil\n\t\tcase mayHaveSpent(settleErr):\n\t\t\treturn out, settleErr",
 		why: "a caller whose function succeeded does not learn that the confirmation did not get through",
 	},
 	{
@@ -570,12 +570,12 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/bad-amount-counts-as-unpaid", file: "approval.go",
-		old: "if a.spending == nil {\n\t\t\ta.spending = &ConfirmParams{Success: true}\n\t\t}\n", new: "",
+		old: "if a.spent == nil {\n\t\t\ta.spent = &ConfirmParams{Success: true}\n\t\t}\n", new: "",
 		why: "what was paid and reported with a bad amount is refunded when the function fails",
 	},
 	{
 		name: "approval/bad-amount-replaces-a-good-one", file: "approval.go",
-		old: "if a.spending == nil {\n\t\t\ta.spending = &ConfirmParams{Success: true}", new: "if true {\n\t\t\ta.spending = &ConfirmParams{Success: true}",
+		old: "if a.spent == nil {\n\t\t\ta.spent = &ConfirmParams{Success: true}", new: "if true {\n\t\t\ta.spent = &ConfirmParams{Success: true}",
 		why: "a bad amount takes the place of the true one that was reported before",
 	},
 	{
@@ -615,32 +615,32 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/settled-at-the-same-time", file: "approval.go",
-		old: "a.turn <- struct{}{}\n\tdefer func() { <-a.turn }()\n", new: "",
+		old: "a.settling <- struct{}{}\n\tdefer func() { <-a.settling }()\n", new: "",
 		why: "two calls of Settle confirm at the same time",
 	},
 	{
 		name: "approval/locks-kept-after-the-end", file: "approval.go",
-		old: "defer a.claim.release()\n", new: "",
+		old: "defer a.authorization.release()\n", new: "",
 		why: "the next call under the key waits for one that is over",
 	},
 	{
 		name: "approval/confirmed-under-the-dead-context", file: "approval.go",
-		old: "ctx = context.WithoutCancel(ctx)\n\tif outcome.inDoubt", new: "if outcome.inDoubt",
+		old: "ctx = context.WithoutCancel(ctx)\n\tif outcome.doubt", new: "if outcome.doubt",
 		why: "a purchase whose caller has gone is not confirmed",
 	},
 	{
 		name: "approval/spent-and-failed-is-refunded", file: "approval.go",
-		old: "case a.spending != nil:\n\t\t\ta.outcome", new: "case a.spending != nil && err == nil:\n\t\t\ta.outcome",
+		old: "case a.spent != nil:\n\t\t\ta.outcome", new: "case a.spent != nil && err == nil:\n\t\t\ta.outcome",
 		why: "money that is gone is refunded because the function failed afterwards",
 	},
 	{
 		name: "approval/doubt-is-refunded", file: "approval.go",
-		old: "case a.claim.config.inDoubt(err):", new: "case false:",
+		old: "case a.authorization.config.hidesPayment(err):", new: "case false:",
 		why: "a payment whose answer was lost is refunded",
 	},
 	{
 		name: "approval/doubt-is-confirmed", file: "approval.go",
-		old: "a.outcome = &outcome{params: ConfirmParams{Success: true}, inDoubt: err}", new: "a.outcome = &outcome{params: ConfirmParams{Success: true}}",
+		old: "a.outcome = &outcome{params: ConfirmParams{Success: true}, doubt: err}", new: "a.outcome = &outcome{params: ConfirmParams{Success: true}}",
 		why: "a payment of which nobody knows is confirmed as made, and the error is not told as a doubt",
 	},
 	{
@@ -655,28 +655,28 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/doubt-is-not-journaled", file: "approval.go",
-		old: "a.claim.record.entry.Error = textOfUsers(o.inDoubt)\n", new: "",
+		old: "a.authorization.record.entry.Error = textOfUsers(o.doubt)\n", new: "",
 		why: "after a restart nobody knows what the function's error was",
 	},
 	{
 		name: "approval/confirmed-before-the-journal-knows", file: "approval.go",
-		old: "journalErr := a.recordOutcome(ctx, o.params)\n\t_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit, limit: settleLimit})",
-		new: "_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit, limit: settleLimit})\n\tjournalErr := a.recordOutcome(ctx, o.params)",
+		old: "journalErr := a.recordOutcome(ctx, o.params)\n\t_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit: settleLimit})",
+		new: "_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit: settleLimit})\n\tjournalErr := a.recordOutcome(ctx, o.params)",
 		why: "a crash during the confirmation loses the function's result",
 	},
 	{
 		name: "approval/journals-error-is-silent", file: "approval.go",
-		old: "return a.claim.record.put(ctx, JournalExecuted)", new: "_ = a.claim.record.put(ctx, JournalExecuted)\n\treturn nil",
+		old: "return a.authorization.record.put(ctx, JournalExecuted)", new: "_ = a.authorization.record.put(ctx, JournalExecuted)\n\treturn nil",
 		why: "nobody learns that neither the service nor the journal knows how a purchase ended",
 	},
 	{
 		name: "approval/doubtful-confirmation-sent-blindly", file: "approval.go",
-		old: "confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit, limit", new: "confirmOptions{attempt: attemptLimit, limit",
+		old: "confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit", new: "confirmOptions{attempt: attemptLimit, limit",
 		why: "a confirmation that may have got through is sent again without a look",
 	},
 	{
 		name: "approval/hanging-confirmation-takes-all-the-time", file: "approval.go",
-		old: "confirmOptions{doubt: a.inDoubt(), attempt: attemptLimit, limit", new: "confirmOptions{doubt: a.inDoubt(), limit",
+		old: "confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit", new: "confirmOptions{doubt: a.confirmationInDoubt(), limit",
 		why: "an attempt that hangs leaves no time for another one",
 	},
 	{
@@ -686,7 +686,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/confirmed-entry-stays-open", file: "approval.go",
-		old: "if err := a.claim.record.put(ctx, JournalSettled); err != nil {", new: "if err := error(nil); err != nil {",
+		old: "if err := a.authorization.record.put(ctx, JournalSettled); err != nil {", new: "if err := error(nil); err != nil {",
 		why: "the journal holds what the service knows as unconfirmed for ever",
 	},
 	{
@@ -706,7 +706,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/late-duplicates-not-sought", file: "approval.go",
-		old: "range purchase.posting.late(ctx, a.requestID) {", new: "range purchase.posting.late(ctx, a.requestID)[:0] {",
+		old: "range purchase.posting.lateRequests(ctx, a.requestID) {", new: "range purchase.posting.lateRequests(ctx, a.requestID)[:0] {",
 		why: "a request that a lost attempt makes while the function runs is never found",
 	},
 	{
@@ -716,27 +716,27 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/others-requests-stay-duplicates", file: "approval.go",
-		old: "return a.client.standing(id) != unknownHere // another call's, as has turned out", new: "return a.client.standing(id) > finishedHere",
+		old: "return a.client.progress(id) != unknownHere // another call's, as has turned out", new: "return a.client.progress(id) > finishedHere",
 		why: "the caller is told to give the money of another call's purchase back",
 	},
 	{
 		name: "approval/duplicates-are-silent", file: "approval.go",
-		old: "return duplicates\n}\n\nfunc (a *Approval) inDoubt", new: "return nil\n}\n\nfunc (a *Approval) inDoubt",
+		old: "return duplicates\n}\n\nfunc (a *Approval) confirmationInDoubt", new: "return nil\n}\n\nfunc (a *Approval) confirmationInDoubt",
 		why: "a caller whose purchase succeeded does not learn that it was made twice",
 	},
 	{
 		name: "approval/duplicates-not-journaled", file: "approval.go",
-		old: "a.claim.record.entry.Duplicates = a.claim.purchase.Duplicates", new: "a.claim.record.entry.Duplicates = nil",
+		old: "a.authorization.record.entry.Duplicates = a.authorization.purchase.Duplicates", new: "a.authorization.record.entry.Duplicates = nil",
 		why: "after a crash nobody finds the money of a duplicate",
 	},
 	{
 		name: "approval/reported-at-each-settle", file: "approval.go",
-		old: "a.end = nil\n", new: "",
+		old: "a.finish = nil\n", new: "",
 		why: "observers count one purchase more than once",
 	},
 	{
 		name: "approval/doubt-observed-as-completed", file: "approval.go",
-		old: "if o.inDoubt != nil {\n\t\tobserved.Status = StatusApproved\n\t}\n", new: "",
+		old: "if o.doubt != nil {\n\t\tobserved.Status = StatusApproved\n\t}\n", new: "",
 		why: "observers count money in doubt as confirmed",
 	},
 	{
@@ -756,56 +756,56 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "lookup/resumed-without-the-lock-of-its-key", file: "lookup.go",
-		old: "if c.entryKey = key; key == \"\" {", new: "if c.entryKey = key; true {",
+		old: `if auth.entryKey = key; key == "" {`, new: "if auth.entryKey = key; true {",
 		why: "a call under the key of a resumed run deletes the record of that run",
 	},
 	{
 		name: "lookup/resumed-while-it-is-repeated", file: "lookup.go",
-		old: "cmp.Or(c.client.keyOf(found.entry), c.client.keyOf(found.foundUnder))", new: "cmp.Or(c.client.keyOf(found.entry), c.client.keyOf(nil))",
+		old: "cmp.Or(auth.client.keyOf(found.entry), auth.client.keyOf(found.foundUnder))", new: "cmp.Or(auth.client.keyOf(found.entry), auth.client.keyOf(nil))",
 		why: "a request is resumed while a call that asks under its key again writes its record",
 	},
 	{
 		name: "lookup/resumed-keeps-the-function", file: "lookup.go",
-		old: "c.record.entry.Function = c.config.function // the one that runs", new: "_ = c.config.function // the one that runs",
+		old: "auth.record.entry.Function = auth.config.function // the one that runs", new: "_ = auth.config.function // the one that runs",
 		why: "the journal gives a function the result of another one",
 	},
 	{
 		name: "lookup/duplicate-is-resumed", file: "lookup.go",
-		old: "case StatusFailed, StatusRejected, StatusExpired:\n\t\treturn nil\n\t}\n\treturn c.duplicateOf(state)", new: "}\n\treturn nil",
+		old: "case StatusFailed, StatusRejected, StatusExpired:\n\t\treturn nil\n\t}\n\treturn auth.duplicateOf(state)", new: "}\n\treturn nil",
 		why: "a purchase is paid again under its duplicate",
 	},
 	{
 		name: "lookup/duplicate-of-nothing-is-refused", file: "lookup.go",
-		old: "case StatusFailed, StatusRejected, StatusExpired:\n\t\treturn nil\n\t}\n\treturn c.duplicateOf(state)", new: "}\n\treturn c.duplicateOf(state)",
+		old: "case StatusFailed, StatusRejected, StatusExpired:\n\t\treturn nil\n\t}\n\treturn auth.duplicateOf(state)", new: "}\n\treturn auth.duplicateOf(state)",
 		why: "a purchase that came to nothing cannot be made under its duplicate",
 	},
 	{
 		name: "authorize/duplicates-of-what-did-not-run-untold", file: "authorize.go",
-		old: "if err == nil || c.purchase == nil || len(c.purchase.Duplicates) == 0 {", new: "if true {",
+		old: "if err == nil || auth.purchase == nil || len(auth.purchase.Duplicates) == 0 {", new: "if true {",
 		why: "money that a duplicate holds is not told to whose purchase was rejected",
 	},
 	{
-		name: "ask/duplicates-of-what-was-refused-forgotten", file: "ask.go",
-		old: "if len(c.record.entry.Duplicates) > 0 {\n\t\treturn err // Recover", new: "if false {\n\t\treturn err // Recover",
+		name: "requestapproval/duplicates-of-what-was-refused-forgotten", file: "requestapproval.go",
+		old: "if len(auth.record.entry.Duplicates) > 0 {\n\t\treturn err // Recover", new: "if false {\n\t\treturn err // Recover",
 		why: "after a restart nobody knows of the money that a duplicate holds",
 	},
 	{
 		name: "authorize/duplicates-of-what-was-given-back-forgotten", file: "authorize.go",
-		old: "if len(c.record.entry.Duplicates) > 0 { // Recover", new: "if false { // Recover",
+		old: "if len(auth.record.entry.Duplicates) > 0 { // Recover", new: "if false { // Recover",
 		why: "after a restart nobody knows of the money that a duplicate holds",
 	},
 	{
 		name: "authorize/unrecorded-give-back-is-continued", file: "authorize.go",
-		old: "\t\t_ = c.record.drop(ctx)\n", new: "",
+		old: "\t\t_ = auth.record.drop(ctx)\n", new: "",
 		why: "what is being given back is run after a restart",
 	},
 	{
 		name: "authorize/refused-leaves-its-entry", file: "authorize.go",
-		old: "if err := c.beingConfirmed(); err != nil {\n\t\treturn c.forget(ctx, err)", new: "if err := c.beingConfirmed(); err != nil {\n\t\treturn err",
+		old: "if err := auth.checkNotBeingConfirmed(); err != nil {\n\t\treturn auth.dropIfFinal(ctx, err)", new: "if err := auth.checkNotBeingConfirmed(); err != nil {\n\t\treturn err",
 		why: "Recover says that a purchase can be continued that cannot",
 	},
 	{
-		name: "ask/error-of-the-cleanup-dropped", file: "ask.go",
+		name: "requestapproval/error-of-the-cleanup-dropped", file: "requestapproval.go",
 		old: "withCleanup(reason.err, dropErr)", new: "withCleanup(reason.err, nil)",
 		why: "nobody learns that the journal cannot forget a purchase",
 	},
@@ -816,12 +816,12 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/nested-under-the-entrys-key", file: "authorize.go",
-		old: "key == outer.claim.lockedKey()", new: "key == outer.idempotencyKey",
+		old: "key == outer.authorization.heldKey()", new: "key == outer.idempotencyKey",
 		why: "a resumed function that calls under its own key waits for itself",
 	},
 	{
-		name: "decide/late-request-not-compared", file: "decide.go",
-		old: "case mine && (asked == nil || asked.since != nil) && c.client.process.isUnclear(", new: "case false && mine && (asked == nil || asked.since != nil) && c.client.process.isUnclear(",
+		name: "decision/late-request-not-compared", file: "decision.go",
+		old: "case mine && (asked == nil || asked.since != nil) && auth.client.process.isUnclear(", new: "case false && mine && (asked == nil || asked.since != nil) && auth.client.process.isUnclear(",
 		why: "a request that an earlier attempt under the key has made late runs for another purchase",
 	},
 }

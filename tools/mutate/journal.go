@@ -30,7 +30,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "record/time-is-not-noted", file: "record.go",
-		old: "r.entry.State, r.entry.UpdatedAt = state, time.Now().UTC()", new: "r.entry.State, r.entry.UpdatedAt = state, time.Time{}",
+		old: "rec.entry.State, rec.entry.UpdatedAt = state, time.Now().UTC()", new: "rec.entry.State, rec.entry.UpdatedAt = state, time.Time{}",
 		why: "Recover does not pause before it repeats a refund that was just sent",
 	},
 	{
@@ -247,7 +247,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/other-calls-requests-are-duplicates", file: "recover.go",
-		old: "standing(other.RequestID) == unknownHere &&", new: "standing(other.RequestID) <= finishedHere &&",
+		old: "progress(other.RequestID) == unknownHere &&", new: "progress(other.RequestID) <= finishedHere &&",
 		why: "the caller is told to give the money of another call's purchase back",
 	},
 	{

@@ -70,29 +70,29 @@ var memoryMutants = []mutant{
 	},
 	{
 		name: "recent/forgets-at-once", file: "recent.go",
-		old: "if r.young == nil || len(r.young) >= r.limit/2 {", new: "if r.young == nil || len(r.young) >= 1 {",
+		old: "if rc.young == nil || len(rc.young) >= rc.limit/2 {", new: "if rc.young == nil || len(rc.young) >= 1 {",
 		why: "of all that has run only the latest two are remembered",
 	},
 	{
 		name: "recent/never-forgets", file: "recent.go",
-		old: "if r.young == nil || len(r.young) >= r.limit/2 {", new: "if r.young == nil {",
+		old: "if rc.young == nil || len(rc.young) >= rc.limit/2 {", new: "if rc.young == nil {",
 		why: "a process that runs for long needs memory without a bound",
 	},
 	{
 		name: "recent/forgets-the-older-half", file: "recent.go",
-		old: "value, ok = r.old[key]\n", new: "_ = r.old\n",
+		old: "value, ok = rc.old[key]\n", new: "_ = rc.old\n",
 		why: "when the memory is full, all of it is forgotten at once",
 	},
 	{
 		name: "recent/drops-the-younger-half-only", file: "recent.go",
-		old: "func (r *recent[K, V]) drop(key K) {\n\tdelete(r.young, key)\n\tdelete(r.old, key)", new: "func (r *recent[K, V]) drop(key K) {\n\tdelete(r.young, key)",
+		old: "func (rc *recent[K, V]) drop(key K) {\n\tdelete(rc.young, key)\n\tdelete(rc.old, key)", new: "func (rc *recent[K, V]) drop(key K) {\n\tdelete(rc.young, key)",
 		why: "what was confirmed long after it was started counts as unconfirmed",
 	},
 
 	// inflight.go
 	{
 		name: "process/no-rest", file: "process.go",
-		old: "err = c.process.resting.wait(ctx, key, restLimit, began); err == nil {", new: "_ = began; err == nil {",
+		old: "err = c.process.cooldowns.wait(ctx, key, restLimit, began); err == nil {", new: "_ = began; err == nil {",
 		why: "a write repeated after a lost one overlaps it",
 	},
 	{
@@ -127,22 +127,22 @@ var memoryMutants = []mutant{
 	},
 	{
 		name: "process/rest-not-in-proportion", file: "process.go",
-		old: "now.Add(min(max(settlePause, now.Sub(began)), mostRest))", new: "now.Add(min(settlePause, mostRest))",
+		old: "now.Add(min(max(settlePause, now.Sub(began)), longestCooldown))", new: "now.Add(min(settlePause, longestCooldown))",
 		why: "a write repeated after a slow one overlaps it",
 	},
 	{
 		name: "process/no-least-rest", file: "process.go",
-		old: "now.Add(min(max(settlePause, now.Sub(began)), mostRest))", new: "now.Add(min(now.Sub(began), mostRest))",
+		old: "now.Add(min(max(settlePause, now.Sub(began)), longestCooldown))", new: "now.Add(min(now.Sub(began), longestCooldown))",
 		why: "a write repeated after one that broke at once overlaps it",
 	},
 	{
 		name: "cooldown/rests-without-a-bound", file: "cooldown.go",
-		old: "min(time.Until(until), mostRest)", new: "time.Until(until) + 0*mostRest",
+		old: "min(time.Until(until), longestCooldown)", new: "time.Until(until) + 0*longestCooldown",
 		why: "a key rests as long as another clock says",
 	},
 	{
 		name: "cooldown/rests-are-kept", file: "cooldown.go",
-		old: "maps.DeleteFunc(r.until, func(_ lockKey, until time.Time) bool { return until.Before(now) })", new: "maps.DeleteFunc(r.until, func(_ lockKey, until time.Time) bool { return false && until.Before(now) })",
+		old: "maps.DeleteFunc(cd.until, func(_ lockKey, until time.Time) bool { return until.Before(now) })", new: "maps.DeleteFunc(cd.until, func(_ lockKey, until time.Time) bool { return false && until.Before(now) })",
 		why: "each unknown outcome needs memory for ever",
 	},
 	{

@@ -45,7 +45,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/by-hand-is-not-noted", file: "purchase.go",
-		old: "c.process.askByHand(c.requestKey(purchase.RequestID))", new: "c.process.ask(c.requestKey(purchase.RequestID), &askedRequest{content: purchase.content(p), name: p.Category})",
+		old: "c.process.rememberByHand(c.requestKey(purchase.RequestID))", new: "c.process.ask(c.requestKey(purchase.RequestID), &askedRequest{content: purchase.content(p), name: p.Category})",
 		why: "a guarded call takes what a caller of Client.Purchase spends by itself",
 	},
 	{
@@ -237,27 +237,27 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/answer-in-another-currency", file: "purchase.go",
-		old: "case question.currency != \"\" && question.currency != strings.ToUpper(p.Currency):\n\t\tcontradiction", new: "case false:\n\t\tcontradiction",
+		old: "case question.currency != \"\" && question.currency != strings.ToUpper(purchase.Currency):\n\t\tcontradiction", new: "case false:\n\t\tcontradiction",
 		why: "an approval in another currency than asked for is spent",
 	},
 	{
 		name: "purchase/answer-in-another-category", file: "purchase.go",
-		old: "case question.category != normalCategory(p.Category) &&", new: "case false && question.category != normalCategory(p.Category) &&",
+		old: "case question.category != normalCategory(purchase.Category) &&", new: "case false && question.category != normalCategory(purchase.Category) &&",
 		why: "an approval that names another category than asked for is spent",
 	},
 	{
 		name: "purchase/rejections-must-agree", file: "purchase.go",
-		old: "case p.Status == StatusRejected:\n\t\treturn nil\n", new: "",
+		old: "case purchase.Status == StatusRejected:\n\t\treturn nil\n", new: "",
 		why: "a rejection of a runaway loop, which repeats an earlier answer, is reported as an unknown outcome",
 	},
 	{
 		name: "posting/refusals-certain-although-found", file: "posting.go",
-		old: "certain(attempt.last) && p.foundNothing(ctx):", new: "certain(attempt.last):",
+		old: "isConclusive(attempt.last) && po.listIsEmpty(ctx):", new: "isConclusive(attempt.last):",
 		why: "a purchase that was made is reported as refused, because a later attempt was",
 	},
 	{
 		name: "posting/aliases-not-learnt", file: "posting.go",
-		old: "c.process.learnAlias(aliasKey{c.identity, original}, purchase.Category)", new: "_ = aliasKey{c.identity, original}",
+		old: "c.process.rememberAlias(aliasKey{c.identity, original}, purchase.Category)", new: "_ = aliasKey{c.identity, original}",
 		why: "a purchase described by an alias is not recognised when it is resumed",
 	},
 	{
@@ -267,7 +267,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/doubt-forgotten-at-the-next-attempt", file: "posting.go",
-		old: "p.unclear = p.unclear || attempt.unclear", new: "p.unclear = attempt.unclear",
+		old: "po.unclear = po.unclear || attempt.unclear", new: "po.unclear = attempt.unclear",
 		why: "a purchase that may have been made is reported as refused, because a later attempt was",
 	},
 	{
@@ -287,12 +287,12 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/one-attempt-too-many", file: "posting.go",
-		old: "attempt.attempts > p.client.transport.maxRetries", new: "attempt.attempts > p.client.transport.maxRetries+1",
+		old: "attempt.attempts > po.client.transport.maxRetries", new: "attempt.attempts > po.client.transport.maxRetries+1",
 		why: "a purchase is posted more often than allowed",
 	},
 	{
 		name: "posting/one-attempt-too-few", file: "posting.go",
-		old: "attempt.attempts > p.client.transport.maxRetries", new: "attempt.attempts >= p.client.transport.maxRetries",
+		old: "attempt.attempts > po.client.transport.maxRetries", new: "attempt.attempts >= po.client.transport.maxRetries",
 		why: "a purchase is given up before its last attempt",
 	},
 	{
@@ -322,17 +322,17 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/no-look-before-the-next-attempt", file: "posting.go",
-		old: "if ids, _ := p.found(ctx, \"\"); len(ids) > 0 {\n\t\treturn nil", new: "if ids, _ := p.found(ctx, \"\"); len(ids) > 1000 {\n\t\treturn nil",
+		old: "if ids, _ := po.listedRequests(ctx, \"\"); len(ids) > 0 {\n\t\treturn nil", new: "if ids, _ := po.listedRequests(ctx, \"\"); len(ids) > 1000 {\n\t\treturn nil",
 		why: "a purchase whose request is there already waits as if it were not",
 	},
 	{
 		name: "posting/no-second-pause", file: "posting.go",
-		old: "return sleepWithin(ctx, max(settlePause, attempt.lasted))", new: "return nil",
+		old: "return pauseWithin(ctx, max(settlePause, attempt.lasted))", new: "return nil",
 		why: "a service that needs twice as long as an attempt makes two requests",
 	},
 	{
 		name: "posting/second-pause-halved", file: "posting.go",
-		old: "return sleepWithin(ctx, max(settlePause, attempt.lasted))", new: "return sleepWithin(ctx, max(settlePause, attempt.lasted)/2)",
+		old: "return pauseWithin(ctx, max(settlePause, attempt.lasted))", new: "return pauseWithin(ctx, max(settlePause, attempt.lasted)/2)",
 		why: "a service that needs almost three times as long as an attempt makes two requests",
 	},
 	{
@@ -347,12 +347,12 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/look-under-the-dead-context", file: "posting.go",
-		old: "found, _ := p.found(context.WithoutCancel(ctx), \"\")", new: "found, _ := p.found(ctx, \"\")",
+		old: `found, _ := po.listedRequests(context.WithoutCancel(ctx), "")`, new: `listedRequests, _ := po.listedRequests(ctx, "")`,
 		why: "after a cancellation nobody looks for what the lost attempts have made",
 	},
 	{
 		name: "posting/other-calls-requests-are-duplicates", file: "posting.go",
-		old: "standing(row.RequestID) == unknownHere && (row.Status", new: "standing(row.RequestID) <= finishedHere && (row.Status",
+		old: "progress(row.RequestID) == unknownHere && (row.Status", new: "progress(row.RequestID) <= finishedHere && (row.Status",
 		why: "the caller is told to give the money of another call's purchase back",
 	},
 	{
@@ -362,17 +362,17 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/other-purchases-are-duplicates", file: "posting.go",
-		old: "described.mismatch(row.RequestID, contentOfRequest(row)) == nil && p.came", new: "described.amount == row.Amount && p.came",
+		old: "described.mismatch(row.RequestID, contentOfRequest(row)) == nil && po.cameFromAttempts", new: "described.amount == row.Amount && po.cameFromAttempts",
 		why: "the caller is told to give the money of another purchase of the same amount back",
 	},
 	{
 		name: "posting/older-requests-are-duplicates", file: "posting.go",
-		old: "if p.since.taken && !p.since.precedes(row) {", new: "if false {",
+		old: "if po.since.taken && !po.since.isBefore(row) {", new: "if false {",
 		why: "the caller is told to give the money of an earlier purchase back",
 	},
 	{
 		name: "posting/older-requests-are-duplicates-without-a-baseline", file: "posting.go",
-		old: "return row.CreatedAt.After(date.Add(-time.Since(p.first) - clockSlack))", new: "return true",
+		old: "return row.CreatedAt.After(date.Add(-time.Since(po.first) - clockSlack))", new: "return true",
 		why: "the caller is told to give the money of an earlier purchase back",
 	},
 	{
@@ -382,7 +382,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/found-without-any-clock", file: "posting.go",
-		old: "return p.since.taken\n", new: "return true\n",
+		old: "return po.since.taken\n", new: "return true\n",
 		why: "the caller is told to give the money of an earlier purchase back, because the service does not tell the time",
 	},
 	{
@@ -397,37 +397,37 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/own-earlier-doubt-counts-as-anothers", file: "posting.go",
-		old: "return other.key != p.params.IdempotencyKey && !other", new: "return !other",
+		old: "return other.key != po.params.IdempotencyKey && !other", new: "return !other",
 		why: "a purchase repeated under the key of an unknown outcome never names its duplicates",
 	},
 	{
 		name: "posting/every-earlier-doubt-counts", file: "posting.go",
-		old: "&& !other.first.After(p.latest()) && !other.latest.Before(p.first)", new: "",
+		old: "&& !other.first.After(po.latestEnd()) && !other.latest.Before(po.first)", new: "",
 		why: "after one unknown outcome the duplicates of identical purchases are never named again",
 	},
 	{
 		name: "posting/counted-for-ever", file: "posting.go",
-		old: "p.client.process.postings.add(p.content(), -1)", new: "_ = p.content()",
+		old: "po.client.process.postings.add(po.content(), -1)", new: "_ = po.content()",
 		why: "after one unclear attempt the duplicates of identical purchases are never named again",
 	},
 	{
 		name: "posting/unclear-is-not-counted", file: "posting.go",
-		old: "p.client.process.postings.add(p.content(), 1)", new: "_ = p.content()",
+		old: "po.client.process.postings.add(po.content(), 1)", new: "_ = po.content()",
 		why: "the caller is told to give the money of an identical purchase back that is still under way",
 	},
 	{
 		name: "posting/unknown-outcome-is-not-noted", file: "posting.go",
-		old: "p.client.process.postings.addUnknown(p.content(), unknownPosting{p.params.IdempotencyKey, p.first, p.latest()})\n", new: "",
+		old: "po.client.process.postings.addUnknown(po.content(), unknownPosting{po.params.IdempotencyKey, po.first, po.latestEnd()})\n", new: "",
 		why: "of two identical purchases in doubt, each takes the other's request for its duplicate",
 	},
 	{
 		name: "posting/late-requests-expected-too-short", file: "posting.go",
-		old: "p.ended.Add(max(p.ended.Sub(p.began), leastLate))", new: "p.ended.Add(min(p.ended.Sub(p.began), leastLate))",
+		old: "po.ended.Add(max(po.ended.Sub(po.began), leastLate))", new: "po.ended.Add(min(po.ended.Sub(po.began), leastLate))",
 		why: "a request that a lost attempt makes half a minute later is not found",
 	},
 	{
 		name: "posting/whole-seconds-not-allowed-for", file: "posting.go",
-		old: "date.Add(-time.Since(p.first) - clockSlack)", new: "date.Add(-time.Since(p.first) + clockSlack)",
+		old: "date.Add(-time.Since(po.first) - clockSlack)", new: "date.Add(-time.Since(po.first) + clockSlack)",
 		why: "a duplicate made at once is not found, because the service's date has whole seconds",
 	},
 
@@ -586,7 +586,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/counts-without-a-run", file: "scope.go",
-		old: "&purchaseScope{name: scope})", new: "&purchaseScope{name: scope, run: true})",
+		old: "&purchaseScope{name: scope})", new: "&purchaseScope{name: scope, obtain: true})",
 		why: "a repetition in a scope that is placed around the retry loop buys another one",
 	},
 	{
@@ -596,27 +596,27 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/closed-ordinal-taken", file: "scope.go",
-		old: "case o.closed, s.left[n]:", new: "case s.left[n]:",
+		old: "case o.closed, sp.left[n]:", new: "case sp.left[n]:",
 		why: "what was bought in a run is taken for the next identical purchase",
 	},
 	{
 		name: "scope/closed-by-an-error", file: "scope.go",
-		old: "o.closed = o.closed || ended || bought && s.scope.run && !s.named", new: "o.closed = o.closed || ended || s.scope.run && !s.named",
+		old: "o.closed = o.closed || ended || bought && sp.scope.run && !sp.named", new: "o.closed = o.closed || ended || sp.scope.run && !sp.named",
 		why: "an error uses a purchase up, and its repetition buys another one",
 	},
 	{
 		name: "scope/closed-without-a-run", file: "scope.go",
-		old: "o.closed = o.closed || ended || bought && s.scope.run && !s.named", new: "o.closed = o.closed || ended || bought",
+		old: "o.closed = o.closed || ended || bought && sp.scope.run && !sp.named", new: "o.closed = o.closed || ended || bought",
 		why: "without a run, the repetition of what was bought buys another one",
 	},
 	{
 		name: "scope/never-closed-by-an-end", file: "scope.go",
-		old: "o.closed = o.closed || ended || bought && s.scope.run && !s.named", new: "o.closed = o.closed || bought && s.scope.run && !s.named",
+		old: "o.closed = o.closed || ended || bought && sp.scope.run && !sp.named", new: "o.closed = o.closed || bought && sp.scope.run && !sp.named",
 		why: "a purchase that failed is asked for under its used key without end",
 	},
 	{
 		name: "scope/concurrent-purchases-of-a-run-are-one", file: "scope.go",
-		old: "case s.scope.run && !s.named && o.calls > 0: // at the same time: another one\n", new: "case false:\n",
+		old: "case sp.scope.run && !sp.named && o.calls > 0: // at the same time: another one\n", new: "case false:\n",
 		why: "identical purchases at the same time in a run buy one",
 	},
 	{
@@ -626,12 +626,12 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/waits-for-the-category-for-ever", file: "scope.go",
-		old: "case <-timer.C:\n\t\treturn &APIError{Op: OpGuard, Err: ErrInProgress, waiting: true}\n", new: "",
+		old: "case <-timer.C:\n\t\treturn &APIError{Op: operation.Guard, Err: ErrInProgress, waiting: true}\n", new: "",
 		why: "a call hangs as long as another one of its scope",
 	},
 	{
 		name: "scope/wait-ignores-the-context", file: "scope.go",
-		old: "case <-ctx.Done():\n\t\treturn &APIError{Op: OpGuard, Err: ctx.Err(), waiting: true}\n", new: "",
+		old: "case <-ctx.Done():\n\t\treturn &APIError{Op: operation.Guard, Err: ctx.Err(), waiting: true}\n", new: "",
 		why: "a cancelled call waits for another one of its scope",
 	},
 	{
@@ -646,27 +646,27 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/asks-about-what-the-answer-decides", file: "scope.go",
-		old: "if relation != otherNames { // the answer decides", new: "if relation == sameCategory {",
+		old: "if relation != otherNames { // the answer decides", new: "if relation == checkCategory {",
 		why: "a repetition under a name whose category is not known here buys another one",
 	},
 	{
 		name: "scope/takes-what-it-has-left", file: "scope.go",
-		old: "case o.closed, s.left[n]:", new: "case o.closed:",
+		old: "case o.closed, sp.left[n]:", new: "case o.closed:",
 		why: "a purchase goes back and forth between keys that lead to other purchases",
 	},
 	{
 		name: "scope/ref-moves-on-to-another-category", file: "scope.go",
-		old: "|| s.named && !reason.ended {", new: "{",
+		old: "|| sp.named && !reason.ended {", new: "{",
 		why: "one Ref in two categories is two purchases instead of a mismatch",
 	},
 	{
 		name: "scope/another-purchase-holds-the-key", file: "scope.go",
-		old: "if !s.named && !slices.Contains(names, s.category) && !s.released {", new: "if false {",
+		old: "if !sp.named && !slices.Contains(names, sp.category) && !sp.released {", new: "if false {",
 		why: "a purchase that was answered with another category keeps the key from the one that it belongs to",
 	},
 	{
 		name: "scope/another-purchase-counted-twice", file: "scope.go",
-		old: "if !s.released {\n\t\to.calls--", new: "if true {\n\t\to.calls--",
+		old: "if !sp.released {\n\t\to.calls--", new: "if true {\n\t\to.calls--",
 		why: "a call that is over makes one that is under way look over as well",
 	},
 	{
@@ -693,37 +693,37 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/end-is-not-remembered", file: "confirm.go",
-		old: "c.process.finish(c.requestKey(requestID))\n", new: "_ = requestID\n",
+		old: "c.process.rememberFinished(c.requestKey(requestID))\n", new: "_ = requestID\n",
 		why: "a request that the service knows to have ended counts as running, and what is known of it grows",
 	},
 	{
 		name: "confirm/any-conflict-is-an-end", file: "confirm.go",
-		old: "errors.Is(err, ErrConflict) && c.standing(requestID) == startedHere {", new: "errors.Is(err, ErrConflict) {",
+		old: "errors.Is(err, ErrConflict) && c.progress(requestID) == startedHere {", new: "errors.Is(err, ErrConflict) {",
 		why: "a confirmation of a request that is still pending makes it one that is never run",
 	},
 	{
 		name: "confirm/doubt-without-a-look", file: "confirm.go",
-		old: "if c.doubt || onlyRead {", new: "if onlyRead {",
+		old: "if cf.doubt || onlyRead {", new: "if onlyRead {",
 		why: "a confirmation that may have got through is sent again without a look",
 	},
 	{
 		name: "confirm/second-refund-beside-the-first", file: "confirm.go",
-		old: "onlyRead := refund && c.client.process.coolingDown(key)", new: "onlyRead := refund && false",
+		old: "onlyRead := refund && cf.client.process.coolingDown(key)", new: "onlyRead := refund && false",
 		why: "a refund is sent again while the service may still be at work on the first, and returns the money twice",
 	},
 	{
 		name: "confirm/successes-are-only-read-too", file: "confirm.go",
-		old: "onlyRead := refund && c.client.process.coolingDown(key)", new: "_ = refund\n\tonlyRead := c.client.process.coolingDown(key)",
+		old: "onlyRead := refund && cf.client.process.coolingDown(key)", new: "_ = refund\n\tonlyRead := cf.client.process.coolingDown(key)",
 		why: "a purchase cannot be confirmed as completed for a minute",
 	},
 	{
 		name: "confirm/any-end-is-success", file: "confirm.go", nth: 1,
-		old: "case read.Status == c.params.status():", new: "case read.Status.Final():",
+		old: "case read.Status == cf.params.status():", new: "case read.Status.Final():",
 		why: "a refund is reported as made where the request is completed",
 	},
 	{
 		name: "confirm/any-end-is-success-after-a-lost-answer", file: "confirm.go", nth: 2,
-		old: "case read.Status == c.params.status():", new: "case read.Status.Final():",
+		old: "case read.Status == cf.params.status():", new: "case read.Status.Final():",
 		why: "a refund is reported as made where the request is completed",
 	},
 	{
@@ -743,12 +743,12 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/unclear-refund-not-remembered", file: "confirm.go",
-		old: "c.client.process.coolDown(key, attempt.lasted)\n", new: "",
+		old: "cf.client.process.coolDownRefund(key, attempt.lasted)\n", new: "",
 		why: "the next call sends a refund beside one that may still be handled",
 	},
 	{
 		name: "confirm/conflict-after-doubt-is-final", file: "confirm.go",
-		old: "case attempt.unclear, c.doubt && errors.Is(err, ErrConflict):", new: "case attempt.unclear:",
+		old: "case attempt.unclear, cf.doubt && errors.Is(err, ErrConflict):", new: "case attempt.unclear:",
 		why: "a confirmation that got through at the first attempt is reported as a conflict after the second",
 	},
 	{
@@ -758,7 +758,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/no-pause-before-the-look", file: "confirm.go",
-		old: "if rested, cancelled = rest(ctx, n, attempt.lasted); cancelled != nil {", new: "if rested, cancelled = true, ctx.Err(); cancelled != nil {",
+		old: "if rested, cancelled = pauseWithinHalf(ctx, n, attempt.lasted); cancelled != nil {", new: "if rested, cancelled = true, ctx.Err(); cancelled != nil {",
 		why: "the look comes before the service is done with the lost attempt, and the next one overlaps it",
 	},
 	{
@@ -773,52 +773,52 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/sent-again-after-half-a-pause", file: "confirm.go", nth: 1,
-		old: "if !rested || n >= c.client.transport.maxRetries {", new: "_ = rested\n\t\tif n >= c.client.transport.maxRetries {",
+		old: "if !rested || n >= cf.client.transport.maxRetries {", new: "_ = rested\n\t\tif n >= cf.client.transport.maxRetries {",
 		why: "the next attempt overlaps one that the service is still at work on",
 	},
 	{
 		name: "confirm/one-attempt-too-many", file: "confirm.go", nth: 1,
-		old: "n >= c.client.transport.maxRetries {", new: "n > c.client.transport.maxRetries {",
+		old: "n >= cf.client.transport.maxRetries {", new: "n > cf.client.transport.maxRetries {",
 		why: "a confirmation is sent more often than allowed",
 	},
 	{
 		name: "confirm/one-attempt-too-few", file: "confirm.go", nth: 1,
-		old: "n >= c.client.transport.maxRetries {", new: "n+1 >= c.client.transport.maxRetries {",
+		old: "n >= cf.client.transport.maxRetries {", new: "n+1 >= cf.client.transport.maxRetries {",
 		why: "a confirmation is given up before its last attempt",
 	},
 	{
 		name: "confirm/refund-looked-at-once", file: "confirm.go", nth: 2,
-		old: "if !rested || n >= c.client.transport.maxRetries {", new: "if rested || !rested {",
+		old: "if !rested || n >= cf.client.transport.maxRetries {", new: "if rested || !rested {",
 		why: "a refund that takes its time is reported as unknown",
 	},
 	{
 		name: "confirm/unclear-counts-as-done", file: "confirm.go",
-		old: "case readErr != nil:\n\t\treturn nil, false, c.unknown(", new: "case readErr != nil && false:\n\t\treturn nil, false, c.unknown(",
+		old: "case readErr != nil:\n\t\treturn nil, false, cf.unknown(", new: "case readErr != nil && false:\n\t\treturn nil, false, cf.unknown(",
 		why: "a read that failed is taken for the state of the request",
 	},
 	{
 		name: "confirm/all-attempts-without-a-limit", file: "confirm.go",
-		old: "if n == 0 && c.limit > 0 {", new: "if n == 0 && c.limit < 0 {",
+		old: "if n == 0 && cf.limit > 0 {", new: "if n == 0 && cf.limit < 0 {",
 		why: "a guarded call whose confirmation does not get through returns only after minutes",
 	},
 	{
 		name: "confirm/waits-for-others-without-a-limit", file: "confirm.go",
-		old: "held, err := c.lock(ctx, \"confirm\", key, o.limit)", new: "held, err := c.lock(ctx, \"confirm\", key, 0)",
+		old: "held, err := c.lock(ctx, operation.Confirm, key, o.limit)", new: "held, err := c.lock(ctx, operation.Confirm, key, 0)",
 		why: "a guarded call waits without end for another confirmation that hangs",
 	},
 	{
 		name: "confirm/attempts-without-a-limit", file: "confirm.go",
-		old: "if c.attempt == 0 {", new: "if c.attempt >= 0 {",
+		old: "if cf.attempt == 0 {", new: "if cf.attempt >= 0 {",
 		why: "an attempt that hangs leaves no time for another one",
 	},
 	{
 		name: "confirm/answer-about-another-request", file: "confirm.go",
-		old: "if canonicalID(body.RequestID) != c.requestID || Status(body.Status) != c.params.status() {", new: "if Status(body.Status) != c.params.status() {",
+		old: "if canonicalID(body.RequestID) != cf.requestID || Status(body.Status) != cf.params.status() {", new: "if Status(body.Status) != cf.params.status() {",
 		why: "the confirmation of another request is taken for this one's",
 	},
 	{
 		name: "confirm/answer-of-another-outcome", file: "confirm.go",
-		old: "if canonicalID(body.RequestID) != c.requestID || Status(body.Status) != c.params.status() {", new: "if canonicalID(body.RequestID) != c.requestID {",
+		old: "if canonicalID(body.RequestID) != cf.requestID || Status(body.Status) != cf.params.status() {", new: "if canonicalID(body.RequestID) != cf.requestID {",
 		why: "a confirmation as failed is taken for one as completed",
 	},
 	{
@@ -843,12 +843,12 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/limit-not-for-the-first-attempt", file: "confirm.go",
-		old: "if c.limit > 0 {\n\t\tlimit = min(", new: "if false {\n\t\tlimit = min(",
+		old: "if cf.limit > 0 {\n\t\tlimit = min(", new: "if false {\n\t\tlimit = min(",
 		why: "Settle takes longer than it promises",
 	},
 	{
 		name: "confirm/sent-without-the-record", file: "confirm.go",
-		old: "if err := c.before(); err != nil {\n\t\t\treturn nil, err", new: "if err := c.before(); false {\n\t\t\treturn nil, err",
+		old: "if err := cf.before(); err != nil {\n\t\t\treturn nil, err", new: "if err := cf.before(); false {\n\t\t\treturn nil, err",
 		why: "a refund is sent that another process does not know of",
 	},
 }

@@ -52,7 +52,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "response/cut-off-answers-accepted", file: "response.go",
-		old: "case err != nil:\n\t\tfailure.Err = c.transport.foreign(err)\n\tcase !isJSON", new: "case !isJSON",
+		old: "case err != nil:\n\t\tfailure.Err = cl.transport.redactError(err)\n\tcase !isJSON", new: "case !isJSON",
 		why: "an answer whose end is missing counts as one",
 	},
 	{
@@ -62,7 +62,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "response/refusals-not-explained", file: "response.go",
-		old: "failure.explained = c.transport.cleaned(failure.Detail, longText), failure.Detail != \"\"", new: "failure.explained = c.transport.cleaned(failure.Detail, longText), false",
+		old: `failure.explained = cl.transport.cleaned(failure.Detail, longText), failure.Detail != ""`, new: "failure.explained = cl.transport.cleaned(failure.Detail, longText), false",
 		why: "the service's own word about a lost attempt is not believed",
 	},
 	{
@@ -72,7 +72,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "response/refusals-shown-as-they-are", file: "response.go",
-		old: "c.transport.cleaned(failure.Detail, longText), failure.Detail != \"\"", new: "failure.Detail, failure.Detail != \"\"",
+		old: `cl.transport.cleaned(failure.Detail, longText), failure.Detail != ""`, new: "failure.Detail, failure.Detail != \"\"",
 		why: "an echoed token and control characters reach errors and logs",
 	},
 	{
@@ -82,7 +82,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "response/fields-shown-as-they-are", file: "response.go",
-		old: "Message: c.transport.cleaned(item.Msg, sampleText),", new: "Message: item.Msg,",
+		old: "Message: cl.transport.cleaned(item.Msg, sampleText),", new: "Message: item.Msg,",
 		why: "a token that the service repeats in a refused field reaches errors and logs",
 	},
 	{
@@ -107,17 +107,17 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "retry/repeats-once-more", file: "retry.go",
-		old: "c.attempts > c.transport.maxRetries ||", new: "c.attempts > c.transport.maxRetries+1 ||",
+		old: "cl.attempts > cl.transport.maxRetries ||", new: "cl.attempts > cl.transport.maxRetries+1 ||",
 		why: "a call is sent more often than allowed",
 	},
 	{
 		name: "retry/repeats-once-less", file: "retry.go",
-		old: "c.attempts > c.transport.maxRetries ||", new: "c.attempts >= c.transport.maxRetries ||",
+		old: "cl.attempts > cl.transport.maxRetries ||", new: "cl.attempts >= cl.transport.maxRetries ||",
 		why: "a call is given up before its last attempt",
 	},
 	{
 		name: "retry/repeats-beyond-the-deadline", file: "retry.go",
-		old: "if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= c.wait {", new: "if deadline, ok := ctx.Deadline(); false && ok && time.Until(deadline) <= c.wait {",
+		old: "if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= cl.wait {", new: "if deadline, ok := ctx.Deadline(); false && ok && time.Until(deadline) <= cl.wait {",
 		why: "a call waits for its deadline although nothing can follow",
 	},
 	{
@@ -127,7 +127,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "retry/untrusted-servers-asked-again", file: "retry.go",
-		old: "untrusted: unsent && untrusted(err)", new: "untrusted: false",
+		old: "untrusted: unsent && isUntrusted(err)", new: "isUntrusted: false",
 		why: "a server that cannot prove who it is gets asked again and again",
 	},
 	{
@@ -152,7 +152,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "transport/ids-in-paths-shown-as-they-are", file: "transport.go",
-		old: "return redact(c.transport.token.reveal(), c.request.URL.Path)", new: "return c.request.URL.Path",
+		old: "return redact(cl.transport.token.reveal(), cl.request.URL.Path)", new: "return cl.request.URL.Path",
 		why: "a token in place of an id reaches errors and logs",
 	},
 	{
@@ -177,32 +177,32 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "retry/hopeless-reads-repeated", file: "retry.go",
-		old: "c.request.Method == http.MethodGet && c.last.worthRepeating()", new: "c.request.Method == http.MethodGet",
+		old: "cl.request.Method == http.MethodGet && cl.last.isRetryable()", new: "cl.request.Method == http.MethodGet",
 		why: "what the service cannot do is asked for again and again",
 	},
 	{
 		name: "retry/unclear-writes-repeated", file: "retry.go",
-		old: "c.request.Method == http.MethodGet && c.last.worthRepeating()", new: "c.last.worthRepeating()",
+		old: "cl.request.Method == http.MethodGet && cl.last.isRetryable()", new: "cl.last.isRetryable()",
 		why: "a confirmation or a purchase that may have taken effect is sent again at once",
 	},
 	{
 		name: "retry/rate-limits-are-final", file: "retry.go",
-		old: "return c.last.Is(ErrRateLimited)", new: "return false",
+		old: "return cl.last.Is(ErrRateLimited)", new: "return false",
 		why: "a call that comes too early fails instead of waiting",
 	},
 	{
 		name: "retry/refusals-repeated", file: "retry.go",
-		old: "return c.last.Is(ErrRateLimited)", new: "return true",
+		old: "return cl.last.Is(ErrRateLimited)", new: "return true",
 		why: "a refused call is sent again and again",
 	},
 	{
 		name: "retry/short-waits-at-the-rate-limit", file: "retry.go",
-		old: "wait = backoff(c.attempts-1, rateLimitBase, rateLimitCap)", new: "_ = rateLimitBase + rateLimitCap",
+		old: "wait = backoff(cl.attempts-1, rateLimitBase, rateLimitCap)", new: "_ = rateLimitBase + rateLimitCap",
 		why: "all attempts are over before the service's window is",
 	},
 	{
 		name: "retry/waits-less-than-the-service-asks", file: "retry.go",
-		old: "return max(wait, c.last.retryAfter)", new: "return wait",
+		old: "return max(wait, cl.last.retryAfter)", new: "return wait",
 		why: "a service that asks for time does not get it",
 	},
 	{
@@ -257,17 +257,17 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "attempt/attempts-without-a-limit", file: "attempt.go",
-		old: "a.limited, a.end = context.WithTimeout(a.caller, t.timeout)", new: "a.limited, a.end = context.WithCancel(a.caller)",
+		old: "a.limited, a.end = context.WithTimeout(a.caller, at.timeout)", new: "a.limited, a.end = context.WithCancel(a.caller)",
 		why: "a service that hangs holds a call for ever",
 	},
 	{
 		name: "attempt/attempts-end-is-the-contexts", file: "attempt.go",
-		old: "return &attemptTimeoutError{a.timeout}", new: "return err",
+		old: "return &attemptTimeoutError{la.timeout}", new: "return err",
 		why: "an attempt that takes too long looks as if the caller's context had ended",
 	},
 	{
 		name: "attempt/stalled-bodies-end-the-context", file: "attempt.go",
-		old: "err != nil && err != io.EOF {\n\t\terr = a.explained(err)", new: "err != nil && err == io.ErrNoProgress {\n\t\terr = a.explained(err)",
+		old: "err != nil && err != io.EOF {\n\t\terr = la.explained(err)", new: "err != nil && err == io.ErrNoProgress {\n\t\terr = la.explained(err)",
 		why: "an answer that stalls looks as if the caller's context had ended",
 	},
 	{
@@ -453,12 +453,12 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "scanner/members-beyond-the-first-forgotten", file: "scanner.go",
-		old: "s.more = append(s.more[:s.open-len(s.keys)], k)", new: "s.more = append(s.more[:s.open-len(s.keys)], key{})",
+		old: "sc.more = append(sc.more[:sc.open-len(sc.keys)], k)", new: "sc.more = append(sc.more[:sc.open-len(sc.keys)], key{})",
 		why: "of many members, one that is given twice is not noticed",
 	},
 	{
 		name: "scanner/members-given-twice-accepted", file: "scanner.go",
-		old: "if other := s.key(i); other.hash == k.hash && folded", new: "if other := s.key(i); false && other.hash == k.hash && folded",
+		old: "if other := sc.key(i); other.hash == k.hash && folded", new: "if other := sc.key(i); false && other.hash == k.hash && folded",
 		why: "an answer that gives a member twice is read in one of two ways",
 	},
 	{
@@ -473,7 +473,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "scanner/any-number-of-members-accepted", file: "scanner.go",
-		old: "if s.open-first >= maxMembers {", new: "if s.open-first >= 1000*maxMembers {",
+		old: "if sc.open-first >= maxMembers {", new: "if sc.open-first >= 1000*maxMembers {",
 		why: "an answer of a hundred thousand members takes minutes to check",
 	},
 	{
@@ -483,22 +483,22 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "purchase/failed-policy-check-approved", file: "purchase.go",
-		old: "case p.Status.Approved() && !p.PolicyCheck.Passed:", new: "case false:",
+		old: "case purchase.Status.Approved() && !purchase.PolicyCheck.Passed:", new: "case false:",
 		why: "an approval whose policy check did not pass is spent",
 	},
 	{
 		name: "purchase/failed-rule-approved", file: "purchase.go",
-		old: "case p.Status.Approved() && failed:", new: "case false:",
+		old: "case purchase.Status.Approved() && failed:", new: "case false:",
 		why: "an approval with a failed rule is spent",
 	},
 	{
 		name: "purchase/failed-rule-pending", file: "purchase.go",
-		old: "case p.Status == StatusPending && failed && p.PolicyCheck.Passed:", new: "case false:",
+		old: "case purchase.Status == StatusPending && failed && purchase.PolicyCheck.Passed:", new: "case false:",
 		why: "a purchase that a rule forbids is put before a human as if it passed",
 	},
 	{
 		name: "purchase/automatic-contradiction-accepted", file: "purchase.go",
-		old: "case p.AutoApproved != automatic && (", new: "case false && p.AutoApproved != automatic && (",
+		old: "case purchase.AutoApproved != automatic && (", new: "case false && purchase.AutoApproved != automatic && (",
 		why: "a pending purchase that is said to be approved counts as one or the other",
 	},
 	{
@@ -509,37 +509,37 @@ var wireMutants = []mutant{
 
 	// watcher.go
 	{
-		name: "watcher/one-reader-for-each-wait", file: "watcher.go",
+		name: "poller/one-reader-for-each-wait", file: "poller.go",
 		old: "if len(ids) > 1 {", new: "if len(ids) > 1000000 {",
 		why: "each of many waits reads its request by itself",
 	},
 	{
-		name: "watcher/overdue-counts-as-pending", file: "watcher.go",
+		name: "poller/overdue-counts-as-pending", file: "poller.go",
 		old: "&& (request.ExpiresAt.IsZero() || now.Before(request.ExpiresAt))", new: "&& (true || now.Before(request.ExpiresAt))",
 		why: "a request whose time is over is never read, and never expires",
 	},
 	{
-		name: "watcher/hanging-reads-without-a-limit", file: "watcher.go", nth: 1,
+		name: "poller/hanging-reads-without-a-limit", file: "poller.go", nth: 1,
 		old: "limited, cancel := context.WithTimeout(ctx, callLimit)", new: "limited, cancel := context.WithCancel(ctx)",
 		why: "one read that hangs holds all waits",
 	},
 	{
-		name: "watcher/hanging-lists-without-a-limit", file: "watcher.go", nth: 2,
+		name: "poller/hanging-lists-without-a-limit", file: "poller.go", nth: 2,
 		old: "limited, cancel := context.WithTimeout(ctx, callLimit)", new: "limited, cancel := context.WithCancel(ctx)",
 		why: "a list that hangs holds all waits",
 	},
 	{
-		name: "watcher/looks-without-a-limit", file: "watcher.go",
-		old: "if time.Since(begun) > lookLimit {\n\t\t\tbreak\n\t\t}\n", new: "_ = begun\n",
+		name: "poller/looks-without-a-limit", file: "poller.go",
+		old: "if time.Since(begun) > pollLimit {\n\t\t\tbreak\n\t\t}\n", new: "_ = begun\n",
 		why: "many slow reads hold all waits",
 	},
 	{
-		name: "watcher/only-the-first-page", file: "watcher.go",
+		name: "poller/only-the-first-page", file: "poller.go",
 		old: "if len(page) < maxPageSize || len(requests) == len(ids) {", new: "if true {",
 		why: "of more than a page of pending requests each is read by itself",
 	},
 	{
-		name: "watcher/no-last-look", file: "watcher.go",
+		name: "poller/no-last-look", file: "poller.go",
 		old: "wait.next, wait.final = last, true", new: "_ = last",
 		why: "a decision shortly before the deadline is missed",
 	},
@@ -560,7 +560,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "wait/passing-failures-end-the-wait", file: "wait.go",
-		old: "case err != nil:\n\t\tw.err = err", new: "case err != nil:\n\t\tw.end(nil, err)\n\t\treturn false",
+		old: "case err != nil:\n\t\tw.err = err", new: "case err != nil:\n\t\tw.finish(nil, err)\n\t\treturn false",
 		why: "one failed look ends a wait of minutes",
 	},
 	{
@@ -574,23 +574,23 @@ var wireMutants = []mutant{
 		why: "a wait that ends undecided names a failure that is over",
 	},
 	{
-		name: "watcher/asks-sooner-than-the-service-wants", file: "watcher.go",
+		name: "poller/asks-sooner-than-the-service-wants", file: "poller.go",
 		old: "pause = max(pause, failure.retryAfter)", new: "_ = failure",
 		why: "a service that asks for time does not get it",
 	},
 	{
-		name: "watcher/runs-without-waits", file: "watcher.go",
-		old: "w.stop()\n\t\tw.stop = nil\n", new: "_ = w.stop\n",
+		name: "poller/runs-without-waits", file: "poller.go",
+		old: "pl.stop()\n\t\tpl.stop = nil\n", new: "_ = pl.stop\n",
 		why: "the poller goes on for ever after its last wait",
 	},
 	{
 		name: "wait/late-reports-block", file: "wait.go",
-		old: "case <-w.looked:\n\t\tdefault:\n\t\t}", new: "default:\n\t\t}",
+		old: "case <-w.polled:\n\t\tdefault:\n\t\t}", new: "default:\n\t\t}",
 		why: "a slow report of progress holds all waits",
 	},
 	{
-		name: "watcher/new-wait-is-not-looked-at", file: "watcher.go",
-		old: "case w.sooner <- struct{}{}:\n\tdefault:\n\t}", new: "default:\n\t}",
+		name: "poller/new-wait-is-not-looked-at", file: "poller.go",
+		old: "case pl.wake <- struct{}{}:\n\tdefault:\n\t}", new: "default:\n\t}",
 		why: "a wait that joins others has its first look only with their next one",
 	},
 
@@ -602,12 +602,12 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "wait/pauses-grow-without-a-bound", file: "wait.go",
-		old: "float64(w.max))", new: "1e18)",
+		old: "float64(config.max))", new: "1e18)",
 		why: "a decision is noticed hours later",
 	},
 	{
 		name: "wait/pauses-below-the-shortest", file: "wait.go",
-		old: "return max(w.min, time.Duration(span*jitter))", new: "return time.Duration(span * jitter)",
+		old: "return max(config.min, time.Duration(span*jitter))", new: "return time.Duration(span * jitter)",
 		why: "the service is asked more often than the caller allows",
 	},
 	{
@@ -621,7 +621,7 @@ var wireMutants = []mutant{
 		why: "WaitTimeout has no effect",
 	},
 	{
-		name: "watcher/cancellation-is-a-timeout", file: "watcher.go",
+		name: "poller/cancellation-is-a-timeout", file: "poller.go",
 		old: "if errors.Is(ctx.Err(), context.DeadlineExceeded) {", new: "if errors.Is(ctx.Err(), context.DeadlineExceeded) || true {",
 		why: "a cancelled wait is reported as one whose time is over",
 	},
@@ -689,7 +689,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/panics-are-not-charged", file: "guardtransport.go",
-		old: "p.charged, p.outcome = true, errNeverReturned\n", new: "p.outcome = errNeverReturned\n",
+		old: "pay.charged, pay.outcome = true, errNeverReturned\n", new: "pay.outcome = errNeverReturned\n",
 		why: "a request that was sent before the transport panicked is refunded",
 	},
 	{
@@ -704,22 +704,22 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/charged-is-not-asked", file: "guardtransport.go",
-		old: "case charged != nil:\n\t\tp.charged = true\n", new: "case charged != nil && false:\n\t\tp.charged = true\n",
+		old: "case charged != nil:\n\t\tpay.charged = true\n", new: "case charged != nil && false:\n\t\tpay.charged = true\n",
 		why: "what the user's function knows of the payment has no effect",
 	},
 	{
 		name: "guardtransport/lost-answers-are-not-charged", file: "guardtransport.go",
-		old: "p.charged = !unsent\n", new: "p.charged = false\n",
+		old: "pay.charged = !unsent\n", new: "pay.charged = false\n",
 		why: "a request whose answer was lost is refunded although it may have been paid for",
 	},
 	{
 		name: "guardtransport/unsent-is-charged", file: "guardtransport.go",
-		old: "p.charged = !unsent\n", new: "p.charged = true\n",
+		old: "pay.charged = !unsent\n", new: "pay.charged = true\n",
 		why: "a request that never left is taken as paid",
 	},
 	{
 		name: "guardtransport/charged-failures-are-successes", file: "guardtransport.go",
-		old: "case p.charged && err == nil && response.StatusCode >= 400:", new: "case p.charged && err == nil && response.StatusCode >= 1000:",
+		old: "case pay.charged && err == nil && response.StatusCode >= 400:", new: "case pay.charged && err == nil && response.StatusCode >= 1000:",
 		why: "in a run of a scope, the retry of a request that failed and may have been paid pays again",
 	},
 	{
@@ -744,12 +744,12 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/spent-is-overwritten", file: "guardtransport.go",
-		old: "if p.approval.hasSpent() {\n\t\t\treturn\n\t\t}\n", new: "",
+		old: "if pay.approval.hasSpent() {\n\t\t\treturn\n\t\t}\n", new: "",
 		why: "the price takes the place of what the transport beneath has recorded as spent",
 	},
 	{
 		name: "guardtransport/overspending-is-silent", file: "guardtransport.go",
-		old: "c.alert(p.request.Context(), \"letagentpay.spent\",", new: "_ = append([]any{c}, \"letagentpay.spent\",",
+		old: `c.alert(pay.request.Context(), "letagentpay.spent",`, new: "_ = append([]any{c}, \"letagentpay.spent\",",
 		why: "nobody learns that a request has cost more than approved",
 	},
 
@@ -791,27 +791,27 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "statuswriter/failures-are-successes", file: "statuswriter.go",
-		old: "case w.status >= 400:", new: "case w.status >= 500:",
+		old: "case sw.status >= 400:", new: "case sw.status >= 500:",
 		why: "a request that was answered with a refusal is confirmed as paid",
 	},
 	{
 		name: "statuswriter/panics-are-successes", file: "statuswriter.go",
-		old: "case w.status == 0 && !returned:", new: "case false:",
+		old: "case sw.status == 0 && !returned:", new: "case false:",
 		why: "a handler that panics before it has answered is confirmed as paid",
 	},
 	{
 		name: "statuswriter/last-status-counts", file: "statuswriter.go",
-		old: "if w.status == 0 && !informational {", new: "if !informational {",
+		old: "if sw.status == 0 && !informational {", new: "if !informational {",
 		why: "a status that comes too late decides about the money",
 	},
 	{
 		name: "statuswriter/informational-status-counts", file: "statuswriter.go",
-		old: "if w.status == 0 && !informational {", new: "_ = informational\n\tif w.status == 0 {",
+		old: "if sw.status == 0 && !informational {", new: "_ = informational\n\tif sw.status == 0 {",
 		why: "early hints decide about the money",
 	},
 	{
 		name: "statuswriter/body-without-status-is-none", file: "statuswriter.go",
-		old: "func (w *statusWriter) Write(p []byte) (int, error) {\n\tw.sent(http.StatusOK)\n", new: "func (w *statusWriter) Write(p []byte) (int, error) {\n",
+		old: "func (sw *statusWriter) Write(p []byte) (int, error) {\n\tsw.sent(http.StatusOK)\n", new: "func (sw *statusWriter) Write(p []byte) (int, error) {\n",
 		why: "a handler that panics after it has answered is refunded",
 	},
 	{
@@ -843,47 +843,47 @@ var wireMutants = []mutant{
 	// singlesend.go
 	{
 		name: "singlesend/repeated-after-it-was-sent", file: "singlesend.go",
-		old: "if !s.over && (!s.wrote || s.answered) {", new: "if !s.over {",
+		old: "if !send.over && (!send.wrote || send.answered) {", new: "if !send.over {",
 		why: "net/http sends a paid request again when its connection fails",
 	},
 	{
 		name: "singlesend/sent-after-the-end", file: "singlesend.go",
-		old: "if !s.over && (!s.wrote || s.answered) {", new: "if !s.wrote || s.answered {",
+		old: "if !send.over && (!send.wrote || send.answered) {", new: "if !send.wrote || send.answered {",
 		why: "an attempt that lingers sends a request whose caller has an error already",
 	},
 	{
 		name: "singlesend/not-repeated-after-an-answer", file: "singlesend.go",
-		old: "if !s.over && (!s.wrote || s.answered) {", new: "if !s.over && !s.wrote {",
+		old: "if !send.over && (!send.wrote || send.answered) {", new: "if !send.over && !send.wrote {",
 		why: "a transport that pays after a 402 cannot send the request again",
 	},
 	{
 		name: "singlesend/shared-connections-closed", file: "singlesend.go",
-		old: "if !s.shared(conn) {\n\t\t\tcloseAtOnce", new: "if true {\n\t\t\tcloseAtOnce",
+		old: "if !send.shared(conn) {\n\t\t\tcloseAtOnce", new: "if true {\n\t\t\tcloseAtOnce",
 		why: "one request's failure ends all others on an HTTP/2 connection",
 	},
 	{
 		name: "singlesend/own-connection-left-open", file: "singlesend.go",
-		old: "if !s.shared(conn) {\n\t\t\tcloseAtOnce(conn)\n\t\t}\n", new: "",
+		old: "if !send.shared(conn) {\n\t\t\tcloseAtOnce(conn)\n\t\t}\n", new: "",
 		why: "HTTP/1 writes a paid request again without looking at the context",
 	},
 	{
 		name: "singlesend/sent-is-not-noted", file: "singlesend.go",
-		old: "s.sent, s.wrote = true, true", new: "s.wrote = true",
+		old: "send.sent, send.wrote = true, true", new: "send.wrote = true",
 		why: "a request that was sent counts as not sent, and is refunded",
 	},
 	{
 		name: "singlesend/early-answers-are-answers", file: "singlesend.go",
-		old: "s.answered = false\n\tfor name", new: "for name",
+		old: "send.answered = false\n\tfor name", new: "for name",
 		why: "after early hints a paid request may be sent again",
 	},
 	{
 		name: "singlesend/other-heads-count", file: "singlesend.go",
-		old: "if s.got { // else", new: "if s.got || !s.got { // else",
+		old: "if send.got { // else", new: "if send.got || !send.got { // else",
 		why: "a proxy's handshake counts as the request, so that one that never left counts as paid",
 	},
 	{
 		name: "singlesend/refusal-shown-as-cancellation", file: "singlesend.go",
-		old: "if s.refused {\n\t\treturn errNotRepeated, false", new: "if false {\n\t\treturn errNotRepeated, false",
+		old: "if send.refused {\n\t\treturn errNotRepeated, false", new: "if false {\n\t\treturn errNotRepeated, false",
 		why: "nobody learns that a request may have been paid for and was not sent again",
 	},
 	{

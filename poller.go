@@ -10,59 +10,59 @@ import (
 
 const (
 	callLimit = 10 * time.Second // how long one call of a look may take before it counts as missed
-	lookLimit = 20 * time.Second // how long the reads of a look may take together; what is left over has the next look
+	pollLimit = 20 * time.Second // how long the reads of a look may take together; what is left over has the next look
 
 	// A last look begins so long before the deadline that an answer can arrive, judged by the look before.
-	leastLastLook, mostLastLook = 50 * time.Millisecond, time.Second
+	minLastPoll, maxLastPoll = 50 * time.Millisecond, time.Second
 
 	// Between two looks passes so much time at least, so that waits which begin together are looked at together.
-	leastPause = 100 * time.Millisecond
+	minPollPause = 100 * time.Millisecond
 )
 
-// watcher looks at requests on behalf of all waits of a client. Its goroutine runs while there are waits.
-type watcher struct {
+// poller looks at requests on behalf of all waits of a client. Its goroutine runs while there are waits.
+type poller struct {
 	client *Client
 
-	mu      sync.Mutex
-	waits   map[*wait]struct{}
-	sooner  chan struct{}      // tells the goroutine that a wait wants a look earlier than it sleeps
-	stop    context.CancelFunc // of the goroutine; nil while there is none
-	latency time.Duration      // of the look before
-	ended   time.Time          // when it ended
+	mu          sync.Mutex
+	waits       map[*wait]struct{}
+	wake        chan struct{}      // tells the goroutine that a wait wants a look earlier than it sleeps
+	stop        context.CancelFunc // of the goroutine; nil while there is none
+	latency     time.Duration      // of the look before
+	lastPollEnd time.Time          // when it ended
 }
 
-func (w *watcher) add(added *wait) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.waits == nil {
-		w.waits = make(map[*wait]struct{})
+func (pl *poller) add(added *wait) {
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
+	if pl.waits == nil {
+		pl.waits = make(map[*wait]struct{})
 	}
 	added.next = time.Now()
-	w.waits[added] = struct{}{}
-	if w.stop == nil {
+	pl.waits[added] = struct{}{}
+	if pl.stop == nil {
 		ctx, cancel := context.WithCancel(context.Background())
-		w.stop, w.sooner = cancel, make(chan struct{}, 1)
-		go w.run(ctx, w.sooner)
+		pl.stop, pl.wake = cancel, make(chan struct{}, 1)
+		go pl.run(ctx, pl.wake)
 		return
 	}
 	select {
-	case w.sooner <- struct{}{}:
+	case pl.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (w *watcher) remove(removed *wait) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.waits, removed)
-	if len(w.waits) == 0 && w.stop != nil {
-		w.stop()
-		w.stop = nil
+func (pl *poller) remove(removed *wait) {
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
+	delete(pl.waits, removed)
+	if len(pl.waits) == 0 && pl.stop != nil {
+		pl.stop()
+		pl.stop = nil
 	}
 }
 
 // await blocks until the wait is over. Ten thousand goroutines may stand here, so what they hold is kept small.
-func (w *watcher) await(ctx context.Context, wait *wait) (*Request, error) {
+func (pl *poller) await(ctx context.Context, wait *wait) (*Request, error) {
 	var over <-chan time.Time
 	if !wait.deadline.IsZero() {
 		timer := time.NewTimer(time.Until(wait.deadline))
@@ -74,37 +74,37 @@ func (w *watcher) await(ctx context.Context, wait *wait) (*Request, error) {
 		case <-wait.done:
 			return wait.decided, wait.failure
 		case <-over:
-			return nil, w.timeout(wait)
+			return nil, pl.timeout(wait)
 		case <-ctx.Done():
-			return nil, w.interrupted(ctx, wait)
-		case event := <-wait.looked:
+			return nil, pl.interrupted(ctx, wait)
+		case event := <-wait.polled:
 			wait.report(event)
 		}
 	}
 }
 
 // interrupted is the error of a wait whose context has ended.
-func (w *watcher) interrupted(ctx context.Context, wait *wait) error {
+func (pl *poller) interrupted(ctx context.Context, wait *wait) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return w.timeout(wait)
+		return pl.timeout(wait)
 	}
 	return fmt.Errorf("letagentpay: wait for request %s: %w", wait.requestID, ctx.Err())
 }
 
 // timeout describes how far a wait got whose time is over.
-func (w *watcher) timeout(of *wait) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (pl *poller) timeout(of *wait) error {
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
 	return of.timeout()
 }
 
 // run looks whenever a look is due.
-func (w *watcher) run(ctx context.Context, sooner <-chan struct{}) {
+func (pl *poller) run(ctx context.Context, sooner <-chan struct{}) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		timer.Stop()
-		if next, any := w.nextLook(); any {
+		if next, any := pl.nextPoll(); any {
 			timer.Reset(time.Until(next))
 		}
 		select {
@@ -112,18 +112,18 @@ func (w *watcher) run(ctx context.Context, sooner <-chan struct{}) {
 			return
 		case <-sooner:
 		case <-timer.C:
-			w.look(ctx)
+			pl.poll(ctx)
 		}
 	}
 }
 
-// nextLook returns when the first look is due, if any wait wants one.
-func (w *watcher) nextLook() (next time.Time, any bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for wait := range w.waits {
+// nextPoll returns when the first look is due, if any wait wants one.
+func (pl *poller) nextPoll() (next time.Time, any bool) {
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
+	for wait := range pl.waits {
 		due := wait.next
-		if earliest := w.ended.Add(min(leastPause, wait.config.min)); due.Before(earliest) && !wait.final {
+		if earliest := pl.lastPollEnd.Add(min(minPollPause, wait.config.min)); due.Before(earliest) && !wait.final {
 			due = earliest
 		}
 		if !any || due.Before(next) {
@@ -133,44 +133,44 @@ func (w *watcher) nextLook() (next time.Time, any bool) {
 	return next, any
 }
 
-// findings is what a look saw: of each request its state or why it could not be read, or neither if its turn did not
+// pollResult is what a look saw: of each request its state or why it could not be read, or neither if its turn did not
 // come.
-type findings struct {
+type pollResult struct {
 	requests map[string]*Request
 	errs     map[string]error
 	all      error // of all requests
 }
 
-// look looks at all requests that are waited for, for the waits that have not had their look yet at its beginning.
-func (w *watcher) look(ctx context.Context) {
-	w.mu.Lock()
-	waits := make([]*wait, 0, len(w.waits))
+// poll looks at all requests that are waited for, for the waits that have not had their look yet at its beginning.
+func (pl *poller) poll(ctx context.Context) {
+	pl.mu.Lock()
+	waits := make([]*wait, 0, len(pl.waits))
 	ids := make(map[string]bool)
-	for wait := range w.waits {
+	for wait := range pl.waits {
 		waits = append(waits, wait)
 		ids[wait.requestID] = true
 	}
-	w.mu.Unlock()
+	pl.mu.Unlock()
 	begun := time.Now()
-	found := w.find(ctx, ids)
+	found := pl.find(ctx, ids)
 	if ctx.Err() != nil {
 		return // nobody waits any more
 	}
 	now := time.Now()
 
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.latency, w.ended = now.Sub(begun), now
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
+	pl.latency, pl.lastPollEnd = now.Sub(begun), now
 	decided := false
 	for _, wait := range waits {
-		if _, waiting := w.waits[wait]; waiting && !wait.ended && wait.learn(found, begun) {
+		if _, waiting := pl.waits[wait]; waiting && !wait.finished && wait.apply(found, begun) {
 			decided = true
 		}
 	}
 	jitter := waitJitter() // one for all, or the shortest of many would set the pace
-	for wait := range w.waits {
-		if wait.ended {
-			delete(w.waits, wait) // its remove may come late, and it needs no looks until then
+	for wait := range pl.waits {
+		if wait.finished {
+			delete(pl.waits, wait) // its remove may come late, and it needs no looks until then
 			continue
 		}
 		if decided {
@@ -178,14 +178,14 @@ func (w *watcher) look(ctx context.Context) {
 		}
 	}
 	for _, wait := range waits {
-		if _, waiting := w.waits[wait]; waiting {
-			w.plan(wait, now, jitter)
+		if _, waiting := pl.waits[wait]; waiting {
+			pl.plan(wait, now, jitter)
 		}
 	}
 }
 
 // plan sets when a wait is due for its next look.
-func (w *watcher) plan(wait *wait, now time.Time, jitter float64) {
+func (pl *poller) plan(wait *wait, now time.Time, jitter float64) {
 	pause := wait.config.delay(wait.n, jitter)
 	wait.n++
 	if failure, ok := errors.AsType[*APIError](wait.err); ok {
@@ -196,7 +196,7 @@ func (w *watcher) plan(wait *wait, now time.Time, jitter float64) {
 		return
 	}
 	remaining := wait.deadline.Sub(now)
-	last := wait.deadline.Add(-min(max(2*w.latency, leastLastLook), mostLastLook, remaining/2))
+	last := wait.deadline.Add(-min(max(2*pl.latency, minLastPoll), maxLastPoll, remaining/2))
 	if !wait.next.Before(last) {
 		wait.next, wait.final = last, true
 	}
@@ -204,10 +204,10 @@ func (w *watcher) plan(wait *wait, now time.Time, jitter float64) {
 
 // find reads the states of requests: a single one by itself; of several, those that are still in the list of pending
 // ones and not overdue are pending, and only the others are read, because reading is also what lets one expire.
-func (w *watcher) find(ctx context.Context, ids map[string]bool) findings {
-	found := findings{requests: make(map[string]*Request, len(ids)), errs: make(map[string]error)}
+func (pl *poller) find(ctx context.Context, ids map[string]bool) pollResult {
+	found := pollResult{requests: make(map[string]*Request, len(ids)), errs: make(map[string]error)}
 	if len(ids) > 1 {
-		if found.all = w.list(ctx, ids, found.requests); found.all != nil {
+		if found.all = pl.list(ctx, ids, found.requests); found.all != nil {
 			return found
 		}
 	}
@@ -216,11 +216,11 @@ func (w *watcher) find(ctx context.Context, ids map[string]bool) findings {
 		if found.requests[id] != nil {
 			continue
 		}
-		if time.Since(begun) > lookLimit {
+		if time.Since(begun) > pollLimit {
 			break
 		}
 		limited, cancel := context.WithTimeout(ctx, callLimit)
-		request, err := w.client.request(limited, id, true)
+		request, err := pl.client.request(limited, id, true)
 		cancel()
 		if err != nil {
 			found.errs[id] = err
@@ -232,10 +232,10 @@ func (w *watcher) find(ctx context.Context, ids map[string]bool) findings {
 }
 
 // list adds those of ids to requests that are pending and not overdue.
-func (w *watcher) list(ctx context.Context, ids map[string]bool, requests map[string]*Request) error {
+func (pl *poller) list(ctx context.Context, ids map[string]bool, requests map[string]*Request) error {
 	for offset := 0; ; {
 		limited, cancel := context.WithTimeout(ctx, callLimit)
-		page, err := w.client.page(limited, pageParams{status: StatusPending, limit: maxPageSize, offset: offset, once: true})
+		page, err := pl.client.page(limited, pageParams{status: StatusPending, limit: maxPageSize, offset: offset, once: true})
 		cancel()
 		if err != nil {
 			return err
