@@ -16,6 +16,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 func TestConfirmationOfWhatIsPendingDoesNotEndIt(t *testing.T) {
@@ -157,7 +158,7 @@ func TestSettleBehindAnotherConfirmationKeepsItsLimit(t *testing.T) {
 		}()
 		time.Sleep(time.Millisecond)
 		server.SetServiceRaces(nil)
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Delay: time.Hour, Times: -1})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Delay: time.Hour, Times: -1})
 		begun := time.Now()
 		_ = approval.Settle(t.Context(), nil)
 		assert.LessOrEqual(t, time.Since(begun), 10*time.Second)

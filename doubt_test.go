@@ -142,7 +142,7 @@ func TestErrorThatCanHideAPaymentLeavesTheMoneyBooked(t *testing.T) {
 				assert.True(t, unconfirmed.MayHaveSpent)
 				assert.Equal(t, server.Requests()[0].RequestID, unconfirmed.RequestID)
 				assert.Equal(t, letagentpay.ConfirmParams{Success: true}, unconfirmed.Params, "what to send if it was paid")
-				assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm))
+				assert.Empty(t, server.Calls().Of(operation.Confirm))
 				assert.Equal(t, letagentpay.StatusAutoApproved, server.Requests()[0].Status)
 				books(t, server, "30.00", "0.00")
 
@@ -249,7 +249,7 @@ func TestOnErrorDecidesWhatCanHideAPayment(t *testing.T) {
 				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				assert.True(t, unconfirmed.MayHaveSpent)
-				assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm))
+				assert.Empty(t, server.Calls().Of(operation.Confirm))
 				books(t, server, "30.00", "0.00")
 				usable(t, server, "turn-7")
 			})
@@ -300,7 +300,7 @@ func settledWithBadMethods(t *testing.T, method string, do func()) {
 		}))
 		assert.True(t, returned)
 		assert.Less(t, time.Since(begun), time.Minute)
-		assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm))
+		assert.Empty(t, server.Calls().Of(operation.Confirm))
 		books(t, server, "30.00", "0.00")
 		usable(t, server, "turn-7")
 		unconfirmed, ok := settleErr.(*letagentpay.UnconfirmedError) // errors.As would call the method
@@ -324,7 +324,7 @@ func TestDoubtOfAnAuthorizedPurchase(t *testing.T) {
 			require.ErrorIs(t, settleErr, context.DeadlineExceeded)
 		}
 		require.ErrorIs(t, approval.Spent(letagentpay.MustAmount("25"), ""), letagentpay.ErrSettled)
-		assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm))
+		assert.Empty(t, server.Calls().Of(operation.Confirm))
 		_, err = client.Confirm(t.Context(), approval.RequestID(), letagentpay.ConfirmParams{Success: true, ActualAmount: letagentpay.MustAmount("25")})
 		require.NoError(t, err)
 		books(t, server, "25.00", "0.00")
@@ -504,7 +504,7 @@ func TestResumedRequestThatCannotRunStaysApproved(t *testing.T) {
 		_, err = guarded(letagentpay.ResumeApproval(t.Context(), purchase.RequestID), price("30"))
 		var journalError *letagentpay.JournalError
 		require.ErrorAs(t, err, &journalError)
-		assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm))
+		assert.Empty(t, server.Calls().Of(operation.Confirm))
 	}
 	broken = false
 	_, err = guarded(letagentpay.ResumeApproval(t.Context(), purchase.RequestID), price("30"))
@@ -530,7 +530,7 @@ func TestZeroErrorsOfTheFunctionAreSettled(t *testing.T) {
 			if letagentpay.MayHavePaid(err) {
 				confirmations = 0
 			}
-			assert.Len(t, server.Calls().Of(letagentpaytest.OpConfirm), confirmations)
+			assert.Len(t, server.Calls().Of(operation.Confirm), confirmations)
 		})
 	}
 }

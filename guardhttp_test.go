@@ -20,6 +20,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // priceHeader prices a request by its Price header.
@@ -156,7 +157,7 @@ func TestGuardTransportTellsWhatIsUnconfirmed(t *testing.T) {
 	var logged bytes.Buffer
 	client := server.Client(letagentpay.WithLogger(slog.New(slog.NewTextHandler(&logged, nil))))
 	next := roundTrip(func(r *http.Request) (*http.Response, error) {
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 		return &http.Response{StatusCode: 200, Body: http.NoBody, Request: r}, nil
 	})
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://api.example/v1", nil)
@@ -273,7 +274,7 @@ func TestGuardHandlerAtItsEdges(t *testing.T) {
 		}
 		assert.Equal(t, 418, call(own, "300", "").Code)
 		require.ErrorIs(t, refused, letagentpay.ErrNotApproved)
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 		assert.Equal(t, 200, call(own, "5", "").Code)
 		var confirm *letagentpay.UnconfirmedError
 		require.ErrorAs(t, unconfirmed, &confirm)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // memoryJournal keeps entries encoded, as a file would, and fails or crashes on demand.
@@ -381,7 +382,7 @@ func TestRecover(t *testing.T) {
 		var confirm *letagentpay.UnconfirmedError
 
 		// Executed, and the service not told: Recover tells it, when it can.
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403, Times: 2})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403, Times: 2})
 		p := price("30")
 		p.IdempotencyKey = "unconfirmed"
 		_, err := guardGroceries(client, &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), p)
@@ -393,8 +394,8 @@ func TestRecover(t *testing.T) {
 		books(t, server, "25.00", "0.00")
 
 		// The same, told by the call that replays it.
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Drop: letagentpaytest.DropAfter, Times: 1})
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequest, Status: 404, Times: 2})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Drop: letagentpaytest.DropAfter, Times: 1})
+		server.Fail(letagentpaytest.Fault{Op: operation.Request, Status: 404, Times: 2})
 		p.IdempotencyKey = "replayed"
 		guarded := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))
 		_, err = guarded(t.Context(), p)
@@ -490,7 +491,7 @@ func TestRequestResumedBehindTheBackOfItsKey(t *testing.T) {
 
 		id := server.Requests()[0].RequestID
 		require.NoError(t, server.Approve(id))
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 		_, err = guarded(letagentpay.ResumeApproval(t.Context(), id), price("80"))
 		var confirm *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &confirm)

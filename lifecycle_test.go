@@ -13,6 +13,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 const approveUpTo50 = `{"per_request_limit": 200, "auto_approve": {"enabled": true, "max_amount": 50}}`
@@ -115,7 +116,7 @@ func TestGuardSurvivesFaults(t *testing.T) {
 		"slow":                      {Delay: 3 * time.Second},
 	}
 	for name, fault := range faults {
-		for op, times := range map[letagentpaytest.Op]int{letagentpaytest.OpPurchase: 1, letagentpaytest.OpConfirm: 1, letagentpaytest.OpRequest: 1} {
+		for op, times := range map[operation.Op]int{operation.Purchase: 1, operation.Confirm: 1, operation.Request: 1} {
 			for _, result := range []error{nil, errShop} {
 				t.Run(name+" on "+string(op), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
@@ -137,7 +138,7 @@ func TestGuardSurvivesFaults(t *testing.T) {
 						require.ErrorIs(t, err, result)
 						assert.EqualValues(t, 1, runs.Load())
 						require.Len(t, server.Requests(), 1, "bought once")
-						if op == letagentpaytest.OpConfirm && result != nil && fault.Drop == letagentpaytest.DropBefore {
+						if op == operation.Confirm && result != nil && fault.Drop == letagentpaytest.DropBefore {
 							// It may still be on its way, so another is not sent beside it, until it surely is not any more.
 							var unconfirmed *letagentpay.UnconfirmedError
 							require.ErrorAs(t, err, &unconfirmed)

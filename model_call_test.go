@@ -12,6 +12,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // run is one run of a guarded function, or what somebody did with a purchase made by hand, as it knows itself.
@@ -204,7 +205,7 @@ func (c *guardedCall) playOnce(
 ) (again bool) {
 	if c.unconfirmed {
 		w.disturb()
-		w.server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+		w.server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 	}
 	w.mu.Lock()
 	first := len(w.runs)

@@ -18,7 +18,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/letagentpay/letagentpay-go"
-	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 	"github.com/letagentpay/letagentpay-go/operation"
 	"github.com/letagentpay/letagentpay-go/policy"
 )
@@ -476,7 +475,7 @@ func TestOutcomeIsUnknownWhenOneOfSeveralAttemptsMayHaveArrived(t *testing.T) {
 				approved := server.Requests()[0].RequestID
 				_, err = client.Confirm(t.Context(), approved, letagentpay.ConfirmParams{})
 				require.NoError(t, err, "the request was read")
-				assert.Len(t, server.Calls().Of(letagentpaytest.OpConfirm), 1)
+				assert.Len(t, server.Calls().Of(operation.Confirm), 1)
 			})
 		})
 	}

@@ -15,12 +15,13 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // unconfirmedRun leaves an executed entry in a journal, whose confirmation did not get through.
 func unconfirmedRun(t *testing.T, server *letagentpaytest.Server, client *letagentpay.Client, journal letagentpay.Journal, amount string) string {
 	t.Helper()
-	server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+	server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 	var runs atomic.Int64
 	_, err := guardGroceries(client, &runs, spending(amount, nil), letagentpay.WithJournal(journal))(t.Context(), price(amount))
 	var unconfirmed *letagentpay.UnconfirmedError
@@ -91,7 +92,7 @@ func TestRecoverReportsWhatItCannotReadOfAnotherToken(t *testing.T) {
 				server := serve(t)
 				journal := new(memoryJournal)
 				id := unconfirmedRun(t, server, server.Client(), journal, "25")
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequest, Status: status, Times: -1})
+				server.Fail(letagentpaytest.Fault{Op: operation.Request, Status: status, Times: -1})
 				_, err := rotated(server).Recover(t.Context(), journal)
 				require.ErrorContains(t, err, id)
 				assert.Equal(t, []string{"executed"}, journal.states())
@@ -294,7 +295,7 @@ func TestRotatedTokenRunsNothingAgain(t *testing.T) {
 			t.Run(fmt.Sprint(again, ", in doubt ", fails), func(t *testing.T) {
 				withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
 					server := serve(t)
-					server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+					server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 					var runs atomic.Int64
 					fn := succeed
 					if fails {
@@ -347,7 +348,7 @@ func TestJournalKnowsWhatRanBeforeTheTokenWasRotated(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				server := serve(t)
 				journal := new(memoryJournal)
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 				var runs atomic.Int64
 				_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
 				var unconfirmed *letagentpay.UnconfirmedError

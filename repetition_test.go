@@ -163,7 +163,7 @@ func TestDoubtIsNotBoughtAgainInItsRun(t *testing.T) {
 func TestNeitherTheJournalNorTheServiceKnows(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 		full := errors.New("disk full")
 		journal := &memoryJournal{fail: func(op string, entry *letagentpay.JournalEntry) error {
 			if op == "put" && entry.State == letagentpay.JournalExecuted {
@@ -217,7 +217,7 @@ func TestNextAttemptAsksUnderANewKeyAtOnce(t *testing.T) {
 		require.ErrorIs(t, err, errShop)
 		_, err = guardGroceries(server.Client(), &runs, succeed)(ctx, price("30"))
 		require.NoError(t, err)
-		assert.Len(t, server.Calls().Of(letagentpaytest.OpPurchase), 2)
+		assert.Len(t, server.Calls().Of(operation.Purchase), 2)
 	})
 }
 
@@ -246,7 +246,7 @@ func TestPurchaseByHandInARun(t *testing.T) {
 				assert.Equal(t, category, purchase.Category)
 			}
 			assert.Len(t, server.Requests(), 2)
-			assert.Len(t, server.Calls().Of(letagentpaytest.OpPurchase), 2)
+			assert.Len(t, server.Calls().Of(operation.Purchase), 2)
 		})
 	})
 }

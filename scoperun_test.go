@@ -16,6 +16,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // placements are ways in which a program places a scope around the attempts at one unit of work.
@@ -242,14 +243,14 @@ func TestRerunBuysWhatTheFirstRunHadNotBought(t *testing.T) {
 // Errors do not count: what a retry within a run repeats is the same purchase.
 func TestErrorDoesNotUseUpAPurchase(t *testing.T) {
 	for name, fault := range map[string]letagentpaytest.Fault{
-		"confirmation lost":         {Op: letagentpaytest.OpConfirm, Status: 503, Times: -1},
-		"purchase unanswered":       {Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter, Times: -1},
-		"purchase refused":          {Op: letagentpaytest.OpPurchase, Status: 403, Times: -1},
-		"request unreadable":        {Op: letagentpaytest.OpRequest, Status: 503, Times: -1},
-		"list unreadable":           {Op: letagentpaytest.OpRequests, Status: 503, Times: -1},
+		"confirmation lost":         {Op: operation.Confirm, Status: 503, Times: -1},
+		"purchase unanswered":       {Op: operation.Purchase, Drop: letagentpaytest.DropAfter, Times: -1},
+		"purchase refused":          {Op: operation.Purchase, Status: 403, Times: -1},
+		"request unreadable":        {Op: operation.Request, Status: 503, Times: -1},
+		"list unreadable":           {Op: operation.Requests, Status: 503, Times: -1},
 		"nothing answers":           {Drop: letagentpaytest.DropBefore, Times: -1},
 		"the gateway loses answers": {Status: 502, AfterCommit: true, NonJSON: true, Times: -1},
-		"rate limited":              {Op: letagentpaytest.OpPurchase, Status: 429, Times: -1},
+		"rate limited":              {Op: operation.Purchase, Status: 429, Times: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_ = defaultLog(t)
@@ -280,9 +281,9 @@ func TestRetryLoopBuysOnce(t *testing.T) {
 		for i := range 5 {
 			switch i {
 			case 0:
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Status: 429, Times: 10})
+				server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Status: 429, Times: 10})
 			case 1:
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 503, Times: 10})
+				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 503, Times: 10})
 			}
 			_, err := guardGroceries(client(), &runs, succeed, opts...)(attempt(), whole("30"))
 			server.ClearFaults()
@@ -303,7 +304,7 @@ func TestPurchaseThatCouldNotBeReadIsContinued(t *testing.T) {
 				var runs atomic.Int64
 				guarded := guardGroceries(server.Client(letagentpay.WithMaxRetries(0)), &runs, succeed, opts...)
 				for range 3 {
-					server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequest, Times: 1, Status: 503})
+					server.Fail(letagentpaytest.Fault{Op: operation.Request, Times: 1, Status: 503})
 					_, err := guarded(attempt(), price("30"))
 					var unknown *letagentpay.OutcomeUnknownError
 					require.ErrorAs(t, err, &unknown)
@@ -748,7 +749,7 @@ func TestPurchaseIsTakenForNoOtherThatHasHadNoAnswer(t *testing.T) {
 			_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(ctx, p)
 			return err
 		}
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Times: 1, Drop: letagentpaytest.DropBefore})
+		server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Times: 1, Drop: letagentpaytest.DropBefore})
 		require.Error(t, call("taxi"))
 		require.NoError(t, call("groceries"))
 		require.NoError(t, call("taxi"))

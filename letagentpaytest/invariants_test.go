@@ -144,7 +144,8 @@ func TestBooksBalanceUnderConcurrency(t *testing.T) {
 func TestConfirmationsMayOverspend(t *testing.T) {
 	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithPolicyJSON(autoApprove))
 	id := purchase(t, srv.Client(), groceries).RequestID
-	_, err := srv.Client().Confirm(t.Context(), id, letagentpay.ConfirmParams{Success: true, ActualAmount: money.Must("1500.25")})
+	_, err := srv.Client().Confirm(t.Context(), id,
+		letagentpay.ConfirmParams{Success: true, ActualAmount: money.Must("1500.25")})
 	require.NoError(t, err)
 	checkBooks(t, srv, true)
 	assert.Equal(t, "-500.25", srv.Budget().Remaining.String())

@@ -25,6 +25,7 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 	otelletagentpay "github.com/letagentpay/letagentpay-go/integrations/otel"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 var errShop = errors.New("private-shop-error")
@@ -114,7 +115,7 @@ func TestSpansOfAGuardedCallWhoseCallerGivesUp(t *testing.T) {
 func TestSpansOfAGuardedCallWhoseWaitFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		r.server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequest, Status: 401})
+		r.server.Fail(letagentpaytest.Fault{Op: operation.Request, Status: 401})
 		require.ErrorIs(t, r.guard(succeed)(t.Context(), price("80")), letagentpay.ErrUnauthorized)
 		assert.Equal(t, []string{
 			"guard internal ERROR id decision=pending outcome=error amount=80.00 currency=USD category=groceries error.type=unauthorized",
@@ -167,10 +168,10 @@ func TestSpansWhenTheServiceRefusesOrFails(t *testing.T) {
 		r.server.Pause()
 		require.ErrorIs(t, r.guard(succeed)(t.Context(), price("10")), letagentpay.ErrForbidden)
 		r.server.Resume()
-		r.server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter})
+		r.server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropAfter})
 		_, err := r.client.Purchase(t.Context(), price("10"))
 		require.ErrorIs(t, err, letagentpay.ErrNoResponse)
-		r.server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403, Times: -1})
+		r.server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403, Times: -1})
 		require.ErrorIs(t, r.guard(succeed)(t.Context(), price("10")), letagentpay.ErrForbidden)
 		_, err = r.client.Confirm(t.Context(), "private", letagentpay.ConfirmParams{Success: true})
 		require.Error(t, err)

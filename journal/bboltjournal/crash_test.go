@@ -23,6 +23,7 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/journal/bboltjournal"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // The tests of this file run an agent in a process of its own, which kills itself at a point of a guarded purchase, and
@@ -343,7 +344,7 @@ func (a *agent) assertBooksAgree(n int) {
 	assert.Len(a, requested, n)
 	assert.Equal(a, requested, a.runs())
 	confirmed := 0
-	for _, call := range a.server.Calls().Of(letagentpaytest.OpConfirm) {
+	for _, call := range a.server.Calls().Of(operation.Confirm) {
 		if call.Status == http.StatusOK {
 			confirmed++
 		}
