@@ -216,7 +216,7 @@ func (a *Agent) SetPolicyJSON(text string) {
 
 // SetBudget replaces the agent's budget, which may leave less than nothing.
 func (a *Agent) SetBudget(budget money.Amount) {
-	a.world.locked(a.agent.account, func(time.Time) { a.agent.config.Budget = budget.RoundHalfUp() })
+	a.world.locked(a.agent.account, func(time.Time) { a.agent.config.Budget = budget.Round() })
 }
 
 // Patch overwrites fields of the agent from a JSON object: status, budget, spent, held, policy, auto_replenish. Other

@@ -80,7 +80,7 @@ func (s *Server) purchase(c *call, b purchaseBody) *answer {
 	amount := b.amount.amount()
 	decision := policy.Evaluate(a.policy, a.facts(amount, category, currency, c))
 	r := &request{
-		agent: a, sequence: s.sequence.Add(1), id: s.ids.uuid(), amount: amount.RoundHalfUp(), currency: currency,
+		agent: a, sequence: s.sequence.Add(1), id: s.ids.uuid(), amount: amount.Round(), currency: currency,
 		category: category, original: original, merchant: b.merchant, description: b.description, comment: b.comment,
 		key: key, checks: decision.Checks, created: c.now, expires: c.now,
 	}

@@ -24,7 +24,7 @@ var (
 	defaultCategories = categoriesOf(strings.Fields(`accommodation clothing education electronics entertainment flights
 		food_delivery gas groceries health household other restaurants subscriptions taxi transport`))
 
-	maxBalance = money.FromMinor(999_999_999_999) // what the service's columns hold
+	maxBalance = money.FromHundredths(999_999_999_999) // what the service's columns hold
 )
 
 func categoriesOf(names []string) []Category {
@@ -264,7 +264,7 @@ func compileRules(rules []BudgetRule) ([]*budgetRule, error) {
 		}
 		compiled = append(compiled, &budgetRule{
 			BudgetRule: policy.BudgetRule{
-				Name: r.Name, Type: r.Type, Limit: r.Limit.RoundHalfUp(), Priority: r.Priority, Inactive: r.Inactive,
+				Name: r.Name, Type: r.Type, Limit: r.Limit.Round(), Priority: r.Priority, Inactive: r.Inactive,
 				DaysOfWeek: r.Days, Start: r.Start, End: r.End,
 			},
 			byCurrency: map[string]*tally{},
@@ -293,9 +293,9 @@ func (a *agent) apply(c AgentConfig) error {
 	if err != nil {
 		return err
 	}
-	c.Budget = c.Budget.RoundHalfUp()
+	c.Budget = c.Budget.Round()
 	a.config, a.policy = c, parsed
-	a.spent, a.held = c.Spent.RoundHalfUp(), c.Held.RoundHalfUp()
+	a.spent, a.held = c.Spent.Round(), c.Held.Round()
 	return nil
 }
 

@@ -158,8 +158,8 @@ func (a *agent) periods(currency string, now time.Time) [6]*tally {
 // half to even in the periods. Balances may leave the budget behind, and periods may fall below zero: that is how
 // corrections of an earlier day show.
 func (a *agent) spend(amount money.Amount, currency string, now time.Time) {
-	a.spent = a.spent.Add(amount.RoundHalfUp())
-	a.account.spent = a.account.spent.Add(amount.RoundHalfUp())
+	a.spent = a.spent.Add(amount.Round())
+	a.account.spent = a.account.spent.Add(amount.Round())
 	for _, t := range a.periods(currency, now) {
 		t.spent = t.spent.Add(amount.RoundHalfEven())
 	}
@@ -167,8 +167,8 @@ func (a *agent) spend(amount money.Amount, currency string, now time.Time) {
 
 // hold reserves amount for a pending request.
 func (a *agent) hold(amount money.Amount, currency string, now time.Time) {
-	a.held = a.held.Add(amount.RoundHalfUp())
-	a.account.held = a.account.held.Add(amount.RoundHalfUp())
+	a.held = a.held.Add(amount.Round())
+	a.account.held = a.account.held.Add(amount.Round())
 	for _, t := range a.periods(currency, now) {
 		t.held = t.held.Add(amount.RoundHalfEven())
 	}

@@ -20,7 +20,7 @@ const authorizationLifetime = 120 * time.Second
 var (
 	maxAuthorization = money.Must("10000")
 	maxDepeg         = big.NewRat(1, 100) // how far a dollar coin may be from a dollar
-	maxReport        = money.FromMinor(999_999_999_999)
+	maxReport        = money.FromHundredths(999_999_999_999)
 
 	dollarCoins   = []string{"USDC", "USDT"}
 	walletChains  = []string{"base", "base-sepolia", "ethereum", "solana"}
@@ -113,7 +113,7 @@ func (s *Server) authorize(c *call, b authorizeBody) *answer {
 	amount := usd.amount()
 	r := &request{
 		agent: a, sequence: s.sequence.Add(1), id: s.ids.uuid(), status: letagentpay.StatusAutoApproved,
-		amount: amount.RoundHalfUp(), currency: "USD", category: category,
+		amount: amount.Round(), currency: "USD", category: category,
 		created: c.now, reviewed: c.now, expires: c.now.Add(authorizationLifetime), x402: true,
 		checks: []policy.Check{
 			{Rule: "x402_chain", Result: policy.Pass, Detail: chain},
@@ -305,7 +305,7 @@ func (s *Server) report(c *call, b reportBody) *answer {
 		r.description = b.resource
 	}
 	if b.actual != nil {
-		r.actual = b.actual.amount().RoundHalfUp()
+		r.actual = b.actual.amount().Round()
 		a.correct(b.actual.minus(r.amount), r.currency, c.now)
 	}
 	return jsonAnswer(http.StatusOK, api.X402Report{Recorded: true, TransactionID: r.id})
@@ -316,8 +316,8 @@ func (a *agent) correct(delta money.Amount, currency string, now time.Time) {
 	if delta.IsZero() {
 		return
 	}
-	a.spent = floorZero(a.spent.Add(delta.RoundHalfUp()))
-	a.account.spent = floorZero(a.account.spent.Add(delta.RoundHalfUp()))
+	a.spent = floorZero(a.spent.Add(delta.Round()))
+	a.account.spent = floorZero(a.account.spent.Add(delta.Round()))
 	for _, t := range a.periods(currency, now) {
 		moved := t.spent.Add(delta.RoundHalfEven())
 		if delta.Sign() < 0 {

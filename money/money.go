@@ -67,13 +67,14 @@ func Must(s string) Amount {
 	return a
 }
 
-// FromMinor returns units hundredths: FromMinor(1999) is 19.99. It panics beyond a trillion units of currency.
-func FromMinor(hundredths int64) Amount {
+// FromHundredths returns an amount of n hundredths: FromHundredths(1999) is 19.99. It panics if the amount has more than
+// 12 digits before the point.
+func FromHundredths(n int64) Amount {
 	const perHundredth = unit / 100
-	if hundredths > maxMillionths/perHundredth || hundredths < -maxMillionths/perHundredth {
-		panic("money: FromMinor: " + strconv.FormatInt(hundredths, 10) + " is out of range")
+	if n > maxMillionths/perHundredth || n < -maxMillionths/perHundredth {
+		panic("money: FromHundredths: " + strconv.FormatInt(n, 10) + " is out of range")
 	}
-	return Amount{hundredths * perHundredth}
+	return Amount{n * perHundredth}
 }
 
 // parse reads a decimal of at most whole digits before the point. Digits beyond the sixth after the point are
@@ -180,8 +181,8 @@ func (a Amount) Decimals() int {
 	return n
 }
 
-// RoundHalfUp returns a rounded to hundredths, halves away from zero: how the service stores an amount.
-func (a Amount) RoundHalfUp() Amount {
+// Round returns a rounded to hundredths, halves away from zero: 1.005 to 1.01. The service stores amounts like this.
+func (a Amount) Round() Amount {
 	const step = unit / 100
 	half := int64(step / 2)
 	if a.millionths < 0 {
@@ -190,8 +191,8 @@ func (a Amount) RoundHalfUp() Amount {
 	return Amount{(a.millionths + half) / step * step}
 }
 
-// RoundHalfEven returns a rounded to hundredths, halves to the even hundredth: how the service keeps its daily,
-// weekly and monthly counters.
+// RoundHalfEven returns a rounded to hundredths, halves to the even hundredth: 1.005 to 1.00. The service's daily,
+// weekly and monthly counters add amounts rounded like this.
 func (a Amount) RoundHalfEven() Amount {
 	const step = unit / 100
 	quotient, rest := a.millionths/step, a.millionths%step

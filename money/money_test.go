@@ -44,11 +44,11 @@ func TestMustPanicsOnNonsense(t *testing.T) {
 	assert.PanicsWithValue(t, `money: invalid amount "3,50": want digits with at most one point, for example 49.99`, func() { money.Must("3,50") })
 }
 
-func TestFromMinor(t *testing.T) {
-	assert.Equal(t, money.Must("19.99"), money.FromMinor(1999))
-	assert.Equal(t, "-0.01", money.FromMinor(-1).String())
-	assert.Panics(t, func() { money.FromMinor(1 << 62) })
-	assert.Panics(t, func() { money.FromMinor(-1 << 62) })
+func TestFromHundredths(t *testing.T) {
+	assert.Equal(t, money.Must("19.99"), money.FromHundredths(1999))
+	assert.Equal(t, "-0.01", money.FromHundredths(-1).String())
+	assert.Panics(t, func() { money.FromHundredths(1 << 62) })
+	assert.Panics(t, func() { money.FromHundredths(-1 << 62) })
 }
 
 func TestComparable(t *testing.T) {
@@ -71,7 +71,7 @@ func TestArithmetic(t *testing.T) {
 	assert.Equal(t, []int{-1, 0, 1}, []int{a.Sub(b).Sign(), a.Sub(a).Sign(), b.Sign()})
 	assert.Equal(t, []int{0, 1, 3, 6}, []int{money.Must("5.00").Decimals(), money.Must("2.50").Decimals(), money.Must("0.125").Decimals(), money.Must("0.000001").Decimals()})
 
-	big := money.FromMinor(99_999_999_999_999)
+	big := money.FromHundredths(99_999_999_999_999)
 	assert.Panics(t, func() {
 		for range 20 {
 			big = big.Add(big)
@@ -80,7 +80,7 @@ func TestArithmetic(t *testing.T) {
 }
 
 func TestRounding(t *testing.T) {
-	for _, c := range []struct{ in, halfUp, halfEven string }{
+	for _, c := range []struct{ in, rounded, halfEven string }{
 		{"1.004", "1.00", "1.00"},
 		{"1.005", "1.01", "1.00"},
 		{"1.015", "1.02", "1.02"},
@@ -93,7 +93,7 @@ func TestRounding(t *testing.T) {
 	} {
 		var a money.Amount
 		require.NoError(t, a.UnmarshalText([]byte(c.in)))
-		assert.Equal(t, c.halfUp, a.RoundHalfUp().String(), c.in)
+		assert.Equal(t, c.rounded, a.Round().String(), c.in)
 		assert.Equal(t, c.halfEven, a.RoundHalfEven().String(), c.in)
 	}
 }

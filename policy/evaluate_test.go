@@ -458,7 +458,7 @@ func TestEvaluateManyChecks(t *testing.T) {
 // drawFacts draws facts near the limits of everyRule.
 func drawFacts(t *rapid.T) policy.Facts {
 	some := func(name string, most int64) money.Amount {
-		return money.FromMinor(rapid.Int64Range(0, most).Draw(t, name))
+		return money.FromHundredths(rapid.Int64Range(0, most).Draw(t, name))
 	}
 	f := policy.Facts{
 		AgentStatus: rapid.SampledFrom([]string{"active", "active", "active", "paused"}).Draw(t, "status"), Amount: some("amount", 25000).Add(money.Must("0.01")),
@@ -507,7 +507,7 @@ func TestEvaluateIsMonotonic(t *testing.T) {
 		p, loose := parse(t, everyRule), parse(t, everyRule)
 		f := drawFacts(rt)
 		f.AgentStatus = "active"
-		more := money.FromMinor(rapid.Int64Range(1, 100000).Draw(rt, "more"))
+		more := money.FromHundredths(rapid.Int64Range(1, 100000).Draw(rt, "more"))
 		for _, limit := range []*money.Amount{
 			loose.PerRequestLimit, loose.DailyLimit, loose.WeeklyLimit, loose.MonthlyLimit, loose.Schedule.Overrides[0].DailyLimit, loose.AutoApprove.MaxAmount,
 		} {

@@ -288,7 +288,7 @@ func (s *scenario) accounts(t *testing.T) (accounts []account) {
 				p.Checks = append(p.Checks, string(check.Result)+" "+check.Rule)
 			}
 			a.Purchases = append(a.Purchases, p)
-			stored, counted := p.Amount.RoundHalfUp(), p.Amount.RoundHalfEven()
+			stored, counted := p.Amount.Round(), p.Amount.RoundHalfEven()
 			switch p.Status {
 			case "auto_approved":
 				b.spent = b.spent.Add(stored)

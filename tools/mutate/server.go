@@ -35,7 +35,7 @@ var serverMutants = []mutant{
 	},
 	{
 		name: "server-purchase/rounded-half-to-even", file: "letagentpaytest/purchase.go",
-		old: "id: s.ids.uuid(), amount: amount.RoundHalfUp(), currency", new: "id: s.ids.uuid(), amount: amount.RoundHalfEven(), currency",
+		old: "id: s.ids.uuid(), amount: amount.Round(), currency", new: "id: s.ids.uuid(), amount: amount.RoundHalfEven(), currency",
 		why: "half a cent is stored otherwise than the service does",
 	},
 	{
@@ -80,7 +80,7 @@ var serverMutants = []mutant{
 	},
 	{
 		name: "server-purchase/temporal-rules-round-half-up", file: "letagentpaytest/purchase.go",
-		old: "t.spent = t.spent.Add(amount.RoundHalfEven())", new: "t.spent = t.spent.Add(amount.RoundHalfUp())",
+		old: "t.spent = t.spent.Add(amount.RoundHalfEven())", new: "t.spent = t.spent.Add(amount.Round())",
 		why: "half a cent counts otherwise than at the service",
 	},
 	{
