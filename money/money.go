@@ -8,12 +8,15 @@ package money
 import (
 	"cmp"
 	"errors"
+	"math"
 	"strconv"
 )
 
 const (
 	decimals = 6         // digits an Amount keeps after the point
 	unit     = 1_000_000 // 10^decimals
+
+	perHundredth = unit / 100
 
 	parseDigits  = 7  // digits before the point that Parse accepts: the service's limit is 9,999,999
 	decodeDigits = 12 // digits before the point that decoding accepts: a balance may exceed what one purchase may
@@ -70,7 +73,6 @@ func Must(s string) Amount {
 // FromHundredths returns an amount of n hundredths: FromHundredths(1999) is 19.99. It panics if the amount has more than
 // 12 digits before the point.
 func FromHundredths(n int64) Amount {
-	const perHundredth = unit / 100
 	if n > maxMillionths/perHundredth || n < -maxMillionths/perHundredth {
 		panic("money: FromHundredths: " + strconv.FormatInt(n, 10) + " is out of range")
 	}
@@ -154,8 +156,13 @@ func (a Amount) Add(b Amount) Amount {
 // Sub returns a - b, which may be negative. It panics like [Amount.Add].
 func (a Amount) Sub(b Amount) Amount { return a.Add(b.Neg()) }
 
-// Neg returns -a.
-func (a Amount) Neg() Amount { return Amount{-a.millionths} }
+// Neg returns -a. It panics like [Amount.Add], for the least int64 only.
+func (a Amount) Neg() Amount {
+	if a.millionths == math.MinInt64 {
+		panic("money: -(" + a.String() + ") is out of range")
+	}
+	return Amount{-a.millionths}
+}
 
 // Cmp returns -1, 0 or +1 as a is less than, equal to or greater than b.
 func (a Amount) Cmp(b Amount) int { return cmp.Compare(a.millionths, b.millionths) }
@@ -181,28 +188,43 @@ func (a Amount) Decimals() int {
 	return n
 }
 
-// Round returns a rounded to hundredths, halves away from zero: 1.005 to 1.01. The service stores amounts like this.
+// Round returns a rounded to hundredths, halves away from zero: 1.005 to 1.01. The service stores amounts like this. It
+// panics like [Amount.Add].
 func (a Amount) Round() Amount {
-	const step = unit / 100
-	half := int64(step / 2)
-	if a.millionths < 0 {
-		half = -half
+	quotient, rest := a.hundredths()
+	switch {
+	case rest >= perHundredth/2:
+		quotient++
+	case rest <= -perHundredth/2:
+		quotient--
 	}
-	return Amount{(a.millionths + half) / step * step}
+	return ofHundredths(quotient)
 }
 
 // RoundHalfEven returns a rounded to hundredths, halves to the even hundredth: 1.005 to 1.00. The service's daily,
-// weekly and monthly counters add amounts rounded like this.
+// weekly and monthly counters add amounts rounded like this. It panics like [Amount.Add].
 func (a Amount) RoundHalfEven() Amount {
-	const step = unit / 100
-	quotient, rest := a.millionths/step, a.millionths%step
+	quotient, rest := a.hundredths()
 	switch {
-	case rest > step/2, rest == step/2 && quotient%2 != 0:
+	case rest > perHundredth/2, rest == perHundredth/2 && quotient%2 != 0:
 		quotient++
-	case rest < -step/2, rest == -step/2 && quotient%2 != 0:
+	case rest < -perHundredth/2, rest == -perHundredth/2 && quotient%2 != 0:
 		quotient--
 	}
-	return Amount{quotient * step}
+	return ofHundredths(quotient)
+}
+
+// hundredths returns the whole hundredths of a, cut towards zero, and the millionths left over, both with a's sign.
+func (a Amount) hundredths() (quotient, rest int64) {
+	return a.millionths / perHundredth, a.millionths % perHundredth
+}
+
+// ofHundredths returns an amount of n hundredths, and panics when an Amount cannot hold it.
+func ofHundredths(n int64) Amount {
+	if n > math.MaxInt64/perHundredth || n < math.MinInt64/perHundredth {
+		panic("money: " + strconv.FormatInt(n, 10) + " hundredths are out of range")
+	}
+	return Amount{n * perHundredth}
 }
 
 // String returns a in digits, with at least two decimals and no more than needed beyond: "49.90", "0.125", "-3.00".

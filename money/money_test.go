@@ -81,21 +81,54 @@ func TestArithmetic(t *testing.T) {
 
 func TestRounding(t *testing.T) {
 	for _, c := range []struct{ in, rounded, halfEven string }{
+		{"0", "0.00", "0.00"},
+		{"1.000001", "1.00", "1.00"},
 		{"1.004", "1.00", "1.00"},
 		{"1.005", "1.01", "1.00"},
 		{"1.015", "1.02", "1.02"},
 		{"1.005001", "1.01", "1.01"},
+		{"1.999999", "2.00", "2.00"},
 		{"-1.005", "-1.01", "-1.00"},
+		{"-1.009", "-1.01", "-1.01"},
 		{"-1.015", "-1.02", "-1.02"},
 		{"-1.005001", "-1.01", "-1.01"},
+		{"-0.000001", "0.00", "0.00"},
 		{"0.004999", "0.00", "0.00"},
 		{"2.25", "2.25", "2.25"},
+		{"-2.25", "-2.25", "-2.25"},
 	} {
-		var a money.Amount
-		require.NoError(t, a.UnmarshalText([]byte(c.in)))
+		a := decoded(t, c.in)
 		assert.Equal(t, c.rounded, a.Round().String(), c.in)
 		assert.Equal(t, c.halfEven, a.RoundHalfEven().String(), c.in)
 	}
+}
+
+// What an int64 of millionths cannot hold is never returned as another amount.
+func TestTheEndsOfTheRange(t *testing.T) {
+	var most money.Amount
+	for range 9 {
+		most = most.Add(decoded(t, "999999999999.999999"))
+	}
+	most = most.Add(decoded(t, "223372036854.775816"))
+	require.Equal(t, "9223372036854.775807", most.String())
+	step := money.Must("0.000001")
+	least := most.Neg().Sub(step)
+	require.Equal(t, "-9223372036854.775808", least.String())
+
+	for name, outOfRange := range map[string]func(){
+		"Add":                  func() { most.Add(step) },
+		"Add, negative":        func() { least.Add(step.Neg()) },
+		"Sub":                  func() { least.Sub(step) },
+		"Sub of the least":     func() { most.Sub(least) },
+		"Neg":                  func() { least.Neg() },
+		"Round":                func() { most.Round() },
+		"Round, negative":      func() { least.Round() },
+		"RoundHalfEven":        func() { most.RoundHalfEven() },
+		"RoundHalfEven, least": func() { least.RoundHalfEven() },
+	} {
+		assert.Panics(t, outOfRange, name)
+	}
+	assert.Equal(t, "9223372036854.77", most.Sub(money.Must("0.001")).Round().String())
 }
 
 func TestJSON(t *testing.T) {
@@ -121,23 +154,51 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// decoded returns the amount that the service's text means, which may be negative.
+func decoded(t require.TestingT, text string) money.Amount {
+	var a money.Amount
+	require.NoError(t, a.UnmarshalText([]byte(text)))
+	return a
+}
+
+// amounts draws amounts that the service can send.
+var amounts = rapid.Custom(func(t *rapid.T) money.Amount {
+	whole := rapid.Int64Range(0, 999_999_999_999).Draw(t, "whole")
+	text := fmt.Sprintf("%d.%06d", whole, rapid.Int64Range(0, 999_999).Draw(t, "fraction"))
+	if rapid.Bool().Draw(t, "negative") {
+		text = "-" + text
+	}
+	return decoded(t, text)
+})
+
+// rat returns an amount as a rational number.
+func rat(t require.TestingT, a money.Amount) *big.Rat {
+	r, ok := new(big.Rat).SetString(a.String())
+	require.True(t, ok)
+	return r
+}
+
+func TestRoundingMovesLessThanAHundredth(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a := amounts.Draw(t, "a")
+		half := big.NewRat(1, 200)
+		for name, rounded := range map[string]money.Amount{
+			"Round":         a.Round(),
+			"RoundHalfEven": a.RoundHalfEven(),
+		} {
+			moved := new(big.Rat).Sub(rat(t, rounded), rat(t, a))
+			assert.LessOrEqual(t, rounded.Decimals(), 2, name)
+			assert.LessOrEqual(t, moved.Abs(moved).Cmp(half), 0, name)
+		}
+		assert.Equal(t, a.Neg().Round(), a.Round().Neg(), "halves away from zero on both sides")
+		assert.Equal(t, a.Neg().RoundHalfEven(), a.RoundHalfEven().Neg())
+	})
+}
+
 func TestTextRoundTripMatchesRationals(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		draw := rapid.Custom(func(t *rapid.T) money.Amount {
-			var a money.Amount
-			text := fmt.Sprintf("%d.%06d", rapid.Int64Range(0, 999_999_999_999).Draw(t, "whole"), rapid.Int64Range(0, 999_999).Draw(t, "fraction"))
-			if rapid.Bool().Draw(t, "negative") {
-				text = "-" + text
-			}
-			require.NoError(t, a.UnmarshalText([]byte(text)))
-			return a
-		})
-		a, b := draw.Draw(t, "a"), draw.Draw(t, "b")
-		rat := func(a money.Amount) *big.Rat {
-			r, ok := new(big.Rat).SetString(a.String())
-			require.True(t, ok)
-			return r
-		}
+		a, b := amounts.Draw(t, "a"), amounts.Draw(t, "b")
+		rat := func(a money.Amount) *big.Rat { return rat(t, a) }
 		assert.Zero(t, rat(a.Add(b)).Cmp(new(big.Rat).Add(rat(a), rat(b))))
 		assert.Zero(t, rat(a.Sub(b)).Cmp(new(big.Rat).Sub(rat(a), rat(b))))
 		assert.Equal(t, rat(a).Cmp(rat(b)), a.Cmp(b))
