@@ -214,6 +214,16 @@ func (a Amount) RoundHalfEven() Amount {
 	return ofHundredths(quotient)
 }
 
+// RoundUp returns the smallest amount in whole hundredths that is not less than a: 1.001 to 1.01, 1.00 to 1.00. Zero
+// stays zero, and a negative amount moves towards zero: -1.009 to -1.00. It panics like [Amount.Add].
+func (a Amount) RoundUp() Amount {
+	quotient, rest := a.hundredths()
+	if rest > 0 {
+		quotient++
+	}
+	return ofHundredths(quotient)
+}
+
 // hundredths returns the whole hundredths of a, cut towards zero, and the millionths left over, both with a's sign.
 func (a Amount) hundredths() (quotient, rest int64) {
 	return a.millionths / perHundredth, a.millionths % perHundredth

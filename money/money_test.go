@@ -80,26 +80,27 @@ func TestArithmetic(t *testing.T) {
 }
 
 func TestRounding(t *testing.T) {
-	for _, c := range []struct{ in, rounded, halfEven string }{
-		{"0", "0.00", "0.00"},
-		{"1.000001", "1.00", "1.00"},
-		{"1.004", "1.00", "1.00"},
-		{"1.005", "1.01", "1.00"},
-		{"1.015", "1.02", "1.02"},
-		{"1.005001", "1.01", "1.01"},
-		{"1.999999", "2.00", "2.00"},
-		{"-1.005", "-1.01", "-1.00"},
-		{"-1.009", "-1.01", "-1.01"},
-		{"-1.015", "-1.02", "-1.02"},
-		{"-1.005001", "-1.01", "-1.01"},
-		{"-0.000001", "0.00", "0.00"},
-		{"0.004999", "0.00", "0.00"},
-		{"2.25", "2.25", "2.25"},
-		{"-2.25", "-2.25", "-2.25"},
+	for _, c := range []struct{ in, rounded, halfEven, up string }{
+		{"0", "0.00", "0.00", "0.00"},
+		{"1.000001", "1.00", "1.00", "1.01"},
+		{"1.004", "1.00", "1.00", "1.01"},
+		{"1.005", "1.01", "1.00", "1.01"},
+		{"1.015", "1.02", "1.02", "1.02"},
+		{"1.005001", "1.01", "1.01", "1.01"},
+		{"1.999999", "2.00", "2.00", "2.00"},
+		{"-1.005", "-1.01", "-1.00", "-1.00"},
+		{"-1.009", "-1.01", "-1.01", "-1.00"},
+		{"-1.015", "-1.02", "-1.02", "-1.01"},
+		{"-1.005001", "-1.01", "-1.01", "-1.00"},
+		{"-0.000001", "0.00", "0.00", "0.00"},
+		{"0.004999", "0.00", "0.00", "0.01"},
+		{"2.25", "2.25", "2.25", "2.25"},
+		{"-2.25", "-2.25", "-2.25", "-2.25"},
 	} {
 		a := decoded(t, c.in)
 		assert.Equal(t, c.rounded, a.Round().String(), c.in)
 		assert.Equal(t, c.halfEven, a.RoundHalfEven().String(), c.in)
+		assert.Equal(t, c.up, a.RoundUp().String(), c.in)
 	}
 }
 
@@ -125,9 +126,11 @@ func TestTheEndsOfTheRange(t *testing.T) {
 		"Round, negative":      func() { least.Round() },
 		"RoundHalfEven":        func() { most.RoundHalfEven() },
 		"RoundHalfEven, least": func() { least.RoundHalfEven() },
+		"RoundUp":              func() { most.RoundUp() },
 	} {
 		assert.Panics(t, outOfRange, name)
 	}
+	assert.Equal(t, "-9223372036854.77", least.RoundUp().String())
 	assert.Equal(t, "9223372036854.77", most.Sub(money.Must("0.001")).Round().String())
 }
 
@@ -181,14 +184,20 @@ func rat(t require.TestingT, a money.Amount) *big.Rat {
 func TestRoundingMovesLessThanAHundredth(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := amounts.Draw(t, "a")
-		half := big.NewRat(1, 200)
+		hundredth, half := big.NewRat(1, 100), big.NewRat(1, 200)
 		for name, rounded := range map[string]money.Amount{
 			"Round":         a.Round(),
 			"RoundHalfEven": a.RoundHalfEven(),
+			"RoundUp":       a.RoundUp(),
 		} {
 			moved := new(big.Rat).Sub(rat(t, rounded), rat(t, a))
 			assert.LessOrEqual(t, rounded.Decimals(), 2, name)
-			assert.LessOrEqual(t, moved.Abs(moved).Cmp(half), 0, name)
+			if name == "RoundUp" {
+				assert.GreaterOrEqual(t, moved.Sign(), 0, name)
+				assert.Negative(t, moved.Cmp(hundredth), name)
+			} else {
+				assert.LessOrEqual(t, moved.Abs(moved).Cmp(half), 0, name)
+			}
 		}
 		assert.Equal(t, a.Neg().Round(), a.Round().Neg(), "halves away from zero on both sides")
 		assert.Equal(t, a.Neg().RoundHalfEven(), a.RoundHalfEven().Neg())
