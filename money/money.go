@@ -8,6 +8,7 @@ package money
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"math"
 	"strconv"
 )
@@ -26,13 +27,13 @@ const (
 
 // Errors that a [*ParseError] matches with [errors.Is].
 var (
-	// ErrSyntax means that the text is not a plain decimal number.
+	// ErrSyntax reports a text that is not a plain decimal number.
 	ErrSyntax = errors.New("not a plain decimal number")
-	// ErrRange means that the number has more digits than an Amount keeps, before or after the point.
+	// ErrRange reports a number with more digits than an Amount keeps, before or after the point.
 	ErrRange = errors.New("too many digits")
 )
 
-// ParseError reports a text that is no amount. It matches [ErrSyntax] or [ErrRange] with [errors.Is].
+// ParseError reports a text that is not an amount. It matches [ErrSyntax] or [ErrRange] with [errors.Is].
 type ParseError struct {
 	Value  string // the text refused, shortened when very long
 	Reason string // what is accepted instead
@@ -61,7 +62,7 @@ func Parse(s string) (Amount, error) {
 	return parse(s, parseDigits, false)
 }
 
-// Must is [Parse] for constants: it panics when s is no amount.
+// Must is [Parse] for constants: it panics when s is not an amount.
 func Must(s string) Amount {
 	a, err := Parse(s)
 	if err != nil {
@@ -70,8 +71,8 @@ func Must(s string) Amount {
 	return a
 }
 
-// FromHundredths returns an amount of n hundredths: FromHundredths(1999) is 19.99. It panics if the amount has more than
-// 12 digits before the point.
+// FromHundredths returns an amount of n hundredths: FromHundredths(1999) is 19.99. It panics if the amount has more
+// than 12 digits before the point.
 func FromHundredths(n int64) Amount {
 	if n > maxMillionths/perHundredth || n < -maxMillionths/perHundredth {
 		panic("money: FromHundredths: " + strconv.FormatInt(n, 10) + " is out of range")
@@ -79,13 +80,13 @@ func FromHundredths(n int64) Amount {
 	return Amount{n * perHundredth}
 }
 
-// parse reads a decimal of at most whole digits before the point. Digits beyond the sixth after the point are
-// accepted when they are zeros, because they say nothing, and only where signs are: on the wire.
+// parse reads a decimal of at most whole digits before the point. On the wire it also accepts a minus sign, and zeros
+// beyond the sixth digit after the point.
 func parse(s string, whole int, wire bool) (Amount, error) {
 	refuse := func(kind error) (Amount, error) {
 		reason := "want digits with at most one point, for example 49.99"
 		if kind == ErrRange {
-			reason = "want at most " + strconv.Itoa(whole) + " digits before the point and " + strconv.Itoa(decimals) + " after"
+			reason = fmt.Sprintf("want at most %d digits before the point and %d after", whole, decimals)
 		}
 		if len(s) > 64 {
 			s = s[:64] + "…"
@@ -156,7 +157,7 @@ func (a Amount) Add(b Amount) Amount {
 // Sub returns a - b, which may be negative. It panics like [Amount.Add].
 func (a Amount) Sub(b Amount) Amount { return a.Add(b.Neg()) }
 
-// Neg returns -a. It panics like [Amount.Add], for the least int64 only.
+// Neg returns -a. It panics like [Amount.Add].
 func (a Amount) Neg() Amount {
 	if a.millionths == math.MinInt64 {
 		panic("money: -(" + a.String() + ") is out of range")
@@ -267,8 +268,8 @@ func (a Amount) MarshalText() ([]byte, error) { return a.append(nil), nil }
 // AppendText appends what [Amount.String] returns.
 func (a Amount) AppendText(buf []byte) ([]byte, error) { return a.append(buf), nil }
 
-// UnmarshalText reads a decimal as the service writes it: like [Parse], but a minus sign, 12 digits before the point,
-// and zeros beyond the sixth digit after it are accepted too. The error is a [*ParseError], and a is then unchanged.
+// UnmarshalText reads a decimal as the service writes it. It accepts what [Parse] does, and also a minus sign, up to 12
+// digits before the point, and zeros beyond the sixth digit after it. On an error, a [*ParseError], a is unchanged.
 func (a *Amount) UnmarshalText(text []byte) error {
 	parsed, err := parse(string(text), decodeDigits, true)
 	if err != nil {
@@ -288,7 +289,7 @@ func (a *Amount) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	if n := len(data); n >= 2 && data[0] == '"' && data[n-1] == '"' {
-		data = data[1 : n-1] // an escape inside is no digit, and refused as such
+		data = data[1 : n-1] // an escape inside is not a digit, so parse refuses it
 	}
 	return a.UnmarshalText(data)
 }
