@@ -41,7 +41,136 @@ type control struct {
 }
 
 // action carries out one control call. The result is sent as JSON; an error that is no *statusError means a 400.
-type action func(r *http.Request, body []byte) (any, error)
+type action func(c *control, r *http.Request, body []byte) (any, error)
+
+// controlRoute is one call of the control API.
+type controlRoute struct {
+	method string
+	path   string // below controlPrefix
+	act    action
+	help   string // for the usage text: what the call takes, then what it does
+}
+
+// controlRoutes is the control API: the calls that it serves, and the list of them in the usage text.
+var controlRoutes = []controlRoute{
+	{
+		method: http.MethodPut,
+		path:   "/scenario",
+		act:    (*control).putScenario,
+		help: `{"start"?, "account"?, "agent"?, "agents"?, "accounts"?, "rates"?}
+			Starts over with these. Answers base_url, token, now, agents (tokens by name).`,
+	},
+	{
+		method: http.MethodPost,
+		path:   "/requests/{id}/approve",
+		act:    decide((*letagentpaytest.Server).Approve),
+		help: `Approves a pending request, as its owner would. 409 when the request is not
+			pending, or expired.`,
+	},
+	{
+		method: http.MethodPost,
+		path:   "/requests/{id}/reject",
+		act:    decide((*letagentpaytest.Server).Reject),
+		help:   `Rejects a pending request in the same way.`,
+	},
+	{
+		method: http.MethodPost,
+		path:   "/clock",
+		act:    (*control).setClock,
+		help: `{"advance_seconds": 1800} or {"set": "2026-03-11T12:00:00Z"}
+			Moves the clock, forward only.`,
+	},
+	{
+		method: http.MethodPost,
+		path:   "/sweep",
+		act:    (*control).sweep,
+		help: `Expires what is overdue. Without this call it happens every minute. After a
+			scenario it happens only here, on a read, or on an approval that comes too
+			late.`,
+	},
+	{
+		method: http.MethodPatch,
+		path:   "/agent",
+		act:    (*control).patchAgent,
+		help: `{"status"?, "budget"?, "spent"?, "held"?, "policy"?, "auto_replenish"?}
+			Changes any of these of the agent "main".`,
+	},
+	{
+		method: http.MethodPatch,
+		path:   "/agents/{name}",
+		act:    (*control).patchAgent,
+		help:   `The same for another agent.`,
+	},
+	{
+		method: http.MethodPatch,
+		path:   "/account",
+		act:    (*control).patchAccount,
+		help: `{"currency"?, "timezone"?, "request_expiry_minutes"?, "categories"?,
+			"aliases"?, "budget_rules"?, "blocked"?, "all_agents_paused"?}
+			Changes any of these of the account of "main".`,
+	},
+	{
+		method: http.MethodPatch,
+		path:   "/accounts/{name}",
+		act:    (*control).patchAccount,
+		help:   `The same for another account.`,
+	},
+	{
+		method: http.MethodPost,
+		path:   "/agents",
+		act:    (*control).addAgent,
+		help: `{"name"?, "account"?, "budget"?, "policy"?, ...}
+			Adds an agent, and answers its token.`,
+	},
+	{
+		method: http.MethodPost,
+		path:   "/rates",
+		act:    (*control).setRate,
+		help: `{"pair": "EURC/USD", "rate": "1.08"}
+			Sets an exchange rate.`,
+	},
+	{
+		method: http.MethodPost,
+		path:   "/faults",
+		act:    (*control).addFault,
+		help: `{"op"?, "times"?, "status"?, "after_commit"?, "body"?, "non_json"?, "header"?,
+			"drop"?: "before" | "after", "delay"?: "1.5s", "truncate"?,
+			"slow_bytes"?: "10ms", "gateway_timeout"?: "3s"}
+			Injects a fault. op is purchase, confirm, request, requests, budget, policy,
+			categories or x402_*; times -1 lasts until the faults are cleared. When a call
+			takes longer than gateway_timeout, by its delay or by races, the client gets
+			the status (504) or the drop at that time, and the call is carried out later.`,
+	},
+	{
+		method: http.MethodDelete,
+		path:   "/faults",
+		act:    (*control).clearFaults,
+		help:   `Clears all faults.`,
+	},
+	{
+		method: http.MethodPut,
+		path:   "/races",
+		act:    (*control).setRaces,
+		help: `{"purchase"?: "6s", "confirm"?: "50ms", "store"?: "10ms"}
+			Lets overlapping calls race, as -races does. A purchase checks its
+			Idempotency-Key, waits, commits, waits for "store" and stores its answer, so
+			overlapping ones under one key each buy. A confirmation checks the status,
+			waits and commits, so overlapping failures each refund. Calls continue without
+			their clients. A new scenario keeps this setting.`,
+	},
+	{
+		method: http.MethodDelete,
+		path:   "/races",
+		act:    (*control).endRaces,
+		help:   `Carries out each call at one instant again.`,
+	},
+	{
+		method: http.MethodGet,
+		path:   "/state",
+		act:    (*control).state,
+		help:   `Answers now, agents, budgets, requests, calls.`,
+	},
+}
 
 // statusError is an error with the status it is answered with.
 type statusError struct {
@@ -53,8 +182,15 @@ func (e *statusError) Error() string { return e.message }
 
 func newControl(service *letagentpaytest.Server) http.Handler {
 	c, mux := &control{service: service}, http.NewServeMux()
-	for path, actions := range c.actions() {
-		mux.Handle(controlPrefix+path, c.route(actions))
+	actions := map[string]map[string]action{} // by path and method
+	for _, route := range controlRoutes {
+		if actions[route.path] == nil {
+			actions[route.path] = map[string]action{}
+		}
+		actions[route.path][route.method] = route.act
+	}
+	for path, byMethod := range actions {
+		mux.Handle(controlPrefix+path, c.servePath(byMethod))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusNotFound, "the control API has no "+r.URL.Path+"; see letagentpay-mock -help")
@@ -65,26 +201,6 @@ func newControl(service *letagentpaytest.Server) http.Handler {
 		writeError(w, http.StatusForbidden, "the call comes from a web page of another origin")
 	}))
 	return sameOrigin.Handler(mux)
-}
-
-// actions lists what there is, by path and method.
-func (c *control) actions() map[string]map[string]action {
-	return map[string]map[string]action{
-		"/scenario":              {http.MethodPut: c.putScenario},
-		"/requests/{id}/approve": {http.MethodPost: c.decide(c.service.Approve)},
-		"/requests/{id}/reject":  {http.MethodPost: c.decide(c.service.Reject)},
-		"/clock":                 {http.MethodPost: c.setClock},
-		"/sweep":                 {http.MethodPost: c.sweep},
-		"/agent":                 {http.MethodPatch: c.patchAgent},
-		"/agents":                {http.MethodPost: c.addAgent},
-		"/agents/{name}":         {http.MethodPatch: c.patchAgent},
-		"/account":               {http.MethodPatch: c.patchAccount},
-		"/accounts/{name}":       {http.MethodPatch: c.patchAccount},
-		"/rates":                 {http.MethodPost: c.setRate},
-		"/faults":                {http.MethodPost: c.addFault, http.MethodDelete: c.clearFaults},
-		"/races":                 {http.MethodPut: c.setRaces, http.MethodDelete: c.endRaces},
-		"/state":                 {http.MethodGet: c.state},
-	}
 }
 
 // requireToken lets only callers through that know the token.
@@ -100,8 +216,8 @@ func requireToken(token string, next http.Handler) http.Handler {
 	})
 }
 
-// route serves one path.
-func (c *control) route(actions map[string]action) http.Handler {
+// servePath serves the calls of one path, by method.
+func (c *control) servePath(actions map[string]action) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		act, ok := actions[r.Method]
 		if !ok {
@@ -118,7 +234,7 @@ func (c *control) route(actions map[string]action) http.Handler {
 			return
 		}
 		c.mu.Lock()
-		result, err := act(r, body)
+		result, err := act(c, r, body)
 		c.mu.Unlock()
 		if err != nil {
 			status := http.StatusBadRequest
@@ -219,10 +335,11 @@ func (c *control) putScenario(r *http.Request, body []byte) (any, error) {
 	return c.overview(r), nil
 }
 
-func (c *control) decide(decide func(id string) error) action {
-	return func(r *http.Request, _ []byte) (any, error) {
+// decide returns the action that approves or rejects a request.
+func decide(decide func(s *letagentpaytest.Server, id string) error) action {
+	return func(c *control, r *http.Request, _ []byte) (any, error) {
 		id := r.PathValue("id")
-		switch err := decide(id); {
+		switch err := decide(c.service, id); {
 		case errors.Is(err, letagentpaytest.ErrNotFound):
 			return nil, &statusError{http.StatusNotFound, err.Error()}
 		case err != nil:
