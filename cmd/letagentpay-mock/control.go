@@ -24,23 +24,24 @@ const (
 	agentAPI      = "/api/v1/agent-api"
 
 	maxControlBody = 4 << 20
-	maxDelay       = 5 * time.Minute            // of a fault or a race, so that the answer fits into exchangeTimeout
-	maxAdvance     = 100 * 365 * 24 * time.Hour // which a Duration holds without loss
+	maxDelay       = 5 * time.Minute            // of a fault or a race: the answer must fit into exchangeTimeout
+	maxAdvance     = 100 * 365 * 24 * time.Hour // a time.Duration holds it without loss
 )
 
-// clockEnd is as far as the clock goes: comfortably inside what timestamps can say.
+// clockEnd is the latest time of the clock, well inside the range of timestamps.
 var (
 	clockEnd    = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 	errClockEnd = fmt.Errorf("the clock ends at %s", clockEnd.Format(time.RFC3339))
 )
 
-// control is the control API. Its calls run one at a time, so that what one of them looks up stays true while it acts.
+// control is the control API. Its calls run one at a time: what a call looks up is still true when it acts.
 type control struct {
 	service *letagentpaytest.Server
 	mu      sync.Mutex
 }
 
-// action carries out one control call. The result is sent as JSON; an error that is no *statusError means a 400.
+// action carries out one control call. The result is sent as JSON. An error is sent with the status of its
+// *statusError, or else with 400.
 type action func(c *control, r *http.Request, body []byte) (any, error)
 
 // controlRoute is one call of the control API.
@@ -172,7 +173,7 @@ var controlRoutes = []controlRoute{
 	},
 }
 
-// statusError is an error with the status it is answered with.
+// statusError is an error that is answered with its status.
 type statusError struct {
 	status  int
 	message string
@@ -195,7 +196,7 @@ func newControl(service *letagentpaytest.Server) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusNotFound, "the control API has no "+r.URL.Path+"; see letagentpay-mock -help")
 	})
-	// A web page open on this machine must not drive the server through the browser.
+	// A web page that is open on this machine must not control the server through the browser.
 	sameOrigin := http.NewCrossOriginProtection()
 	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeError(w, http.StatusForbidden, "the call comes from a web page of another origin")
@@ -203,13 +204,14 @@ func newControl(service *letagentpaytest.Server) http.Handler {
 	return sameOrigin.Handler(mux)
 }
 
-// requireToken lets only callers through that know the token.
+// requireToken refuses callers that do not send the token.
 func requireToken(token string, next http.Handler) http.Handler {
 	want := []byte("Bearer " + token)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			writeError(w, http.StatusUnauthorized, "the control API wants Authorization: Bearer and the token given with -token")
+			writeError(w, http.StatusUnauthorized,
+				"the control API wants Authorization: Bearer and the token given with -token")
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -257,7 +259,8 @@ func refuseMethod(w http.ResponseWriter, allowed ...string) {
 	writeError(w, http.StatusMethodNotAllowed, "method not allowed; there is "+strings.Join(allowed, " and "))
 }
 
-// plain is the text of an error without the name of the package that it is about: here it is about the program.
+// plain returns the text of an error without the prefix of package letagentpaytest, which users of the program do not
+// know.
 func plain(err error) string { return strings.ReplaceAll(err.Error(), "letagentpaytest: ", "") }
 
 func writeError(w http.ResponseWriter, status int, message string) {
@@ -288,7 +291,7 @@ func decode(body []byte, into any) error {
 	return nil
 }
 
-// decodeScenario reads a scenario. It may be one that was recorded, whose name and steps it passes over.
+// decodeScenario reads a scenario. It ignores the name and the steps of a recorded one.
 func decodeScenario(data []byte) (*letagentpaytest.Scenario, error) {
 	var read struct {
 		letagentpaytest.Scenario
@@ -315,8 +318,10 @@ type overview struct {
 func (c *control) overview(r *http.Request) overview {
 	agents := c.service.Agents()
 	o := overview{
-		BaseURL: "http://" + r.Host + agentAPI, // as the caller reached it, through whatever mapping of ports
-		Token:   agents[0].Token, Now: c.service.Now(), Agents: map[string]string{},
+		BaseURL: "http://" + r.Host + agentAPI, // as the caller reached it, which a mapping of ports may change
+		Token:   agents[0].Token,
+		Now:     c.service.Now(),
+		Agents:  map[string]string{},
 	}
 	for _, agent := range agents {
 		o.Agents[agent.Name] = agent.Token
@@ -350,7 +355,7 @@ func decide(decide func(s *letagentpaytest.Server, id string) error) action {
 	}
 }
 
-// clockAnswer tells the time.
+// clockAnswer is the answer of a call that may change the time.
 type clockAnswer struct {
 	Now time.Time `json:"now"`
 }
@@ -378,7 +383,9 @@ func (c *control) setClock(_ *http.Request, body []byte) (any, error) {
 	switch {
 	case target.Before(now):
 		return nil, &statusError{http.StatusConflict, fmt.Sprintf(
-			"the clock shows %s and does not go back; begin again with a scenario and its start", now.Format(time.RFC3339Nano))}
+			"the clock shows %s and does not go back; start over with a scenario and its start",
+			now.Format(time.RFC3339Nano),
+		)}
 	case target.After(clockEnd):
 		return nil, errClockEnd
 	}
@@ -391,7 +398,7 @@ func (c *control) sweep(*http.Request, []byte) (any, error) {
 	return clockAnswer{c.service.Now()}, nil
 }
 
-// done is the answer where there is nothing to tell.
+// done is the answer of a call without a result.
 type done struct{}
 
 // agentOf finds the agent that a path names; a path without a name means the main one.
@@ -426,7 +433,7 @@ func (c *control) patchAccount(r *http.Request, body []byte) (any, error) {
 	return nil, &statusError{http.StatusNotFound, fmt.Sprintf("no account is named %q", name)}
 }
 
-// patch hands over a body that is an object; which keys there are is up to apply.
+// patch checks that a body is an object, and hands it to apply, which checks its keys.
 func patch(body []byte, apply func([]byte) error) error {
 	if err := decode(body, new(map[string]json.RawMessage)); err != nil {
 		return err
@@ -521,7 +528,7 @@ func (c *control) endRaces(*http.Request, []byte) (any, error) {
 	return done{}, nil
 }
 
-// checkRaces reports times below zero, or so long that an answer would not fit into exchangeTimeout.
+// checkRaces refuses times below zero, and times so long that an answer would not fit into exchangeTimeout.
 func checkRaces(r letagentpaytest.Races) error {
 	if err := r.Validate(); err != nil {
 		return err
@@ -532,7 +539,7 @@ func checkRaces(r letagentpaytest.Races) error {
 	return nil
 }
 
-// state is everything there is to see.
+// state is the whole state of the service.
 type state struct {
 	overview
 	Budgets  map[string]letagentpaytest.Budget `json:"budgets"`  // by the agent's name
@@ -543,7 +550,8 @@ type state struct {
 func (c *control) state(r *http.Request, _ []byte) (any, error) {
 	s := state{
 		overview: c.overview(r), Budgets: map[string]letagentpaytest.Budget{},
-		Requests: c.service.Requests(), Calls: c.service.Calls(),
+		Requests: c.service.Requests(),
+		Calls:    c.service.Calls(),
 	}
 	for _, agent := range c.service.Agents() {
 		s.Budgets[agent.Name] = agent.Budget()

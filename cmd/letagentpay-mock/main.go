@@ -1,5 +1,5 @@
-// Command letagentpay-mock is the LetAgentPay service in a box, as a program: the server of package letagentpaytest
-// for tests in other languages and for local work, driven through a control API.
+// Command letagentpay-mock is the LetAgentPay service in a box: the server of package letagentpaytest as a program, for
+// tests in other languages and for local work. A control API takes the place of that package's methods.
 //
 //	go run github.com/letagentpay/letagentpay-go/cmd/letagentpay-mock -help
 package main
@@ -23,7 +23,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 )
 
-// exchangeTimeout bounds one call from its first byte to the last of its answer. It is long because an ordered fault
+// exchangeTimeout bounds one call from its first byte to the last of its answer. It is long because an injected fault
 // may be slow on purpose.
 const exchangeTimeout = 10 * time.Minute
 
@@ -36,7 +36,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the program until ctx ends, and returns its exit code.
+// run runs the program until ctx ends, and returns its exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fail := func(code int, err error) int {
 		fmt.Fprintln(stderr, "letagentpay-mock:", plain(err))
@@ -72,7 +72,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	server := &http.Server{
 		Handler:           s.handler(service),
 		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       exchangeTimeout, // not shorter: net/http ends a call when it is over, even one read long ago
+		ReadTimeout:       exchangeTimeout, // not shorter: it ends calls, even those whose request is read completely
 		WriteTimeout:      exchangeTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -84,11 +84,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// settings is what the command line says.
+// settings holds the values of the command line.
 type settings struct {
 	addr     *net.TCPAddr
 	loopback bool
-	scenario string // the name of a file, or empty
+	scenario string // the name of a file; empty is none
 	token    string
 	races    *letagentpaytest.Races // nil: none
 }
@@ -96,7 +96,7 @@ type settings struct {
 func parseArgs(args []string) (*settings, error) {
 	var s settings
 	flags := flag.NewFlagSet("letagentpay-mock", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // run prints the error, or the help
+	flags.SetOutput(io.Discard) // run prints the error or the usage text
 	addr := flags.String("addr", "127.0.0.1:8787", "")
 	flags.StringVar(&s.scenario, "scenario", "", "")
 	flags.StringVar(&s.token, "token", "", "")
@@ -121,16 +121,16 @@ func parseArgs(args []string) (*settings, error) {
 	if s.addr, err = net.ResolveTCPAddr("tcp", *addr); err != nil {
 		return nil, fmt.Errorf("-addr %q: %w", *addr, err)
 	}
-	s.loopback = s.addr.IP.IsLoopback() // no host at all is every interface
+	s.loopback = s.addr.IP.IsLoopback() // false without a host, which means every interface
 	if !s.loopback && s.token == "" {
-		return nil, fmt.Errorf("-addr %q is not loopback: others could drive the server; give a -token that they need to know", *addr)
+		return nil, fmt.Errorf("-addr %q is not loopback, so others could control the server: give a -token", *addr)
 	}
 	return &s, nil
 }
 
-// start starts the service as the settings say.
+// start starts the service with these settings.
 func (s *settings) start() (*letagentpaytest.Server, error) {
-	options := []letagentpaytest.Option{letagentpaytest.InMemory()} // it is served from here
+	options := []letagentpaytest.Option{letagentpaytest.InMemory()} // run serves it
 	if s.token != "" {
 		options = append(options, letagentpaytest.WithToken(s.token))
 	}
@@ -179,7 +179,7 @@ func (s *settings) handler(service *letagentpaytest.Server) http.Handler {
 	})
 }
 
-// reachable is an address that a client on this machine can call.
+// reachable returns an address that a client on this machine can call.
 func reachable(addr *net.TCPAddr) string {
 	if addr.IP.IsUnspecified() {
 		return fmt.Sprintf("localhost:%d", addr.Port)
@@ -187,7 +187,7 @@ func reachable(addr *net.TCPAddr) string {
 	return addr.String()
 }
 
-// serve answers calls until ctx ends. Those in flight then have the grace to end by themselves, before cutOff ends them.
+// serve answers calls until ctx ends. Calls in flight may then continue for the grace period, before cutOff ends them.
 func serve(ctx context.Context, server *http.Server, listener net.Listener, grace time.Duration, cutOff func()) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -203,6 +203,6 @@ func serve(ctx context.Context, server *http.Server, listener net.Listener, grac
 		cutOff()
 		err = server.Close()
 	}
-	<-served // says no more than that the server was closed
+	<-served // always http.ErrServerClosed
 	return err
 }

@@ -92,7 +92,11 @@ func send(t *testing.T, method, url, body string, header ...string) (*http.Respo
 
 func (r ready) client(t *testing.T) *letagentpay.Client {
 	t.Helper()
-	client, err := letagentpay.New(letagentpay.WithBaseURL(r.BaseURL), letagentpay.WithToken(r.Token), letagentpay.WithMaxRetries(0))
+	client, err := letagentpay.New(
+		letagentpay.WithBaseURL(r.BaseURL),
+		letagentpay.WithToken(r.Token),
+		letagentpay.WithMaxRetries(0),
+	)
 	require.NoError(t, err)
 	return client
 }
@@ -103,7 +107,10 @@ func TestAnAgentLivesOnIt(t *testing.T) {
 	assert.Equal(t, strings.TrimSuffix(mock.BaseURL, "/api/v1/agent-api")+"/_control", mock.ControlURL)
 	client := mock.client(t)
 
-	purchase, err := client.Purchase(t.Context(), letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("120"), Category: "electronics"})
+	purchase, err := client.Purchase(t.Context(), letagentpay.PurchaseParams{
+		Amount:   letagentpay.MustAmount("120"),
+		Category: "electronics",
+	})
 	require.NoError(t, err)
 	require.Equal(t, letagentpay.StatusPending, purchase.Status)
 	response, answer := send(t, "POST", mock.ControlURL+"/requests/"+purchase.RequestID+"/approve", "")
@@ -157,7 +164,9 @@ func behindAGateway(t *testing.T, mock ready, patience, path, body string) int {
 func TestAwayFromLoopbackTheControlAPIAsksForTheToken(t *testing.T) {
 	mock := launch(t, "-addr", "0.0.0.0:0", "-token", "agt_mine")
 	assert.Regexp(t, `^http://localhost:\d+/`, mock.BaseURL)
-	for _, header := range [][]string{nil, {"Authorization", "Bearer agt_other"}, {"Authorization", "agt_mine"}, {"Authorization", "Bearer "}} {
+	for _, header := range [][]string{
+		nil, {"Authorization", "Bearer agt_other"}, {"Authorization", "agt_mine"}, {"Authorization", "Bearer "},
+	} {
 		for _, path := range []string{"/state", "/no-such-thing", ""} {
 			response, answer := send(t, "GET", mock.ControlURL+path, "", header...)
 			assert.Equal(t, 401, response.StatusCode)
@@ -166,7 +175,8 @@ func TestAwayFromLoopbackTheControlAPIAsksForTheToken(t *testing.T) {
 			assert.NotContains(t, answer["error"], "agt_")
 		}
 	}
-	response, _ := send(t, "PUT", mock.ControlURL+"/scenario", `{"agent": {"budget": 7}}`, "Authorization", "Bearer agt_mine")
+	response, _ := send(t, "PUT", mock.ControlURL+"/scenario", `{"agent": {"budget": 7}}`,
+		"Authorization", "Bearer agt_mine")
 	assert.Equal(t, 200, response.StatusCode)
 	budget, err := mock.client(t).Budget(t.Context())
 	require.NoError(t, err, "the token outlives a scenario")
@@ -250,8 +260,8 @@ func newService(t *testing.T) *letagentpaytest.Server {
 	return letagentpaytest.NewServer(t, letagentpaytest.InMemory())
 }
 
-// held starts a server with one call in it that a fault holds up for d, and returns what ends the server, and what the
-// server and the call came to.
+// held starts a server with one call in it that a fault delays by d. It returns a function that ends the server, the
+// server's error, and the status of the answer to the call.
 func held(t *testing.T, d, grace time.Duration) (stop func(), served <-chan error, status <-chan int) {
 	t.Helper()
 	service := newService(t)
@@ -322,7 +332,10 @@ func TestSignalsEndIt(t *testing.T) {
 
 func TestDocumentsAreThoseOfTheRepository(t *testing.T) {
 	mock := launch(t)
-	for name, contentType := range map[string]string{"openapi.yaml": "application/yaml", "llms.txt": "text/plain; charset=utf-8"} {
+	for name, contentType := range map[string]string{
+		"openapi.yaml": "application/yaml",
+		"llms.txt":     "text/plain; charset=utf-8",
+	} {
 		original, err := os.ReadFile(filepath.Join("..", "..", name))
 		require.NoError(t, err)
 		url := strings.Replace(mock.ControlURL, "_control", name, 1)
