@@ -108,7 +108,7 @@ var controlRoutes = []controlRoute{
 		act:    (*control).patchAccount,
 		help: `{"currency"?, "timezone"?, "request_expiry_minutes"?, "categories"?,
 			"aliases"?, "budget_rules"?, "blocked"?, "all_agents_paused"?}
-			Changes any of these of the account of "main".`,
+			Changes any of these of the account "main".`,
 	},
 	{
 		method: http.MethodPatch,

@@ -256,6 +256,56 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// The README's commands are run against the program, by bash and curl.
+func TestReadme(t *testing.T) {
+	for _, tool := range []string{"bash", "curl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip(err)
+		}
+	}
+	page, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	assert.Contains(t, string(page), "```text\n"+controlUsage()+"```\n", "the list of -help")
+
+	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(page), -1)
+	require.Len(t, blocks, 2, "the command that starts the program, and a session")
+	command, session := strings.Fields(blocks[0][1]), blocks[1][1]
+	require.Equal(t, []string{"go", "run", "./cmd/letagentpay-mock"}, command[:3])
+	mock := launch(t, command[3:]...)
+
+	const address = "http://127.0.0.1:8787" // of the default -addr
+	root := strings.TrimSuffix(mock.ControlURL, controlPrefix)
+	require.Contains(t, session, address)
+	config := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(config, ".curlrc"), []byte("silent\nfail\n"), 0o600))
+	session = strings.ReplaceAll(session, address, root)
+	bash := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", session)
+	bash.Env = append(os.Environ(), "CURL_HOME="+config)
+	output, err := bash.CombinedOutput()
+	require.NoError(t, err, "%s", output)
+
+	rest := string(output)
+	for _, answer := range []string{
+		`"status":"auto_approved"`,
+		`"status":"rejected"`,
+		`"status":"pending"`,
+		`"status":"approved"`,
+		`"status":"completed"`,
+		`"spent":"165.49"`,
+		`{"now":`,
+		`"spent":"170.49"`,
+		`"calls":[`,
+		`"now":"2026-03-11T12:00:`,
+		`"second":"agt_`,
+		"openapi: ",
+		"# LetAgentPay",
+	} {
+		_, after, found := strings.Cut(rest, answer)
+		require.True(t, found, "%s is not in the rest of the output: %.2000s", answer, rest)
+		rest = after
+	}
+}
+
 func newService(t *testing.T) *letagentpaytest.Server {
 	return letagentpaytest.NewServer(t, letagentpaytest.InMemory())
 }
