@@ -102,7 +102,7 @@ func (a *Approval) Spent(actual Amount, receiptURL string) error {
 	}
 	rounded := maxAmount
 	if actual.Less(maxAmount) {
-		rounded = actual.RoundHalfUp()
+		rounded = actual.Round()
 	}
 	if rounded.IsZero() {
 		rounded = leastAmount

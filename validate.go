@@ -37,7 +37,7 @@ func checkAmount(field string, a Amount) error {
 	case maxAmount.Less(a):
 		return paramError(field, a.String(), "want at most "+maxAmount.String())
 	case a.Decimals() > 2:
-		return paramError(field, a.String(), "want at most two decimals: the service would round it; see Amount.RoundHalfUp")
+		return paramError(field, a.String(), "want at most two decimals: the service would round it; see Amount.Round")
 	}
 	return nil
 }

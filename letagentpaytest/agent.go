@@ -201,7 +201,7 @@ func (a *Agent) SetPolicyJSON(text string) {
 
 // SetBudget replaces the agent's budget. The remaining amount may become negative.
 func (a *Agent) SetBudget(budget money.Amount) {
-	a.world.locked(a.state.account, func(time.Time) { a.state.config.Budget = budget.RoundHalfUp() })
+	a.world.locked(a.state.account, func(time.Time) { a.state.config.Budget = budget.Round() })
 }
 
 // Patch overwrites fields of the agent from a JSON object: status, budget, spent, held, policy, auto_replenish. An

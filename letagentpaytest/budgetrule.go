@@ -32,7 +32,7 @@ func compileRules(rules []BudgetRule) ([]*ruleState, error) {
 			BudgetRule: policy.BudgetRule{
 				Name:       rule.Name,
 				Type:       rule.Type,
-				Limit:      rule.Limit.RoundHalfUp(),
+				Limit:      rule.Limit.Round(),
 				Priority:   rule.Priority,
 				Inactive:   rule.Inactive,
 				DaysOfWeek: rule.Days,

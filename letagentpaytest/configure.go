@@ -106,9 +106,9 @@ func (a *agentState) apply(c AgentConfig) error {
 	if err != nil {
 		return err
 	}
-	c.Budget = c.Budget.RoundHalfUp()
+	c.Budget = c.Budget.Round()
 	a.config, a.policy = c, parsed
-	a.spent, a.held = c.Spent.RoundHalfUp(), c.Held.RoundHalfUp()
+	a.spent, a.held = c.Spent.Round(), c.Held.Round()
 	return nil
 }
 

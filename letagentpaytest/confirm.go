@@ -54,7 +54,7 @@ func (s *Server) confirm(x *exchange, b confirmBody) *answer {
 	r.status = letagentpay.StatusCompleted
 	if b.actual != nil {
 		a.spend(b.actual.minus(r.amount), r.currency, x.now)
-		r.actual = b.actual.amount().RoundHalfUp()
+		r.actual = b.actual.amount().Round()
 	}
 	return jsonAnswer(http.StatusOK, r.confirmation(b.actual))
 }

@@ -82,7 +82,7 @@ func TestBooksBalanceUnderConcurrency(t *testing.T) {
 					switch action := random.IntN(12); {
 					case action < 6 || len(ids) == 0:
 						p := letagentpay.PurchaseParams{
-							Amount:   money.FromMinor(1 + random.Int64N(3000)),
+							Amount:   money.FromHundredths(1 + random.Int64N(3000)),
 							Category: []string{"taxi", "groceries", "gas"}[random.IntN(3)],
 						}
 						if random.IntN(3) == 0 {

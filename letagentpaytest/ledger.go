@@ -43,8 +43,8 @@ func (a *agentState) periods(currency string, now time.Time) [6]*tally {
 
 // hold reserves amount for a pending request.
 func (a *agentState) hold(amount money.Amount, currency string, now time.Time) {
-	a.held = a.held.Add(amount.RoundHalfUp())
-	a.account.held = a.account.held.Add(amount.RoundHalfUp())
+	a.held = a.held.Add(amount.Round())
+	a.account.held = a.account.held.Add(amount.Round())
 	for _, t := range a.periods(currency, now) {
 		t.held = t.held.Add(amount.RoundHalfEven())
 	}
@@ -54,8 +54,8 @@ func (a *agentState) hold(amount money.Amount, currency string, now time.Time) {
 // balances, half to even in the periods. A correction may take a balance beyond the budget, and one of an earlier day
 // may take a period below zero.
 func (a *agentState) spend(amount money.Amount, currency string, now time.Time) {
-	a.spent = a.spent.Add(amount.RoundHalfUp())
-	a.account.spent = a.account.spent.Add(amount.RoundHalfUp())
+	a.spent = a.spent.Add(amount.Round())
+	a.account.spent = a.account.spent.Add(amount.Round())
 	for _, t := range a.periods(currency, now) {
 		t.spent = t.spent.Add(amount.RoundHalfEven())
 	}
@@ -77,8 +77,8 @@ func (a *agentState) correct(delta money.Amount, currency string, now time.Time)
 	if delta.IsZero() {
 		return
 	}
-	a.spent = floorZero(a.spent.Add(delta.RoundHalfUp()))
-	a.account.spent = floorZero(a.account.spent.Add(delta.RoundHalfUp()))
+	a.spent = floorZero(a.spent.Add(delta.Round()))
+	a.account.spent = floorZero(a.account.spent.Add(delta.Round()))
 	for _, t := range a.periods(currency, now) {
 		moved := t.spent.Add(delta.RoundHalfEven())
 		if delta.Sign() < 0 {

@@ -62,7 +62,7 @@ func TestBadOptions(t *testing.T) {
 	for want, options := range map[string][]letagentpaytest.Option{
 		"WithPolicyJSON":        {letagentpaytest.WithPolicyJSON(`{"daily_limit": "much"}`)},
 		"is below zero":         {letagentpaytest.WithBudget(money.Must("5").Sub(money.Must("6")))},
-		"is beyond":             {letagentpaytest.WithBudget(money.FromMinor(1_000_000_000_000))},
+		"is beyond":             {letagentpaytest.WithBudget(money.FromHundredths(1_000_000_000_000))},
 		"amounts must be above": {letagentpaytest.WithAutoReplenish(money.Amount{}, money.Must("1"), money.Amount{})},
 		"Unsupported":           {letagentpaytest.WithCurrency("XXX")},
 		"the code is empty":     {letagentpaytest.WithCurrency("")},

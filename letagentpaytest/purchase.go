@@ -82,7 +82,7 @@ func (s *Server) purchase(x *exchange, b purchaseBody) *answer {
 		agent:       a,
 		sequence:    s.sequence.Add(1),
 		id:          s.ids.uuid(),
-		amount:      amount.RoundHalfUp(),
+		amount:      amount.Round(),
 		currency:    currency,
 		category:    category,
 		original:    original,

@@ -108,7 +108,7 @@ func TestOverlappingPurchasesUnderOneKeyEachBuyUnderRaces(t *testing.T) {
 		}
 		assert.Len(t, ids, want)
 		require.Len(t, srv.Requests(), want)
-		assert.Equal(t, money.FromMinor(int64(want)*1000), srv.Budget().Spent)
+		assert.Equal(t, money.FromHundredths(int64(want)*1000), srv.Budget().Spent)
 
 		replayed := tryPurchase(t.Context(), srv, "one")
 		require.NoError(t, replayed.err)

@@ -16,7 +16,7 @@ var (
 	defaultCategories = categoriesOf(strings.Fields(`accommodation clothing education electronics entertainment flights
 		food_delivery gas groceries health household other restaurants subscriptions taxi transport`))
 
-	maxBalance = money.FromMinor(999_999_999_999) // what the service's columns hold
+	maxBalance = money.FromHundredths(999_999_999_999) // what the service's columns hold
 )
 
 // Scenario is a set-up of accounts and agents, in the JSON of language-neutral tests of the service. Its zero value is

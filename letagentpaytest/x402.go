@@ -20,7 +20,7 @@ const authorizationLifetime = 120 * time.Second
 var (
 	maxAuthorization = money.Must("10000")
 	maxDepeg         = big.NewRat(1, 100) // how far a dollar coin may be from a dollar
-	maxReport        = money.FromMinor(999_999_999_999)
+	maxReport        = money.FromHundredths(999_999_999_999)
 
 	dollarCoins   = []string{"USDC", "USDT"}
 	walletChains  = []string{"base", "base-sepolia", "ethereum", "solana"}
@@ -109,7 +109,7 @@ func (s *Server) authorize(x *exchange, b authorizeBody) *answer {
 		sequence: s.sequence.Add(1),
 		id:       s.ids.uuid(),
 		status:   letagentpay.StatusAutoApproved,
-		amount:   amount.RoundHalfUp(),
+		amount:   amount.Round(),
 		currency: "USD",
 		category: category,
 		created:  x.now,
@@ -272,7 +272,7 @@ func (s *Server) report(x *exchange, b reportBody) *answer {
 		r.description = b.resource
 	}
 	if b.actual != nil {
-		r.actual = b.actual.amount().RoundHalfUp()
+		r.actual = b.actual.amount().Round()
 		a.correct(b.actual.minus(r.amount), r.currency, x.now)
 	}
 	return jsonAnswer(http.StatusOK, api.X402Report{Recorded: true, TransactionID: r.id})

@@ -590,7 +590,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/rounded-half-to-even", file: "approval.go",
-		old: "rounded = actual.RoundHalfUp()", new: "rounded = actual.RoundHalfEven()",
+		old: "rounded = actual.Round()", new: "rounded = actual.RoundHalfEven()",
 		why: "half a cent is rounded otherwise than the service does",
 	},
 	{

@@ -35,7 +35,7 @@ var serverMutants = []mutant{
 	},
 	{
 		name: "server-purchase/rounded-half-to-even", file: "letagentpaytest/purchase.go",
-		old: "amount:      amount.RoundHalfUp(),", new: "amount:      amount.RoundHalfEven(),",
+		old: "amount:      amount.Round(),", new: "amount:      amount.RoundHalfEven(),",
 		why: "half a cent is stored otherwise than the service does",
 	},
 	{
@@ -80,7 +80,7 @@ var serverMutants = []mutant{
 	},
 	{
 		name: "server-purchase/temporal-rules-round-half-up", file: "letagentpaytest/purchase.go",
-		old: "t.spent = t.spent.Add(amount.RoundHalfEven())", new: "t.spent = t.spent.Add(amount.RoundHalfUp())",
+		old: "t.spent = t.spent.Add(amount.RoundHalfEven())", new: "t.spent = t.spent.Add(amount.Round())",
 		why: "half a cent counts otherwise than at the service",
 	},
 	{
