@@ -45,7 +45,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "requestapproval/started-has-surely-not-run", file: "requestapproval.go",
-		old: "MayHaveRun: true,\n\t\tErr: errors.New(\"it has run, and is still to be confirmed\"),", new: "Err: errors.New(\"it has run, and is still to be confirmed\"),",
+		old: "return auth.mayHaveRun(auth.approvedRequest(), reasonUnconfirmed)", new: "return auth.handled(auth.approvedRequest(), reasonUnconfirmed)",
 		why: "the caller of a purchase that has run is told that it has not",
 	},
 	{
@@ -196,7 +196,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "lookup/started-entry-has-surely-not-run", file: "lookup.go",
-		old: "IdempotencyKey: auth.params.IdempotencyKey, MayHaveRun: true}\n\t\tif entry.Error", new: "IdempotencyKey: auth.params.IdempotencyKey}\n\t\tif entry.Error",
+		old: "auth.mayHaveRun(request, reasonStarted)", new: "auth.handled(request, reasonStarted)",
 		why: "the caller is told that nothing has run where a crash has cut the function off",
 	},
 	{
@@ -210,8 +210,8 @@ var guardMutants = []mutant{
 		why: "the journal holds rejected purchases as open for ever",
 	},
 	{
-		name: "authorize/entry-dropped-while-pending", file: "authorize.go",
-		old: "return rejected || expired || handled", new: "return true || rejected || expired || handled",
+		name: "errors/entry-dropped-while-pending", file: "errors.go",
+		old: "return decision{refused.RequestID, refused.Status, refused.Status != StatusPending}", new: "return decision{refused.RequestID, refused.Status, true}",
 		why: "a purchase that awaits a human is forgotten by the journal, and not continued after a restart",
 	},
 	{
@@ -276,7 +276,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "decision/anothers-has-surely-not-run", file: "decision.go",
-		old: "MayHaveRun: state.Status.Approved(), Err: errOtherCall}", new: "Err: errOtherCall}",
+		old: "return \"\", auth.mayHaveRun(state, reasonOtherMayRun)", new: "return \"\", auth.handled(state, reasonOtherMayRun)",
 		why: "the caller is told that nothing has run where another process may have",
 	},
 	{
@@ -341,7 +341,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/completed-runs", file: "authorize.go",
-		old: "default:\n\t\treturn &AlreadyHandledError{Request: state, IdempotencyKey: auth.params.IdempotencyKey}", new: "default:\n\t\treturn nil",
+		old: "case state.Status.Final():\n\t\treturn auth.handled(state, reasonDecided)", new: "case state.Status.Final():\n\t\treturn nil",
 		why: "what is completed runs again",
 	},
 	{
@@ -356,7 +356,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/expired-counts-as-handled", file: "authorize.go",
-		old: "case state.Status == StatusExpired:\n\t\treturn &ExpiredError", new: "case false:\n\t\treturn &ExpiredError",
+		old: "case state.Status == StatusExpired:\n\t\treturn auth.notApproved", new: "case false:\n\t\treturn auth.notApproved",
 		why: "a request whose time is over is reported as another call's",
 	},
 	{

@@ -65,7 +65,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/guarded-has-surely-not-run", file: "purchase.go",
-		old: "MayHaveRun: standing == startedHere,", new: "MayHaveRun: standing == askedFor,",
+		old: "MayHaveRun:     standing == startedHere,", new: "MayHaveRun:     standing == askedFor,",
 		why: "the caller is told that nothing has run where a guarded call has",
 	},
 	{

@@ -674,7 +674,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/charged-requests-make-way", file: "guardtransport.go",
-		old: "return handled.status() == StatusFailed || handled.status() == StatusExpired", new: "return handled.status().Final()",
+		old: "return status == StatusFailed || status == StatusExpired", new: "return status.Final()",
 		why: "a request that was paid for is sent and paid again under its header",
 	},
 	{
@@ -786,7 +786,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardhandler/not-approved-is-unavailable", file: "guardhandler.go",
-		old: "if errors.Is(err, ErrNotApproved) {", new: "if false {",
+		old: "case as[*NotApprovedError](err) != nil:", new: "case false:",
 		why: "a client cannot tell a refusal from an outage",
 	},
 	{
