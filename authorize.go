@@ -19,6 +19,11 @@ func (c *Client) Authorize(ctx context.Context, p PurchaseParams, opts ...GuardO
 	if err != nil {
 		return nil, err
 	}
+	return c.authorizeOnce(ctx, p, g)
+}
+
+// authorizeOnce is Authorize with its options read. An earlier run is an error here: there is no result to return.
+func (c *Client) authorizeOnce(ctx context.Context, p PurchaseParams, g *guardConfig) (*Approval, error) {
 	approval, earlier, err := c.authorize(ctx, p, g)
 	if earlier != nil {
 		earlier.scoped.done(false, false)
@@ -30,7 +35,9 @@ func (c *Client) Authorize(ctx context.Context, p PurchaseParams, opts ...GuardO
 // earlierRun is a run that the journal knows to have returned.
 type earlierRun struct {
 	*JournalEntry
-	scoped *scopedPurchase // done when it is known whether the run's result can be given back
+	scoped     *scopedPurchase // done when it is known whether the run's result can be given back
+	resumption *resumption
+	params     PurchaseParams
 }
 
 // authorize is Authorize; earlier is of a call whose function has returned before.
@@ -41,10 +48,10 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 	if err := p.validate(); err != nil {
 		return nil, nil, err
 	}
-	resumed, isResumed := ctx.Value(resumeKey{}).(string)
-	requestID := ""
+	resumption, requestID := g.resumption(ctx, &p), ""
+	isResumed := resumption != nil
 	if isResumed {
-		if requestID, err = requestIDOf(resumed); err != nil {
+		if requestID, err = requestIDOf(resumption.requestID); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -79,10 +86,10 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 		}
 	}
 	if approval != nil {
-		approval.finish, approval.scoped = end, scoped
+		approval.finish, approval.scoped, approval.resumption = end, scoped, resumption
 	}
 	if entry != nil {
-		earlier = &earlierRun{entry, scoped}
+		earlier = &earlierRun{entry, scoped, resumption, p}
 	}
 	return approval, earlier, auth.joinDuplicates(plainly(err))
 }
@@ -329,7 +336,7 @@ func (auth *authorization) awaitDecision(ctx context.Context, state *Request) (*
 	if auth.config.pendingWait == 0 {
 		return nil, pending
 	}
-	decided, err := auth.client.WaitForDecision(ctx, auth.requestID, WaitTimeout(auth.config.pendingWait))
+	decided, err := auth.client.WaitForDecision(ctx, auth.requestID, append([]WaitOption{WaitTimeout(auth.config.pendingWait)}, auth.config.waitOptions...)...)
 	if err != nil {
 		pending.Err = err
 		return nil, pending

@@ -62,6 +62,9 @@ func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(con
 		if earlier != nil {
 			out, err = replay[Out](ctx, c, g, earlier.JournalEntry)
 			earlier.scoped.done(err == nil, false)
+			if err == nil {
+				earlier.resumption.useUp(&earlier.params)
+			}
 			return out, err
 		}
 		outcome, settled := errDidNotReturn, false
@@ -119,9 +122,11 @@ type GuardOption func(*guardConfig) error
 
 type guardConfig struct {
 	pendingWait time.Duration // 0: do not wait
+	waitOptions []WaitOption  // of the wait, besides its timeout
 	journal     Journal       // nil: none
 	codec       ResultCodec
 	mayHavePaid func(error) bool // nil: MayHavePaid
+	resumed     *resumption      // of the option Resume; nil: none
 	function    string           // what is guarded, for the journal; empty with Authorize
 }
 
@@ -164,14 +169,22 @@ func (g *guardConfig) hidesPayment(err error) bool {
 }
 
 // OnPendingWait waits up to d for a human when the policy neither approves nor rejects; the default is 5 minutes. The
-// context's deadline bounds the wait too. When it ends undecided, the error is a [*PendingError] that wraps a
-// [*WaitTimeoutError], and the purchase can be resumed later with [ResumeApproval].
-func OnPendingWait(d time.Duration) GuardOption {
+// context's deadline bounds the wait too. The options adjust the wait, for example to show progress: [WaitProgress],
+// [WaitInterval]. When the wait ends undecided, the error is a [*NotApprovedError] that is pending and wraps a
+// [*WaitTimeoutError]; [Resume] or [ResumeApproval] continues the purchase later.
+func OnPendingWait(d time.Duration, opts ...WaitOption) GuardOption {
 	return func(g *guardConfig) error {
 		if d <= 0 {
 			return paramError("OnPendingWait", d.String(), "want a duration above zero; use OnPendingFail not to wait")
 		}
-		g.pendingWait = d
+		wait, err := newWaitConfig(opts)
+		if err != nil {
+			return err
+		}
+		if wait.timeout != 0 {
+			return paramError("OnPendingWait", "WaitTimeout", "want no WaitTimeout: OnPendingWait bounds the wait itself")
+		}
+		g.pendingWait, g.waitOptions = d, opts
 		return nil
 	}
 }
@@ -242,28 +255,7 @@ func WithResultCodec(codec ResultCodec) GuardOption {
 	}
 }
 
-type (
-	approvalKey struct{}
-	resumeKey   struct{}
-)
-
-// ResumeApproval returns a context under which the next [Guard] call or [Client.Authorize] makes no request but
-// continues the one with the given id, for example one that an earlier call reported in a [*PendingError].
-//
-// The caller asserts that no other process runs or will run it, and that nothing has: the service cannot know. What this
-// process has started, and what the journal knows to have returned, is not run again; what the journal knows only to have
-// been started is, so look into your own books first. A duplicate, see [DuplicateError], is refused as long as the request
-// that counts may run or has run.
-//
-// Where the journal has the request under an idempotency key, the call waits for calls under that key, and they for it.
-//
-// The request must be the purchase that the call describes now: amount, category, currency, merchant and description;
-// otherwise the error is a [*MismatchError]. A category described by an alias is recognised where this process, or the
-// journal, knows where the alias leads; elsewhere describe it by the name that the service resolved it to. An approved
-// request is run, a pending one waited for, and one that was confirmed already is an [*AlreadyHandledError].
-func ResumeApproval(ctx context.Context, requestID string) context.Context {
-	return context.WithValue(ctx, resumeKey{}, requestID)
-}
+type approvalKey struct{}
 
 // ApprovalFromContext returns the approval that a guarded function runs under.
 func ApprovalFromContext(ctx context.Context) (*Approval, bool) {

@@ -1,7 +1,6 @@
 package letagentpay
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -119,17 +118,20 @@ func (gt *GuardTransport) RoundTrip(request *http.Request) (*http.Response, erro
 // authorize asks for the purchase that a request makes.
 func (gt *GuardTransport) authorize(request *http.Request, p PurchaseParams) (*Approval, error) {
 	ctx := request.Context()
-	if request.Response != nil { // a redirect, with the context of the request before it
-		ctx = context.WithValue(ctx, resumeKey{}, nil)
+	g, err := newGuardConfig(gt.Options)
+	if err != nil {
+		return nil, err
 	}
-	_, resumed := ctx.Value(resumeKey{}).(string)
+	if request.Response != nil { // a redirect, with the context of the request before it
+		ctx, g.resumed = withoutResumption(ctx), nil
+	}
 	header := idempotencyHeader(request.Header)
-	if resumed || p.IdempotencyKey != "" || header == "" {
-		return gt.Client.Authorize(ctx, p, gt.Options...)
+	if g.resumption(ctx, &p) != nil || p.IdempotencyKey != "" || header == "" {
+		return gt.Client.authorizeOnce(ctx, p, g)
 	}
 	for failed := 0; ; failed++ {
 		p.IdempotencyKey = keyOfRequest(request, header, failed)
-		approval, err := gt.Client.Authorize(ctx, p, gt.Options...)
+		approval, err := gt.Client.authorizeOnce(ctx, p, g)
 		if !makesWay(err) || failed == maxRepeatedRequests {
 			return approval, err
 		}

@@ -131,7 +131,7 @@ func (po *posting) attempt(ctx context.Context) (purchase *Purchase, attempt *ca
 	key := po.params.IdempotencyKey
 	attempt = &call{op: operation.Purchase, body: po.params.body(), idempotencyKey: key, attempts: po.attempts}
 	_, err = fetch(ctx, po.client.transport, attempt, purchaseShape, func(body *api.PurchaseResult) (err error) {
-		purchase, err = newPurchase(body, key)
+		purchase, err = newPurchase(body, po.params)
 		return err
 	})
 	return purchase, attempt, err

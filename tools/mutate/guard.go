@@ -371,7 +371,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/pending-wait-unbounded", file: "authorize.go",
-		old: "auth.client.WaitForDecision(ctx, auth.requestID, WaitTimeout(auth.config.pendingWait))", new: "auth.client.WaitForDecision(ctx, auth.requestID)",
+		old: "append([]WaitOption{WaitTimeout(auth.config.pendingWait)}, auth.config.waitOptions...)...", new: "auth.config.waitOptions...",
 		why: "the wait for a human lasts longer than the call allows",
 	},
 	{
@@ -552,10 +552,43 @@ var guardMutants = []mutant{
 		why: "a generic function gets back a result of another type",
 	},
 
+	// resume.go
+	{
+		name: "resume/used-up-for-its-own-purchase", file: "resume.go",
+		old: "return bought == nil || contentOf(p).mismatch(r.requestID, *bought) == nil", new: "return bought == nil",
+		why: "a resumed call that is repeated after its success buys again",
+	},
+	{
+		name: "resume/never-used-up", file: "resume.go",
+		old: "r.bought.CompareAndSwap(nil, &bought)", new: "_ = bought",
+		why: "another purchase under a resumed context is refused for ever",
+	},
+	{
+		name: "resume/option-ignored", file: "resume.go",
+		old: "if g.resumed.appliesTo(p) {", new: "if false {",
+		why: "a call that is to resume a request makes another one",
+	},
+	{
+		name: "approval/resumption-used-up-by-an-error", file: "approval.go",
+		old: "if settleErr == nil && err == nil {\n\t\ta.resumption", new: "if true {\n\t\ta.resumption",
+		why: "another purchase follows a resumed one that failed",
+	},
+	{
+		name: "guardtransport/redirect-resumes", file: "guardtransport.go",
+		old: "ctx, g.resumed = withoutResumption(ctx), nil", new: "_ = withoutResumption",
+		why: "a redirected request runs under the request that paid for the one before it",
+	},
+	{
+		name: "purchase/fraction-of-a-yen-accepted", file: "purchase.go",
+		old: "slices.Contains(zeroDecimalCurrencies, code) &&", new: "false &&",
+		why: "an amount that the currency cannot have is sent",
+	},
+
 	// approval.go
 	{
 		name: "approval/resumed-id-inherited", file: "approval.go",
-		old: "if ctx.Value(resumeKey{}) != nil {", new: "if false {",
+		old: "return withoutResumption(context.WithValue(a.callContext, approvalKey{}, a))",
+		new: "return context.WithValue(a.callContext, approvalKey{}, a)",
 		why: "a guarded call within a resumed function claims the function's own request",
 	},
 	{
