@@ -184,7 +184,7 @@ func (auth *authorization) start(ctx context.Context, category string) error {
 // checkNotBeingConfirmed refuses a request whose confirmation is under way, or may still be handled by the service: it is still
 // approved, and the money would return while it is spent.
 func (auth *authorization) checkNotBeingConfirmed() error {
-	held := auth.client.process.locks.TryLock(lockKey{auth.client.service, "confirm", auth.requestID})
+	held := auth.client.process.locks.TryLock(lockKey{auth.client.service, confirmLock, auth.requestID})
 	if held != nil {
 		held.Release()
 		if !auth.client.process.refundSent(auth.client.requestKey(auth.requestID)) {
@@ -281,7 +281,7 @@ func (auth *authorization) heldKey() string {
 }
 
 func (auth *authorization) holdKey(ctx context.Context) error {
-	return auth.hold(ctx, lockKey{auth.client.identity, "authorize", auth.heldKey()})
+	return auth.hold(ctx, lockKey{auth.client.identity, keyLock, auth.heldKey()})
 }
 
 // hold takes a lock that is kept until the approval is settled.
@@ -300,7 +300,7 @@ func (auth *authorization) holdRequest(ctx context.Context) error {
 	if err := auth.checkNotNested(ctx); err != nil {
 		return err
 	}
-	return auth.hold(ctx, lockKey{auth.client.service, "run", auth.requestID})
+	return auth.hold(ctx, lockKey{auth.client.service, runLock, auth.requestID})
 }
 
 func (auth *authorization) release() {

@@ -133,7 +133,7 @@ func (x *X402Client) Report(ctx context.Context, p X402ReportParams) (_ *X402Rep
 	if ctx == nil {
 		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
 	}
-	key, began := lockKey{x.client.service, "report", canonicalID(p.AuthorizationID)}, time.Now()
+	key, began := lockKey{x.client.service, reportLock, canonicalID(p.AuthorizationID)}, time.Now()
 	held, err := x.client.lock(ctx, operation.X402Report, key, 0)
 	if err != nil {
 		return nil, err

@@ -10,17 +10,17 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/no-lock-on-the-key", file: "authorize.go",
-		old: `lockKey{auth.client.identity, "authorize", auth.heldKey()}`, new: `lockKey{auth.client.identity, "authorize", rand.Text()}`,
+		old: `lockKey{auth.client.identity, keyLock, auth.heldKey()}`, new: `lockKey{auth.client.identity, keyLock, rand.Text()}`,
 		why: "two calls under one key ask and run at the same time",
 	},
 	{
 		name: "authorize/no-lock-on-the-request", file: "authorize.go",
-		old: `lockKey{auth.client.service, "run", auth.requestID}`, new: `lockKey{auth.client.service, "run", rand.Text()}`,
+		old: `lockKey{auth.client.service, runLock, auth.requestID}`, new: `lockKey{auth.client.service, runLock, rand.Text()}`,
 		why: "two calls that resume one request run at the same time",
 	},
 	{
 		name: "authorize/lock-on-the-request-by-token", file: "authorize.go",
-		old: `lockKey{auth.client.service, "run", auth.requestID}`, new: `lockKey{auth.client.identity, "run", auth.requestID}`,
+		old: `lockKey{auth.client.service, runLock, auth.requestID}`, new: `lockKey{auth.client.identity, runLock, auth.requestID}`,
 		why: "clients of two tokens of one agent run one request at the same time",
 	},
 	{
