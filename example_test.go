@@ -1,21 +1,32 @@
 package letagentpay_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"log"
+	"net/http"
+	"net/http/httptest"
 	"time"
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// embedded starts a server for an example: up to 50.00 is approved at once, at most 200.00 is allowed, and a human
-// approves the rest.
+// embedded starts a server for an example. It approves up to 50.00 at once and rejects more than 200.00. Between these,
+// a human approves.
 func embedded() *letagentpaytest.Server {
-	server, err := letagentpaytest.Start(letagentpaytest.InMemory(), letagentpaytest.WithBudget(letagentpay.MustAmount("500")),
-		letagentpaytest.WithPolicyJSON(`{"per_request_limit": 200, "auto_approve": {"enabled": true, "max_amount": 50}}`))
+	server, err := letagentpaytest.Start(
+		letagentpaytest.InMemory(),
+		letagentpaytest.WithBudget(letagentpay.MustAmount("500")),
+		letagentpaytest.WithPolicyJSON(`{
+			"per_request_limit": 200,
+			"auto_approve": {"enabled": true, "max_amount": 50}
+		}`),
+	)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -33,6 +44,7 @@ func ExampleNew() {
 	}
 	fmt.Println(client.BaseURL())
 
+	// The token must not travel in plain text.
 	_, err = letagentpay.New(letagentpay.WithToken("agt_0123456789"), letagentpay.WithBaseURL("http://pay.example"))
 	var param *letagentpay.ParamError
 	if errors.As(err, &param) {
@@ -41,6 +53,19 @@ func ExampleNew() {
 	// Output:
 	// https://letagentpay.com/api/v1/agent-api
 	// WithBaseURL was refused
+}
+
+// Another address: a self-hosted service, or a test server in another process.
+func ExampleWithBaseURL() {
+	client, err := letagentpay.New(
+		letagentpay.WithToken("agt_0123456789"),
+		letagentpay.WithBaseURL("http://localhost:8000/api/v1/agent-api"), // or LETAGENTPAY_BASE_URL
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(client.BaseURL())
+	// Output: http://localhost:8000/api/v1/agent-api
 }
 
 func ExampleGuard() {
@@ -57,7 +82,7 @@ func ExampleGuard() {
 		return letagentpay.PurchaseParams{Amount: o.price, Category: "groceries", Description: o.item}
 	}
 	buy := letagentpay.Guard(client, describe, func(ctx context.Context, o order) (string, error) {
-		// Pay here, by your own means. Then say what it really cost:
+		// Pay here, by your own means. Then record what it really cost:
 		approval, _ := letagentpay.ApprovalFromContext(ctx)
 		return "receipt 17", approval.Spent(letagentpay.MustAmount("47.50"), "https://shop.example/receipts/17")
 	})
@@ -140,7 +165,10 @@ func ExampleClient_WaitForDecision() {
 	client := server.Client()
 	ctx := context.Background()
 
-	purchase, err := client.Purchase(ctx, letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("120"), Category: "electronics"})
+	purchase, err := client.Purchase(ctx, letagentpay.PurchaseParams{
+		Amount:   letagentpay.MustAmount("120"),
+		Category: "electronics",
+	})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -148,7 +176,7 @@ func ExampleClient_WaitForDecision() {
 	var timeout *letagentpay.WaitTimeoutError
 	switch {
 	case errors.As(err, &timeout):
-		fmt.Println("nobody looked at it yet")
+		fmt.Println("not decided yet")
 	case err != nil:
 		log.Fatal(err)
 	default:
@@ -164,7 +192,10 @@ func ExampleClient_Authorize() {
 	ctx := context.Background()
 
 	order := func() (err error) {
-		approval, err := client.Authorize(ctx, letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("30"), Category: "groceries"})
+		approval, err := client.Authorize(ctx, letagentpay.PurchaseParams{
+			Amount:   letagentpay.MustAmount("30"),
+			Category: "groceries",
+		})
 		if err != nil {
 			return err // nothing may be bought
 		}
@@ -183,12 +214,16 @@ func ExampleClient_Authorize() {
 func ExampleResumeApproval() {
 	server := embedded()
 	defer server.Close()
-	server.OnPending(nil) // nobody is there yet
+	server.OnPending(nil) // the owner has not looked at it yet
 	client := server.Client()
 	ctx := context.Background()
 
 	describe := func(item string) letagentpay.PurchaseParams {
-		return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("120"), Category: "electronics", Description: item}
+		return letagentpay.PurchaseParams{
+			Amount:      letagentpay.MustAmount("120"),
+			Category:    "electronics",
+			Description: item,
+		}
 	}
 	buy := letagentpay.Guard(client, describe, func(_ context.Context, item string) (string, error) {
 		return "bought " + item, nil
@@ -211,6 +246,132 @@ func ExampleResumeApproval() {
 	// bought headphones <nil>
 }
 
+// Resume continues a pending purchase where there are options: with Authorize, GuardTransport and GuardHandler.
+func ExampleResume() {
+	server := embedded()
+	defer server.Close()
+	server.OnPending(nil) // the owner has not looked at it yet
+	client := server.Client()
+	ctx := context.Background()
+
+	headphones := letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("120"), Category: "electronics"}
+	_, err := client.Authorize(ctx, headphones, letagentpay.OnPendingFail())
+	var pending *letagentpay.NotApprovedError
+	if !errors.As(err, &pending) || pending.Status != letagentpay.StatusPending {
+		log.Fatal(err)
+	}
+	if err := server.Approve(pending.RequestID); err != nil { // the owner
+		log.Fatal(err)
+	}
+
+	approval, err := client.Authorize(ctx, headphones, letagentpay.Resume(pending.RequestID))
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Pay here. Then:
+	fmt.Println(approval.RequestID() == pending.RequestID, approval.Settle(ctx, nil))
+	// Output: true <nil>
+}
+
+// A guarded call that shows its user how long it has been waiting.
+func ExampleOnPendingWait() {
+	server := embedded()
+	defer server.Close()
+	server.OnPending(nil) // the owner has not looked at it yet
+	client := server.Client()
+
+	describe := func(item string) letagentpay.PurchaseParams {
+		return letagentpay.PurchaseParams{
+			Amount:      letagentpay.MustAmount("120"),
+			Category:    "electronics",
+			Description: item,
+		}
+	}
+	reminded := false
+	progress := func(event letagentpay.WaitEvent) {
+		if reminded || event.Err != nil {
+			return // a poll that failed is repeated
+		}
+		reminded = true
+		fmt.Println("waiting for approval:", event.Request.Status)
+		if err := server.Approve(event.RequestID); err != nil { // the owner
+			log.Fatal(err)
+		}
+	}
+	buy := letagentpay.Guard(client, describe, func(_ context.Context, item string) (string, error) {
+		return "bought " + item, nil
+	}, letagentpay.OnPendingWait(
+		time.Minute,
+		letagentpay.WaitInterval(10*time.Millisecond, time.Second),
+		letagentpay.WaitProgress(progress),
+	))
+
+	fmt.Println(buy(context.Background(), "headphones"))
+	// Output:
+	// waiting for approval: pending
+	// bought headphones <nil>
+}
+
+// A web handler does not keep its client waiting for a human. It answers with the id of the pending request, and the
+// client sends the order again with that id once it is approved.
+func ExampleOnPendingFail() {
+	server := embedded()
+	defer server.Close()
+	server.OnPending(nil) // the owner has not looked at it yet
+	client := server.Client()
+
+	describe := func(item string) letagentpay.PurchaseParams {
+		return letagentpay.PurchaseParams{
+			Amount:      letagentpay.MustAmount("120"),
+			Category:    "electronics",
+			Description: item,
+		}
+	}
+	buy := letagentpay.Guard(client, describe, func(_ context.Context, item string) (string, error) {
+		return "bought " + item, nil
+	}, letagentpay.OnPendingFail())
+
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		ctx := r.Context()
+		if id := r.FormValue("request_id"); id != "" {
+			ctx = letagentpay.ResumeApproval(ctx, id)
+		}
+		result, err := buy(ctx, r.FormValue("item"))
+		var refused *letagentpay.NotApprovedError
+		var handled *letagentpay.AlreadyHandledError
+		switch {
+		case err == nil:
+			fmt.Fprint(w, result)
+		case errors.As(err, &refused) && refused.Status == letagentpay.StatusPending:
+			w.WriteHeader(http.StatusAccepted)
+			fmt.Fprint(w, refused.RequestID)
+		case errors.As(err, &refused):
+			http.Error(w, "not approved", http.StatusPaymentRequired)
+		case errors.As(err, &handled):
+			http.Error(w, "already ordered", http.StatusConflict)
+		default:
+			http.Error(w, "not ordered", http.StatusServiceUnavailable)
+		}
+	}
+
+	post := func(query string) (status int, body string) {
+		recorder := httptest.NewRecorder()
+		handler(recorder, httptest.NewRequest(http.MethodPost, "/orders?"+query, http.NoBody))
+		return recorder.Code, recorder.Body.String()
+	}
+	status, requestID := post("item=headphones")
+	fmt.Println(status)
+	if err := server.Approve(requestID); err != nil { // the owner
+		log.Fatal(err)
+	}
+	fmt.Println(post("item=headphones&request_id=" + requestID))
+	fmt.Println(post("item=headphones&request_id=" + requestID)) // a second click
+	// Output:
+	// 202
+	// 200 bought headphones
+	// 409 already ordered
+}
+
 func ExampleWithPurchaseScope() {
 	server := embedded()
 	defer server.Close()
@@ -222,7 +383,7 @@ func ExampleWithPurchaseScope() {
 	describe := func(o order) letagentpay.PurchaseParams {
 		return letagentpay.PurchaseParams{Amount: o.price, Category: "groceries", Description: o.item}
 	}
-	for range 2 { // the turn, and the turn retried, by another process perhaps
+	for range 2 { // the turn, and the turn retried, perhaps by another process
 		buy := letagentpay.Guard(server.Client(), describe, func(context.Context, order) (string, error) {
 			return "receipt 17", nil
 		})
@@ -230,7 +391,7 @@ func ExampleWithPurchaseScope() {
 		receipt, err := buy(ctx, order{"weekly groceries", letagentpay.MustAmount("49.99")})
 		var handled *letagentpay.AlreadyHandledError
 		if errors.As(err, &handled) {
-			fmt.Println("bought before:", handled.Request.Status)
+			fmt.Println("already bought:", handled.Request.Status)
 		} else {
 			fmt.Println(receipt, err)
 		}
@@ -238,11 +399,11 @@ func ExampleWithPurchaseScope() {
 	fmt.Println("spent:", server.Budget().Spent)
 	// Output:
 	// receipt 17 <nil>
-	// bought before: completed
+	// already bought: completed
 	// spent: 49.99
 }
 
-// A turn that buys two identical things on purpose. The turn begins again after an error, and buys nothing twice.
+// A turn that buys two identical things on purpose. When the turn runs again, it buys nothing more.
 func ExampleWithScopeRun() {
 	server := embedded()
 	defer server.Close()
@@ -250,7 +411,9 @@ func ExampleWithScopeRun() {
 	ride := func(string) letagentpay.PurchaseParams {
 		return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("12"), Category: "taxi", Description: "a ride"}
 	}
-	book := letagentpay.Guard(server.Client(), ride, func(_ context.Context, to string) (string, error) { return "booked: " + to, nil })
+	book := letagentpay.Guard(server.Client(), ride, func(_ context.Context, to string) (string, error) {
+		return "booked: " + to, nil
+	})
 	scope := letagentpay.WithPurchaseScope(context.Background(), "message 17") // once
 	for attempt := range 2 {
 		run := letagentpay.WithScopeRun(scope) // once for each attempt
@@ -264,36 +427,90 @@ func ExampleWithScopeRun() {
 	// Output: rides: 2 spent: 24.00
 }
 
-// A payment that timed out may have been made, so its money stays booked. One that timed out before it was sent was not.
+// A payment that timed out may have been made, so its money stays booked. Before the payment was sent, NotPaid says so.
 func ExampleNotPaid() {
 	server := embedded()
 	defer server.Close()
 	client := server.Client()
+	ctx := context.Background()
 
-	groceries := func(string) letagentpay.PurchaseParams {
+	describe := func(string) letagentpay.PurchaseParams {
 		return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("20"), Category: "groceries"}
 	}
-	buy := letagentpay.Guard(client, groceries, func(_ context.Context, how string) (string, error) {
-		if how == "the shop did not answer the order" {
+	buy := letagentpay.Guard(client, describe, func(_ context.Context, step string) (string, error) {
+		if step == "payment" {
 			return "", context.DeadlineExceeded
 		}
 		return "", letagentpay.NotPaid(context.DeadlineExceeded)
 	})
-	_, err := buy(context.Background(), "the shop did not answer the order")
-	var unconfirmed *letagentpay.UnconfirmedError
-	fmt.Println("may have spent:", errors.As(err, &unconfirmed) && unconfirmed.MayHaveSpent, "booked:", server.Budget().Spent)
-	_, err = buy(context.Background(), "the catalogue did not answer, nothing was ordered")
-	fmt.Println("may have spent:", letagentpay.MayHavePaid(err), "booked:", server.Budget().Spent)
 
-	// The order turns out not to have been made.
-	if _, err := client.Confirm(context.Background(), unconfirmed.RequestID, letagentpay.ConfirmParams{Success: false}); err != nil {
-		fmt.Println(err)
+	_, err := buy(ctx, "catalogue")
+	fmt.Println("may have paid:", letagentpay.MayHavePaid(err), "booked:", server.Budget().Spent)
+
+	_, err = buy(ctx, "payment")
+	var unconfirmed *letagentpay.UnconfirmedError
+	if !errors.As(err, &unconfirmed) {
+		log.Fatal(err)
+	}
+	fmt.Println("may have paid:", unconfirmed.MayHaveSpent, "booked:", server.Budget().Spent)
+
+	// The shop has no such order, so nothing was paid.
+	if _, err := client.Confirm(ctx, unconfirmed.RequestID, letagentpay.ConfirmParams{Success: false}); err != nil {
+		log.Fatal(err)
 	}
 	fmt.Println("booked:", server.Budget().Spent)
 	// Output:
-	// may have spent: true booked: 20.00
-	// may have spent: false booked: 20.00
+	// may have paid: false booked: 0.00
+	// may have paid: true booked: 20.00
 	// booked: 0.00
+}
+
+// What to do when another call has handled a purchase. Resuming is left to a human, because only the shop's books show
+// whether an approved purchase was paid.
+func ExampleAlreadyHandledError() {
+	server := embedded()
+	defer server.Close()
+	client := server.Client()
+	ctx := context.Background()
+
+	describe := func(item string) letagentpay.PurchaseParams {
+		return letagentpay.PurchaseParams{
+			Amount:         letagentpay.MustAmount("30"),
+			Category:       "groceries",
+			IdempotencyKey: "order 18: " + item,
+		}
+	}
+	buy := letagentpay.Guard(client, describe, func(_ context.Context, item string) (string, error) {
+		switch item {
+		case "pears":
+			return "", errors.New("sold out")
+		case "plums":
+			return "", context.DeadlineExceeded // the shop did not answer
+		}
+		return "receipt 18", nil
+	})
+	for _, item := range []string{"apples", "pears", "plums"} {
+		_, _ = buy(ctx, item)
+		_, err := buy(ctx, item) // the order is delivered again
+		var handled *letagentpay.AlreadyHandledError
+		if !errors.As(err, &handled) {
+			log.Fatal(err)
+		}
+		switch status := handled.Request.Status; {
+		case status == letagentpay.StatusCompleted:
+			fmt.Println(item, "were bought")
+		case status == letagentpay.StatusFailed:
+			fmt.Println(item, "were not bought: order them under another key")
+		case status.Approved() && handled.MayHaveRun:
+			fmt.Println(item, "may have been bought: look into the shop's books, then confirm")
+		default:
+			fmt.Println(item, "belong to another process")
+		}
+	}
+	// Output:
+	// apples were bought
+	// pears were not bought: order them under another key
+	// plums may have been bought: look into the shop's books, then confirm
 }
 
 func ExampleWithJournal() {
@@ -301,22 +518,26 @@ func ExampleWithJournal() {
 	defer server.Close()
 	client := server.Client()
 	ctx := context.Background()
-	journal := new(memoryJournal) // in a program: bboltjournal.Open("agent.journal")
+	store := new(memoryJournal) // in a program: bboltjournal.Open("purchases.journal")
 
 	describe := func(item string) letagentpay.PurchaseParams {
-		return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("30"), Category: "groceries", IdempotencyKey: "order 17: " + item}
+		return letagentpay.PurchaseParams{
+			Amount:         letagentpay.MustAmount("30"),
+			Category:       "groceries",
+			IdempotencyKey: "order 17: " + item,
+		}
 	}
 	pay := func(_ context.Context, item string) (string, error) {
 		fmt.Println("paying for", item)
 		return "receipt 17", nil
 	}
-	interrupted, err := client.Recover(ctx, journal) // once, at start
+	interrupted, err := client.Recover(ctx, store) // once, at start
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println("to decide about:", len(interrupted))
 
-	buy := letagentpay.Guard(client, describe, pay, letagentpay.WithJournal(journal))
+	buy := letagentpay.Guard(client, describe, pay, letagentpay.WithJournal(store))
 	for range 2 {
 		fmt.Println(buy(ctx, "apples"))
 	}
@@ -327,13 +548,128 @@ func ExampleWithJournal() {
 	// receipt 17 <nil>
 }
 
+// gobCodec keeps results in the journal that JSON cannot hold, such as a map whose keys are structs.
+type gobCodec struct{}
+
+func (gobCodec) Encode(result any) ([]byte, error) {
+	var buffer bytes.Buffer
+	err := gob.NewEncoder(&buffer).Encode(result)
+	return buffer.Bytes(), err
+}
+
+func (gobCodec) Decode(data []byte, result any) error {
+	return gob.NewDecoder(bytes.NewReader(data)).Decode(result)
+}
+
+func ExampleWithResultCodec() {
+	server := embedded()
+	defer server.Close()
+	ctx := context.Background()
+
+	type seat struct{ Row, Number int }
+	describe := func(show string) letagentpay.PurchaseParams {
+		return letagentpay.PurchaseParams{
+			Amount:         letagentpay.MustAmount("40"),
+			Category:       "entertainment",
+			IdempotencyKey: "tickets for " + show,
+		}
+	}
+	runs := 0
+	book := letagentpay.Guard(server.Client(), describe, func(context.Context, string) (map[seat]string, error) {
+		runs++
+		return map[seat]string{{7, 12}: "ticket 4711"}, nil
+	}, letagentpay.WithJournal(new(memoryJournal)), letagentpay.WithResultCodec(gobCodec{}))
+
+	for range 2 {
+		tickets, err := book(ctx, "Hamlet")
+		fmt.Println(tickets[seat{7, 12}], err)
+	}
+	fmt.Println("runs:", runs)
+	// Output:
+	// ticket 4711 <nil>
+	// ticket 4711 <nil>
+	// runs: 1
+}
+
+// printer prints each operation as it ends.
+type printer struct{}
+
+func (printer) Begin(ctx context.Context, op operation.Op) (context.Context, func(letagentpay.Observation)) {
+	return ctx, func(o letagentpay.Observation) { fmt.Println(op, o.Amount, o.Status, o.Err) }
+}
+
+func ExampleWithObserver() {
+	server := embedded()
+	defer server.Close()
+	client := server.Client(letagentpay.WithObserver(printer{}))
+
+	describe := func(item string) letagentpay.PurchaseParams {
+		return letagentpay.PurchaseParams{
+			Amount:      letagentpay.MustAmount("30"),
+			Category:    "groceries",
+			Description: item,
+		}
+	}
+	buy := letagentpay.Guard(client, describe, func(ctx context.Context, _ string) (string, error) {
+		approval, _ := letagentpay.ApprovalFromContext(ctx)
+		return "receipt 17", approval.Spent(letagentpay.MustAmount("28.40"), "")
+	})
+	if _, err := buy(context.Background(), "apples"); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// purchase 30.00 auto_approved <nil>
+	// confirm 28.40 completed <nil>
+	// guard 28.40 completed <nil>
+}
+
+// A paid API with two prices and one endpoint that is free.
+func ExampleGuardTransport_prices() {
+	server := embedded()
+	defer server.Close()
+	client := server.Client()
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "answer to "+r.URL.Path)
+	}))
+	defer api.Close()
+
+	price := func(r *http.Request) (*letagentpay.PurchaseParams, error) {
+		switch r.URL.Path {
+		case "/health":
+			return nil, nil // free: sent without a request for approval
+		case "/history":
+			return &letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("250"), Category: "other"}, nil
+		}
+		return &letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("0.05"), Category: "other"}, nil
+	}
+	paid := &http.Client{Transport: &letagentpay.GuardTransport{Client: client, Price: price}}
+
+	for _, path := range []string{"/health", "/today", "/history"} {
+		response, err := paid.Get(api.URL + path)
+		if errors.Is(err, letagentpay.ErrNotApproved) {
+			fmt.Println(path, "was not sent")
+			continue
+		}
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(path, response.StatusCode, "spent:", server.Budget().Spent)
+		response.Body.Close()
+	}
+	// Output:
+	// /health 200 spent: 0.00
+	// /today 200 spent: 0.05
+	// /history was not sent
+}
+
 func ExampleClient_Requests() {
 	server := embedded()
 	defer server.Close()
 	client := server.Client()
 	ctx := context.Background()
 	for _, price := range []string{"10", "20", "300"} {
-		if _, err := client.Purchase(ctx, letagentpay.PurchaseParams{Amount: letagentpay.MustAmount(price), Category: "groceries"}); err != nil {
+		purchase := letagentpay.PurchaseParams{Amount: letagentpay.MustAmount(price), Category: "groceries"}
+		if _, err := client.Purchase(ctx, purchase); err != nil {
 			log.Fatal(err)
 		}
 	}
@@ -369,9 +705,9 @@ func ExampleClient_Policy() {
 		log.Fatal(err)
 	}
 	if rules != nil { // nil: no rules are set
-		fmt.Println("at most", rules.PerRequestLimit, "each,", rules.AutoApprove.MaxAmount, "without asking")
+		fmt.Println("at most", rules.PerRequestLimit, "each, without a human", rules.AutoApprove.MaxAmount)
 	}
-	// Output: at most 200.00 each, 50.00 without asking
+	// Output: at most 200.00 each, without a human 50.00
 }
 
 // Agent is what TestAgentPaysWhatItOwes tests.
@@ -382,7 +718,11 @@ type Agent struct {
 // NewAgent returns an agent that asks before it buys.
 func NewAgent(client *letagentpay.Client) *Agent {
 	describe := func(item string) letagentpay.PurchaseParams {
-		return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("49.99"), Category: "groceries", Description: item}
+		return letagentpay.PurchaseParams{
+			Amount:      letagentpay.MustAmount("49.99"),
+			Category:    "groceries",
+			Description: item,
+		}
 	}
 	return &Agent{buy: letagentpay.Guard(client, describe, func(ctx context.Context, item string) (string, error) {
 		approval, _ := letagentpay.ApprovalFromContext(ctx)
