@@ -21,13 +21,11 @@ func TestAgentPaysWhatItOwes(t *testing.T) {
 	server.OnPending(func(r letagentpaytest.Request) letagentpaytest.Verdict {
 		return letagentpaytest.Approve()
 	})
-	agent := NewAgent(server.Client())
+	agent := NewAgent(server.Client()) // your code
 	if err := agent.BuyGroceries(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if spent := server.Budget().Spent; spent != letagentpay.MustAmount("47.50") {
-		t.Errorf("spent %v", spent)
-	}
+	server.CheckSpent(t, letagentpay.MustAmount("47.50"))
 }
 
 // docs/promises.md names the tests that hold each promise.
