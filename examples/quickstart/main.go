@@ -1,4 +1,4 @@
-// Command quickstart plays the life of an agent that asks before it spends.
+// Command quickstart shows an agent that requests approval before it spends.
 //
 //	go run ./examples/quickstart
 //
@@ -17,6 +17,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,8 +64,13 @@ func run(ctx context.Context, out io.Writer) error {
 		})
 		s.client, s.staged = server.Client(), true
 		s.say("An embedded server is running: 500.00 USD to spend, at most 200.00 at a time,")
-		s.say("up to 50.00 without asking a human. (Set LETAGENTPAY_TOKEN to talk to the service.)")
+		s.say("up to 50.00 without a human. (Set LETAGENTPAY_TOKEN to talk to the service.)")
 	}
+	names, err := s.client.Categories(ctx)
+	if err != nil {
+		return err
+	}
+	s.categories = names
 	for _, step := range []func(context.Context) error{s.small, s.reviewed, s.tooMuch, s.guarded, s.guardedTooMuch} {
 		if err := step(ctx); err != nil {
 			return err
@@ -77,10 +83,11 @@ func run(ctx context.Context, out io.Writer) error {
 
 // story prints each step and, on the embedded server, checks how it ends.
 type story struct {
-	client *letagentpay.Client
-	out    io.Writer
-	staged bool
-	steps  int
+	client     *letagentpay.Client
+	categories []string // the account's
+	out        io.Writer
+	staged     bool
+	steps      int
 }
 
 func (s *story) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
@@ -108,19 +115,40 @@ func (s *story) budget(ctx context.Context, spent string) error {
 	return s.expect(b.Spent == letagentpay.MustAmount(spent) && b.Held.IsZero(), spent+" spent and nothing held")
 }
 
+// category returns the first wanted category that the account has, or else the account's first: a new account may have
+// only "other". An account without categories files every name under "other".
+func (s *story) category(wanted ...string) string {
+	for _, name := range wanted {
+		if slices.Contains(s.categories, name) {
+			return name
+		}
+	}
+	if len(s.categories) > 0 {
+		return s.categories[0]
+	}
+	return "other"
+}
+
+// The categories that the story prefers.
+var (
+	food  = []string{"groceries", "food", "food_delivery", "restaurants"}
+	music = []string{"electronics", "hardware", "shopping"}
+	trips = []string{"flights", "travel", "transport"}
+)
+
 // small: the policy approves at once, and the purchase turns out cheaper.
 func (s *story) small(ctx context.Context) error {
 	s.step("Groceries for 49.99: small enough to be approved at once.")
 	purchase, err := s.client.Purchase(ctx, letagentpay.PurchaseParams{
 		Amount:       letagentpay.MustAmount("49.99"),
-		Category:     "groceries",
+		Category:     s.category(food...),
 		MerchantName: "Whole Foods",
 		Description:  "Weekly groceries",
 	})
 	if err != nil {
 		return err
 	}
-	s.say("   Request %s is %s.", purchase.RequestID, purchase.Status)
+	s.say("   Request %s in category %s is %s.", purchase.RequestID, purchase.Category, purchase.Status)
 	if err := s.expect(purchase.Status == letagentpay.StatusAutoApproved, "it auto-approved"); err != nil {
 		return err
 	}
@@ -139,17 +167,17 @@ func (s *story) small(ctx context.Context) error {
 
 // reviewed: the policy leaves it to a human, and the agent waits for the decision.
 func (s *story) reviewed(ctx context.Context) error {
-	s.step("Headphones for 120.00: a human has to look at it.")
+	s.step("Headphones for 120.00: a human decides.")
 	purchase, err := s.client.Purchase(ctx, letagentpay.PurchaseParams{
 		Amount:       letagentpay.MustAmount("120"),
-		Category:     "electronics",
+		Category:     s.category(music...),
 		MerchantName: "Sound & Co",
 		AgentComment: "The old pair broke.",
 	})
 	if err != nil {
 		return err
 	}
-	s.say("   Request %s is %s.", purchase.RequestID, purchase.Status)
+	s.say("   Request %s in category %s is %s.", purchase.RequestID, purchase.Category, purchase.Status)
 	if err := s.expect(purchase.Status == letagentpay.StatusPending, "it pending"); err != nil {
 		return err
 	}
@@ -182,12 +210,12 @@ func (s *story) tooMuch(ctx context.Context) error {
 	s.step("A flight for 900.00: more than the policy allows.")
 	purchase, err := s.client.Purchase(ctx, letagentpay.PurchaseParams{
 		Amount:   letagentpay.MustAmount("900"),
-		Category: "flights",
+		Category: s.category(trips...),
 	})
 	if err != nil {
 		return err
 	}
-	s.say("   Request %s is %s.", purchase.RequestID, purchase.Status)
+	s.say("   Request %s in category %s is %s.", purchase.RequestID, purchase.Category, purchase.Status)
 	var rules []string
 	for _, check := range purchase.PolicyCheck.Failed() {
 		rules = append(rules, check.Rule)
@@ -206,14 +234,14 @@ type order struct {
 	price letagentpay.Amount
 }
 
-func (o order) describe() letagentpay.PurchaseParams {
-	return letagentpay.PurchaseParams{Amount: o.price, Category: "groceries", Description: o.item}
+func (s *story) describe(o order) letagentpay.PurchaseParams {
+	return letagentpay.PurchaseParams{Amount: o.price, Category: s.category(food...), Description: o.item}
 }
 
 // guarded: a function runs because its purchase is approved, and reports what it paid.
 func (s *story) guarded(ctx context.Context) error {
 	s.step("A guarded function buys apples for 30.00.")
-	buy := letagentpay.Guard(s.client, order.describe, func(ctx context.Context, o order) (string, error) {
+	buy := letagentpay.Guard(s.client, s.describe, func(ctx context.Context, o order) (string, error) {
 		approval, _ := letagentpay.ApprovalFromContext(ctx)
 		s.say("   The function runs, under approval %s.", approval.RequestID())
 		err := approval.Spent(letagentpay.MustAmount("28.40"), "https://shop.example/receipts/1")
@@ -235,7 +263,7 @@ func (s *story) guarded(ctx context.Context) error {
 func (s *story) guardedTooMuch(ctx context.Context) error {
 	s.step("A guarded function wants a truffle for 250.00.")
 	ran := false
-	buy := letagentpay.Guard(s.client, order.describe, func(context.Context, order) (string, error) {
+	buy := letagentpay.Guard(s.client, s.describe, func(context.Context, order) (string, error) {
 		ran = true
 		return "", errors.New("this money was never to be spent")
 	})
