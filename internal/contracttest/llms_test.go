@@ -21,30 +21,29 @@ import (
 
 // Two snippets of llms.txt.
 
-//revive:disable:line-length-limit the lines are those of llms.txt
-func TestAgentAsksBeforeItBuys(t *testing.T) {
-	server := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+func TestAgentRequestsBeforeItBuys(t *testing.T) {
+	server := letagentpaytest.NewServer(t,
+		letagentpaytest.InMemory(),
 		letagentpaytest.WithBudget(letagentpay.MustAmount("500")),
-		letagentpaytest.WithPolicyJSON(`{"per_request_limit": 200, "auto_approve": {"enabled": true, "max_amount": 50}}`))
+		letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true, "max_amount": 50}}`),
+	)
 	client := server.Client() // hand this to the code under test
 
-	small, err := client.Purchase(t.Context(), letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("50"), Category: "groceries"})
+	apples := letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("50"), Category: "groceries"}
+	small, err := client.Purchase(t.Context(), apples)
 	if err != nil || small.Status != letagentpay.StatusAutoApproved {
 		t.Fatal(small, err)
 	}
-	large, err := client.Purchase(t.Context(), letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("120"), Category: "electronics"})
+	headphones := letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("120"), Category: "electronics"}
+	large, err := client.Purchase(t.Context(), headphones)
 	if err != nil || large.Status != letagentpay.StatusPending {
 		t.Fatal(large, err)
 	}
 	if err := server.Approve(large.RequestID); err != nil { // or Reject, or server.Advance(31*time.Minute)
 		t.Fatal(err)
 	}
-	if spent := server.Budget().Spent; spent != letagentpay.MustAmount("170") {
-		t.Error(spent)
-	}
+	server.CheckSpent(t, letagentpay.MustAmount("170"))
 }
-
-//revive:enable:line-length-limit
 
 func TestGuardOfTheSnippet(t *testing.T) {
 	server := letagentpaytest.NewServer(t,
@@ -61,7 +60,7 @@ func TestGuardOfTheSnippet(t *testing.T) {
 		return letagentpay.PurchaseParams{Amount: o.price, Category: "groceries", Description: o.item}
 	}
 	buy := letagentpay.Guard(client, describe, func(ctx context.Context, o order) (string, error) {
-		// Runs only when approved. Pay here, then tell what it really cost:
+		// Runs only when approved. Pay here, then record what it really cost:
 		approval, _ := letagentpay.ApprovalFromContext(ctx)
 		return "receipt 17", approval.Spent(letagentpay.MustAmount("47.50"), "https://shop.example/receipts/17")
 	})
@@ -76,44 +75,44 @@ func TestLLMsPageIsTrue(t *testing.T) {
 	page := string(docs.LLMs)
 	assert.Less(t, len(page), 12_000, "short")
 
-	// The table of calls is that of the contract: no call is missing and none made up, and every field is named.
+	// The list of calls is that of the contract: no call is missing and none is made up, and every field is named.
 	contract := loadContract(t)
-	rows := map[string]string{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z]+ /[^`]+)` \\|.*$").FindAllStringSubmatch(page, -1) {
-		rows[row[1]] = row[0]
+	items := map[string]string{}
+	for _, item := range regexp.MustCompile("(?m)^- `([A-Z]+ /[^`]+)`\n(?:  .*\n)+").FindAllStringSubmatch(page, -1) {
+		items[item[1]] = item[0]
 	}
 	n := 0
 	for path, item := range contract.document.Paths.Map() {
 		for method, operation := range item.Operations() {
 			n++
-			row, ok := rows[method+" "+path]
-			assert.True(t, ok, "%s %s is not in the table", method, path)
+			described, ok := items[method+" "+path]
+			assert.True(t, ok, "%s %s is not in the list", method, path)
 			if operation.RequestBody != nil {
 				for field := range operation.RequestBody.Value.Content["application/json"].Schema.Value.Properties {
 					if field != "actual_amount" || operation.OperationID != "reportX402" { // which is of no use there
-						assert.Contains(t, row, field, operation.OperationID)
+						assert.Contains(t, described, field, operation.OperationID)
 					}
 				}
 			}
 			for _, p := range operation.Parameters {
-				assert.Contains(t, row, p.Value.Name, operation.OperationID)
+				assert.Contains(t, described, p.Value.Name, operation.OperationID)
 			}
 			for status, response := range operation.Responses.Map() {
 				if status[0] != '2' {
 					assert.Contains(t, page, "\n| "+status+" ", "an error of %s", operation.OperationID)
 					continue
 				}
-				assert.Contains(t, row, "| "+status)
+				assert.Contains(t, described, "\n  "+status)
 				if operation.OperationID == "registerX402Wallet" {
 					continue // "the wallet"
 				}
 				for field := range response.Value.Content["application/json"].Schema.Value.Properties {
-					assert.Contains(t, row, field, operation.OperationID)
+					assert.Contains(t, described, field, operation.OperationID)
 				}
 			}
 		}
 	}
-	assert.Len(t, rows, n)
+	assert.Len(t, items, n)
 	for _, status := range contract.document.Components.Schemas["Status"].Value.Enum {
 		assert.Contains(t, page, status)
 	}
