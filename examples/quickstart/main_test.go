@@ -37,8 +37,8 @@ func TestStoryEndsAsAnnounced(t *testing.T) {
 	assert.Regexp(t, regexp.MustCompile(`(?m)^5\. `), out.String())
 }
 
-// With a token the program talks to that service, and accepts what its policy decides. The categories are the account's:
-// food if it has any, else whatever comes first.
+// With a token the program talks to that service, and accepts what its policy decides. The categories are those of the
+// account: food if there is any, else the first.
 func TestStoryUsesTheServiceAndTheCategoriesThatItIsGiven(t *testing.T) {
 	for name, test := range map[string]struct{ categories, want []string }{
 		"new account": {
