@@ -17,7 +17,8 @@ import (
 //
 // A page has a header (id 8 bytes, flags 2, count 2, overflow 4: how many pages more it takes) and then elements, in
 // this machine's byte order. An element of a branch is (pos 4, key size 4, page 8), of a leaf (flags 4, pos 4, key size 4,
-// value size 4); pos counts from the element itself, and the value follows the key. A bucket is a leaf's value: (root
+// value size 4); pos counts from the element itself, and the value follows the key. Keys and values follow the elements
+// without a gap, in the same order, so a count that is too low shows: the elements it leaves out are gaps. A bucket is a leaf's value: (root
 // page 8, sequence 8), and with a root of 0 a page of its own behind that.
 const (
 	pageHeader    = 16
@@ -97,12 +98,18 @@ func (c *checker) tree(id uint64, low, high []byte, top bool) error {
 	}
 	var keys [][]byte
 	var children []uint64
-	for i := range int(order.Uint16(page[10:])) {
+	count := int(order.Uint16(page[10:]))
+	next := pageHeader + count*elementSize // where the next key must be
+	for i := range count {
 		at := pageHeader + i*elementSize
 		if at+elementSize > len(page) {
 			return fmt.Errorf("page %d has too many elements", id)
 		}
-		key, err := span(page, at, order.Uint32(page[at:]), order.Uint32(page[at+4:]))
+		pos, keySize := order.Uint32(page[at:]), order.Uint32(page[at+4:])
+		key, err := span(page, at, pos, keySize)
+		if err == nil {
+			next, err = adjoin(next, at, pos, keySize)
+		}
 		if err != nil {
 			return fmt.Errorf("page %d: %w", id, err)
 		}
@@ -134,7 +141,9 @@ func (c *checker) leaf(page []byte, id uint64, low, high []byte, top bool) error
 		return fmt.Errorf("page %d has the flags %#x", id, flags)
 	}
 	var keys [][]byte
-	for i := range int(order.Uint16(page[10:])) {
+	count := int(order.Uint16(page[10:]))
+	next := pageHeader + count*elementSize // where the next key must be
+	for i := range count {
 		at := pageHeader + i*elementSize
 		if at+elementSize > len(page) {
 			return fmt.Errorf("page %d has too many elements", id)
@@ -148,6 +157,9 @@ func (c *checker) leaf(page []byte, id uint64, low, high []byte, top bool) error
 			return fmt.Errorf("page %d has an element without a key", id)
 		}
 		value, err := span(page, at+int(keySize), pos, valueSize)
+		if err == nil {
+			next, err = adjoin(next, at, pos, keySize+valueSize)
+		}
 		if err != nil {
 			return fmt.Errorf("page %d: %w", id, err)
 		}
@@ -188,6 +200,14 @@ func span(page []byte, at int, pos, size uint32) ([]byte, error) {
 		return nil, fmt.Errorf("an element of %d bytes at %d of %d", size, from, len(page))
 	}
 	return page[from : from+int64(size)], nil
+}
+
+// adjoin checks that an element's key is at next, and returns where the one after it must be.
+func adjoin(next, at int, pos, size uint32) (int, error) {
+	if at+int(pos) != next {
+		return 0, fmt.Errorf("the key of an element is at %d, not at %d", at+int(pos), next)
+	}
+	return next + int(size), nil
 }
 
 // between checks that a key follows on those before it.
