@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/letagentpay/letagentpay-go/journal"
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
@@ -307,12 +308,12 @@ func (e *OverspendError) Error() string {
 // Is reports whether target is [ErrOverspend].
 func (e *OverspendError) Is(target error) bool { return target == ErrOverspend }
 
-// JournalError reports that the journal could not be read or written. Unless State is JournalExecuted or
-// JournalSettled, the function did not run.
+// JournalError reports that the journal could not be read or written. Unless State is [journal.Returned] or
+// [journal.Settled], the function did not run.
 type JournalError struct {
-	Op             string       // "get", "put", "delete" or "entries"
-	State          JournalState // the state that was to be written
-	RequestID      string       // once it is known
+	Op             string        // "get", "put", "delete" or "entries"
+	State          journal.State // the state that was to be written
+	RequestID      string        // once it is known
 	IdempotencyKey string
 	Err            error
 }

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"runtime"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/journal"
 )
 
 // Guard returns fn gated on approval: each call requests what describe says it will buy, runs fn only when that is
@@ -60,7 +62,7 @@ func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(con
 			return out, err
 		}
 		if earlier != nil {
-			out, err = replay[Out](ctx, c, g, earlier.JournalEntry)
+			out, err = replay[Out](ctx, c, g, earlier.Entry)
 			earlier.scoped.done(err == nil, false)
 			return out, err
 		}
@@ -119,7 +121,7 @@ type GuardOption func(*guardConfig) error
 
 type guardConfig struct {
 	pendingWait time.Duration // 0: do not wait
-	journal     Journal       // nil: none
+	journal     journal.Store // nil: none
 	codec       ResultCodec
 	mayHavePaid func(error) bool // nil: MayHavePaid
 	function    string           // what is guarded, for the journal; empty with Authorize
@@ -221,12 +223,12 @@ func OnError(mayHavePaid func(error) bool) GuardOption {
 // Several processes may share an agent's token, but each needs a journal of its own, and keys and scopes of its own: a
 // call that was cut off while it asked takes the request that was made under its key since then for its own. For the same
 // reason all guarded calls under one key or scope use the same journal.
-func WithJournal(journal Journal) GuardOption {
+func WithJournal(store journal.Store) GuardOption {
 	return func(g *guardConfig) error {
-		if journal == nil {
+		if store == nil {
 			return paramError("WithJournal", "", "want a journal; leave the option out to keep none")
 		}
-		g.journal = journal
+		g.journal = store
 		return nil
 	}
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // unconfirmedRun leaves an executed entry in a journal, whose confirmation did not get through.
-func unconfirmedRun(t *testing.T, server *letagentpaytest.Server, client *letagentpay.Client, journal letagentpay.Journal, amount string) string {
+func unconfirmedRun(t *testing.T, server *letagentpaytest.Server, client *letagentpay.Client, journal journalStore, amount string) string {
 	t.Helper()
 	server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
 	var runs atomic.Int64
@@ -93,7 +93,7 @@ func TestRecoverReportsWhatItCannotReadOfAnotherToken(t *testing.T) {
 				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequest, Status: status, Times: -1})
 				_, err := rotated(server).Recover(t.Context(), journal)
 				require.ErrorContains(t, err, id)
-				assert.Equal(t, []string{"executed"}, journal.states())
+				assert.Equal(t, []string{"returned"}, journal.states())
 				server.ClearFaults()
 				_, err = rotated(server).Recover(t.Context(), journal)
 				require.NoError(t, err)
@@ -129,7 +129,7 @@ func TestRecoverLeavesOtherAgentsEntriesAlone(t *testing.T) {
 			require.NoError(t, err)
 			assert.Empty(t, interrupted)
 			assert.Empty(t, other.Calls())
-			assert.Equal(t, []string{"executed"}, journal.states())
+			assert.Equal(t, []string{"returned"}, journal.states())
 			assert.Contains(t, standard.String(), id, "the money is spent, and the service does not know")
 		})
 	})
@@ -141,7 +141,7 @@ func TestRecoverLeavesOtherAgentsEntriesAlone(t *testing.T) {
 			interrupted, err := server.Agent("second").Client().Recover(t.Context(), journal)
 			require.NoError(t, err)
 			assert.Empty(t, interrupted)
-			assert.Equal(t, []string{"executed"}, journal.states())
+			assert.Equal(t, []string{"returned"}, journal.states())
 			_, err = server.Client().Recover(t.Context(), journal)
 			require.NoError(t, err)
 			assert.Equal(t, []string{"settled"}, journal.states())
@@ -187,8 +187,8 @@ type damagedJournal struct {
 
 var errDamaged = errors.New("the entry x is damaged")
 
-func (d damagedJournal) Entries(ctx context.Context) iter.Seq2[*letagentpay.JournalEntry, error] {
-	return func(yield func(*letagentpay.JournalEntry, error) bool) {
+func (d damagedJournal) Entries(ctx context.Context) iter.Seq2[*journalEntry, error] {
+	return func(yield func(*journalEntry, error) bool) {
 		n := 0
 		damage := func() bool {
 			for _, at := range d.at {
@@ -276,8 +276,8 @@ func TestRecoverOfAJournalThatCannotBeRead(t *testing.T) {
 
 type endlessJournal struct{ memoryJournal }
 
-func (*endlessJournal) Entries(context.Context) iter.Seq2[*letagentpay.JournalEntry, error] {
-	return func(yield func(*letagentpay.JournalEntry, error) bool) {
+func (*endlessJournal) Entries(context.Context) iter.Seq2[*journalEntry, error] {
+	return func(yield func(*journalEntry, error) bool) {
 		for yield(nil, errDamaged) {
 		}
 	}

@@ -256,7 +256,7 @@ func TestJournalEntriesAreFoundInAnySpelling(t *testing.T) {
 				var unconfirmed *letagentpay.ConfirmError
 				require.ErrorAs(t, err, &unconfirmed)
 				server.ClearFaults()
-				rewrite(t, journal, func(e *letagentpay.JournalEntry) { e.RequestID = spellings(e.RequestID)[name] })
+				rewrite(t, journal, func(e *journalEntry) { e.RequestID = spellings(e.RequestID)[name] })
 
 				other := server.Client(elsewhere())
 				guarded := guardGroceries(other, &runs, spending("25", nil), letagentpay.WithJournal(journal))
@@ -271,7 +271,7 @@ func TestJournalEntriesAreFoundInAnySpelling(t *testing.T) {
 }
 
 // rewrite changes all entries of a journal.
-func rewrite(t *testing.T, journal *memoryJournal, change func(*letagentpay.JournalEntry)) {
+func rewrite(t *testing.T, journal *memoryJournal, change func(*journalEntry)) {
 	t.Helper()
 	for entry, err := range journal.Entries(t.Context()) {
 		require.NoError(t, err)
@@ -295,7 +295,7 @@ func TestRecoverConfirmsAnEntryInAnySpelling(t *testing.T) {
 				var pending *letagentpay.PendingError
 				require.ErrorAs(t, err, &pending)
 				server.ClearFaults()
-				rewrite(t, journal, func(e *letagentpay.JournalEntry) { e.RequestID = spellings(e.RequestID)[name] })
+				rewrite(t, journal, func(e *journalEntry) { e.RequestID = spellings(e.RequestID)[name] })
 
 				interrupted, err := server.Client(elsewhere()).Recover(t.Context(), journal)
 				require.NoError(t, err)

@@ -39,7 +39,7 @@ func Example() {
 			return err
 		}
 		for _, purchase := range interrupted {
-			fmt.Println("cut off:", purchase.Entry.Purchase.Description, "may have been bought:", purchase.MayHaveRun)
+			fmt.Println("cut off:", purchase.Entry.Description, "may have been bought:", purchase.MayHaveRun)
 		}
 
 		book := letagentpay.Guard(client, func(t ticket) letagentpay.PurchaseParams {

@@ -14,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
 
-	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/journal"
+	"github.com/letagentpay/letagentpay-go/money"
 )
 
 // moded is a file on a file system that changes modes in its own way.
@@ -124,7 +125,12 @@ func TestAContextEndsTheWaitForAnotherWrite(t *testing.T) {
 		j, err := Open(filepath.Join(t.TempDir(), "journal"))
 		require.NoError(t, err)
 		defer func() { assert.NoError(t, j.Close()) }()
-		entry := &letagentpay.JournalEntry{Key: "key", State: letagentpay.JournalAsked}
+		entry := &journal.Entry{
+			Version: journal.Version,
+			Key:     "key",
+			State:   journal.Requested,
+			Amount:  money.Must("1"),
+		}
 		j.writing <- struct{}{} // a write on a busy disk
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()

@@ -14,12 +14,14 @@ import (
 	"time"
 
 	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/journal"
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
-// The layout of the file. A change that an older program would misread needs the next version.
-const version = 1
+// version is that of the file's layout. A change that an older program would misread needs the next one. In version 1
+// all entries have the first form; in version 2 they have the first or the present one.
+const version = 2
 
 var (
 	metaBucket    = []byte("meta")    // versionKey → version, 8 bytes big endian
@@ -30,7 +32,7 @@ var (
 // batchSize bounds the transactions that go through many entries.
 const batchSize = 64
 
-// Journal is a [letagentpay.Journal] in a file. Make one with [Open]. It is safe for concurrent use.
+// Journal is a [journal.Store] in a file. Make one with [Open]. It is safe for concurrent use.
 //
 // Its methods return the error of a context that has ended, without doing anything; an error that matches [ErrClosed]
 // after Close; a [*ReplacedError] when the file is no longer at its path; a [*CorruptError] for damage; a
@@ -51,7 +53,7 @@ type Journal struct {
 	writing chan struct{}
 }
 
-var _ letagentpay.Journal = (*Journal)(nil)
+var _ journal.Store = (*Journal)(nil)
 
 // Open opens the journal in the file at path, which is created if there is none; its folder must exist. It checks the
 // whole file and removes the settled entries that are past their retention.
@@ -116,11 +118,11 @@ func (j *Journal) open(lockTimeout time.Duration) (err error) {
 	}
 }
 
-// prepare makes a new file a journal, and checks an old one.
+// prepare makes a new file a journal, and checks and upgrades an old one.
 func (j *Journal) prepare(retention time.Duration) error {
-	var isNew bool
+	var found uint64
 	if err := j.transact(j.db.View, func(tx *bbolt.Tx) (err error) {
-		isNew, err = j.check(tx)
+		found, err = j.check(tx)
 		return err
 	}); err != nil {
 		return err
@@ -128,11 +130,15 @@ func (j *Journal) prepare(retention time.Duration) error {
 	if err := tighten(j.path, j.file); err != nil {
 		return err
 	}
-	if isNew {
+	if found == 0 {
 		if err := syncFolder(j.location); err != nil { // before it is a journal, so that it is made up for after a crash
 			return err
 		}
 		if err := j.transact(j.db.Update, initialize); err != nil {
+			return err
+		}
+	} else if found < version { // before the first entry that an older program would not understand
+		if err := j.transact(j.db.Update, func(tx *bbolt.Tx) error { return putVersion(tx.Bucket(metaBucket)) }); err != nil {
 			return err
 		}
 	}
@@ -144,31 +150,33 @@ func (j *Journal) prepare(retention time.Duration) error {
 	return err
 }
 
-// check reads all of the file, so that damage comes out now and not in the midst of a purchase.
-func (j *Journal) check(tx *bbolt.Tx) (isNew bool, err error) {
+// check reads the whole file, so that damage shows now and not during a purchase. It returns the version of the file's
+// layout, 0 for an empty file.
+func (j *Journal) check(tx *bbolt.Tx) (found uint64, err error) {
 	if err := checkPages(j.file, tx); err != nil {
-		return false, &CorruptError{Path: j.path, Err: err}
+		return 0, &CorruptError{Path: j.path, Err: err}
 	}
 	if name, _ := tx.Cursor().First(); name == nil {
-		return true, nil
+		return 0, nil
 	}
 	meta := tx.Bucket(metaBucket)
 	if meta == nil {
-		return false, &CorruptError{Path: j.path, Err: errors.New("it is a database, but not a journal")}
+		return 0, &CorruptError{Path: j.path, Err: errors.New("it is a database, but not a journal")}
 	}
 	stored := meta.Get(versionKey)
 	if len(stored) != 8 {
-		return false, &CorruptError{Path: j.path, Err: fmt.Errorf("its version is %q", stored)}
+		return 0, &CorruptError{Path: j.path, Err: fmt.Errorf("its version is %q", stored)}
 	}
-	if found := binary.BigEndian.Uint64(stored); found > version {
-		return false, &VersionError{Path: j.path, Version: found, Supported: version}
-	} else if found == 0 {
-		return false, &CorruptError{Path: j.path, Err: errors.New("its version is 0")}
+	found = binary.BigEndian.Uint64(stored)
+	switch {
+	case found > version:
+		return 0, &VersionError{Path: j.path, Version: found, Supported: version}
+	case found == 0:
+		return 0, &CorruptError{Path: j.path, Err: errors.New("its version is 0")}
+	case tx.Bucket(entriesBucket) == nil:
+		return 0, &CorruptError{Path: j.path, Err: errors.New("it has no entries bucket")}
 	}
-	if tx.Bucket(entriesBucket) == nil {
-		return false, &CorruptError{Path: j.path, Err: errors.New("it has no entries bucket")}
-	}
-	return false, nil
+	return found, nil
 }
 
 func initialize(tx *bbolt.Tx) error {
@@ -176,11 +184,16 @@ func initialize(tx *bbolt.Tx) error {
 	if err != nil {
 		return err
 	}
-	if err := meta.Put(versionKey, binary.BigEndian.AppendUint64(nil, version)); err != nil {
+	if err := putVersion(meta); err != nil {
 		return err
 	}
 	_, err = tx.CreateBucket(entriesBucket)
 	return err
+}
+
+// putVersion marks a file as one of the present layout.
+func putVersion(meta *bbolt.Bucket) error {
+	return meta.Put(versionKey, binary.BigEndian.AppendUint64(nil, version))
 }
 
 // Close closes the file, after the calls under way. Closing again does nothing.
@@ -281,7 +294,7 @@ func checkContext(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (j *Journal) decode(key string, value []byte) (*letagentpay.JournalEntry, error) {
+func (j *Journal) decode(key string, value []byte) (*journal.Entry, error) {
 	entry, err := decodeEntry(key, value)
 	if err != nil {
 		return nil, &CorruptError{Path: j.path, Key: key, Err: err}
@@ -290,7 +303,7 @@ func (j *Journal) decode(key string, value []byte) (*letagentpay.JournalEntry, e
 }
 
 // Get returns the entry with a key, or nil without an error when there is none.
-func (j *Journal) Get(ctx context.Context, key string) (entry *letagentpay.JournalEntry, err error) {
+func (j *Journal) Get(ctx context.Context, key string) (entry *journal.Entry, err error) {
 	err = j.view(ctx, func(entries *bbolt.Bucket) (err error) {
 		if value := entries.Get([]byte(key)); value != nil {
 			entry, err = j.decode(key, value)
@@ -306,7 +319,7 @@ func (j *Journal) Get(ctx context.Context, key string) (entry *letagentpay.Journ
 // Put stores an entry in place of an earlier one with the same key. When it returns without an error, the entry is on
 // the disk, in the file at the path. One that encodes to more than 16 MiB is a [*letagentpay.ParamError], and the
 // earlier one stays.
-func (j *Journal) Put(ctx context.Context, entry *letagentpay.JournalEntry) error {
+func (j *Journal) Put(ctx context.Context, entry *journal.Entry) error {
 	if entry == nil {
 		return paramError("Put entry", "", "want an entry, not nil")
 	}
@@ -328,13 +341,13 @@ func (j *Journal) Delete(ctx context.Context, key string) error {
 //
 // In the place of a damaged entry comes a [*CorruptError] with its key, and the next entry after it. Any other error,
 // such as a [*CorruptError] without a key, concerns the whole and is the last that comes.
-func (j *Journal) Entries(ctx context.Context) iter.Seq2[*letagentpay.JournalEntry, error] {
+func (j *Journal) Entries(ctx context.Context) iter.Seq2[*journal.Entry, error] {
 	type found struct {
 		key   string
-		entry *letagentpay.JournalEntry
+		entry *journal.Entry
 		err   error
 	}
-	return func(yield func(*letagentpay.JournalEntry, error) bool) {
+	return func(yield func(*journal.Entry, error) bool) {
 		for after, more := "", true; more; {
 			var batch []found
 			failed := j.batch(ctx, after, func(key string, value []byte) {
@@ -395,7 +408,7 @@ func (j *Journal) Prune(ctx context.Context, before time.Time) (pruned int, err 
 		if err != nil && damaged == nil {
 			damaged = err
 		}
-		return err == nil && entry.State == letagentpay.JournalSettled && entry.UpdatedAt.Before(before)
+		return err == nil && entry.State == journal.Settled && entry.UpdatedAt.Before(before)
 	}
 	for after, more := "", true; more; {
 		var keys []string
