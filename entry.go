@@ -1,6 +1,10 @@
 package letagentpay
 
-import "github.com/letagentpay/letagentpay-go/journal"
+import (
+	"fmt"
+
+	"github.com/letagentpay/letagentpay-go/journal"
+)
 
 // entryKey returns the key of a journal's entry. Stored entries are found by it, so its form must not change. Kinds keep
 // idempotency keys and request ids apart.
@@ -22,6 +26,15 @@ func (c *Client) sameService(entry *journal.Entry) bool { return entry.Service =
 // owns reports whether an entry is of the client's service and token.
 func (c *Client) owns(entry *journal.Entry) bool {
 	return c.sameService(entry) && entry.Agent == c.agent
+}
+
+// checkValid refuses an entry that lacks what money depends on: a store that loses fields must not turn a paid purchase
+// into one that failed.
+func checkValid(entry *journal.Entry) error {
+	if err := entry.Validate(); err != nil {
+		return fmt.Errorf("the entry of the key %s: %w", quoted(entry.Key, sampleText), err)
+	}
+	return nil
 }
 
 // setPurchase sets what an entry says was requested. It leaves Ref out: the idempotency key names the purchase.

@@ -69,7 +69,7 @@ func (j *memoryJournal) Get(_ context.Context, key string) (*journalEntry, error
 func (j *memoryJournal) Put(_ context.Context, entry *journalEntry) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err := j.check("put", entry); err != nil {
+	if err := errors.Join(j.check("put", entry), entry.Validate()); err != nil {
 		return err
 	}
 	data, err := json.Marshal(entry)

@@ -32,7 +32,16 @@ func (rec *record) find(ctx context.Context) (*journal.Entry, error) {
 	if rec.journal == nil {
 		return nil, nil
 	}
-	entry, err := contained(journalLimit, func() (*journal.Entry, error) { return rec.journal.Get(ctx, rec.entry.Key) })
+	entry, err := contained(journalLimit, func() (*journal.Entry, error) {
+		entry, err := rec.journal.Get(ctx, rec.entry.Key)
+		switch {
+		case err != nil || entry == nil:
+			return nil, err
+		case entry.Key != rec.entry.Key:
+			return nil, errors.New("it returned the entry of the key " + quoted(entry.Key, sampleText))
+		}
+		return entry, checkValid(entry)
+	})
 	if err != nil {
 		return nil, &JournalError{Op: "get", IdempotencyKey: rec.entry.IdempotencyKey, Err: err}
 	}
@@ -144,14 +153,17 @@ const (
 	searchLimit    = mostLockWait // and in a guarded call
 )
 
-// eachEntry calls do for a journal's entries, past those that cannot be read, whose errors it joins. It ends with ctx, and
-// after limit.
+// eachEntry calls do for a journal's entries. It passes over those that cannot be read or are not valid, and joins their
+// errors. It ends with ctx, and after limit.
 func eachEntry(ctx context.Context, store journal.Store, limit time.Duration, do func(*journal.Entry)) error {
 	var mu sync.Mutex // a journal that takes too long is left alone, and may come back
 	over := false
 	_, err := containedWithin(ctx, limit, func() (struct{}, error) {
 		var unreadable []error
 		for entry, err := range store.Entries(ctx) {
+			if err == nil && entry != nil {
+				err = checkValid(entry)
+			}
 			mu.Lock()
 			switch {
 			case over:

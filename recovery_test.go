@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -354,6 +355,51 @@ func TestJournalKnowsWhatRanBeforeTheTokenWasRotated(t *testing.T) {
 				guarded := guardGroceries(rotated(server, elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))
 				_, _ = guarded(how(t.Context(), unconfirmed.RequestID), underKey("30", "turn-7"))
 				assert.EqualValues(t, 1, runs.Load())
+			})
+		})
+	}
+}
+
+// A store that loses fields, or holds entries in another form, must not make a paid purchase one that failed.
+func TestAnEntryThatWasMisreadRefundsAndRunsNothing(t *testing.T) {
+	for name, change := range map[string]func(string) string{
+		"the outcome is lost":    func(e string) string { return strings.Replace(e, `"success":true`, `"succeeded":true`, 1) },
+		"the state is unknown":   func(e string) string { return strings.Replace(e, `"returned"`, `"executed"`, 1) },
+		"the version is another": func(e string) string { return strings.Replace(e, `"version":2`, `"version":1`, 1) },
+		"the amount is lost":     func(e string) string { return strings.Replace(e, `"amount":25.00`, `"amount":0`, 1) },
+		"the key is another's":   func(e string) string { return strings.Replace(e, ` key turn-7"`, ` key turn-8"`, 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				server := serve(t)
+				journal := new(memoryJournal)
+				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+				var runs atomic.Int64
+				_, err := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), underKey("25", "turn-7"))
+				require.Error(t, err)
+				server.ClearFaults()
+				for key, entry := range journal.entries {
+					require.NotEqual(t, string(entry), change(string(entry)))
+					journal.entries[key] = []byte(change(string(entry)))
+				}
+
+				restarted := server.Client(elsewhere())
+				interrupted, err := restarted.Recover(t.Context(), journal)
+				assert.Empty(t, interrupted)
+				var journalError *letagentpay.JournalError
+				if name != "the key is another's" { // whose entry Recover looks for once more, and does not find
+					require.ErrorAs(t, err, &journalError)
+				}
+				_, err = guardGroceries(restarted, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("25", "turn-7"))
+				require.ErrorAs(t, err, &journalError)
+				ctx := letagentpay.ResumeApproval(t.Context(), server.Requests()[0].RequestID)
+				_, err = guardGroceries(restarted, &runs, succeed, letagentpay.WithJournal(journal))(ctx, price("25"))
+				if name != "the key is another's" {
+					require.ErrorAs(t, err, &journalError)
+				}
+				assert.EqualValues(t, 1, runs.Load())
+				books(t, server, "25.00", "0.00")
+				assert.NotEqual(t, letagentpay.StatusFailed, server.Requests()[0].Status)
 			})
 		})
 	}

@@ -16,8 +16,9 @@ import (
 //     A Put that fails, or that a crash interrupts, leaves either the earlier entry or the new one, never a mixture.
 //   - Consistency: a Get or Entries that begins after a Put or Delete has returned sees its effect.
 //   - Fidelity: an entry is returned as it was put, with every field. An entry that cannot be read is an error, never an
-//     entry with zero fields and never an absent one: a lost outcome would refund a purchase that was paid. Check what
-//     was read with [Entry.Validate].
+//     entry with zero fields and never an absent one: a lost outcome would refund a purchase that was paid. The client
+//     checks what it reads with [Entry.Validate], which cannot notice every loss, and treats what is not valid as an
+//     entry that cannot be read.
 //
 // A Store is safe for concurrent use. Calls for one key come one after another within a process, except that Get and
 // Entries may overlap a write. Use one Store per process: Put replaces an entry whatever it holds, so two processes that

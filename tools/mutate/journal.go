@@ -84,6 +84,21 @@ var journalMutants = []mutant{
 		why: "a purchase whose entry cannot be read is made again",
 	},
 	{
+		name: "record/entry-of-another-key-found", file: "record.go",
+		old: "case entry.Key != rec.entry.Key:", new: "case false:",
+		why: "a call gets the result of another purchase",
+	},
+	{
+		name: "record/entry-that-lost-its-outcome-found", file: "record.go",
+		old: "return entry, checkValid(entry)", new: "return entry, nil",
+		why: "a call under the key of a purchase refunds what was paid, because its entry was misread",
+	},
+	{
+		name: "record/entry-that-lost-its-outcome-listed", file: "record.go",
+		old: "if err == nil && entry != nil {", new: "if false {",
+		why: "Recover refunds what was paid, because its entry was misread",
+	},
+	{
 		name: "record/time-is-not-noted", file: "record.go",
 		old: "journal.Version, state, time.Now().UTC()", new: "journal.Version, state, time.Time{}",
 		why: "Recover does not pause before it repeats a refund that was just sent",
@@ -95,7 +110,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "record/waits-for-a-hanging-read", file: "record.go",
-		old: "contained(journalLimit, func() (*journal.Entry, error)", new: "contained(journalLimit*1000, func() (*journal.Entry, error)",
+		old: "contained(journalLimit, func() (*journal.Entry, error) {", new: "contained(journalLimit*1000, func() (*journal.Entry, error) {",
 		why: "a journal that hangs holds each call",
 	},
 	{
