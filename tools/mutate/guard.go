@@ -166,7 +166,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "lookup/baseline-of-the-journal-ignored", file: "lookup.go",
-		old: "auth.baseline, auth.askedBefore = baseline{!entry.BaselineAt.IsZero(), entry.BaselineAt, entry.BaselineIDs}, entry.State == journal.Requested", new: "auth.baseline, auth.askedBefore = baseline{true, time.Now(), nil}, entry.State == journal.Requested",
+		old: "auth.baseline, auth.askedBefore = baseline{!entry.BaselineAt.IsZero(), entry.BaselineAt, entry.BaselineIDs}, entry.State == journal.Requested", new: "auth.baseline, auth.askedBefore = baseline{true, entry.UpdatedAt, nil}, entry.State == journal.Requested",
 		why: "a purchase that was asked for before a crash is not continued after it",
 	},
 	{

@@ -394,7 +394,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "replay/text-of-the-failure-lost", file: "replay.go",
-		old: "handled.Err = errors.New(entry.Error)", new: "_ = errors.New(e.Error)",
+		old: "handled.Err = errors.New(entry.Error)", new: "_ = errors.New(entry.Error)",
 		why: "nobody learns why the first call failed",
 	},
 
