@@ -28,6 +28,7 @@ type Approval struct {
 	settling       chan struct{}  // holds a value while a Settle is under way
 	authorization  *authorization // whoever has the turn writes its record
 	scoped         *scopedPurchase
+	resumption     *resumption
 	callContext    context.Context
 	finish         func(Observation) // reports to the observers; nil when that is done
 
@@ -69,11 +70,7 @@ func (a *Approval) IdempotencyKey() string { return a.idempotencyKey }
 // context returns the context for the guarded function: that of the call, with the approval and what observers have
 // added, and without the id that this call resumed.
 func (a *Approval) context() context.Context {
-	ctx := context.WithValue(a.callContext, approvalKey{}, a)
-	if ctx.Value(resumeKey{}) != nil {
-		ctx = context.WithValue(ctx, resumeKey{}, nil)
-	}
-	return ctx
+	return withoutResumption(context.WithValue(a.callContext, approvalKey{}, a))
 }
 
 var leastAmount, maxAmount = MustAmount("0.01"), MustAmount("9999999")
@@ -83,8 +80,8 @@ var leastAmount, maxAmount = MustAmount("0.01"), MustAmount("9999999")
 // rounded, halves away from zero, as the service does, but never to nothing; what is beyond 9,999,999, the most that the
 // service accepts, is confirmed as that.
 //
-// More than the approved amount is recorded as well, because it is the truth, and reported as an [*OverspendError],
-// which matches [ErrOverspend]. An amount that is not positive is a [*ParamError]; what an earlier call recorded stands,
+// More than the approved amount is recorded as well, because it is the truth, and reported as an
+// [*OverspendError]. An amount that is not positive is a [*ParamError]; what an earlier call recorded stands,
 // and without one the purchase counts as paid for the approved amount, because something was paid. A receipt URL beyond
 // 2000 characters is a [*ParamError] and dropped. After Settle the error matches [ErrSettled], nothing is recorded, and
 // the amount is reported to the client's logger, or to [slog.Default], because it can no longer be confirmed.
@@ -104,7 +101,7 @@ func (a *Approval) Spent(actual Amount, receiptURL string) error {
 	}
 	rounded := maxAmount
 	if actual.Less(maxAmount) {
-		rounded = actual.RoundHalfUp()
+		rounded = actual.Round()
 	}
 	if rounded.IsZero() {
 		rounded = leastAmount
@@ -134,11 +131,11 @@ func (a *Approval) hasSpent() bool {
 // Settle ends the approval and reports to the service how: with a nil err the purchase is completed, for the amount that
 // [Approval.Spent] recorded or else the one approved. With an error it failed and the money returns to the budget, unless
 // Spent was called: then it is completed for what was spent. An error that can hide a payment, see [MayHavePaid] and
-// [OnError], leaves the money booked and nothing confirmed, and the result is a [*ConfirmError] with MayHaveSpent: find
+// [OnError], leaves the money booked and nothing confirmed, and the result is an [*UnconfirmedError] with MayHaveSpent: find
 // out, and confirm with [Client.Confirm].
 //
 // The confirmation does not depend on ctx being alive; it is tried for at most 10 seconds. When it does not get
-// through, the error is a [*ConfirmError], and Settle may be called again. What the first call decided stands, whatever
+// through, the error is an [*UnconfirmedError], and Settle may be called again. What the first call decided stands, whatever
 // err later calls bring; after a success they return nil without doing anything. So Settle may be deferred.
 func (a *Approval) Settle(ctx context.Context, err error) (settleErr error) {
 	if a.authorization == nil {
@@ -164,6 +161,9 @@ func (a *Approval) Settle(ctx context.Context, err error) (settleErr error) {
 		settleErr = a.confirm(ctx, outcome)
 	}
 	a.scoped.done(settleErr == nil && err == nil, settleErr == nil && !outcome.params.Success)
+	if settleErr == nil && err == nil {
+		a.resumption.useUp(&a.authorization.params)
+	}
 	a.scoped = nil
 	a.report(outcome, errors.Join(err, settleErr))
 	return settleErr
@@ -201,7 +201,7 @@ func (a *Approval) leaveBooked(ctx context.Context, o *outcome, first bool) erro
 	if isTypedNil(cause) {
 		cause = errors.New(textOfUsers(cause)) // its own methods may panic
 	}
-	return withCleanup(&ConfirmError{RequestID: a.requestID, Params: o.params, MayHaveSpent: true, Err: cause}, a.findDuplicates(ctx))
+	return withCleanup(&UnconfirmedError{RequestID: a.requestID, Params: o.params, MayHaveSpent: true, Err: cause}, a.findDuplicates(ctx))
 }
 
 // confirm reports the outcome to the service, and to the journal before and after it.
@@ -215,7 +215,7 @@ func (a *Approval) confirm(ctx context.Context, o *outcome) error {
 			a.mayHaveConfirmed = true
 			a.mu.Unlock()
 		}
-		return withCleanup(withCleanup(&ConfirmError{RequestID: a.requestID, Params: o.params, Err: confirmErr}, journalErr), duplicates)
+		return withCleanup(withCleanup(&UnconfirmedError{RequestID: a.requestID, Params: o.params, Err: confirmErr}, journalErr), duplicates)
 	}
 	a.mu.Lock()
 	a.settled = true

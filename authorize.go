@@ -20,6 +20,11 @@ func (c *Client) Authorize(ctx context.Context, p PurchaseParams, opts ...GuardO
 	if err != nil {
 		return nil, err
 	}
+	return c.authorizeOnce(ctx, p, g)
+}
+
+// authorizeOnce is Authorize with its options read. An earlier run is an error here: there is no result to return.
+func (c *Client) authorizeOnce(ctx context.Context, p PurchaseParams, g *guardConfig) (*Approval, error) {
 	approval, earlier, err := c.authorize(ctx, p, g)
 	if earlier != nil {
 		earlier.scoped.done(false, false)
@@ -31,7 +36,9 @@ func (c *Client) Authorize(ctx context.Context, p PurchaseParams, opts ...GuardO
 // earlierRun is a run that the journal knows to have returned.
 type earlierRun struct {
 	*journal.Entry
-	scoped *scopedPurchase // done when it is known whether the run's result can be given back
+	scoped     *scopedPurchase // done when it is known whether the run's result can be given back
+	resumption *resumption
+	params     PurchaseParams
 }
 
 // authorize is Authorize; earlier is of a call whose function has returned before.
@@ -42,10 +49,10 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 	if err := p.validate(); err != nil {
 		return nil, nil, err
 	}
-	resumed, isResumed := ctx.Value(resumeKey{}).(string)
-	requestID := ""
+	resumption, requestID := g.resumption(ctx, &p), ""
+	isResumed := resumption != nil
 	if isResumed {
-		if requestID, err = requestIDOf(resumed); err != nil {
+		if requestID, err = requestIDOf(resumption.requestID); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -80,10 +87,10 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 		}
 	}
 	if approval != nil {
-		approval.finish, approval.scoped = end, scoped
+		approval.finish, approval.scoped, approval.resumption = end, scoped, resumption
 	}
 	if entry != nil {
-		earlier = &earlierRun{entry, scoped}
+		earlier = &earlierRun{entry, scoped, resumption, p}
 	}
 	return approval, earlier, auth.joinDuplicates(plainly(err))
 }
@@ -178,18 +185,16 @@ func (auth *authorization) start(ctx context.Context, category string) error {
 // checkNotBeingConfirmed refuses a request whose confirmation is under way, or may still be handled by the service: it is still
 // approved, and the money would return while it is spent.
 func (auth *authorization) checkNotBeingConfirmed() error {
-	held := auth.client.process.locks.TryLock(lockKey{auth.client.service, "confirm", auth.requestID})
+	held := auth.client.process.locks.TryLock(lockKey{auth.client.service, confirmLock, auth.requestID})
 	if held != nil {
 		held.Release()
 		if !auth.client.process.refundSent(auth.client.requestKey(auth.requestID)) {
 			return nil
 		}
 	}
-	known := &Request{RequestID: auth.requestID, Status: StatusApproved, Amount: auth.params.Amount, Category: auth.params.Category}
-	return &AlreadyHandledError{
-		Request: known, IdempotencyKey: auth.params.IdempotencyKey, MayHaveRun: held == nil,
-		Err: errors.New("its confirmation is under way, or may still be handled"),
-	}
+	handled := auth.handled(auth.approvedRequest(), reasonBeingConfirmed)
+	handled.MayHaveRun = held == nil
+	return handled
 }
 
 // giveBack confirms as failed what was approved and will not run, so that its money returns. A resumed request stays:
@@ -211,7 +216,7 @@ func (auth *authorization) giveBack(ctx context.Context, reason error) error {
 	defer cancel()
 	if _, err := auth.client.confirm(ctx, auth.requestID, ConfirmParams{}, confirmOptions{attempt: attemptLimit}); err != nil {
 		auth.client.process.rememberRefund(auth.client.requestKey(auth.requestID))
-		return errors.Join(reason, &ConfirmError{RequestID: auth.requestID, Err: err}, putErr)
+		return errors.Join(reason, &UnconfirmedError{RequestID: auth.requestID, Err: err}, putErr)
 	}
 	if len(auth.record.entry.Duplicates) > 0 { // Recover reports them until their money is back
 		return withCleanup(reason, auth.record.put(ctx, journal.Settled))
@@ -235,17 +240,8 @@ func (auth *authorization) observation(earlier *earlierRun, err error) Observati
 		confirmed := outcomeOfEntry(earlier.Entry)
 		o.RequestID, o.Status = earlier.RequestID, confirmed.status()
 	}
-	if _, ok := errors.AsType[*RejectedError](err); ok {
-		o.Status = StatusRejected
-	}
-	if _, ok := errors.AsType[*ExpiredError](err); ok {
-		o.Status = StatusExpired
-	}
-	if _, ok := errors.AsType[*PendingError](err); ok {
-		o.Status = StatusPending
-	}
-	if handled, ok := errors.AsType[*AlreadyHandledError](err); ok {
-		o.Status = handled.status()
+	if status := decisionOf(err).status; status != "" {
+		o.Status = status
 	}
 	return o
 }
@@ -260,12 +256,7 @@ func (auth *authorization) newObservation(err error) Observation {
 }
 
 // isFinal reports whether an error is the last word on a purchase, so that the journal need not know of it.
-func isFinal(err error) bool {
-	_, rejected := errors.AsType[*RejectedError](err)
-	_, expired := errors.AsType[*ExpiredError](err)
-	_, handled := errors.AsType[*AlreadyHandledError](err)
-	return rejected || expired || handled
-}
+func isFinal(err error) bool { return decisionOf(err).final }
 
 // checkNotNested refuses a claim to what the calling function itself runs under: it would wait for itself.
 func (auth *authorization) checkNotNested(ctx context.Context) error {
@@ -277,7 +268,7 @@ func (auth *authorization) checkNotNested(ctx context.Context) error {
 		key := auth.heldKey()
 		if outer.requestID == auth.requestID || key != "" && key == outer.authorization.heldKey() && outer.client.identity == auth.client.identity {
 			running := &Request{RequestID: outer.requestID, Status: StatusApproved, Amount: outer.amount, Category: outer.category}
-			return &AlreadyHandledError{Request: running, IdempotencyKey: outer.idempotencyKey, MayHaveRun: true, Err: errors.New("it is running now")}
+			return &AlreadyHandledError{Request: running, IdempotencyKey: outer.idempotencyKey, MayHaveRun: true, Reason: reasonRunning}
 		}
 		ctx = outer.callContext
 	}
@@ -292,7 +283,7 @@ func (auth *authorization) heldKey() string {
 }
 
 func (auth *authorization) holdKey(ctx context.Context) error {
-	return auth.hold(ctx, lockKey{auth.client.identity, "authorize", auth.heldKey()})
+	return auth.hold(ctx, lockKey{auth.client.identity, keyLock, auth.heldKey()})
 }
 
 // hold takes a lock that is kept until the approval is settled.
@@ -311,7 +302,7 @@ func (auth *authorization) holdRequest(ctx context.Context) error {
 	if err := auth.checkNotNested(ctx); err != nil {
 		return err
 	}
-	return auth.hold(ctx, lockKey{auth.client.service, "run", auth.requestID})
+	return auth.hold(ctx, lockKey{auth.client.service, runLock, auth.requestID})
 }
 
 func (auth *authorization) release() {
@@ -342,11 +333,12 @@ func (auth *authorization) awaitDecision(ctx context.Context, state *Request) (*
 			return nil, err
 		}
 	}
-	pending := &PendingError{RequestID: auth.requestID, IdempotencyKey: auth.params.IdempotencyKey, ExpiresAt: state.ExpiresAt}
+	pending := auth.notApproved(StatusPending)
+	pending.ExpiresAt = state.ExpiresAt
 	if auth.config.pendingWait == 0 {
 		return nil, pending
 	}
-	decided, err := auth.client.WaitForDecision(ctx, auth.requestID, WaitTimeout(auth.config.pendingWait))
+	decided, err := auth.client.WaitForDecision(ctx, auth.requestID, append([]WaitOption{WaitTimeout(auth.config.pendingWait)}, auth.config.waitOptions...)...)
 	if err != nil {
 		pending.Err = err
 		return nil, pending
@@ -360,15 +352,43 @@ func (auth *authorization) decisionError(state *Request) error {
 	case state.Status.Approved():
 		return nil
 	case state.Status == StatusRejected:
-		rejected := &RejectedError{RequestID: auth.requestID, IdempotencyKey: auth.params.IdempotencyKey}
+		rejected := auth.notApproved(StatusRejected)
 		if auth.purchase != nil {
 			rejected.Checks = auth.purchase.PolicyCheck.Failed()
 		}
 		return rejected
 	case state.Status == StatusExpired:
-		return &ExpiredError{RequestID: auth.requestID, IdempotencyKey: auth.params.IdempotencyKey}
+		return auth.notApproved(StatusExpired)
+	case state.Status.Final():
+		return auth.handled(state, reasonDecided)
 	default:
-		return &AlreadyHandledError{Request: state, IdempotencyKey: auth.params.IdempotencyKey}
+		return auth.handled(state, reasonUnknownStatus)
+	}
+}
+
+func (auth *authorization) notApproved(status Status) *NotApprovedError {
+	return &NotApprovedError{RequestID: auth.requestID, IdempotencyKey: auth.params.IdempotencyKey, Status: status}
+}
+
+// handled is the error of a request that another call handles, and has surely not run.
+func (auth *authorization) handled(request *Request, reason string) *AlreadyHandledError {
+	return &AlreadyHandledError{Request: request, IdempotencyKey: auth.params.IdempotencyKey, Reason: reason}
+}
+
+// mayHaveRun is the error of a request under which the function may have run.
+func (auth *authorization) mayHaveRun(request *Request, reason string) *AlreadyHandledError {
+	handled := auth.handled(request, reason)
+	handled.MayHaveRun = true
+	return handled
+}
+
+// approvedRequest is the request as this process knows it without reading it.
+func (auth *authorization) approvedRequest() *Request {
+	return &Request{
+		RequestID: auth.requestID,
+		Status:    StatusApproved,
+		Amount:    auth.params.Amount,
+		Category:  auth.params.Category,
 	}
 }
 

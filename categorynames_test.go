@@ -13,6 +13,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // named is a purchase of 60, which awaits approval, under a name of a category.
@@ -53,8 +54,9 @@ func TestResumedUnderAnotherNameOfACategory(t *testing.T) {
 					require.NoError(t, err)
 				}
 				_, err := asking.Authorize(t.Context(), named(c.asked), append(opts, letagentpay.OnPendingFail())...)
-				var pending *letagentpay.PendingError
+				var pending *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &pending)
+				require.Equal(t, letagentpay.StatusPending, pending.Status)
 				require.NoError(t, server.Approve(pending.RequestID))
 
 				var runs atomic.Int64
@@ -144,7 +146,7 @@ func TestRefusedPurchaseLeavesItsKeyToAnotherCategory(t *testing.T) {
 		var runs atomic.Int64
 		ctx := letagentpay.WithPurchaseScope(t.Context(), "message 17")
 		p := price("30")
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Status: 403})
+		server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Status: 403})
 		_, err := guardGroceries(server.Client(), &runs, succeed)(ctx, p)
 		require.ErrorIs(t, err, letagentpay.ErrForbidden)
 

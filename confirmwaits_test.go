@@ -16,6 +16,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 func TestConfirmationOfWhatIsPendingDoesNotEndIt(t *testing.T) {
@@ -24,8 +25,9 @@ func TestConfirmationOfWhatIsPendingDoesNotEndIt(t *testing.T) {
 		var runs atomic.Int64
 		guarded := guardGroceries(server.Client(), &runs, succeed, letagentpay.OnPendingFail())
 		_, err := guarded(t.Context(), underKey("60", "turn-7"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		_, err = server.Client().Confirm(t.Context(), pending.RequestID, letagentpay.ConfirmParams{})
 		require.ErrorIs(t, err, letagentpay.ErrConflict)
 		require.NoError(t, server.Approve(pending.RequestID))
@@ -118,7 +120,7 @@ func TestGuardedCallWaitsForAnotherConfirmationWithinItsLimit(t *testing.T) {
 			synctest.Wait()
 			return "receipt", nil
 		})(t.Context(), groceries())
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		require.ErrorIs(t, err, letagentpay.ErrInProgress)
 		cancel()
@@ -128,9 +130,9 @@ func TestGuardedCallWaitsForAnotherConfirmationWithinItsLimit(t *testing.T) {
 
 func TestErrorsThatSayWhetherSomethingWasPaid(t *testing.T) {
 	for err, hides := range map[error]bool{
-		&letagentpay.ConfirmError{Params: completed(), Err: errShop}:           true,
-		&letagentpay.ConfirmError{MayHaveSpent: true, Err: errShop}:            true,
-		&letagentpay.ConfirmError{Err: errShop}:                                false, // it failed, and could not be given back
+		&letagentpay.UnconfirmedError{Params: completed(), Err: errShop}:       true,
+		&letagentpay.UnconfirmedError{MayHaveSpent: true, Err: errShop}:        true,
+		&letagentpay.UnconfirmedError{Err: errShop}:                            false, // it failed, and could not be given back
 		&letagentpay.JournalError{State: stateRequested}:                       false,
 		&letagentpay.JournalError{State: stateStarted}:                         false,
 		&letagentpay.JournalError{State: stateReturned}:                        true,
@@ -156,7 +158,7 @@ func TestSettleBehindAnotherConfirmationKeepsItsLimit(t *testing.T) {
 		}()
 		time.Sleep(time.Millisecond)
 		server.SetServiceRaces(nil)
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Delay: time.Hour, Times: -1})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Delay: time.Hour, Times: -1})
 		begun := time.Now()
 		_ = approval.Settle(t.Context(), nil)
 		assert.LessOrEqual(t, time.Since(begun), 10*time.Second)

@@ -52,10 +52,7 @@ func (auth *authorization) knownRequestError(ctx context.Context) error {
 	if err != nil {
 		return &OutcomeUnknownError{Op: operation.Purchase, IdempotencyKey: auth.params.IdempotencyKey, RequestID: auth.requestID, Err: err}
 	}
-	return &AlreadyHandledError{
-		Request: request, IdempotencyKey: auth.params.IdempotencyKey,
-		Err: errors.New("the answer names a request that another call of this process has made"),
-	}
+	return auth.handled(request, reasonOtherCall)
 }
 
 // awaitUnderCallerKey is for a key that may have been used before: the answer may be an old one repeated, so only a read shows
@@ -98,7 +95,10 @@ func (auth *authorization) awaitUnderCallerKey(ctx context.Context) (category st
 		return "", err
 	}
 	if !mine && !state.Status.Final() {
-		return "", &AlreadyHandledError{Request: state, IdempotencyKey: auth.params.IdempotencyKey, MayHaveRun: state.Status.Approved(), Err: errOtherCall}
+		if state.Status.Approved() {
+			return "", auth.mayHaveRun(state, reasonOtherMayRun)
+		}
+		return "", auth.handled(state, reasonOtherProcess)
 	}
 	if state.Status == StatusFailed || state.Status == StatusExpired {
 		return "", &errMovesOn{ended: true, err: auth.decisionError(state)}
@@ -119,8 +119,6 @@ func (auth *authorization) awaitUnderCallerKey(ctx context.Context) (category st
 
 // keyLifetime is how long the service remembers an idempotency key.
 const keyLifetime = 24 * time.Hour
-
-var errOtherCall = errors.New("neither this process nor its journal has asked for it; use ResumeApproval with its id if whoever has will not run it")
 
 // checkNotRunUnderKey refuses a request when this process has run another one under the key: the service repeats whichever of
 // several it stored last.

@@ -40,7 +40,7 @@
 // turn that is retried asks under the same keys ([WithPurchaseScope]), a crash is settled from a journal ([WithJournal]),
 // and nothing runs again. What was approved is what runs: another merchant or amount is a [*MismatchError]. An error
 // that can hide a payment ([MayHavePaid]) refunds nothing. What stays unknown is never reported as a success or a
-// failure, but as an [*OutcomeUnknownError] or a [*ConfirmError].
+// failure, but as an [*OutcomeUnknownError] or an [*UnconfirmedError].
 //
 // # Errors
 //

@@ -48,9 +48,9 @@ func hidesPayment(err error) (hides, decided bool) {
 		return false, false
 	}
 	switch e := err.(type) { // each error of the tree is looked at by itself
-	case *notPaidError, *RejectedError, *PendingError, *ExpiredError, *MismatchError, *ParamError, *AlreadyHandledError:
+	case *notPaidError, *NotApprovedError, *MismatchError, *ParamError, *AlreadyHandledError:
 		return false, true
-	case *ConfirmError: // of a guarded call inside
+	case *UnconfirmedError: // of a guarded call inside
 		return e.MayHaveSpent || e.Params.Success, true
 	case *JournalError:
 		return e.State == journal.Returned || e.State == journal.Settled, true

@@ -71,8 +71,8 @@ func hidingErrors() map[string]error {
 		"service that did not answer":       &letagentpay.APIError{Op: operation.X402Report, Err: io.EOF},
 		"certain only of one of two":        errors.Join(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, io.EOF),
 		"timeout, then an untrusted server": errors.Join(context.DeadlineExceeded, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
-		"paid, then an untrusted server":    errors.Join(&letagentpay.ConfirmError{MayHaveSpent: true}, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
-		"not approved and a lost exchange":  errors.Join(&letagentpay.RejectedError{RequestID: "r9"}, &url.Error{Op: "Post", Err: io.EOF}),
+		"paid, then an untrusted server":    errors.Join(&letagentpay.UnconfirmedError{MayHaveSpent: true}, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
+		"not approved and a lost exchange":  errors.Join(&letagentpay.NotApprovedError{Status: letagentpay.StatusRejected, RequestID: "r9"}, &url.Error{Op: "Post", Err: io.EOF}),
 	}
 }
 
@@ -95,13 +95,13 @@ func certainErrors() map[string]error {
 		"marked, wrapping":                letagentpay.NotPaid(fmt.Errorf("pay: %w", &url.Error{Op: "Post", Err: io.EOF})),
 		"marked among others":             errors.Join(context.Canceled, letagentpay.NotPaid(errShop)),
 		"marked deep among others":        fmt.Errorf("%w; %w", io.EOF, errors.Join(errShop, fmt.Errorf("x: %w", letagentpay.NotPaid(errShop)))),
-		"nested: rejected":                &letagentpay.RejectedError{RequestID: "r9"},
-		"nested: pending, waited in vain": &letagentpay.PendingError{RequestID: "r9", Err: &letagentpay.WaitTimeoutError{RequestID: "r9"}},
-		"nested: pending, cancelled":      fmt.Errorf("buy: %w", &letagentpay.PendingError{RequestID: "r9", Err: context.Canceled}),
-		"nested: expired":                 &letagentpay.ExpiredError{RequestID: "r9"},
+		"nested: rejected":                &letagentpay.NotApprovedError{Status: letagentpay.StatusRejected, RequestID: "r9"},
+		"nested: pending, waited in vain": &letagentpay.NotApprovedError{Status: letagentpay.StatusPending, RequestID: "r9", Err: &letagentpay.WaitTimeoutError{RequestID: "r9"}},
+		"nested: pending, cancelled":      fmt.Errorf("buy: %w", &letagentpay.NotApprovedError{Status: letagentpay.StatusPending, RequestID: "r9", Err: context.Canceled}),
+		"nested: expired":                 &letagentpay.NotApprovedError{Status: letagentpay.StatusExpired, RequestID: "r9"},
 		"nested: mismatch":                &letagentpay.MismatchError{RequestID: "r9"},
 		"nested: handled":                 &letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: "r9"}, Err: context.Canceled},
-		"nested: unconfirmed":             &letagentpay.ConfirmError{RequestID: "r9", Err: context.DeadlineExceeded},
+		"nested: unconfirmed":             &letagentpay.UnconfirmedError{RequestID: "r9", Err: context.DeadlineExceeded},
 		"nested: bad parameter":           &letagentpay.ParamError{Field: "x", Err: io.EOF},
 		"nested: refused":                 &letagentpay.APIError{Op: "purchase", StatusCode: 403},
 	}
@@ -137,12 +137,12 @@ func TestErrorThatCanHideAPaymentLeavesTheMoneyBooked(t *testing.T) {
 				result, err := guarded(t.Context(), underKey("30", "turn-7"))
 				assert.Equal(t, "partial", result)
 				require.ErrorIs(t, err, hiding)
-				var unconfirmed *letagentpay.ConfirmError
+				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				assert.True(t, unconfirmed.MayHaveSpent)
 				assert.Equal(t, server.Requests()[0].RequestID, unconfirmed.RequestID)
 				assert.Equal(t, letagentpay.ConfirmParams{Success: true}, unconfirmed.Params, "what to send if it was paid")
-				assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm))
+				assert.Empty(t, server.Calls().Of(operation.Confirm))
 				assert.Equal(t, letagentpay.StatusAutoApproved, server.Requests()[0].Status)
 				books(t, server, "30.00", "0.00")
 
@@ -246,10 +246,10 @@ func TestOnErrorDecidesWhatCanHideAPayment(t *testing.T) {
 					confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
 					return
 				}
-				var unconfirmed *letagentpay.ConfirmError
+				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				assert.True(t, unconfirmed.MayHaveSpent)
-				assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm))
+				assert.Empty(t, server.Calls().Of(operation.Confirm))
 				books(t, server, "30.00", "0.00")
 				usable(t, server, "turn-7")
 			})
@@ -300,10 +300,10 @@ func settledWithBadMethods(t *testing.T, method string, do func()) {
 		}))
 		assert.True(t, returned)
 		assert.Less(t, time.Since(begun), time.Minute)
-		assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm))
+		assert.Empty(t, server.Calls().Of(operation.Confirm))
 		books(t, server, "30.00", "0.00")
 		usable(t, server, "turn-7")
-		unconfirmed, ok := settleErr.(*letagentpay.ConfirmError) // errors.As would call the method
+		unconfirmed, ok := settleErr.(*letagentpay.UnconfirmedError) // errors.As would call the method
 		require.True(t, ok, "%T", settleErr)
 		assert.True(t, unconfirmed.MayHaveSpent)
 	})
@@ -318,13 +318,13 @@ func TestDoubtOfAnAuthorizedPurchase(t *testing.T) {
 		require.NoError(t, err)
 		for _, err := range []error{context.DeadlineExceeded, nil, errShop} { // what the first call decided stands
 			settleErr := approval.Settle(t.Context(), err)
-			var unconfirmed *letagentpay.ConfirmError
+			var unconfirmed *letagentpay.UnconfirmedError
 			require.ErrorAs(t, settleErr, &unconfirmed)
 			assert.True(t, unconfirmed.MayHaveSpent)
 			require.ErrorIs(t, settleErr, context.DeadlineExceeded)
 		}
 		require.ErrorIs(t, approval.Spent(letagentpay.MustAmount("25"), ""), letagentpay.ErrSettled)
-		assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm))
+		assert.Empty(t, server.Calls().Of(operation.Confirm))
 		_, err = client.Confirm(t.Context(), approval.RequestID(), letagentpay.ConfirmParams{Success: true, ActualAmount: letagentpay.MustAmount("25")})
 		require.NoError(t, err)
 		books(t, server, "25.00", "0.00")
@@ -341,12 +341,12 @@ func TestDoubtOfANestedCallIsTheOuterOnesToo(t *testing.T) {
 		_, err := guardGroceries(client, &outer, func(ctx context.Context) (string, error) {
 			return guardGroceries(client, &inner, failing(io.ErrUnexpectedEOF))(ctx, price("7"))
 		})(t.Context(), price("30"))
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		require.Len(t, server.Requests(), 2)
 		assert.Equal(t, server.Requests()[0].RequestID, unconfirmed.RequestID)
 		assert.True(t, unconfirmed.MayHaveSpent)
-		var nested *letagentpay.ConfirmError
+		var nested *letagentpay.UnconfirmedError
 		require.ErrorAs(t, unconfirmed.Err, &nested)
 		assert.Equal(t, server.Requests()[1].RequestID, nested.RequestID)
 		books(t, server, "37.00", "0.00")
@@ -504,7 +504,7 @@ func TestResumedRequestThatCannotRunStaysApproved(t *testing.T) {
 		_, err = guarded(letagentpay.ResumeApproval(t.Context(), purchase.RequestID), price("30"))
 		var journalError *letagentpay.JournalError
 		require.ErrorAs(t, err, &journalError)
-		assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm))
+		assert.Empty(t, server.Calls().Of(operation.Confirm))
 	}
 	broken = false
 	_, err = guarded(letagentpay.ResumeApproval(t.Context(), purchase.RequestID), price("30"))
@@ -516,8 +516,8 @@ func TestResumedRequestThatCannotRunStaysApproved(t *testing.T) {
 // An error of the function may be one of this package's that somebody has made by hand.
 func TestZeroErrorsOfTheFunctionAreSettled(t *testing.T) {
 	for _, err := range []error{
-		new(letagentpay.AlreadyHandledError), new(letagentpay.RejectedError), new(letagentpay.PendingError), new(letagentpay.ExpiredError),
-		new(letagentpay.MismatchError), new(letagentpay.ConfirmError), new(letagentpay.ParamError), new(letagentpay.JournalError),
+		new(letagentpay.AlreadyHandledError), new(letagentpay.NotApprovedError),
+		new(letagentpay.MismatchError), new(letagentpay.UnconfirmedError), new(letagentpay.ParamError), new(letagentpay.JournalError),
 		new(letagentpay.OverspendError), new(letagentpay.DuplicateError),
 	} {
 		t.Run(fmt.Sprintf("%T", err), func(t *testing.T) {
@@ -530,7 +530,7 @@ func TestZeroErrorsOfTheFunctionAreSettled(t *testing.T) {
 			if letagentpay.MayHavePaid(err) {
 				confirmations = 0
 			}
-			assert.Len(t, server.Calls().Of(letagentpaytest.OpConfirm), confirmations)
+			assert.Len(t, server.Calls().Of(operation.Confirm), confirmations)
 		})
 	}
 }

@@ -37,11 +37,8 @@ var (
 	// ErrMalformedResponse: an answer arrived that is not what the API promises: no JSON, truncated, too large, without
 	// its required fields, with one of them twice, or in contradiction with itself or with the question.
 	ErrMalformedResponse = errors.New("letagentpay: malformed response")
-	// ErrNotApproved: the purchase is not approved, so nothing was run. Matched by [*RejectedError],
-	// [*PendingError], [*ExpiredError] and [*MismatchError].
+	// ErrNotApproved is matched by [*NotApprovedError]: the purchase is rejected, pending or expired, and was not run.
 	ErrNotApproved = errors.New("letagentpay: not approved")
-	// ErrOverspend: more was spent than approved; matched by [*OverspendError].
-	ErrOverspend = errors.New("letagentpay: spent more than approved")
 	// ErrInProgress: another call of this process under the same idempotency key or request did not end in time.
 	ErrInProgress = errors.New("letagentpay: another call under the same key or request is in progress")
 	// ErrSettled: the approval was settled before, and what is said of it now comes too late.
@@ -70,19 +67,44 @@ func (e *ParamError) Is(target error) bool { return target == ErrInvalid }
 // Unwrap returns the cause, or nil.
 func (e *ParamError) Unwrap() error { return e.Err }
 
-// RejectedError reports that the purchase was rejected, by the policy or by a human, and nothing was run. It matches
-// [ErrNotApproved].
-type RejectedError struct {
+// NotApprovedError reports that a purchase is not approved, so the function did not run and nothing may be paid. It
+// matches [ErrNotApproved]. Status reports why:
+//
+//   - [StatusRejected]: the policy or a human rejected it.
+//   - [StatusPending]: it awaits a human, and the call does not wait longer. [Resume] or [ResumeApproval] with RequestID
+//     continues it once it is decided.
+//   - [StatusExpired]: nobody decided it in time.
+type NotApprovedError struct {
 	RequestID      string
-	IdempotencyKey string
-	Checks         []Check // the policy checks that failed; empty when a human rejected it
+	IdempotencyKey string    // the key that the purchase was sent under; empty for a resumed one
+	Status         Status    // StatusRejected, StatusPending or StatusExpired
+	Checks         []Check   // of a rejection: the policy checks that failed; empty when a human rejected it
+	ExpiresAt      time.Time // of a pending purchase: when it expires unless it is decided; zero when unknown
+	Err            error     // of a pending purchase: why the wait ended, such as a *WaitTimeoutError; nil without a wait
 }
 
-func (e *RejectedError) Error() string {
-	text := "letagentpay: " + purchaseOf(e.RequestID) + " was rejected"
-	if len(e.Checks) == 0 {
-		return text + " on review"
+func (e *NotApprovedError) Error() string {
+	text := "letagentpay: " + purchaseOf(e.RequestID)
+	switch e.Status {
+	case StatusRejected:
+		return text + " was rejected" + e.reasons() + becauseOf(e.Err)
+	case StatusPending:
+		return text + " awaits approval" + becauseOf(e.Err)
+	case StatusExpired:
+		return text + " expired before it was approved" + becauseOf(e.Err)
 	}
+	return text + " is not approved" + e.reasons() + becauseOf(e.Err)
+}
+
+// reasons lists the checks that failed.
+func (e *NotApprovedError) reasons() string {
+	if len(e.Checks) == 0 {
+		if e.Status == StatusRejected {
+			return " on review"
+		}
+		return ""
+	}
+	text := ""
 	for i, check := range e.Checks[:min(len(e.Checks), maxFields)] {
 		text += []string{": ", "; "}[min(i, 1)] + cleaned(check.Rule, shortText)
 		if check.Detail != "" {
@@ -96,39 +118,10 @@ func (e *RejectedError) Error() string {
 }
 
 // Is reports whether target is [ErrNotApproved].
-func (e *RejectedError) Is(target error) bool { return target == ErrNotApproved }
-
-// PendingError reports that the purchase awaits a human and the caller chose not to wait longer, and nothing was run. It
-// matches [ErrNotApproved]. [ResumeApproval] with the request id continues once it is decided.
-type PendingError struct {
-	RequestID      string
-	IdempotencyKey string
-	ExpiresAt      time.Time // when the request expires unless decided; zero when not known
-	Err            error     // why the wait ended: a *WaitTimeoutError, context.Canceled; nil with OnPendingFail
-}
-
-func (e *PendingError) Error() string {
-	return "letagentpay: " + purchaseOf(e.RequestID) + " awaits approval" + becauseOf(e.Err)
-}
-
-// Is reports whether target is [ErrNotApproved].
-func (e *PendingError) Is(target error) bool { return target == ErrNotApproved }
+func (e *NotApprovedError) Is(target error) bool { return target == ErrNotApproved }
 
 // Unwrap returns why the wait ended, or nil.
-func (e *PendingError) Unwrap() error { return e.Err }
-
-// ExpiredError reports that the purchase was not decided in time, and nothing was run. It matches [ErrNotApproved].
-type ExpiredError struct {
-	RequestID      string
-	IdempotencyKey string
-}
-
-func (e *ExpiredError) Error() string {
-	return "letagentpay: " + purchaseOf(e.RequestID) + " expired before it was approved"
-}
-
-// Is reports whether target is [ErrNotApproved].
-func (e *ExpiredError) Is(target error) bool { return target == ErrNotApproved }
+func (e *NotApprovedError) Unwrap() error { return e.Err }
 
 // WaitTimeoutError reports that the time to wait ended before the request was decided. It matches
 // [context.DeadlineExceeded].
@@ -155,18 +148,18 @@ func (e *WaitTimeoutError) Is(target error) bool { return target == context.Dead
 // Unwrap returns the failure of the last poll, or nil.
 func (e *WaitTimeoutError) Unwrap() error { return e.Err }
 
-// ConfirmError reports that the guarded function ran, and the service does not know how it ended. Either the confirmation
+// UnconfirmedError reports that the guarded function ran, and the service does not know how it ended. Either the confirmation
 // did not get through: send it again, with [Client.Confirm] or by calling [Approval.Settle] once more. Or, with
 // MayHaveSpent, the function failed in a way that can hide a payment, and nothing was confirmed: the money stays booked
 // until the caller, who can find out, confirms the purchase with [Client.Confirm].
-type ConfirmError struct {
+type UnconfirmedError struct {
 	RequestID    string
 	Params       ConfirmParams // what to send; with MayHaveSpent, what to send if it was paid as requested
 	MayHaveSpent bool          // the function's own outcome is in doubt
 	Err          error         // why it did not get through: *APIError, *OutcomeUnknownError; with MayHaveSpent the function's error
 }
 
-func (e *ConfirmError) Error() string {
+func (e *UnconfirmedError) Error() string {
 	if e.MayHaveSpent {
 		return "letagentpay: " + purchaseOf(e.RequestID) + " may have been paid, and stays booked until it is confirmed" + becauseOf(e.Err)
 	}
@@ -178,7 +171,7 @@ func (e *ConfirmError) Error() string {
 }
 
 // Unwrap returns why the confirmation did not get through, or the function's error.
-func (e *ConfirmError) Unwrap() error { return e.Err }
+func (e *UnconfirmedError) Unwrap() error { return e.Err }
 
 // DuplicateError reports that the attempts at one purchase have made more than one request, because the service was
 // still at work on an attempt when the next arrived. The purchase itself is not affected: it ran under RequestID or not,
@@ -236,18 +229,25 @@ func (e *OutcomeUnknownError) Error() string {
 // Unwrap returns the last failure.
 func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
 
-// AlreadyHandledError reports that the purchase under this idempotency key or request id is an earlier call's, or that of
-// another process, so nothing was run now. Request.Status says what is known: completed and failed are settled; approved
-// and auto_approved mean that the end of the other call is not known; pending means that another process has asked for it
-// and may be waiting.
+// AlreadyHandledError reports that this call did not run the purchase under its idempotency key or request id, because
+// another call has handled it, handles it now, or may still do so.
 //
-// MayHaveRun reports whether the function may have run under it. [ResumeApproval] with the request's id is the explicit
-// way to run it, for a caller who knows that no other call has run it or will.
+// MayHaveRun and Request.Status say what to do:
+//
+//	Request.Status           MayHaveRun  what to do
+//	completed                either      nothing: it was bought
+//	failed                   either      nothing was bought, or it was refunded: make a new purchase if it is still wanted
+//	approved, auto_approved  true        look into your own books; confirm it with Client.Confirm, or resume it
+//	approved, auto_approved  false       resume it, if no other process runs it or will
+//	pending                  false       another process awaits the decision; resume it, if that process has given up
+//
+// By resuming, see [Resume], the caller asserts that no other call has run the purchase or will.
 type AlreadyHandledError struct {
-	Request        *Request
+	Request        *Request // what is known of the request; its Status decides
 	IdempotencyKey string
-	MayHaveRun     bool
-	Err            error // what more is known: with a journal, the text of the function's error then, or why its result is gone
+	MayHaveRun     bool   // the function may have run under it, or runs now
+	Reason         string // why this call did not run it, in words
+	Err            error  // the cause, if there is one: with a journal, the function's error then, or why its result is gone
 }
 
 func (e *AlreadyHandledError) Error() string {
@@ -255,20 +255,42 @@ func (e *AlreadyHandledError) Error() string {
 	if e.Request != nil {
 		request = *e.Request
 	}
-	text := "letagentpay: " + purchaseOf(request.RequestID) + " belongs to another call"
+	text := "letagentpay: " + purchaseOf(request.RequestID)
+	switch {
+	case e.Reason != "":
+		text += " was not run by this call: " + cleaned(e.Reason, sampleText)
+	case e.MayHaveRun:
+		text += " belongs to another call, which may have run"
+	default:
+		text += " belongs to another call"
+	}
 	if request.Status != "" {
 		text += " (status " + request.Status.text() + ")"
-	}
-	if e.MayHaveRun {
-		text += ", which may have run"
 	}
 	return text + becauseOf(e.Err)
 }
 
+// The reasons of an AlreadyHandledError, one for each case.
+const (
+	reasonRunning        = "the call that this one is made from runs it now"
+	reasonUnconfirmed    = "this process has run it, and has yet to confirm it"
+	reasonConfirmed      = "this process has run and confirmed it"
+	reasonBeingConfirmed = "its confirmation is under way, or the service may still handle one"
+	reasonStarted        = "the journal shows that an earlier call started it, and not how that ended"
+	reasonReturned       = "the journal shows that an earlier call ran it"
+	reasonOtherProcess   = "neither this process nor its journal has requested it; resume it if no other process will run it"
+	reasonOtherMayRun    = "neither this process nor its journal has requested it, so another process may have run it"
+	reasonGuarded        = "a guarded call of this process has requested it"
+	reasonOtherCall      = "the answer names the request of another call of this process"
+	reasonDuplicate      = "the request to resume is a duplicate of it"
+	reasonDecided        = "the request has ended"
+	reasonUnknownStatus  = "its status is unknown to this version of the SDK"
+)
+
 // Unwrap returns Err, or nil.
 func (e *AlreadyHandledError) Unwrap() error { return e.Err }
 
-// status returns what is known of the request, nothing of an error that was made by hand.
+// status returns the status of the request, empty for an error made by hand without one.
 func (e *AlreadyHandledError) status() Status {
 	if e.Request == nil {
 		return ""
@@ -277,7 +299,8 @@ func (e *AlreadyHandledError) status() Status {
 }
 
 // MismatchError reports that the purchase request found under a key or an id is for something else than the call
-// describes, so nothing was run. It matches [ErrNotApproved].
+// describes, so nothing was run. It is the caller's mistake: use another key, or the id of the purchase described. It
+// matches [ErrConflict].
 type MismatchError struct {
 	RequestID string
 	Field     string // "Amount", "Category", "Currency", "MerchantName" or "Description"
@@ -290,11 +313,10 @@ func (e *MismatchError) Error() string {
 		quoted(e.Requested, sampleText) + ", described " + quoted(e.Described, sampleText)
 }
 
-// Is reports whether target is [ErrNotApproved].
-func (e *MismatchError) Is(target error) bool { return target == ErrNotApproved }
+// Is reports whether target is [ErrConflict].
+func (e *MismatchError) Is(target error) bool { return target == ErrConflict }
 
-// OverspendError reports that more was spent than approved. The true amount is recorded all the same. It matches
-// [ErrOverspend].
+// OverspendError reports that more was spent than approved. The true amount is recorded all the same.
 type OverspendError struct {
 	RequestID string
 	Approved  Amount
@@ -304,9 +326,6 @@ type OverspendError struct {
 func (e *OverspendError) Error() string {
 	return "letagentpay: " + purchaseOf(e.RequestID) + ": spent " + e.Actual.String() + ", approved " + e.Approved.String()
 }
-
-// Is reports whether target is [ErrOverspend].
-func (e *OverspendError) Is(target error) bool { return target == ErrOverspend }
 
 // JournalError reports that the journal could not be read or written. Unless State is [journal.Returned] or
 // [journal.Settled], the function did not run.
@@ -356,4 +375,34 @@ func listOf(requestIDs []string) string {
 func as[E error](err error) E {
 	found, _ := errors.AsType[E](err)
 	return found
+}
+
+// decision is what an error of a guarded call reports about the decision on its purchase.
+type decision struct {
+	requestID string
+	status    Status // of the request; empty when the error reports none
+	final     bool   // no later call can run under the request
+}
+
+// decisionOf is the one place where an error is turned into a decision:
+//
+//	*NotApprovedError     its status; final unless pending
+//	*AlreadyHandledError  the status of its request; final
+//	*MismatchError        no status: the request found is for something else
+//	any other error       no decision
+func decisionOf(err error) decision {
+	if refused := as[*NotApprovedError](err); refused != nil {
+		return decision{refused.RequestID, refused.Status, refused.Status != StatusPending}
+	}
+	if handled := as[*AlreadyHandledError](err); handled != nil {
+		d := decision{status: handled.status(), final: true}
+		if handled.Request != nil {
+			d.requestID = handled.Request.RequestID
+		}
+		return d
+	}
+	if mismatch := as[*MismatchError](err); mismatch != nil {
+		return decision{requestID: mismatch.RequestID}
+	}
+	return decision{}
 }

@@ -34,23 +34,26 @@ func TestErrorTextsAndCategories(t *testing.T) {
 		{cause, "letagentpay: confirm: 503 Service Unavailable: down (after 3 attempts)", []error{letagentpay.ErrServer}},
 		{&letagentpay.APIError{Op: "budget", StatusCode: 299}, "letagentpay: budget: 299", nil},
 		{&letagentpay.APIError{Op: "budget", Err: io.ErrUnexpectedEOF}, "letagentpay: budget: no response: unexpected EOF", []error{letagentpay.ErrNoResponse, io.ErrUnexpectedEOF}},
-		{&letagentpay.RejectedError{RequestID: "r1", Checks: []letagentpay.Check{{Rule: "budget", Result: policy.Fail}, {Rule: "category", Result: policy.Fail, Detail: "blocked"}}}, "letagentpay: purchase r1 was rejected: budget; category (blocked)", []error{letagentpay.ErrNotApproved}},
-		{&letagentpay.RejectedError{RequestID: "r1"}, "letagentpay: purchase r1 was rejected on review", []error{letagentpay.ErrNotApproved}},
-		{&letagentpay.PendingError{RequestID: "r1"}, "letagentpay: purchase r1 awaits approval", []error{letagentpay.ErrNotApproved}},
-		{&letagentpay.PendingError{RequestID: "r1", Err: context.Canceled}, "letagentpay: purchase r1 awaits approval: context canceled", []error{letagentpay.ErrNotApproved, context.Canceled}},
-		{&letagentpay.ExpiredError{RequestID: "r1"}, "letagentpay: purchase r1 expired before it was approved", []error{letagentpay.ErrNotApproved}},
-		{&letagentpay.MismatchError{RequestID: "r1", Field: "Amount", Requested: "4.00", Described: "5.00"}, `letagentpay: purchase r1 is for another amount: requested "4.00", described "5.00"`, []error{letagentpay.ErrNotApproved}},
+		{&letagentpay.NotApprovedError{Status: letagentpay.StatusRejected, RequestID: "r1", Checks: []letagentpay.Check{{Rule: "budget", Result: policy.Fail}, {Rule: "category", Result: policy.Fail, Detail: "blocked"}}}, "letagentpay: purchase r1 was rejected: budget; category (blocked)", []error{letagentpay.ErrNotApproved}},
+		{&letagentpay.NotApprovedError{Status: letagentpay.StatusRejected, RequestID: "r1"}, "letagentpay: purchase r1 was rejected on review", []error{letagentpay.ErrNotApproved}},
+		{&letagentpay.NotApprovedError{Status: letagentpay.StatusPending, RequestID: "r1"}, "letagentpay: purchase r1 awaits approval", []error{letagentpay.ErrNotApproved}},
+		{&letagentpay.NotApprovedError{Status: letagentpay.StatusPending, RequestID: "r1", Err: context.Canceled}, "letagentpay: purchase r1 awaits approval: context canceled", []error{letagentpay.ErrNotApproved, context.Canceled}},
+		{&letagentpay.NotApprovedError{Status: letagentpay.StatusExpired, RequestID: "r1"}, "letagentpay: purchase r1 expired before it was approved", []error{letagentpay.ErrNotApproved}},
+		{&letagentpay.MismatchError{RequestID: "r1", Field: "Amount", Requested: "4.00", Described: "5.00"}, `letagentpay: purchase r1 is for another amount: requested "4.00", described "5.00"`, []error{letagentpay.ErrConflict}},
+		{&letagentpay.NotApprovedError{RequestID: "r1"}, "letagentpay: purchase r1 is not approved", []error{letagentpay.ErrNotApproved}},
 		{&letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: "r1", Status: "completed"}}, "letagentpay: purchase r1 belongs to another call (status completed)", nil},
+		{&letagentpay.AlreadyHandledError{MayHaveRun: true}, "letagentpay: a purchase belongs to another call, which may have run", nil},
+		{&letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: "r1", Status: "approved"}, MayHaveRun: true, Reason: "another call runs it now", Err: errShop}, "letagentpay: purchase r1 was not run by this call: another call runs it now (status approved): " + errShop.Error(), []error{errShop}},
 		{&letagentpay.WaitTimeoutError{RequestID: "r1", Last: &letagentpay.Request{Status: "pending"}, Err: cause}, "letagentpay: request r1 was not decided in time, last seen pending; last poll: " + cause.Error(), []error{context.DeadlineExceeded, letagentpay.ErrServer}},
-		{&letagentpay.ConfirmError{RequestID: "r1", Params: letagentpay.ConfirmParams{Success: true}, Err: cause}, "letagentpay: purchase r1 completed but could not be confirmed: " + cause.Error(), []error{letagentpay.ErrServer}},
-		{&letagentpay.ConfirmError{RequestID: "r1", Err: cause}, "letagentpay: purchase r1 failed but could not be confirmed: " + cause.Error(), []error{letagentpay.ErrServer}},
+		{&letagentpay.UnconfirmedError{RequestID: "r1", Params: letagentpay.ConfirmParams{Success: true}, Err: cause}, "letagentpay: purchase r1 completed but could not be confirmed: " + cause.Error(), []error{letagentpay.ErrServer}},
+		{&letagentpay.UnconfirmedError{RequestID: "r1", Err: cause}, "letagentpay: purchase r1 failed but could not be confirmed: " + cause.Error(), []error{letagentpay.ErrServer}},
 		{&letagentpay.OutcomeUnknownError{Op: "purchase", IdempotencyKey: "k", Err: cause}, `letagentpay: purchase: outcome unknown, repeat with idempotency key "k": ` + cause.Error(), []error{letagentpay.ErrServer}},
 		{&letagentpay.OutcomeUnknownError{Op: "confirm", RequestID: "r1", Err: cause}, "letagentpay: confirm: outcome unknown, request r1: " + cause.Error(), []error{letagentpay.ErrServer}},
-		{&letagentpay.OverspendError{RequestID: "r1", Approved: letagentpay.MustAmount("5"), Actual: letagentpay.MustAmount("6")}, "letagentpay: purchase r1: spent 6.00, approved 5.00", []error{letagentpay.ErrOverspend}},
+		{&letagentpay.OverspendError{RequestID: "r1", Approved: letagentpay.MustAmount("5"), Actual: letagentpay.MustAmount("6")}, "letagentpay: purchase r1: spent 6.00, approved 5.00", nil},
 	} {
 		assert.EqualError(t, c.err, c.text)
 		for _, category := range []error{
-			letagentpay.ErrInvalid, letagentpay.ErrServer, letagentpay.ErrNoResponse, letagentpay.ErrNotApproved, letagentpay.ErrOverspend, letagentpay.ErrConflict,
+			letagentpay.ErrInvalid, letagentpay.ErrServer, letagentpay.ErrNoResponse, letagentpay.ErrNotApproved, letagentpay.ErrConflict,
 			context.DeadlineExceeded, context.Canceled, io.ErrUnexpectedEOF,
 		} {
 			want := false
@@ -98,10 +101,10 @@ func TestErrorsOfLeakyTransportsAreRedacted(t *testing.T) {
 func TestErrorsPrintAtTheirZeroValue(t *testing.T) {
 	var typedNil *net.ParseError // whose Error method panics
 	for _, err := range []error{
-		&letagentpay.ParamError{}, &letagentpay.APIError{}, &letagentpay.RejectedError{}, &letagentpay.PendingError{}, &letagentpay.ExpiredError{},
-		&letagentpay.WaitTimeoutError{}, &letagentpay.ConfirmError{}, &letagentpay.OutcomeUnknownError{}, &letagentpay.AlreadyHandledError{},
+		&letagentpay.ParamError{}, &letagentpay.APIError{}, &letagentpay.NotApprovedError{}, &letagentpay.NotApprovedError{Status: letagentpay.StatusRejected}, &letagentpay.NotApprovedError{Status: letagentpay.StatusPending}, &letagentpay.NotApprovedError{Status: letagentpay.StatusExpired},
+		&letagentpay.WaitTimeoutError{}, &letagentpay.UnconfirmedError{}, &letagentpay.OutcomeUnknownError{}, &letagentpay.AlreadyHandledError{},
 		&letagentpay.MismatchError{}, &letagentpay.OverspendError{}, &letagentpay.JournalError{}, &letagentpay.DuplicateError{},
-		&letagentpay.ConfirmError{Err: typedNil}, &letagentpay.AlreadyHandledError{Err: typedNil}, &letagentpay.APIError{Err: typedNil},
+		&letagentpay.UnconfirmedError{Err: typedNil}, &letagentpay.AlreadyHandledError{Err: typedNil}, &letagentpay.APIError{Err: typedNil},
 	} {
 		assert.NotPanics(t, func() {
 			assert.Contains(t, err.Error(), "letagentpay: ")
@@ -109,7 +112,7 @@ func TestErrorsPrintAtTheirZeroValue(t *testing.T) {
 			assert.NotErrorIs(t, err, io.EOF)
 		}, "%T", err)
 	}
-	assert.EqualError(t, &letagentpay.ConfirmError{}, "letagentpay: a purchase failed but could not be confirmed")
+	assert.EqualError(t, &letagentpay.UnconfirmedError{}, "letagentpay: a purchase failed but could not be confirmed")
 	assert.EqualError(t, &letagentpay.AlreadyHandledError{}, "letagentpay: a purchase belongs to another call")
 	assert.Empty(t, letagentpay.FieldError{}.String())
 }

@@ -66,7 +66,7 @@ func ExampleGuard() {
 	fmt.Println(receipt, err)
 
 	_, err = buy(ctx, order{"a truffle", letagentpay.MustAmount("250")})
-	var rejected *letagentpay.RejectedError
+	var rejected *letagentpay.NotApprovedError
 	if errors.As(err, &rejected) {
 		fmt.Println("not bought:", rejected.Checks[0].Rule)
 	}
@@ -195,7 +195,7 @@ func ExampleResumeApproval() {
 	}, letagentpay.OnPendingFail())
 
 	_, err := buy(ctx, "headphones")
-	var pending *letagentpay.PendingError
+	var pending *letagentpay.NotApprovedError
 	if !errors.As(err, &pending) {
 		log.Fatal(err)
 	}
@@ -280,7 +280,7 @@ func ExampleNotPaid() {
 		return "", letagentpay.NotPaid(context.DeadlineExceeded)
 	})
 	_, err := buy(context.Background(), "the shop did not answer the order")
-	var unconfirmed *letagentpay.ConfirmError
+	var unconfirmed *letagentpay.UnconfirmedError
 	fmt.Println("may have spent:", errors.As(err, &unconfirmed) && unconfirmed.MayHaveSpent, "booked:", server.Budget().Spent)
 	_, err = buy(context.Background(), "the catalogue did not answer, nothing was ordered")
 	fmt.Println("may have spent:", letagentpay.MayHavePaid(err), "booked:", server.Budget().Spent)

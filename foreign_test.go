@@ -96,8 +96,9 @@ func TestReasonsOfARejectionAreBounded(t *testing.T) {
 	var runs atomic.Int64
 	client := newService(t).on("POST", "/requests", answer(201, body)).client(letagentpay.WithLogger(slog.New(slog.NewJSONHandler(&logged, nil))))
 	_, err := guardGroceries(client, &runs, succeed)(t.Context(), groceries())
-	var rejected *letagentpay.RejectedError
+	var rejected *letagentpay.NotApprovedError
 	require.ErrorAs(t, err, &rejected)
+	require.Equal(t, letagentpay.StatusRejected, rejected.Status)
 	assertOneLine(t, err.Error(), 9000)
 	assert.Contains(t, err.Error(), "; and 31 more")
 	assert.Equal(t, "account_budget:"+strings.ToValidUTF8(forged, "\uFFFD"), rejected.Checks[0].Rule, "a name is data, as it came")
@@ -112,9 +113,9 @@ func TestStatesAndNamesOfTheServiceAreCleanInErrors(t *testing.T) {
 		&letagentpay.WaitTimeoutError{RequestID: id, Last: &letagentpay.Request{Status: strange}},
 		&letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: id, Status: strange}},
 		&letagentpay.MismatchError{RequestID: id, Field: "Category", Requested: string(strange), Described: string(strange)},
-		&letagentpay.RejectedError{RequestID: id}, &letagentpay.PendingError{RequestID: id}, &letagentpay.ExpiredError{RequestID: id},
-		&letagentpay.ConfirmError{RequestID: id}, &letagentpay.OutcomeUnknownError{RequestID: id}, &letagentpay.OverspendError{RequestID: id},
-		&letagentpay.JournalError{RequestID: id}, &letagentpay.ConfirmError{RequestID: id, MayHaveSpent: true},
+		&letagentpay.NotApprovedError{Status: letagentpay.StatusRejected, RequestID: id}, &letagentpay.NotApprovedError{Status: letagentpay.StatusPending, RequestID: id}, &letagentpay.NotApprovedError{Status: letagentpay.StatusExpired, RequestID: id},
+		&letagentpay.UnconfirmedError{RequestID: id}, &letagentpay.OutcomeUnknownError{RequestID: id}, &letagentpay.OverspendError{RequestID: id},
+		&letagentpay.JournalError{RequestID: id}, &letagentpay.UnconfirmedError{RequestID: id, MayHaveSpent: true},
 		&letagentpay.DuplicateError{RequestID: id, Duplicates: []string{id, id}}, &letagentpay.OutcomeUnknownError{Found: []string{id, id}},
 	} {
 		assertOneLine(t, err.Error(), 1000)

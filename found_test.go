@@ -16,6 +16,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // only returns the one entry of a journal.
@@ -70,7 +71,7 @@ func TestJournalKeepsWhatMayHaveBeenBought(t *testing.T) {
 	for name, between := range map[string]func(t *testing.T, server *letagentpaytest.Server, call func() error){
 		"at once": func(*testing.T, *letagentpaytest.Server, func() error) {},
 		"after a call that was refused": func(t *testing.T, server *letagentpaytest.Server, call func() error) {
-			server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Status: 403})
+			server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Status: 403})
 			require.ErrorIs(t, call(), letagentpay.ErrForbidden)
 		},
 	} {
@@ -84,7 +85,7 @@ func TestJournalKeepsWhatMayHaveBeenBought(t *testing.T) {
 					_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
 					return err
 				}
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter})
+				server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropAfter})
 				var unknown *letagentpay.OutcomeUnknownError
 				require.ErrorAs(t, call(), &unknown)
 				assert.Equal(t, stateRequested, only(t, journal).State)
@@ -112,7 +113,7 @@ func TestJournalKnowsWhichRequestsWereThereBefore(t *testing.T) {
 			_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
 			return err
 		}
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropBefore})
+		server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropBefore})
 		require.Error(t, call())
 		time.Sleep(time.Minute)
 		var handled *letagentpay.AlreadyHandledError
@@ -132,8 +133,8 @@ func TestFailedPurchaseIsGivenBackBeforeItsScopeAsksAgain(t *testing.T) {
 			_, err := guardGroceries(server.Client(elsewhere()), &runs, fn, letagentpay.WithJournal(journal))(ctx, price("30"))
 			return err
 		}
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
-		var unconfirmed *letagentpay.ConfirmError
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, buy(failing(errShop)), &unconfirmed)
 		books(t, server, "30.00", "0.00")
 		time.Sleep(2 * time.Minute)
@@ -242,11 +243,11 @@ func TestCallThatMeetsAGiveBackLeavesNothingToContinue(t *testing.T) {
 			}
 			return nil
 		}
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: http.StatusForbidden})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: http.StatusForbidden})
 		client := server.Client(elsewhere())
 		var runs atomic.Int64
 		_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "k"))
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		assert.False(t, unconfirmed.Params.Success)
 		_, err = guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "k"))

@@ -22,12 +22,12 @@ import (
 //     [Approval.Spent] on the approval that [ApprovalFromContext] gives it.
 //   - fn calls Spent and returns an error, panics or ends its goroutine: what was spent is confirmed.
 //   - fn returns an error that can hide a payment, see [MayHavePaid], and has not called Spent: nothing is confirmed, the
-//     money stays booked, and the error is joined with a [*ConfirmError] with MayHaveSpent. [NotPaid] and [OnError]
+//     money stays booked, and the error is joined with an [*UnconfirmedError] with MayHaveSpent. [NotPaid] and [OnError]
 //     decide otherwise.
 //   - fn returns any other error, panics or ends its goroutine without Spent: the purchase is confirmed as failed and the
 //     money returns to the budget. A panic continues.
 //   - The confirmation does not get through within 10 seconds: fn's result is returned all the same, its error joined
-//     with a [*ConfirmError]. The confirmation does not depend on ctx, so a call may return up to that much after ctx
+//     with an [*UnconfirmedError]. The confirmation does not depend on ctx, so a call may return up to that much after ctx
 //     has ended; up to 5 seconds later when the attempts at the purchase may have made further requests, which are
 //     looked for; and up to 5 seconds more for each journal, observer or codec that hangs.
 //   - A [*DuplicateError] is joined when the attempts at the purchase have made another request of it.
@@ -64,6 +64,9 @@ func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(con
 		if earlier != nil {
 			out, err = replay[Out](ctx, c, g, earlier.Entry)
 			earlier.scoped.done(err == nil, false)
+			if err == nil {
+				earlier.resumption.useUp(&earlier.params)
+			}
 			return out, err
 		}
 		outcome, settled := errDidNotReturn, false
@@ -94,7 +97,7 @@ func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(con
 
 // mayHaveSpent reports whether an error says that the function's own outcome is in doubt.
 func mayHaveSpent(settleErr error) bool {
-	unconfirmed := as[*ConfirmError](settleErr)
+	unconfirmed := as[*UnconfirmedError](settleErr)
 	return unconfirmed != nil && unconfirmed.MayHaveSpent
 }
 
@@ -121,9 +124,11 @@ type GuardOption func(*guardConfig) error
 
 type guardConfig struct {
 	pendingWait time.Duration // 0: do not wait
+	waitOptions []WaitOption  // of the wait, besides its timeout
 	journal     journal.Store // nil: none
 	codec       ResultCodec
 	mayHavePaid func(error) bool // nil: MayHavePaid
+	resumed     *resumption      // of the option Resume; nil: none
 	function    string           // what is guarded, for the journal; empty with Authorize
 }
 
@@ -166,14 +171,22 @@ func (g *guardConfig) hidesPayment(err error) bool {
 }
 
 // OnPendingWait waits up to d for a human when the policy neither approves nor rejects; the default is 5 minutes. The
-// context's deadline bounds the wait too. When it ends undecided, the error is a [*PendingError] that wraps a
-// [*WaitTimeoutError], and the purchase can be resumed later with [ResumeApproval].
-func OnPendingWait(d time.Duration) GuardOption {
+// context's deadline bounds the wait too. The options adjust the wait, for example to show progress: [WaitProgress],
+// [WaitInterval]. When the wait ends undecided, the error is a [*NotApprovedError] that is pending and wraps a
+// [*WaitTimeoutError]; [Resume] or [ResumeApproval] continues the purchase later.
+func OnPendingWait(d time.Duration, opts ...WaitOption) GuardOption {
 	return func(g *guardConfig) error {
 		if d <= 0 {
 			return paramError("OnPendingWait", d.String(), "want a duration above zero; use OnPendingFail not to wait")
 		}
-		g.pendingWait = d
+		wait, err := newWaitConfig(opts)
+		if err != nil {
+			return err
+		}
+		if wait.timeout != 0 {
+			return paramError("OnPendingWait", "WaitTimeout", "want no WaitTimeout: OnPendingWait bounds the wait itself")
+		}
+		g.pendingWait, g.waitOptions = d, opts
 		return nil
 	}
 }
@@ -188,7 +201,7 @@ func OnPendingFail() GuardOption {
 }
 
 // OnError sets which errors of a guarded function can hide a payment. After such an error the purchase stays booked and
-// unconfirmed, and the call returns a [*ConfirmError] with MayHaveSpent; after any other the money returns to the budget.
+// unconfirmed, and the call returns an [*UnconfirmedError] with MayHaveSpent; after any other the money returns to the budget.
 // [NotPaid] and [Approval.Spent] have precedence over it.
 //
 // The default, [MayHavePaid], takes timeouts, cancellations, broken connections and unknown outcomes for such errors. A
@@ -244,28 +257,7 @@ func WithResultCodec(codec ResultCodec) GuardOption {
 	}
 }
 
-type (
-	approvalKey struct{}
-	resumeKey   struct{}
-)
-
-// ResumeApproval returns a context under which the next [Guard] call or [Client.Authorize] makes no request but
-// continues the one with the given id, for example one that an earlier call reported in a [*PendingError].
-//
-// The caller asserts that no other process runs or will run it, and that nothing has: the service cannot know. What this
-// process has started, and what the journal knows to have returned, is not run again; what the journal knows only to have
-// been started is, so look into your own books first. A duplicate, see [DuplicateError], is refused as long as the request
-// that counts may run or has run.
-//
-// Where the journal has the request under an idempotency key, the call waits for calls under that key, and they for it.
-//
-// The request must be the purchase that the call describes now: amount, category, currency, merchant and description;
-// otherwise the error is a [*MismatchError]. A category described by an alias is recognised where this process, or the
-// journal, knows where the alias leads; elsewhere describe it by the name that the service resolved it to. An approved
-// request is run, a pending one waited for, and one that was confirmed already is an [*AlreadyHandledError].
-func ResumeApproval(ctx context.Context, requestID string) context.Context {
-	return context.WithValue(ctx, resumeKey{}, requestID)
-}
+type approvalKey struct{}
 
 // ApprovalFromContext returns the approval that a guarded function runs under.
 func ApprovalFromContext(ctx context.Context) (*Approval, bool) {

@@ -49,14 +49,14 @@ func succeed(context.Context) (string, error) { return "receipt", nil }
 func TestGuardRunsAndConfirms(t *testing.T) {
 	for name, c := range map[string]struct {
 		fn      func(context.Context) (string, error)
-		err     error
+		err     any
 		confirm string
 	}{
 		"success":       {succeed, nil, `{"success":true}`},
 		"failure":       {func(context.Context) (string, error) { return "partial", errShop }, errShop, `{"success":false}`},
 		"spent":         {spending("47.50", nil), nil, `{"success":true,"actual_amount":47.50,"receipt_url":"https://shop.example/r"}`},
 		"spent, failed": {spending("47.50", errShop), errShop, `{"success":true,"actual_amount":47.50,"receipt_url":"https://shop.example/r"}`},
-		"overspent":     {spending("60", nil), letagentpay.ErrOverspend, `{"success":true,"actual_amount":60.00,"receipt_url":"https://shop.example/r"}`},
+		"overspent":     {spending("60", nil), new(*letagentpay.OverspendError), `{"success":true,"actual_amount":60.00,"receipt_url":"https://shop.example/r"}`},
 		"cent fraction": {spending("0.125", nil), nil, `{"success":true,"actual_amount":0.13,"receipt_url":"https://shop.example/r"}`},
 		"spent nothing": {spending("0", nil), letagentpay.ErrInvalid, `{"success":true}`},
 	} {
@@ -67,8 +67,8 @@ func TestGuardRunsAndConfirms(t *testing.T) {
 			}
 			var runs atomic.Int64
 			result, err := guardGroceries(s.client(), &runs, c.fn)(t.Context(), groceries())
-			require.ErrorIs(t, err, c.err)
-			var unconfirmed *letagentpay.ConfirmError
+			requireError(t, err, c.err)
+			var unconfirmed *letagentpay.UnconfirmedError
 			require.NotErrorAs(t, err, &unconfirmed)
 			assert.EqualValues(t, 1, runs.Load())
 			assert.NotEmpty(t, result, "what fn returned is returned")
@@ -110,10 +110,10 @@ func TestGuardNeverRunsUnapproved(t *testing.T) {
 		opts   []letagentpay.GuardOption
 	}{
 		"rejected":                    {answer(201, rejectedAnswer), nil, is(letagentpay.ErrNotApproved), nil},
-		"rejected, typed":             {answer(201, rejectedAnswer), nil, as(new(*letagentpay.RejectedError)), nil},
-		"rejected on review":          {pending, []httpmock.Responder{answer(200, detail("rejected"))}, as(new(*letagentpay.RejectedError)), nil},
-		"expired":                     {pending, []httpmock.Responder{answer(200, detail("expired"))}, as(new(*letagentpay.ExpiredError)), nil},
-		"pending, not waiting":        {pending, nil, as(new(*letagentpay.PendingError)), []letagentpay.GuardOption{letagentpay.OnPendingFail()}},
+		"rejected, typed":             {answer(201, rejectedAnswer), nil, refusedAs(letagentpay.StatusRejected), nil},
+		"rejected on review":          {pending, []httpmock.Responder{answer(200, detail("rejected"))}, refusedAs(letagentpay.StatusRejected), nil},
+		"expired":                     {pending, []httpmock.Responder{answer(200, detail("expired"))}, refusedAs(letagentpay.StatusExpired), nil},
+		"pending, not waiting":        {pending, nil, refusedAs(letagentpay.StatusPending), []letagentpay.GuardOption{letagentpay.OnPendingFail()}},
 		"unknown status, not waiting": {unknown, nil, is(letagentpay.ErrNotApproved), []letagentpay.GuardOption{letagentpay.OnPendingFail()}},
 		"pending for too long":        {pending, []httpmock.Responder{answer(200, detail("pending"))}, is(letagentpay.ErrNotApproved, context.DeadlineExceeded), nil},
 		"unknown for too long":        {unknown, []httpmock.Responder{answer(200, detail("escalated"))}, is(letagentpay.ErrNotApproved, context.DeadlineExceeded), nil},
@@ -148,8 +148,9 @@ func TestGuardNeverRunsUnapproved(t *testing.T) {
 func TestRejectedErrorNamesTheRule(t *testing.T) {
 	s := newService(t).on("POST", "/requests", answer(201, rejectedAnswer))
 	_, err := s.client().Authorize(t.Context(), groceries())
-	var rejected *letagentpay.RejectedError
+	var rejected *letagentpay.NotApprovedError
 	require.ErrorAs(t, err, &rejected)
+	require.Equal(t, letagentpay.StatusRejected, rejected.Status)
 	assert.Equal(t, []letagentpay.Check{{Rule: "budget", Result: policy.Fail, Detail: "500.00 left"}}, rejected.Checks)
 	assert.Equal(t, "r1", rejected.RequestID)
 	assert.NotEmpty(t, rejected.IdempotencyKey)
@@ -179,8 +180,9 @@ func TestGuardCancelledWhileWaiting(t *testing.T) {
 		assert.Equal(t, 90*time.Second, time.Since(begun))
 		assert.Zero(t, runs.Load())
 		require.ErrorIs(t, err, context.Canceled)
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending, "what to resume is told")
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		assert.Equal(t, "r1", pending.RequestID)
 		assert.False(t, pending.ExpiresAt.IsZero())
 	})
@@ -258,7 +260,7 @@ func TestGuardReturnsTheResultWithConfirmError(t *testing.T) {
 				result, err := guardGroceries(s.client(), &runs, c.fn)(t.Context(), groceries())
 				assert.LessOrEqual(t, time.Since(begun), 10*time.Second)
 				assert.Equal(t, "receipt", result)
-				var confirm *letagentpay.ConfirmError
+				var confirm *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &confirm)
 				assert.Equal(t, "r1", confirm.RequestID)
 				assert.Equal(t, c.params, confirm.Params, "what to send again")
@@ -325,7 +327,7 @@ func TestSettle(t *testing.T) {
 				on("GET", "/requests/r1", answer(403, `{"detail":"Agent is paused"}`), answer(200, detail("completed")))
 			approval, err := s.client().Authorize(t.Context(), groceries())
 			require.NoError(t, err)
-			var confirm *letagentpay.ConfirmError
+			var confirm *letagentpay.UnconfirmedError
 			require.ErrorAs(t, approval.Settle(t.Context(), nil), &confirm)
 			require.NoError(t, approval.Settle(t.Context(), errShop), "the first confirmation turns out to have got through")
 			require.NoError(t, approval.Settle(t.Context(), nil))

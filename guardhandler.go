@@ -31,7 +31,7 @@ type GuardHandler struct {
 	// JSON: 402 for what is not approved, with the request id and its status, without the status for a
 	// [*MismatchError]; 409 for an [*AlreadyHandledError]; and 503 for the rest.
 	Refuse func(w http.ResponseWriter, r *http.Request, err error)
-	// Unconfirmed is called when a request was served and the confirmation did not get through, with a [*ConfirmError],
+	// Unconfirmed is called when a request was served and the confirmation did not get through, with an [*UnconfirmedError],
 	// and when the purchase was made more than once, with a [*DuplicateError]. If it is nil, or panics, the
 	// client's logger has the record, or [slog.Default] when there is none.
 	Unconfirmed func(*http.Request, error)
@@ -94,28 +94,17 @@ func refuseWithJSON(w http.ResponseWriter, _ *http.Request, err error) {
 		Error     string `json:"error"`
 		RequestID string `json:"request_id,omitempty"`
 		Status    Status `json:"status,omitempty"`
-	}{Error: "the purchase could not be asked for"}
+	}{Error: "the purchase could not be requested"}
 	code := http.StatusServiceUnavailable
-	rejected, pending := as[*RejectedError](err), as[*PendingError](err)
-	expired, handled, mismatch := as[*ExpiredError](err), as[*AlreadyHandledError](err), as[*MismatchError](err)
+	decision := decisionOf(err)
+	body.RequestID, body.Status = decision.requestID, decision.status
 	switch {
-	case rejected != nil:
-		body.RequestID, body.Status = rejected.RequestID, StatusRejected
-	case pending != nil:
-		body.RequestID, body.Status = pending.RequestID, StatusPending
-	case expired != nil:
-		body.RequestID, body.Status = expired.RequestID, StatusExpired
-	case mismatch != nil:
-		body.RequestID = mismatch.RequestID
-	case handled != nil:
-		code, body.Error = http.StatusConflict, "the purchase was handled by an earlier request"
-		body.Status = handled.status()
-		if handled.Request != nil {
-			body.RequestID = handled.Request.RequestID
-		}
-	}
-	if errors.Is(err, ErrNotApproved) {
+	case as[*NotApprovedError](err) != nil:
 		code, body.Error = http.StatusPaymentRequired, "the purchase is not approved"
+	case as[*AlreadyHandledError](err) != nil:
+		code, body.Error = http.StatusConflict, "the purchase was handled by an earlier request"
+	case as[*MismatchError](err) != nil:
+		code, body.Error = http.StatusConflict, "another purchase has the key or the id of this one"
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)

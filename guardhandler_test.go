@@ -357,7 +357,7 @@ func TestRefusalOfAMismatchNamesTheRequest(t *testing.T) {
 		amount = "31"
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
-		assert.Equal(t, http.StatusPaymentRequired, w.Code)
-		assert.JSONEq(t, `{"error":"the purchase is not approved","request_id":"`+server.Requests()[0].RequestID+`"}`, w.Body.String())
+		assert.Equal(t, http.StatusConflict, w.Code)
+		assert.JSONEq(t, `{"error":"another purchase has the key or the id of this one","request_id":"`+server.Requests()[0].RequestID+`"}`, w.Body.String())
 	})
 }

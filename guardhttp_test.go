@@ -20,6 +20,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // priceHeader prices a request by its Price header.
@@ -156,7 +157,7 @@ func TestGuardTransportTellsWhatIsUnconfirmed(t *testing.T) {
 	var logged bytes.Buffer
 	client := server.Client(letagentpay.WithLogger(slog.New(slog.NewTextHandler(&logged, nil))))
 	next := roundTrip(func(r *http.Request) (*http.Response, error) {
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 		return &http.Response{StatusCode: 200, Body: http.NoBody, Request: r}, nil
 	})
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://api.example/v1", nil)
@@ -166,7 +167,7 @@ func TestGuardTransportTellsWhatIsUnconfirmed(t *testing.T) {
 	transport := &letagentpay.GuardTransport{Client: client, Price: priceHeader, Next: next, Unconfirmed: func(_ *http.Request, err error) { told = err }}
 	_, err = transport.RoundTrip(request)
 	require.NoError(t, err, "the response was paid for, and is returned")
-	var confirm *letagentpay.ConfirmError
+	var confirm *letagentpay.UnconfirmedError
 	require.ErrorAs(t, told, &confirm)
 
 	transport.Unconfirmed = nil
@@ -212,7 +213,7 @@ func TestGuardHandler(t *testing.T) {
 			assert.NoError(t, http.NewResponseController(w).Flush())
 		}, 200, "", "30.00"},
 		"not approved": {"300", func(http.ResponseWriter, *http.Request) { t.Error("served") }, 402, "rejected", "0.00"},
-		"not priced":   {"unknown", func(http.ResponseWriter, *http.Request) { t.Error("served") }, 503, "could not be asked", "0.00"},
+		"not priced":   {"unknown", func(http.ResponseWriter, *http.Request) { t.Error("served") }, 503, "could not be requested", "0.00"},
 		"pending":      {"80", func(http.ResponseWriter, *http.Request) { t.Error("served") }, 402, "pending", "0.00"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -273,9 +274,9 @@ func TestGuardHandlerAtItsEdges(t *testing.T) {
 		}
 		assert.Equal(t, 418, call(own, "300", "").Code)
 		require.ErrorIs(t, refused, letagentpay.ErrNotApproved)
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 		assert.Equal(t, 200, call(own, "5", "").Code)
-		var confirm *letagentpay.ConfirmError
+		var confirm *letagentpay.UnconfirmedError
 		require.ErrorAs(t, unconfirmed, &confirm)
 
 		pending := &letagentpay.GuardHandler{Client: client, Price: priceHeader, Next: ok}

@@ -1,7 +1,6 @@
 package letagentpay
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -68,7 +67,7 @@ type GuardTransport struct {
 	// connection, a certificate that is not trusted, an unknown scheme, or a context that ended before. It takes
 	// redirects and other responses from 400 to 499 as not paid: the money returns to the budget.
 	Charged func(*http.Response, error) (actual Amount, charged bool)
-	// Unconfirmed is called when a request was sent and the confirmation did not get through, with a [*ConfirmError], and
+	// Unconfirmed is called when a request was sent and the confirmation did not get through, with an [*UnconfirmedError], and
 	// when the purchase was made more than once, with a [*DuplicateError]. The response is returned all the same. If
 	// it is nil, or panics, the client's logger has the record, or [slog.Default] when there is none.
 	Unconfirmed func(*http.Request, error)
@@ -119,17 +118,20 @@ func (gt *GuardTransport) RoundTrip(request *http.Request) (*http.Response, erro
 // authorize asks for the purchase that a request makes.
 func (gt *GuardTransport) authorize(request *http.Request, p PurchaseParams) (*Approval, error) {
 	ctx := request.Context()
-	if request.Response != nil { // a redirect, with the context of the request before it
-		ctx = context.WithValue(ctx, resumeKey{}, nil)
+	g, err := newGuardConfig(gt.Options)
+	if err != nil {
+		return nil, err
 	}
-	_, resumed := ctx.Value(resumeKey{}).(string)
+	if request.Response != nil { // a redirect, with the context of the request before it
+		ctx, g.resumed = withoutResumption(ctx), nil
+	}
 	header := idempotencyHeader(request.Header)
-	if resumed || p.IdempotencyKey != "" || header == "" {
-		return gt.Client.Authorize(ctx, p, gt.Options...)
+	if g.resumption(ctx, &p) != nil || p.IdempotencyKey != "" || header == "" {
+		return gt.Client.authorizeOnce(ctx, p, g)
 	}
 	for failed := 0; ; failed++ {
 		p.IdempotencyKey = keyOfRequest(request, header, failed)
-		approval, err := gt.Client.Authorize(ctx, p, gt.Options...)
+		approval, err := gt.Client.authorizeOnce(ctx, p, g)
 		if !makesWay(err) || failed == maxRepeatedRequests {
 			return approval, err
 		}
@@ -139,13 +141,11 @@ func (gt *GuardTransport) authorize(request *http.Request, p PurchaseParams) (*A
 // makesWay reports whether an error says that an earlier purchase ended without a payment, so that another attempt is
 // not a second purchase.
 func makesWay(err error) bool {
-	if as[*ConfirmError](err) != nil {
+	if as[*UnconfirmedError](err) != nil {
 		return false // the service does not know that it failed
 	}
-	if handled := as[*AlreadyHandledError](err); handled != nil {
-		return handled.status() == StatusFailed || handled.status() == StatusExpired
-	}
-	return as[*ExpiredError](err) != nil
+	status := decisionOf(err).status
+	return status == StatusFailed || status == StatusExpired
 }
 
 // payment is one priced request from its approval to its confirmation.

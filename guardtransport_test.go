@@ -410,14 +410,14 @@ func TestLostConfirmationsReachSomebody(t *testing.T) {
 				logged := defaultLog(t)
 				synctest.Test(t, func(t *testing.T) {
 					server := serve(t)
-					server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 503})
+					server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
 					told := 0
 					tell := c.tell
 					if tell != nil {
 						tell = func(r *http.Request, err error) {
 							told++
 							assert.NotNil(t, r)
-							var confirm *letagentpay.ConfirmError
+							var confirm *letagentpay.UnconfirmedError
 							assert.ErrorAs(t, err, &confirm)
 							c.tell(r, err)
 						}
@@ -574,7 +574,7 @@ func keysOf(t *testing.T, own string, requests ...*http.Request) (keys []string)
 		require.NoError(t, err)
 	}
 	for _, call := range server.Calls() {
-		if call.Op == letagentpaytest.OpPurchase {
+		if call.Op == operation.Purchase {
 			keys = append(keys, call.Header.Get("Idempotency-Key"))
 		}
 	}
@@ -679,7 +679,7 @@ func TestRequestRepeatedUnderItsIdempotencyKeyBuysOnce(t *testing.T) {
 func TestRequestWhoseRefundDidNotGetThroughIsNotAskedForAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 503, Times: -1})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 503, Times: -1})
 		sent, told := 0, 0
 		transport := guarding(server.Client(), roundTrip(func(r *http.Request) (*http.Response, error) {
 			if sent++; sent == 1 {
@@ -701,7 +701,7 @@ func TestRequestWhoseRefundDidNotGetThroughIsNotAskedForAgain(t *testing.T) {
 		err := send()
 		var handled *letagentpay.AlreadyHandledError
 		require.ErrorAs(t, err, &handled)
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		assert.Len(t, server.Requests(), 1)
 		assert.Equal(t, 1, sent)

@@ -1,6 +1,7 @@
 package letagentpay_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -143,4 +144,42 @@ func detail(status string) string {
 
 func groceries() letagentpay.PurchaseParams {
 	return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("49.99"), Category: "groceries"}
+}
+
+// notApproved returns the refusal of a status in err.
+func notApproved(err error, status letagentpay.Status) (*letagentpay.NotApprovedError, bool) {
+	refused, ok := errors.AsType[*letagentpay.NotApprovedError](err)
+	if !ok || refused.Status != status {
+		return nil, false
+	}
+	return refused, true
+}
+
+// refusedAs returns whether an error is a refusal of a status.
+func refusedAs(status letagentpay.Status) func(error) bool {
+	return func(err error) bool {
+		_, ok := notApproved(err, status)
+		return ok
+	}
+}
+
+// requireError wants a refusal of a status, or an error that matches another one, or one of a type as [errors.As] takes
+// it, or none for nil.
+func requireError(t *testing.T, err error, want any) {
+	t.Helper()
+	switch want := want.(type) {
+	case nil:
+		require.NoError(t, err)
+	case letagentpay.Status:
+		require.True(t, refusedAs(want)(err), "got %v", err)
+	case error:
+		require.ErrorIs(t, err, want)
+	default:
+		require.ErrorAs(t, err, want)
+	}
+}
+
+func overspent(err error) bool {
+	_, ok := errors.AsType[*letagentpay.OverspendError](err)
+	return ok
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/journal"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // The names of package journal, for tests whose journal is a variable of that name.
@@ -393,10 +394,10 @@ func TestRecover(t *testing.T) {
 		client := server.Client()
 		journal := new(memoryJournal)
 		var runs atomic.Int64
-		var confirm *letagentpay.ConfirmError
+		var confirm *letagentpay.UnconfirmedError
 
 		// Executed, and the service not told: Recover tells it, when it can.
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403, Times: 2})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403, Times: 2})
 		p := price("30")
 		p.IdempotencyKey = "unconfirmed"
 		_, err := guardGroceries(client, &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), p)
@@ -408,8 +409,8 @@ func TestRecover(t *testing.T) {
 		books(t, server, "25.00", "0.00")
 
 		// The same, told by the call that replays it.
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Drop: letagentpaytest.DropAfter, Times: 1})
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequest, Status: 404, Times: 2})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Drop: letagentpaytest.DropAfter, Times: 1})
+		server.Fail(letagentpaytest.Fault{Op: operation.Request, Status: 404, Times: 2})
 		p.IdempotencyKey = "replayed"
 		guarded := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))
 		_, err = guarded(t.Context(), p)
@@ -465,8 +466,9 @@ func TestResumedPurchaseIsJournaled(t *testing.T) {
 		var runs atomic.Int64
 		guarded := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
 		_, err := guarded(t.Context(), price("80"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		require.NoError(t, server.Approve(pending.RequestID))
 		time.Sleep(time.Second)
 		for range 2 {
@@ -504,9 +506,9 @@ func TestRequestResumedBehindTheBackOfItsKey(t *testing.T) {
 
 		id := server.Requests()[0].RequestID
 		require.NoError(t, server.Approve(id))
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 		_, err = guarded(letagentpay.ResumeApproval(t.Context(), id), price("80"))
-		var confirm *letagentpay.ConfirmError
+		var confirm *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &confirm)
 		require.ElementsMatch(t, []string{"requested", "returned"}, journal.states())
 

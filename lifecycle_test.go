@@ -13,6 +13,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 const approveUpTo50 = `{"per_request_limit": 200, "auto_approve": {"enabled": true, "max_amount": 50}}`
@@ -54,7 +55,7 @@ func TestLifecycleAgainstTheServer(t *testing.T) {
 				purchase, err := client.Purchase(t.Context(), price("49.99"))
 				require.NoError(t, err)
 				assert.Equal(t, letagentpay.StatusAutoApproved, purchase.Status)
-				assert.Equal(t, letagentpay.MustAmount("450.01"), purchase.BudgetRemaining)
+				assert.Equal(t, letagentpay.MustAmount("450.01"), *purchase.BudgetRemaining)
 				_, err = client.Confirm(t.Context(), purchase.RequestID, letagentpay.ConfirmParams{Success: true, ActualAmount: letagentpay.MustAmount("47.50")})
 				require.NoError(t, err)
 				books(t, server, "47.50", "0.00")
@@ -74,18 +75,21 @@ func TestLifecycleAgainstTheServer(t *testing.T) {
 				require.ErrorIs(t, err, letagentpay.ErrConflict)
 
 				_, err = client.Authorize(t.Context(), price("150"))
-				var rejected *letagentpay.RejectedError
+				var rejected *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &rejected)
+				require.Equal(t, letagentpay.StatusRejected, rejected.Status)
 				assert.Empty(t, rejected.Checks, "a human needs no rule")
 				_, err = client.Authorize(t.Context(), price("201"))
 				require.ErrorAs(t, err, &rejected)
+				require.Equal(t, letagentpay.StatusRejected, rejected.Status)
 				assert.Equal(t, "per_request_limit", rejected.Checks[0].Rule)
 
 				server.OnPending(nil)
 				begun := time.Now()
 				_, err = client.Authorize(t.Context(), price("60"), letagentpay.OnPendingWait(time.Hour))
-				var expired *letagentpay.ExpiredError
+				var expired *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &expired)
+				require.Equal(t, letagentpay.StatusExpired, expired.Status)
 				assert.InDelta(t, 30*60, time.Since(begun).Seconds(), 20, "the request expires after half an hour")
 				books(t, server, "47.50", "0.00")
 
@@ -112,7 +116,7 @@ func TestGuardSurvivesFaults(t *testing.T) {
 		"slow":                      {Delay: 3 * time.Second},
 	}
 	for name, fault := range faults {
-		for op, times := range map[letagentpaytest.Op]int{letagentpaytest.OpPurchase: 1, letagentpaytest.OpConfirm: 1, letagentpaytest.OpRequest: 1} {
+		for op, times := range map[operation.Op]int{operation.Purchase: 1, operation.Confirm: 1, operation.Request: 1} {
 			for _, result := range []error{nil, errShop} {
 				t.Run(name+" on "+string(op), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
@@ -134,9 +138,9 @@ func TestGuardSurvivesFaults(t *testing.T) {
 						require.ErrorIs(t, err, result)
 						assert.EqualValues(t, 1, runs.Load())
 						require.Len(t, server.Requests(), 1, "bought once")
-						if op == letagentpaytest.OpConfirm && result != nil && fault.Drop == letagentpaytest.DropBefore {
+						if op == operation.Confirm && result != nil && fault.Drop == letagentpaytest.DropBefore {
 							// It may still be on its way, so another is not sent beside it, until it surely is not any more.
-							var unconfirmed *letagentpay.ConfirmError
+							var unconfirmed *letagentpay.UnconfirmedError
 							require.ErrorAs(t, err, &unconfirmed)
 							_, err = client.Confirm(t.Context(), unconfirmed.RequestID, unconfirmed.Params)
 							require.Error(t, err)
@@ -246,7 +250,7 @@ func TestKeyOfAnotherPurchaseRunsNothing(t *testing.T) {
 			_, err = guarded(t.Context(), other)
 			var mismatch *letagentpay.MismatchError
 			require.ErrorAs(t, err, &mismatch)
-			require.ErrorIs(t, err, letagentpay.ErrNotApproved)
+			require.ErrorIs(t, err, letagentpay.ErrConflict)
 		}
 		assert.EqualValues(t, 1, runs.Load())
 	})
@@ -271,7 +275,7 @@ func TestPausedWhileTheFunctionRuns(t *testing.T) {
 	approval, err := server.Client().Authorize(t.Context(), price("30"))
 	require.NoError(t, err)
 	server.Pause()
-	var confirm *letagentpay.ConfirmError
+	var confirm *letagentpay.UnconfirmedError
 	require.ErrorAs(t, approval.Settle(t.Context(), errShop), &confirm)
 	require.ErrorIs(t, confirm, letagentpay.ErrForbidden)
 	books(t, server, "30.00", "0.00")

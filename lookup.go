@@ -114,7 +114,7 @@ func (auth *authorization) checkEarlierRun(ctx context.Context, entry *journal.E
 		if err != nil {
 			return nil, err
 		}
-		handled := &AlreadyHandledError{Request: request, IdempotencyKey: auth.params.IdempotencyKey, MayHaveRun: true}
+		handled := auth.mayHaveRun(request, reasonStarted)
 		if entry.Error != "" {
 			handled.Err = errors.New(entry.Error)
 		}
@@ -182,8 +182,10 @@ func (auth *authorization) checkNotDuplicate(ctx context.Context, of string) err
 // duplicateOf is the error of a request beside another one that counts.
 func (auth *authorization) duplicateOf(counts *Request) error {
 	key := auth.params.IdempotencyKey
+	handled := auth.handled(counts, reasonDuplicate)
+	handled.MayHaveRun = !counts.Status.Final() && counts.Status != StatusPending
 	return errors.Join(
-		&AlreadyHandledError{Request: counts, IdempotencyKey: key, MayHaveRun: !counts.Status.Final() && counts.Status != StatusPending},
+		handled,
 		&DuplicateError{RequestID: counts.RequestID, Duplicates: []string{auth.requestID}, IdempotencyKey: key},
 	)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // run is one run of a guarded function, or what somebody did with a purchase made by hand, as it knows itself.
@@ -24,13 +25,13 @@ type run struct {
 	journaled bool
 	byHand    bool
 	params    letagentpay.PurchaseParams
-	truth     letagentpay.ConfirmParams // what it has done
-	doubtful  bool                      // it returned an error that can hide a payment
-	succeeded bool                      // its call returned no error
-	failed    bool                      // it returned an error, or not at all
-	err       error                     // that error
-	approval  *letagentpay.Approval     // of a call in two phases
-	confirm   *letagentpay.ConfirmError // as long as its confirmation has not got through
+	truth     letagentpay.ConfirmParams     // what it has done
+	doubtful  bool                          // it returned an error that can hide a payment
+	succeeded bool                          // its call returned no error
+	failed    bool                          // it returned an error, or not at all
+	err       error                         // that error
+	approval  *letagentpay.Approval         // of a call in two phases
+	confirm   *letagentpay.UnconfirmedError // as long as its confirmation has not got through
 }
 
 // subject is what a purchase is about: two calls about the same are the same purchase in a scope.
@@ -204,7 +205,7 @@ func (c *guardedCall) playOnce(
 ) (again bool) {
 	if c.unconfirmed {
 		w.disturb()
-		w.server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+		w.server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 	}
 	w.mu.Lock()
 	first := len(w.runs)
@@ -431,7 +432,7 @@ func (c *guardedCall) make(ctx context.Context, w *world, p letagentpay.Purchase
 	}
 	a.run.approval = approval
 	settleErr := approval.Settle(ctx, a.err)
-	confirm, _ := errors.AsType[*letagentpay.ConfirmError](settleErr)
+	confirm, _ := errors.AsType[*letagentpay.UnconfirmedError](settleErr)
 	switch {
 	case settleErr != nil && confirm != nil && confirm.MayHaveSpent:
 		a.err = settleErr

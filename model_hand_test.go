@@ -94,7 +94,7 @@ func (h *handmade) spend(
 		return nil
 	}
 	if _, err := client.Confirm(ctx, made.requestID, made.truth); err != nil {
-		made.confirm = &letagentpay.ConfirmError{RequestID: made.requestID, Params: made.truth, Err: err}
+		made.confirm = &letagentpay.UnconfirmedError{RequestID: made.requestID, Params: made.truth, Err: err}
 	}
 	return made
 }

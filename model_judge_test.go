@@ -23,7 +23,7 @@ func (w *world) judge(c *guardedCall, a *answered, p letagentpay.PurchaseParams)
 	w.documented(a.err, a.run)
 	w.hearError(a.attempt.process, a.err, a.attempt.resumed)
 	w.honest(c, a)
-	confirm, unconfirmed := errors.AsType[*letagentpay.ConfirmError](a.err)
+	confirm, unconfirmed := errors.AsType[*letagentpay.UnconfirmedError](a.err)
 	if r := a.run; r != nil {
 		w.judgeRun(a, r, confirm)
 	} else if a.err == nil {
@@ -46,7 +46,7 @@ func (w *world) judge(c *guardedCall, a *answered, p letagentpay.PurchaseParams)
 }
 
 // judgeRun is about a call whose function ran.
-func (w *world) judgeRun(a *answered, r *run, confirm *letagentpay.ConfirmError) {
+func (w *world) judgeRun(a *answered, r *run, confirm *letagentpay.UnconfirmedError) {
 	if !r.failed && a.result != "receipt "+strconv.Itoa(r.number) {
 		w.violated("run %d's result was lost", r.number)
 	}
@@ -84,7 +84,7 @@ func textOf(err error) (text string) {
 
 // remember keeps the key that an error gives, to ask again under it.
 func (w *world) remember(place string, err error, p letagentpay.PurchaseParams) {
-	if pending, ok := errors.AsType[*letagentpay.PendingError](err); ok {
+	if pending, ok := notApproved(err, letagentpay.StatusPending); ok {
 		p.IdempotencyKey = pending.IdempotencyKey
 	}
 	if unknown, ok := errors.AsType[*letagentpay.OutcomeUnknownError](err); ok && unknown.Op == "purchase" {
@@ -120,8 +120,8 @@ func withoutRef(p letagentpay.PurchaseParams) letagentpay.PurchaseParams {
 // parts calls do with each error of the library's in a tree of errors, and reports false when there is another.
 func parts(err error, do func(error)) (all bool) {
 	switch err.(type) { // the types themselves are looked at
-	case *letagentpay.ConfirmError, *letagentpay.OverspendError, *letagentpay.DuplicateError, *letagentpay.JournalError,
-		*letagentpay.RejectedError, *letagentpay.PendingError, *letagentpay.ExpiredError, *letagentpay.MismatchError,
+	case *letagentpay.UnconfirmedError, *letagentpay.OverspendError, *letagentpay.DuplicateError, *letagentpay.JournalError,
+		*letagentpay.NotApprovedError, *letagentpay.MismatchError,
 		*letagentpay.AlreadyHandledError, *letagentpay.OutcomeUnknownError, *letagentpay.APIError, *letagentpay.ParamError:
 		do(err)
 		return true
@@ -146,7 +146,7 @@ func (w *world) documented(err error, r *run) {
 	ran := r != nil
 	known := parts(err, func(err error) {
 		switch e := err.(type) {
-		case *letagentpay.ConfirmError: // of a run, of the journal's replay of one, or of what could not be given back
+		case *letagentpay.UnconfirmedError: // of a run, of the journal's replay of one, or of what could not be given back
 		case *letagentpay.OverspendError, *letagentpay.DuplicateError:
 		case *letagentpay.JournalError:
 			if late := e.State == stateReturned || e.State == stateSettled; ran && !late {
@@ -219,11 +219,11 @@ func (w *world) tellResumable(id string) {
 
 // hearError notes whom an error tells of.
 func (w *world) hearError(p *process, err error, resumed bool) {
-	_, notGivenBack := errors.AsType[*letagentpay.ConfirmError](err)
+	_, notGivenBack := errors.AsType[*letagentpay.UnconfirmedError](err)
 	notGivenBack = notGivenBack || resumed // whose id is in the caller's hands
 	parts(err, func(err error) {
 		switch e := err.(type) {
-		case *letagentpay.ConfirmError:
+		case *letagentpay.UnconfirmedError:
 			w.tellResumable(e.RequestID)
 			if !e.Params.Success { // it was on its way
 				w.mu.Lock()
@@ -241,8 +241,10 @@ func (w *world) hearError(p *process, err error, resumed bool) {
 			} else {
 				w.tell(e.RequestID)
 			}
-		case *letagentpay.PendingError:
-			w.tellResumable(e.RequestID)
+		case *letagentpay.NotApprovedError:
+			if e.Status == letagentpay.StatusPending {
+				w.tellResumable(e.RequestID)
+			}
 		case *letagentpay.MismatchError:
 			w.tell(e.RequestID)
 		case *letagentpay.AlreadyHandledError:
@@ -284,13 +286,13 @@ func (w *world) honest(c *guardedCall, a *answered) {
 			w.violated("an error says that %s is %s, and it is %s", w.name(id), want, request.Status)
 		}
 	}
-	if e, ok := errors.AsType[*letagentpay.RejectedError](a.err); ok {
+	if e, ok := notApproved(a.err, letagentpay.StatusRejected); ok {
 		is(e.RequestID, letagentpay.StatusRejected)
 	}
-	if e, ok := errors.AsType[*letagentpay.ExpiredError](a.err); ok {
+	if e, ok := notApproved(a.err, letagentpay.StatusExpired); ok {
 		is(e.RequestID, letagentpay.StatusExpired)
 	}
-	if e, ok := errors.AsType[*letagentpay.PendingError](a.err); ok {
+	if e, ok := notApproved(a.err, letagentpay.StatusPending); ok {
 		is(e.RequestID, "")
 	}
 	if e, ok := errors.AsType[*letagentpay.AlreadyHandledError](a.err); ok {
@@ -301,7 +303,7 @@ func (w *world) honest(c *guardedCall, a *answered) {
 	if ok && unknown.Op == "purchase" && unknown.IdempotencyKey == "" {
 		w.violated("nothing tells how to find out what became of a purchase")
 	}
-	confirm, ok := errors.AsType[*letagentpay.ConfirmError](a.err)
+	confirm, ok := errors.AsType[*letagentpay.UnconfirmedError](a.err)
 	if ok && confirm.Params.Success && len(w.runsOf(confirm.RequestID)) == 0 {
 		w.violated("%s did not run and is to be confirmed", w.name(confirm.RequestID))
 	}
@@ -319,7 +321,7 @@ func (w *world) honestlyHandled(c *guardedCall, a *answered, e *letagentpay.Alre
 		}
 	}
 	request, _ := w.server.Request(id)
-	_, unconfirmed := errors.AsType[*letagentpay.ConfirmError](a.err)
+	_, unconfirmed := errors.AsType[*letagentpay.UnconfirmedError](a.err)
 	if e.Request.Status.Final() && request.Status != e.Request.Status && !unconfirmed && !c.twoPhase {
 		w.violated("an error says that %s was %s, and it is %s", w.name(id), e.Request.Status, request.Status)
 	}
@@ -359,7 +361,7 @@ func (w *world) smooth(c *guardedCall, a *answered) {
 
 // idOf is the request that an error is about.
 func idOf(err error) string {
-	if rejected, ok := errors.AsType[*letagentpay.RejectedError](err); ok {
+	if rejected, ok := notApproved(err, letagentpay.StatusRejected); ok {
 		return rejected.RequestID
 	}
 	if handled, ok := errors.AsType[*letagentpay.AlreadyHandledError](err); ok {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // program is what happens in one test of the model: a few steps, one after another.
@@ -378,7 +379,7 @@ func (p *palette) outage(t *rapid.T) step {
 		return &outage{f}
 	case delayed:
 		f.Delay = rapid.SampledFrom([]time.Duration{2 * time.Second, 7 * time.Second, 90 * time.Second}).Draw(t, "delay")
-		if f.Op == "" || f.Op == letagentpaytest.OpConfirm {
+		if f.Op == "" || f.Op == operation.Confirm {
 			// A failure confirmation that takes more than a minute is at the caller's risk.
 			f.Delay = min(f.Delay, 50*time.Second)
 		}
@@ -539,7 +540,7 @@ type palette struct {
 	categories    []string
 	behaviours    []behaviour
 	interruptions []string
-	operations    []letagentpaytest.Op
+	operations    []operation.Op
 	faults        []faultKind
 	traits        []trait
 }
@@ -596,9 +597,9 @@ var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 		behaviours:    few(t, "behaviours", 3, behaviours...),
 		interruptions: few(t, "interruptions", 4, "", "", "", "", "", cancelled, dies),
 		operations: few(t, "operations", 2,
-			letagentpaytest.OpConfirm, letagentpaytest.OpConfirm, letagentpaytest.OpConfirm,
-			letagentpaytest.OpPurchase, letagentpaytest.OpPurchase, letagentpaytest.OpRequest, letagentpaytest.OpRequest,
-			letagentpaytest.OpRequests, letagentpaytest.OpCategories, ""),
+			operation.Confirm, operation.Confirm, operation.Confirm,
+			operation.Purchase, operation.Purchase, operation.Request, operation.Request,
+			operation.Requests, operation.Categories, ""),
 		faults: few(t, "faults", 3, dropped, answerLost, refusal, webPage, brokenOff, delayed, gateway),
 		traits: few(t, "traits", 2, anyTrait...),
 	}

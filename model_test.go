@@ -341,7 +341,7 @@ func (w *world) knowsDoubt(s *slot, found []letagentpay.Interrupted) {
 	}
 }
 
-// confirmAgain does what a *ConfirmError of a process that lives asks for.
+// confirmAgain does what a *UnconfirmedError of a process that lives asks for.
 func (w *world) confirmAgain(interrupted interruption) {
 	for _, r := range slices.Backward(w.runs) {
 		if r.confirm != nil && !r.process.gone {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // A function that has run, and whose confirmation did not get through, leaves its request approved: the service cannot
@@ -30,11 +31,12 @@ func TestUnconfirmedIsNotRunAgain(t *testing.T) {
 			var runs atomic.Int64
 			guarded := guardGroceries(server.Client(), &runs, succeed, letagentpay.OnPendingFail())
 			_, err := guarded(t.Context(), price("80"))
-			var pending *letagentpay.PendingError
+			var pending *letagentpay.NotApprovedError
 			require.ErrorAs(t, err, &pending)
+			require.Equal(t, letagentpay.StatusPending, pending.Status)
 			require.NoError(t, server.Approve(pending.RequestID))
-			server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 503, Times: -1})
-			var confirm *letagentpay.ConfirmError
+			server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 503, Times: -1})
+			var confirm *letagentpay.UnconfirmedError
 			_, err = guarded(letagentpay.ResumeApproval(t.Context(), pending.RequestID), price("80"))
 			require.ErrorAs(t, err, &confirm)
 			server.ClearFaults()
@@ -52,7 +54,7 @@ func TestUnconfirmedIsNotRunAgain(t *testing.T) {
 			client := server.Client()
 			purchase, err := client.Purchase(t.Context(), price("30"))
 			require.NoError(t, err)
-			server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 503, Times: -1})
+			server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 503, Times: -1})
 			var runs atomic.Int64
 			guarded := guardGroceries(client, &runs, succeed)
 			var group sync.WaitGroup
@@ -117,7 +119,7 @@ func TestPanickingCodecDoesNotPreventTheConfirmation(t *testing.T) {
 func TestApprovedButUnreadable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := serve(t)
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequest, Status: 503, Times: 5})
+		server.Fail(letagentpaytest.Fault{Op: operation.Request, Status: 503, Times: 5})
 		p := price("30")
 		p.IdempotencyKey = "turn-7"
 		_, err := server.Client().Authorize(t.Context(), p)
@@ -250,7 +252,7 @@ func TestSpentAtTheEdges(t *testing.T) {
 		require.NoError(t, err)
 		err = approval.Spent(letagentpay.MustAmount(actual), strings.Repeat("u", 2001))
 		require.ErrorIs(t, err, letagentpay.ErrInvalid, "the receipt's address is too long")
-		assert.Equal(t, actual != "0.004", errors.Is(err, letagentpay.ErrOverspend))
+		assert.Equal(t, actual != "0.004", overspent(err))
 		require.NoError(t, approval.Settle(t.Context(), nil))
 		assert.JSONEq(t, `{"success":true,"actual_amount":`+sent+`}`, s.recorded()[1].Body)
 	}

@@ -39,7 +39,7 @@ type posting struct {
 // that the key is a random one, so that the answer must be about this purchase. limit bounds the wait for another post
 // under the key, when above 0. answered is called with the answer before the next post can begin.
 func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fresh bool, limit time.Duration, answered func(*Purchase)) (purchase *Purchase, err error) {
-	key := lockKey{c.identity, "key", p.IdempotencyKey}
+	key := lockKey{c.identity, postLock, p.IdempotencyKey}
 	held, err := c.lockWithin(ctx, operation.Purchase, key, limit, 0)
 	if err != nil {
 		return nil, err
@@ -131,7 +131,7 @@ func (po *posting) attempt(ctx context.Context) (purchase *Purchase, attempt *ca
 	key := po.params.IdempotencyKey
 	attempt = &call{op: operation.Purchase, body: po.params.body(), idempotencyKey: key, attempts: po.attempts}
 	_, err = fetch(ctx, po.client.transport, attempt, purchaseShape, func(body *api.PurchaseResult) (err error) {
-		purchase, err = newPurchase(body, key)
+		purchase, err = newPurchase(body, po.params)
 		return err
 	})
 	return purchase, attempt, err

@@ -22,6 +22,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // twoGuards are two clients of one agent in one process, each with a journal or without one.
@@ -56,9 +57,9 @@ func TestWhatOneClientRanTheOtherDoesNotRunAgain(t *testing.T) {
 						server := serve(t)
 						first, second := guards(new(memoryJournal))
 						var runs atomic.Int64
-						server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 503})
+						server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
 						_, err := guardGroceries(server.Client(), &runs, succeed, first...)(t.Context(), underKey("30", key))
-						var unconfirmed *letagentpay.ConfirmError
+						var unconfirmed *letagentpay.UnconfirmedError
 						require.ErrorAs(t, err, &unconfirmed)
 						server.ClearFaults()
 						for range 2 {
@@ -90,12 +91,13 @@ func TestResumedByOneClientIsNotRunUnderItsKeyByTheOther(t *testing.T) {
 				p := underKey("60", "turn-7")
 				asks := guardGroceries(server.Client(), &runs, succeed, append(first, letagentpay.OnPendingFail())...)
 				_, err := asks(t.Context(), p)
-				var pending *letagentpay.PendingError
+				var pending *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &pending)
+				require.Equal(t, letagentpay.StatusPending, pending.Status)
 				require.NoError(t, server.Approve(pending.RequestID))
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 503})
+				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
 				_, err = guardGroceries(server.Client(), &runs, succeed, second...)(letagentpay.ResumeApproval(t.Context(), pending.RequestID), p)
-				var unconfirmed *letagentpay.ConfirmError
+				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				server.ClearFaults()
 				_, err = asks(t.Context(), p) // nobody resumes here
@@ -150,7 +152,7 @@ func TestGuardDoesNotRunWhatWasResumedBeforeItsAnswerArrived(t *testing.T) {
 				withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
 					server := serve(t)
 					if status != 0 {
-						server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: status})
+						server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: status})
 					}
 					inner := server.HTTPClient().Transport
 					var runs atomic.Int64
@@ -216,7 +218,7 @@ func TestRedeliveryWhilePendingRunsOnce(t *testing.T) {
 						require.ErrorAs(t, err, &handled)
 						assert.Equal(t, letagentpay.StatusPending, handled.Request.Status)
 						assert.False(t, handled.MayHaveRun)
-						require.ErrorContains(t, err, "ResumeApproval")
+						require.ErrorContains(t, err, "resume it")
 					}
 					books(t, server, "60.00", "0.00")
 				})
@@ -269,8 +271,9 @@ func TestAnotherProcessRunsWhatIsPendingWhenItIsResumed(t *testing.T) {
 				var runs atomic.Int64
 				p := underKey("60", "turn-7")
 				_, err := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.OnPendingFail())(t.Context(), p)
-				var pending *letagentpay.PendingError
+				var pending *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &pending)
+				require.Equal(t, letagentpay.StatusPending, pending.Status)
 
 				guarded := guardGroceries(server.Client(elsewhere()), &runs, succeed, opts...)
 				var handled *letagentpay.AlreadyHandledError
@@ -311,12 +314,14 @@ func TestPendingPurchaseIsContinuedUnderItsKey(t *testing.T) {
 				p := underKey("60", "turn-7")
 				one := guardGroceries(server.Client(), &runs, succeed, append(first, letagentpay.OnPendingFail())...)
 				two := guardGroceries(server.Client(), &runs, succeed, append(second, letagentpay.OnPendingFail())...)
-				var pending *letagentpay.PendingError
+				var pending *letagentpay.NotApprovedError
 				for range 2 {
 					_, err := one(t.Context(), p)
 					require.ErrorAs(t, err, &pending)
+					require.Equal(t, letagentpay.StatusPending, pending.Status)
 					_, err = two(t.Context(), p)
 					require.ErrorAs(t, err, &pending)
+					require.Equal(t, letagentpay.StatusPending, pending.Status)
 				}
 				require.NoError(t, server.Approve(pending.RequestID))
 				result, err := two(t.Context(), p)
@@ -700,7 +705,7 @@ func TestRequestThatTakesOverTheKeyOfARunIsNotRun(t *testing.T) {
 		server, begun := serve(t), time.Now()
 		var posts atomic.Int64
 		server.SetServiceRaces(&letagentpaytest.Races{Choose: func(c letagentpaytest.Call) time.Duration {
-			if c.Op == letagentpaytest.OpPurchase && posts.Add(1) == 1 {
+			if c.Op == operation.Purchase && posts.Add(1) == 1 {
 				return 100 * time.Second // the first attempt commits after all that follows it
 			}
 			return 0
@@ -796,7 +801,7 @@ func TestFoundPurchaseThatHasRunIsNoDuplicate(t *testing.T) {
 				client := server.Client(letagentpay.WithMaxRetries(0), letagentpay.InProcess(letagentpay.NewProcess()))
 				var runs atomic.Int64
 				buy := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter, Times: 1})
+				server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropAfter, Times: 1})
 				_, err := buy(t.Context(), underKey("30", "turn-7"))
 				var unknown *letagentpay.OutcomeUnknownError
 				require.ErrorAs(t, err, &unknown)
@@ -835,7 +840,7 @@ func TestResumedPurchaseDoesNotRunUnderItsKey(t *testing.T) {
 					return guardGroceries(client, &runs, func(context.Context) (string, error) { return "receipt", outcome }, opts...)
 				}
 				first, later := letagentpay.NewProcess(), letagentpay.NewProcess()
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter, Times: 1})
+				server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropAfter, Times: 1})
 				_, err := buy(first, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
 				var unknown *letagentpay.OutcomeUnknownError
 				require.ErrorAs(t, err, &unknown)
@@ -895,7 +900,7 @@ func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
 				}
 				server.SetServiceRaces(&letagentpaytest.Races{Store: 1500 * time.Millisecond})
 				server.Fail(letagentpaytest.Fault{
-					Op: letagentpaytest.OpPurchase, Times: 2, Status: 502, NonJSON: true, GatewayTimeout: 3 * time.Second, Delay: 5 * time.Second,
+					Op: operation.Purchase, Times: 2, Status: 502, NonJSON: true, GatewayTimeout: 3 * time.Second, Delay: 5 * time.Second,
 				})
 				of := letagentpay.NewProcess()
 				var runs atomic.Int64
@@ -923,7 +928,7 @@ func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
 				}
 				time.Sleep(time.Minute)
 				if test.restarted { // twice, and the first time in vain
-					server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Status: 403})
+					server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Status: 403})
 					_, err := guardGroceries(client(letagentpay.NewProcess()), &runs, succeed, opts...)(t.Context(), underKey("30", "turn-7"))
 					require.ErrorIs(t, err, letagentpay.ErrForbidden)
 					of = letagentpay.NewProcess()
@@ -969,15 +974,16 @@ func TestFoundPurchaseThatIsOverIsNoDuplicate(t *testing.T) {
 		client := server.Client(letagentpay.WithMaxRetries(0))
 		var runs atomic.Int64
 		buy := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter, Times: 1})
+		server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropAfter, Times: 1})
 		_, err := buy(t.Context(), underKey("60", "turn-7"))
 		var unknown *letagentpay.OutcomeUnknownError
 		require.ErrorAs(t, err, &unknown)
 		require.Len(t, unknown.Found, 1)
 		server.Advance(25 * time.Hour) // it expires, and the service forgets the key
 		_, err = buy(t.Context(), underKey("60", "turn-7"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		assert.NotEqual(t, unknown.Found[0], pending.RequestID)
 		assert.Empty(t, only(t, journal).Duplicates)
 	})
@@ -995,8 +1001,9 @@ func TestPurchaseUnderAnAliasIsResumedElsewhereAsWhatItWasResolvedTo(t *testing.
 		alias, resolved := price("60"), price("60")
 		alias.Category = "supermarket"
 		_, err := buy()(t.Context(), alias)
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		request, _ := server.Request(pending.RequestID)
 		require.Equal(t, resolved.Category, request.Category)
 		require.NoError(t, server.Approve(pending.RequestID))

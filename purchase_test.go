@@ -18,7 +18,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/letagentpay/letagentpay-go"
-	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 	"github.com/letagentpay/letagentpay-go/operation"
 	"github.com/letagentpay/letagentpay-go/policy"
 )
@@ -48,7 +47,8 @@ func TestPurchase(t *testing.T) {
 	})
 	require.NoError(t, err, "a rejection is an answer")
 	assert.Equal(t, &letagentpay.Purchase{
-		RequestID: "r1", Status: letagentpay.StatusRejected, Currency: "USD", Category: "other", OriginalCategory: "Yachts", IdempotencyKey: "turn 7/yacht",
+		RequestID: "r1", Status: letagentpay.StatusRejected, Amount: letagentpay.MustAmount("1234.5"), Currency: "USD",
+		Category: "other", OriginalCategory: "Yachts", MerchantName: "Wharf & Co <1>", Description: "Ünï ☕\n2", IdempotencyKey: "turn 7/yacht",
 		PolicyCheck: letagentpay.PolicyCheck{Checks: []letagentpay.Check{
 			{Rule: "status", Result: policy.Pass, Detail: "active"}, {Rule: "budget", Result: policy.Fail, Detail: "500.00 left"},
 		}},
@@ -70,14 +70,14 @@ func TestPurchaseAnswers(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, purchase.AutoApproved)
 	assert.True(t, purchase.Status.Approved())
-	assert.Equal(t, letagentpay.MustAmount("450.01"), purchase.BudgetRemaining)
+	assert.Equal(t, letagentpay.MustAmount("450.01"), *purchase.BudgetRemaining)
 	assert.Zero(t, purchase.ExpiresAt)
 	assert.NotEmpty(t, purchase.IdempotencyKey)
 
 	purchase, err = client.Purchase(t.Context(), groceries())
 	require.NoError(t, err)
 	assert.Equal(t, time.Date(2026, 3, 11, 12, 30, 0, 0, time.UTC), purchase.ExpiresAt.UTC())
-	assert.Zero(t, purchase.BudgetRemaining)
+	assert.Nil(t, purchase.BudgetRemaining)
 
 	purchase, err = client.Purchase(t.Context(), groceries())
 	require.NoError(t, err, "what is new to this version does not break it")
@@ -334,7 +334,7 @@ func TestRequestsPages(t *testing.T) {
 			require.NoError(t, err)
 			got = append(got, request.RequestID)
 			assert.Equal(t, "USD", request.Currency)
-			assert.Equal(t, "m", request.Merchant)
+			assert.Equal(t, "m", request.MerchantName)
 			assert.False(t, request.ExpiresAt.IsZero())
 			if len(got) > 1000 {
 				t.Fatal("the list does not end")
@@ -476,7 +476,7 @@ func TestOutcomeIsUnknownWhenOneOfSeveralAttemptsMayHaveArrived(t *testing.T) {
 				approved := server.Requests()[0].RequestID
 				_, err = client.Confirm(t.Context(), approved, letagentpay.ConfirmParams{})
 				require.NoError(t, err, "the request was read")
-				assert.Len(t, server.Calls().Of(letagentpaytest.OpConfirm), 1)
+				assert.Len(t, server.Calls().Of(operation.Confirm), 1)
 			})
 		})
 	}

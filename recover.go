@@ -140,10 +140,10 @@ func (r *recovery) entry(ctx context.Context, entry *journal.Entry) {
 func (c *Client) locksOf(entry *journal.Entry) []lockKey {
 	var locks []lockKey
 	if key := c.keyOf(entry); key != "" {
-		locks = append(locks, lockKey{c.identity, "authorize", key})
+		locks = append(locks, lockKey{c.identity, keyLock, key})
 	}
 	if entry.RequestID != "" {
-		locks = append(locks, lockKey{c.service, "run", canonicalID(entry.RequestID)})
+		locks = append(locks, lockKey{c.service, runLock, canonicalID(entry.RequestID)})
 	}
 	return locks
 }
@@ -282,14 +282,14 @@ func (r *recovery) duplicates(ctx context.Context, record *record) {
 func (c *Client) confirmRecorded(ctx context.Context, r *record) error {
 	params := outcomeOfEntry(&r.entry)
 	if err := c.awaitEarlierRefund(ctx, r); err != nil {
-		return &ConfirmError{RequestID: r.entry.RequestID, Params: params, Err: err}
+		return &UnconfirmedError{RequestID: r.entry.RequestID, Params: params, Err: err}
 	}
 	options := confirmOptions{doubt: true, attempt: attemptLimit}
 	if !params.Success { // another process waits from then on, should this one end
 		options.before = func() error { return r.put(ctx, journal.Returned) }
 	}
 	if _, err := c.confirm(ctx, r.entry.RequestID, params, options); err != nil {
-		return &ConfirmError{RequestID: r.entry.RequestID, Params: params, Err: err}
+		return &UnconfirmedError{RequestID: r.entry.RequestID, Params: params, Err: err}
 	}
 	if err := r.put(ctx, journal.Settled); err != nil { // all is well but for the record
 		c.alertJournal(ctx, r.entry.RequestID, err)

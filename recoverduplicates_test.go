@@ -172,8 +172,9 @@ func TestDuplicateThatLeavesNoBudgetForThePurchaseIsTold(t *testing.T) {
 		client := server.Client(letagentpay.WithHTTPClient(&http.Client{Transport: server.HTTPClient().Transport, Timeout: 3 * time.Second}))
 		var runs atomic.Int64
 		_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "k"))
-		var rejected *letagentpay.RejectedError
+		var rejected *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &rejected)
+		require.Equal(t, letagentpay.StatusRejected, rejected.Status)
 		var duplicate *letagentpay.DuplicateError
 		assert.ErrorAs(t, err, &duplicate)
 		assert.Zero(t, runs.Load())

@@ -14,15 +14,16 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // unrefunded leaves an executed entry of a failure in a journal, whose confirmation did not get through.
 func unrefunded(t *testing.T, server *letagentpaytest.Server, journal *memoryJournal, key string) {
 	t.Helper()
-	server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+	server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 	var runs atomic.Int64
 	_, err := guardGroceries(server.Client(elsewhere()), &runs, failing(errShop), letagentpay.WithJournal(journal))(t.Context(), underKey("30", key))
-	var unconfirmed *letagentpay.ConfirmError
+	var unconfirmed *letagentpay.UnconfirmedError
 	require.ErrorAs(t, err, &unconfirmed)
 	require.Equal(t, stateReturned, only(t, journal).State)
 }
@@ -48,11 +49,11 @@ func TestRefundIsNotSentWhereThereIsNoTimeToWait(t *testing.T) {
 		var runs atomic.Int64
 		again := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))
 		_, err := again(t.Context(), underKey("30", "turn-7"))
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		var handled *letagentpay.AlreadyHandledError
 		require.ErrorAs(t, err, &handled)
-		assert.Empty(t, server.Calls().Of(letagentpaytest.OpConfirm), "the refund of the process before may still be handled")
+		assert.Empty(t, server.Calls().Of(operation.Confirm), "the refund of the process before may still be handled")
 		time.Sleep(time.Minute)
 		_, err = again(t.Context(), underKey("30", "turn-7"))
 		require.ErrorAs(t, err, &handled)
@@ -66,8 +67,9 @@ func TestEntryOfWhatIsOverIsForgotten(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
 		var runs atomic.Int64
 		_, err := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())(t.Context(), price("60"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		require.NoError(t, server.Reject(pending.RequestID))
 		interrupted, err := server.Client(elsewhere()).Recover(t.Context(), journal)
 		require.NoError(t, err)
@@ -79,7 +81,7 @@ func TestEntryOfWhatIsOverIsForgotten(t *testing.T) {
 func TestResultIsGivenBackAndConfirmedWhenTheCallerHasGone(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 		var runs atomic.Int64
 		guarded := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))
 		_, err := guarded(t.Context(), underKey("30", "turn-7"))
@@ -215,7 +217,7 @@ func TestRefundThatCannotBeRecordedIsNotSent(t *testing.T) {
 		}
 		_, err := server.Client(elsewhere()).Recover(t.Context(), journal)
 		require.ErrorIs(t, err, errDead)
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		books(t, server, "30.00", "0.00")
 		journal.fail = nil

@@ -16,15 +16,16 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // unconfirmedRun leaves an executed entry in a journal, whose confirmation did not get through.
 func unconfirmedRun(t *testing.T, server *letagentpaytest.Server, client *letagentpay.Client, journal journalStore, amount string) string {
 	t.Helper()
-	server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+	server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 	var runs atomic.Int64
 	_, err := guardGroceries(client, &runs, spending(amount, nil), letagentpay.WithJournal(journal))(t.Context(), price(amount))
-	var unconfirmed *letagentpay.ConfirmError
+	var unconfirmed *letagentpay.UnconfirmedError
 	require.ErrorAs(t, err, &unconfirmed)
 	return unconfirmed.RequestID
 }
@@ -53,8 +54,9 @@ func TestRecoverAfterTheTokenWasRotated(t *testing.T) {
 				_, err := guardGroceries(server.Client(), &runs, failing(context.DeadlineExceeded), letagentpay.WithJournal(journal))(t.Context(), price("7"))
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 				_, err = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())(t.Context(), price("60"))
-				var pending *letagentpay.PendingError
+				var pending *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &pending)
+				require.Equal(t, letagentpay.StatusPending, pending.Status)
 				_, err = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), price("3")) // settled
 				require.NoError(t, err)
 
@@ -91,7 +93,7 @@ func TestRecoverReportsWhatItCannotReadOfAnotherToken(t *testing.T) {
 				server := serve(t)
 				journal := new(memoryJournal)
 				id := unconfirmedRun(t, server, server.Client(), journal, "25")
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequest, Status: status, Times: -1})
+				server.Fail(letagentpaytest.Fault{Op: operation.Request, Status: status, Times: -1})
 				_, err := rotated(server).Recover(t.Context(), journal)
 				require.ErrorContains(t, err, id)
 				assert.Equal(t, []string{"returned"}, journal.states())
@@ -111,7 +113,7 @@ func TestRecoverReportsWhatItCannotReadOfAnotherToken(t *testing.T) {
 		require.Error(t, err)
 		interrupted, err := s.client(letagentpay.WithToken("agt_the-next-one-of-the-same-agent")).Recover(t.Context(), journal)
 		assert.Empty(t, interrupted)
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		assert.Equal(t, "r1", unconfirmed.RequestID)
 		assert.Equal(t, letagentpay.MustAmount("47.50"), unconfirmed.Params.ActualAmount)
@@ -294,14 +296,14 @@ func TestRotatedTokenRunsNothingAgain(t *testing.T) {
 			t.Run(fmt.Sprint(again, ", in doubt ", fails), func(t *testing.T) {
 				withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
 					server := serve(t)
-					server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+					server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 					var runs atomic.Int64
 					fn := succeed
 					if fails {
 						fn = failing(context.DeadlineExceeded)
 					}
 					_, err := guardGroceries(server.Client(), &runs, fn, opts...)(t.Context(), underKey("30", "turn-7"))
-					var unconfirmed *letagentpay.ConfirmError
+					var unconfirmed *letagentpay.UnconfirmedError
 					require.ErrorAs(t, err, &unconfirmed)
 					server.ClearFaults()
 					for range 2 {
@@ -347,10 +349,10 @@ func TestJournalKnowsWhatRanBeforeTheTokenWasRotated(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				server := serve(t)
 				journal := new(memoryJournal)
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 				var runs atomic.Int64
 				_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
-				var unconfirmed *letagentpay.ConfirmError
+				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				guarded := guardGroceries(rotated(server, elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))
 				_, _ = guarded(how(t.Context(), unconfirmed.RequestID), underKey("30", "turn-7"))
@@ -373,7 +375,7 @@ func TestAnEntryThatWasMisreadRefundsAndRunsNothing(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				server := serve(t)
 				journal := new(memoryJournal)
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 				var runs atomic.Int64
 				_, err := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), underKey("25", "turn-7"))
 				require.Error(t, err)

@@ -31,8 +31,9 @@ func TestPurchaseThatWasPendingIsTheSameInItsRun(t *testing.T) {
 		guarded := guardGroceries(server.Client(), &runs, succeed, letagentpay.OnPendingFail())
 		ctx := oneRun(t.Context())
 		_, err := guarded(ctx, price("60"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		require.NoError(t, server.Approve(pending.RequestID))
 		_, err = guarded(ctx, price("60"))
 		require.NoError(t, err)
@@ -94,7 +95,7 @@ func TestAuthorizeConfirmsWhatRanBefore(t *testing.T) {
 		journal := new(memoryJournal)
 		var runs atomic.Int64
 		_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), keyed())
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 
 		_, err = s.client(elsewhere()).Authorize(t.Context(), keyed(), letagentpay.WithJournal(journal))
@@ -148,7 +149,7 @@ func TestDoubtIsNotBoughtAgainInItsRun(t *testing.T) {
 		var runs atomic.Int64
 		ctx := oneRun(t.Context())
 		_, err := guardGroceries(server.Client(), &runs, failing(context.DeadlineExceeded))(ctx, price("30"))
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		require.True(t, unconfirmed.MayHaveSpent)
 		_, err = guardGroceries(server.Client(), &runs, succeed)(ctx, price("30"))
@@ -162,7 +163,7 @@ func TestDoubtIsNotBoughtAgainInItsRun(t *testing.T) {
 func TestNeitherTheJournalNorTheServiceKnows(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 		full := errors.New("disk full")
 		journal := &memoryJournal{fail: func(op string, entry *journalEntry) error {
 			if op == "put" && entry.State == stateReturned {
@@ -172,7 +173,7 @@ func TestNeitherTheJournalNorTheServiceKnows(t *testing.T) {
 		}}
 		var runs atomic.Int64
 		_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), price("30"))
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		var journalErr *letagentpay.JournalError
 		require.ErrorAs(t, err, &journalErr)
@@ -216,7 +217,7 @@ func TestNextAttemptAsksUnderANewKeyAtOnce(t *testing.T) {
 		require.ErrorIs(t, err, errShop)
 		_, err = guardGroceries(server.Client(), &runs, succeed)(ctx, price("30"))
 		require.NoError(t, err)
-		assert.Len(t, server.Calls().Of(letagentpaytest.OpPurchase), 2)
+		assert.Len(t, server.Calls().Of(operation.Purchase), 2)
 	})
 }
 
@@ -245,7 +246,7 @@ func TestPurchaseByHandInARun(t *testing.T) {
 				assert.Equal(t, category, purchase.Category)
 			}
 			assert.Len(t, server.Requests(), 2)
-			assert.Len(t, server.Calls().Of(letagentpaytest.OpPurchase), 2)
+			assert.Len(t, server.Calls().Of(operation.Purchase), 2)
 		})
 	})
 }
@@ -268,8 +269,9 @@ func TestPurchaseByHandLeavesGuardedCallsAlone(t *testing.T) {
 			return "receipt", nil
 		}, letagentpay.OnPendingFail())
 		_, err := guarded(t.Context(), underKey("60", "turn-7"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		handled := byHand()
 		assert.False(t, handled.MayHaveRun, "it awaits its approval")
 		assert.Equal(t, pending.RequestID, handled.Request.RequestID)

@@ -48,6 +48,7 @@ func (c *Client) confirmEarlier(ctx context.Context, g *guardConfig, earlier *jo
 func alreadyHandled(entry *journal.Entry) *AlreadyHandledError {
 	confirmed := outcomeOfEntry(entry)
 	handled := &AlreadyHandledError{
+		Reason:         reasonReturned,
 		Request:        &Request{RequestID: entry.RequestID, Status: confirmed.status(), Amount: entry.Amount, Category: entry.ResolvedCategory},
 		IdempotencyKey: entry.IdempotencyKey,
 	}

@@ -54,8 +54,8 @@ func TestGuardDoesNotRunAgainUnderAnOwnKey(t *testing.T) {
 		"completed":                         {item("r1", before), []httpmock.Responder{answer(200, detail("completed"))}, false, new(*letagentpay.AlreadyHandledError)},
 		"completed by whoever":              {item("r0", before), []httpmock.Responder{answer(200, detail("completed"))}, false, new(*letagentpay.AlreadyHandledError)},
 		"failed":                            {item("r1", before), []httpmock.Responder{answer(200, detail("failed"))}, false, new(*letagentpay.AlreadyHandledError)},
-		"rejected":                          {item("r1", before), []httpmock.Responder{answer(200, detail("rejected"))}, false, new(*letagentpay.RejectedError)},
-		"expired":                           {item("r1", before), []httpmock.Responder{answer(200, detail("expired"))}, false, new(*letagentpay.ExpiredError)},
+		"rejected":                          {item("r1", before), []httpmock.Responder{answer(200, detail("rejected"))}, false, letagentpay.StatusRejected},
+		"expired":                           {item("r1", before), []httpmock.Responder{answer(200, detail("expired"))}, false, letagentpay.StatusExpired},
 		"pending of old, then approved":     {item("r1", "2026-03-11T12:00:00.123456+00:00"), []httpmock.Responder{answer(200, detail("pending")), answer(200, detail("approved"))}, false, new(*letagentpay.AlreadyHandledError)},
 		"pending, then completed":           {item("r0", before), []httpmock.Responder{answer(200, detail("pending")), answer(200, detail("completed"))}, false, new(*letagentpay.AlreadyHandledError)},
 		"unheard of, then approved, old":    {item("r9", after), []httpmock.Responder{answer(200, detail("escalated")), answer(200, detail("approved"))}, false, new(*letagentpay.AlreadyHandledError)},
@@ -71,7 +71,7 @@ func TestGuardDoesNotRunAgainUnderAnOwnKey(t *testing.T) {
 				if c.want == nil {
 					require.NoError(t, err)
 				} else {
-					require.ErrorAs(t, err, c.want)
+					requireError(t, err, c.want)
 				}
 				assert.Equal(t, []string{getNewest, postPurchase, getRequest}, s.paths()[:3])
 			})
@@ -150,8 +150,8 @@ func TestResumeApproval(t *testing.T) {
 		"another amount":         {[]httpmock.Responder{as("50", "groceries", "approved")}, "groceries", "", false, new(*letagentpay.MismatchError)},
 		"another category":       {[]httpmock.Responder{as("49.99", "taxi", "approved")}, "groceries", "", false, new(*letagentpay.MismatchError)},
 		"another currency":       {[]httpmock.Responder{as("49.99", "groceries", "approved")}, "groceries", "EUR", false, new(*letagentpay.MismatchError)},
-		"rejected":               {[]httpmock.Responder{as("49.99", "groceries", "rejected")}, "groceries", "", false, new(*letagentpay.RejectedError)},
-		"expired":                {[]httpmock.Responder{as("49.99", "groceries", "expired")}, "groceries", "", false, new(*letagentpay.ExpiredError)},
+		"rejected":               {[]httpmock.Responder{as("49.99", "groceries", "rejected")}, "groceries", "", false, letagentpay.StatusRejected},
+		"expired":                {[]httpmock.Responder{as("49.99", "groceries", "expired")}, "groceries", "", false, letagentpay.StatusExpired},
 		"completed":              {[]httpmock.Responder{as("49.99", "groceries", "completed")}, "groceries", "", false, new(*letagentpay.AlreadyHandledError)},
 		"failed":                 {[]httpmock.Responder{as("49.99", "groceries", "failed")}, "groceries", "", false, new(*letagentpay.AlreadyHandledError)},
 		"unknown":                {[]httpmock.Responder{answer(404, `{"detail":"Request not found"}`)}, "groceries", "", false, new(*letagentpay.APIError)},
@@ -174,7 +174,7 @@ func TestResumeApproval(t *testing.T) {
 				if c.want == nil {
 					require.NoError(t, err)
 				} else {
-					require.ErrorAs(t, err, c.want)
+					requireError(t, err, c.want)
 				}
 			})
 		})
@@ -216,7 +216,7 @@ func TestFunctionCannotClaimWhatItRunsUnder(t *testing.T) {
 					_, err := client.Authorize(inner, p)
 					var handled *letagentpay.AlreadyHandledError
 					assert.ErrorAs(t, err, &handled)
-					assert.ErrorContains(t, err, "it is running now")
+					assert.ErrorContains(t, err, "runs it now")
 				}
 				return "", nil
 			})(ctx, price("5"))

@@ -47,20 +47,20 @@ func (s Status) text() string { return cleaned(string(s), shortText) }
 // Request is a purchase request as it stands. What a read does not return is zero: [Client.Request] returns
 // neither Currency, Merchant, Description nor ExpiresAt, [Client.Requests] returns all.
 type Request struct {
-	RequestID   string
-	Status      Status
-	Amount      Amount
-	Currency    string
-	Category    string
-	Merchant    string
-	Description string
-	CreatedAt   time.Time
-	ReviewedAt  time.Time // when it was approved or rejected; zero before
-	ExpiresAt   time.Time
+	RequestID    string
+	Status       Status
+	Amount       Amount
+	Currency     string
+	Category     string
+	MerchantName string
+	Description  string
+	CreatedAt    time.Time
+	ReviewedAt   time.Time // when it was approved or rejected; zero before
+	ExpiresAt    time.Time
 }
 
 func contentOfRequest(r *Request) content {
-	return content{r.Amount, strings.ToUpper(r.Currency), normalCategory(r.Category), trimText(r.Merchant), trimText(r.Description)}
+	return content{r.Amount, strings.ToUpper(r.Currency), normalCategory(r.Category), trimText(r.MerchantName), trimText(r.Description)}
 }
 
 // ListParams selects requests; see [Client.Requests]. The zero value selects all.
@@ -208,16 +208,16 @@ func checkList(body *api.RequestList) error {
 
 func requestOf(item *api.RequestListItem) Request {
 	return Request{
-		RequestID:   canonicalID(item.RequestID),
-		Status:      Status(item.Status),
-		Amount:      item.Amount,
-		Currency:    item.Currency,
-		Category:    item.Category,
-		Merchant:    deref(item.Merchant),
-		Description: deref(item.Description),
-		CreatedAt:   item.CreatedAt.Time,
-		ReviewedAt:  timeOf(item.ReviewedAt),
-		ExpiresAt:   timeOf(item.ExpiresAt),
+		RequestID:    canonicalID(item.RequestID),
+		Status:       Status(item.Status),
+		Amount:       item.Amount,
+		Currency:     item.Currency,
+		Category:     item.Category,
+		MerchantName: deref(item.Merchant),
+		Description:  deref(item.Description),
+		CreatedAt:    item.CreatedAt.Time,
+		ReviewedAt:   timeOf(item.ReviewedAt),
+		ExpiresAt:    timeOf(item.ExpiresAt),
 	}
 }
 

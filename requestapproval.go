@@ -147,11 +147,7 @@ func (auth *authorization) checkNotStarted() error {
 	if auth.client.progress(auth.requestID) != startedHere {
 		return nil
 	}
-	known := &Request{RequestID: auth.requestID, Status: StatusApproved, Amount: auth.params.Amount, Category: auth.params.Category}
-	return &AlreadyHandledError{
-		Request: known, IdempotencyKey: auth.params.IdempotencyKey, MayHaveRun: true,
-		Err: errors.New("it has run, and is still to be confirmed"),
-	}
+	return auth.mayHaveRun(auth.approvedRequest(), reasonUnconfirmed)
 }
 
 // checkNotFinished refuses what this process has confirmed, should a read be so old that it does not show it.
@@ -159,8 +155,5 @@ func (auth *authorization) checkNotFinished(state *Request) error {
 	if auth.client.progress(auth.requestID) != finishedHere || state.Status.Final() {
 		return nil
 	}
-	return &AlreadyHandledError{
-		Request: state, IdempotencyKey: auth.params.IdempotencyKey, MayHaveRun: true,
-		Err: errors.New("this process has confirmed it"),
-	}
+	return auth.mayHaveRun(state, reasonConfirmed)
 }

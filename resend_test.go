@@ -20,6 +20,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // overlapping is a service that handles posts under one key as the real one does: it looks for the key as it begins and
@@ -165,7 +166,7 @@ func TestPostsThatOverlapRunOneRequestAndNameTheOther(t *testing.T) {
 					service.apart(t)
 					request, _ := server.Request(ran)
 					assert.Equal(t, letagentpay.StatusCompleted, request.Status)
-					assert.Len(t, server.Calls().Of(letagentpaytest.OpConfirm), 1)
+					assert.Len(t, server.Calls().Of(operation.Confirm), 1)
 
 					late := others(server, ran)
 					require.Len(t, late, c.late)
@@ -277,7 +278,7 @@ func TestOtherPurchasesAreNoDuplicates(t *testing.T) {
 		server := serve(t)
 		client := server.Client()
 		var runs, inner atomic.Int64
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter})
+		server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropAfter})
 		result, err := guardGroceries(client, &runs, func(context.Context) (string, error) {
 			for _, p := range []letagentpay.PurchaseParams{whole("30"), whole("31"), price("30")} { // one of them identical
 				_, err := guardGroceries(client, &inner, succeed)(context.Background(), p)
@@ -305,7 +306,7 @@ func TestUnknownOutcomeNamesWhatTheListShows(t *testing.T) {
 					_, err := client.Purchase(t.Context(), whole("30")) // earlier, of the same content, and no part of it
 					require.NoError(t, err)
 					time.Sleep(time.Hour)
-					server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: drop})
+					server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: drop})
 					p := whole("30")
 					p.IdempotencyKey = key
 					var runs atomic.Int64
@@ -329,7 +330,7 @@ func TestUnknownOutcomeNamesWhatTheListShows(t *testing.T) {
 
 // An attempt that the service itself has answered is over: the next needs no look at the list before it.
 func TestAttemptThatTheServiceAnsweredIsRepeatedWithoutALook(t *testing.T) {
-	for status, op := range map[int]letagentpaytest.Op{500: letagentpaytest.OpPurchase, 503: letagentpaytest.OpPurchase, 429: letagentpaytest.OpPurchase} {
+	for status, op := range map[int]operation.Op{500: operation.Purchase, 503: operation.Purchase, 429: operation.Purchase} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				server := serve(t)
@@ -339,12 +340,12 @@ func TestAttemptThatTheServiceAnsweredIsRepeatedWithoutALook(t *testing.T) {
 				require.NoError(t, err)
 				calls := server.Calls()
 				for i, call := range calls[:3] {
-					require.Equal(t, letagentpaytest.OpPurchase, call.Op)
+					require.Equal(t, operation.Purchase, call.Op)
 					if i > 0 {
 						assert.GreaterOrEqual(t, call.Time.Sub(calls[i-1].Time), time.Second)
 					}
 				}
-				assert.Len(t, calls.Of(letagentpaytest.OpPurchase), 3)
+				assert.Len(t, calls.Of(operation.Purchase), 3)
 				books(t, server, "25.00", "0.00")
 			})
 		})
@@ -418,8 +419,8 @@ func TestUnclearPurchaseIsNotRepeatedWithoutTimeForAPause(t *testing.T) {
 }
 
 // opsOf returns the operations of calls.
-func opsOf(calls letagentpaytest.CallList) []letagentpaytest.Op {
-	var ops []letagentpaytest.Op
+func opsOf(calls letagentpaytest.CallList) []operation.Op {
+	var ops []operation.Op
 	for _, call := range calls {
 		ops = append(ops, call.Op)
 	}
@@ -431,17 +432,17 @@ func TestBrokenPurchaseIsLookedForBeforeItIsRepeated(t *testing.T) {
 		t.Run(string(drop), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				server := serve(t)
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: drop})
+				server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: drop})
 				_, err := server.Client().Purchase(t.Context(), price("30"))
 				require.NoError(t, err)
 				assert.Len(t, server.Requests(), 1)
 				ops := opsOf(server.Calls())
-				second := slices.Index(ops[1:], letagentpaytest.OpPurchase)
+				second := slices.Index(ops[1:], operation.Purchase)
 				require.Positive(t, second, "a look at the list comes first: %v", ops)
 				begun := server.Calls()[0].Time
 				assert.GreaterOrEqual(t, server.Calls()[second+1].Time.Sub(begun), 2*time.Second)
 				if made {
-					assert.Len(t, server.Calls().Of(letagentpaytest.OpPurchase), 2)
+					assert.Len(t, server.Calls().Of(operation.Purchase), 2)
 				}
 			})
 		})
@@ -450,7 +451,7 @@ func TestBrokenPurchaseIsLookedForBeforeItIsRepeated(t *testing.T) {
 
 // Whatever part of an answer arrives, the purchase is made, run and confirmed once.
 func TestAnswerThatIsCutOffAtAnyByte(t *testing.T) {
-	for _, op := range []letagentpaytest.Op{letagentpaytest.OpPurchase, letagentpaytest.OpConfirm, letagentpaytest.OpRequest, letagentpaytest.OpRequests} {
+	for _, op := range []operation.Op{operation.Purchase, operation.Confirm, operation.Request, operation.Requests} {
 		t.Run(string(op), func(t *testing.T) {
 			for cut := 1; cut < 500; cut += 7 {
 				for _, key := range []string{"turn-7", ""} {
@@ -512,7 +513,7 @@ func endsAtStep(t *testing.T, withJournal bool, amount, key string, step int, wh
 				completed++
 			}
 		}
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		assert.LessOrEqual(t, runs.Load(), int64(1), name)
 		assert.True(t, runs.Load() == 0 || completed == 1 || errors.As(err, &unconfirmed), "%s: ran, and %d completed: %v", name, completed, err)
 		assert.True(t, runs.Load() == 1 || completed == 0, "%s: not run, and completed", name)
@@ -574,7 +575,7 @@ func TestTooManyPendingIsNoWordOnAnAttemptThatMayStillRun(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
 		var posts atomic.Int64
 		server.SetServiceRaces(&letagentpaytest.Races{Choose: func(c letagentpaytest.Call) time.Duration {
-			if c.Op == letagentpaytest.OpPurchase {
+			if c.Op == operation.Purchase {
 				return time.Minute
 			}
 			return 0

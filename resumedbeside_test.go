@@ -33,8 +33,9 @@ func TestCallUnderTheKeyOfAResumedRunLeavesItsRecord(t *testing.T) {
 					return "receipt", c.result
 				}
 				_, err := guardGroceries(client, &runs, fn, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())(t.Context(), underKey("60", "k"))
-				var pending *letagentpay.PendingError
+				var pending *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &pending)
+				require.Equal(t, letagentpay.StatusPending, pending.Status)
 				guarded := guardGroceries(client, &runs, fn, letagentpay.WithJournal(journal))
 				var group sync.WaitGroup
 				group.Go(func() {
@@ -77,8 +78,9 @@ func TestRequestIsNotResumedWhileItsPurchaseIsRepeated(t *testing.T) {
 		var runs atomic.Int64
 		opts := []letagentpay.GuardOption{letagentpay.WithJournal(journal), letagentpay.OnPendingFail()}
 		_, err := guardGroceries(client, &runs, succeed, opts...)(t.Context(), underKey("60", "k"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		require.NoError(t, server.Approve(pending.RequestID))
 		inner := server.HTTPClient().Transport
 		var once sync.Once
@@ -128,8 +130,9 @@ func TestJournalKeepsAResultAsThatOfTheFunctionThatRan(t *testing.T) {
 			return "hotel voucher", nil
 		}, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
 		_, err := flight(t.Context(), underKey("60", "k"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		require.NoError(t, server.Approve(pending.RequestID))
 		_, err = hotel(letagentpay.ResumeApproval(t.Context(), pending.RequestID), price("60"))
 		require.NoError(t, err)
@@ -199,8 +202,9 @@ func TestResumedRunThatCallsUnderItsKeyIsRefusedAtOnce(t *testing.T) {
 		var runs atomic.Int64
 		opts := []letagentpay.GuardOption{letagentpay.WithJournal(journal), letagentpay.OnPendingFail()}
 		_, err := guardGroceries(client, &runs, succeed, opts...)(t.Context(), underKey("60", "k"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		require.NoError(t, server.Approve(pending.RequestID))
 		begun := time.Now()
 		_, err = guardGroceries(client, &runs, func(ctx context.Context) (string, error) {
@@ -251,8 +255,9 @@ func TestResumedPurchaseUsesUpNoOtherKey(t *testing.T) {
 		client := server.Client()
 		var runs atomic.Int64
 		_, err := guardGroceries(client, &runs, succeed, letagentpay.OnPendingFail())(t.Context(), price("60"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		require.NoError(t, server.Approve(pending.RequestID))
 		approval, err := client.Authorize(letagentpay.ResumeApproval(t.Context(), pending.RequestID), underKey("60", "order-2"))
 		require.NoError(t, err)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // exchange is a transport made of a function.
@@ -119,7 +120,7 @@ func TestRequestResumedInSeveralSpellingsRunsOnce(t *testing.T) {
 				}
 				group.Wait()
 				assert.EqualValues(t, 1, runs.Load(), "one approval, one run")
-				assert.Len(t, server.Calls().Of(letagentpaytest.OpConfirm), 1)
+				assert.Len(t, server.Calls().Of(operation.Confirm), 1)
 			})
 		})
 	}
@@ -165,9 +166,9 @@ func TestUnconfirmedRunIsKnownInAnySpelling(t *testing.T) {
 		client := inAnySpelling(server)
 		var runs atomic.Int64
 		guarded := guardGroceries(client, &runs, succeed, opts...)
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 503})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
 		_, err := guarded(t.Context(), price("30"))
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		for name, id := range spellings(unconfirmed.RequestID) {
 			_, err = guarded(letagentpay.ResumeApproval(t.Context(), id), price("30"))
@@ -251,9 +252,9 @@ func TestJournalEntriesAreFoundInAnySpelling(t *testing.T) {
 				server := serve(t)
 				journal := new(memoryJournal)
 				var runs atomic.Int64
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 503})
+				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
 				_, err := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), price("30"))
-				var unconfirmed *letagentpay.ConfirmError
+				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				server.ClearFaults()
 				rewrite(t, journal, func(e *journalEntry) { e.RequestID = spellings(e.RequestID)[name] })
@@ -287,13 +288,14 @@ func TestRecoverConfirmsAnEntryInAnySpelling(t *testing.T) {
 				server := serve(t)
 				journal := new(memoryJournal)
 				var runs atomic.Int64
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 503})
+				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
 				guarded := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
 				_, err := guarded(t.Context(), price("30"))
 				require.Error(t, err)
 				_, err = guarded(t.Context(), price("80"))
-				var pending *letagentpay.PendingError
+				var pending *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &pending)
+				require.Equal(t, letagentpay.StatusPending, pending.Status)
 				server.ClearFaults()
 				rewrite(t, journal, func(e *journalEntry) { e.RequestID = spellings(e.RequestID)[name] })
 
@@ -364,8 +366,9 @@ func approvedBefore(
 	p := whole("60")
 	p.IdempotencyKey, p.Ref = key, ref
 	_, err := guardWith(server.Client())(ctx, p)
-	var pending *letagentpay.PendingError
+	var pending *letagentpay.NotApprovedError
 	require.ErrorAs(t, err, &pending)
+	require.Equal(t, letagentpay.StatusPending, pending.Status)
 	require.NoError(t, server.Approve(pending.RequestID))
 	if otherProcess {
 		return pending.RequestID, guardWith(server.Client(elsewhere()))
@@ -773,7 +776,7 @@ func TestLateRequestOfAnotherPurchaseUnderTheKeyDoesNotRun(t *testing.T) {
 		var runs atomic.Int64
 		guarded := guardGroceries(client, &runs, succeed)
 		server.Fail(letagentpaytest.Fault{
-			Op: letagentpaytest.OpPurchase, GatewayTimeout: 20 * time.Second, Delay: 20 * time.Second, Status: http.StatusGatewayTimeout,
+			Op: operation.Purchase, GatewayTimeout: 20 * time.Second, Delay: 20 * time.Second, Status: http.StatusGatewayTimeout,
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

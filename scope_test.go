@@ -13,6 +13,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 func TestRetriedTurnBuysNothingAgain(t *testing.T) {
@@ -119,7 +120,7 @@ func TestConcurrentScopeAsksUnderTheSameKeys(t *testing.T) {
 func TestUnansweredPurchaseIsContinuedInItsScope(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := serve(t)
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter})
+		server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropAfter})
 		client := server.Client(letagentpay.WithMaxRetries(0))
 		ctx := letagentpay.WithPurchaseScope(t.Context(), "task")
 		_, err := client.Purchase(ctx, price("5"))
@@ -134,10 +135,12 @@ func TestUnansweredPurchaseIsContinuedInItsScope(t *testing.T) {
 		var runs atomic.Int64
 		guarded := guardGroceries(client, &runs, succeed, letagentpay.OnPendingFail())
 		_, err = guarded(ctx, price("80"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		_, err = guarded(ctx, price("80"))
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		assert.Len(t, server.Requests(), 2)
 	})
 }
@@ -148,7 +151,7 @@ func TestRepeatingUnderTheKeyOfAnUnknownOutcome(t *testing.T) {
 	for drop, made := range map[letagentpaytest.Drop]bool{letagentpaytest.DropBefore: false, letagentpaytest.DropAfter: true} {
 		synctest.Test(t, func(t *testing.T) {
 			server := serve(t)
-			server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: drop})
+			server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: drop})
 			var runs atomic.Int64
 			guarded := guardGroceries(server.Client(letagentpay.WithMaxRetries(0)), &runs, succeed)
 			p := price("5")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // placements are ways in which a program places a scope around the attempts at one unit of work.
@@ -67,8 +68,9 @@ func TestRefusalByAHumanIsNotAskedAgain(t *testing.T) {
 		var runs atomic.Int64
 		for range 4 {
 			_, err := guardGroceries(client(), &runs, succeed, opts...)(attempt(), whole("60"))
-			var rejected *letagentpay.RejectedError
+			var rejected *letagentpay.NotApprovedError
 			require.ErrorAs(t, err, &rejected)
+			require.Equal(t, letagentpay.StatusRejected, rejected.Status)
 			assert.Equal(t, server.Requests()[0].RequestID, rejected.RequestID)
 		}
 		assert.Zero(t, runs.Load())
@@ -82,8 +84,9 @@ func TestRefusalByThePolicyStands(t *testing.T) {
 		var runs atomic.Int64
 		for range 3 {
 			_, err := guardGroceries(client(), &runs, succeed, opts...)(attempt(), whole("201"))
-			var rejected *letagentpay.RejectedError
+			var rejected *letagentpay.NotApprovedError
 			require.ErrorAs(t, err, &rejected)
+			require.Equal(t, letagentpay.StatusRejected, rejected.Status)
 			require.NotEmpty(t, rejected.Checks)
 			assert.Equal(t, "per_request_limit", rejected.Checks[0].Rule)
 		}
@@ -121,8 +124,9 @@ func TestExpiredPurchaseIsAskedForAgain(t *testing.T) {
 		opts = append(opts, letagentpay.OnPendingWait(time.Hour))
 		for i := range 2 {
 			_, err := guardGroceries(client(), &runs, succeed, opts...)(attempt(), whole("60"))
-			var expired *letagentpay.ExpiredError
+			var expired *letagentpay.NotApprovedError
 			require.ErrorAs(t, err, &expired)
+			require.Equal(t, letagentpay.StatusExpired, expired.Status)
 			assert.Len(t, server.Requests(), i+1, "the next attempt asks again")
 		}
 		server.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict {
@@ -239,14 +243,14 @@ func TestRerunBuysWhatTheFirstRunHadNotBought(t *testing.T) {
 // Errors do not count: what a retry within a run repeats is the same purchase.
 func TestErrorDoesNotUseUpAPurchase(t *testing.T) {
 	for name, fault := range map[string]letagentpaytest.Fault{
-		"confirmation lost":         {Op: letagentpaytest.OpConfirm, Status: 503, Times: -1},
-		"purchase unanswered":       {Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter, Times: -1},
-		"purchase refused":          {Op: letagentpaytest.OpPurchase, Status: 403, Times: -1},
-		"request unreadable":        {Op: letagentpaytest.OpRequest, Status: 503, Times: -1},
-		"list unreadable":           {Op: letagentpaytest.OpRequests, Status: 503, Times: -1},
+		"confirmation lost":         {Op: operation.Confirm, Status: 503, Times: -1},
+		"purchase unanswered":       {Op: operation.Purchase, Drop: letagentpaytest.DropAfter, Times: -1},
+		"purchase refused":          {Op: operation.Purchase, Status: 403, Times: -1},
+		"request unreadable":        {Op: operation.Request, Status: 503, Times: -1},
+		"list unreadable":           {Op: operation.Requests, Status: 503, Times: -1},
 		"nothing answers":           {Drop: letagentpaytest.DropBefore, Times: -1},
 		"the gateway loses answers": {Status: 502, AfterCommit: true, NonJSON: true, Times: -1},
-		"rate limited":              {Op: letagentpaytest.OpPurchase, Status: 429, Times: -1},
+		"rate limited":              {Op: operation.Purchase, Status: 429, Times: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_ = defaultLog(t)
@@ -277,9 +281,9 @@ func TestRetryLoopBuysOnce(t *testing.T) {
 		for i := range 5 {
 			switch i {
 			case 0:
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Status: 429, Times: 10})
+				server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Status: 429, Times: 10})
 			case 1:
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 503, Times: 10})
+				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 503, Times: 10})
 			}
 			_, err := guardGroceries(client(), &runs, succeed, opts...)(attempt(), whole("30"))
 			server.ClearFaults()
@@ -300,7 +304,7 @@ func TestPurchaseThatCouldNotBeReadIsContinued(t *testing.T) {
 				var runs atomic.Int64
 				guarded := guardGroceries(server.Client(letagentpay.WithMaxRetries(0)), &runs, succeed, opts...)
 				for range 3 {
-					server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequest, Times: 1, Status: 503})
+					server.Fail(letagentpaytest.Fault{Op: operation.Request, Times: 1, Status: 503})
 					_, err := guarded(attempt(), price("30"))
 					var unknown *letagentpay.OutcomeUnknownError
 					require.ErrorAs(t, err, &unknown)
@@ -548,8 +552,9 @@ func TestVelocityLimitUnderOwnKeysIsARejection(t *testing.T) {
 						require.NoError(t, err)
 						continue
 					}
-					var rejected *letagentpay.RejectedError
+					var rejected *letagentpay.NotApprovedError
 					require.ErrorAs(t, err, &rejected, "the velocity limit has rejected %s", amount)
+					require.Equal(t, letagentpay.StatusRejected, rejected.Status)
 				}
 				assert.EqualValues(t, 1, runs.Load())
 			})
@@ -636,7 +641,7 @@ func TestDoubtThatIsResolvedDecidesTheNextAttempt(t *testing.T) {
 			inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
 				var runs atomic.Int64
 				_, err := guardGroceries(client(), &runs, failing(context.DeadlineExceeded), opts...)(attempt(), whole("30"))
-				var unconfirmed *letagentpay.ConfirmError
+				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				var handled *letagentpay.AlreadyHandledError
 				for range 2 {
@@ -684,7 +689,7 @@ func TestDoubtThatAnotherProcessResolvedMakesWay(t *testing.T) {
 		var runs atomic.Int64
 		scope := func() context.Context { return letagentpay.WithPurchaseScope(t.Context(), "message 17") }
 		_, err := guardGroceries(server.Client(), &runs, failing(context.DeadlineExceeded), opts...)(scope(), price("30"))
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		_, err = server.Client(elsewhere()).Confirm(t.Context(), unconfirmed.RequestID, letagentpay.ConfirmParams{})
 		require.NoError(t, err)
@@ -744,7 +749,7 @@ func TestPurchaseIsTakenForNoOtherThatHasHadNoAnswer(t *testing.T) {
 			_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(ctx, p)
 			return err
 		}
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Times: 1, Drop: letagentpaytest.DropBefore})
+		server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Times: 1, Drop: letagentpaytest.DropBefore})
 		require.Error(t, call("taxi"))
 		require.NoError(t, call("groceries"))
 		require.NoError(t, call("taxi"))
@@ -779,7 +784,7 @@ func TestPurchasesOfARunAtTheSameTimeAreSeveralWhateverTheirKeysLeadTo(t *testin
 			return err
 		}
 		// The first key of the scope is that of a taxi.
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, buy(letagentpay.WithScopeRun(scope), "taxi", letagentpay.OnPendingFail()), &pending)
 		require.NoError(t, server.Approve(pending.RequestID))
 		server.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict { return letagentpaytest.Approve() })

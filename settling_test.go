@@ -96,7 +96,7 @@ func confirmedOnce(t *testing.T, server *letagentpaytest.Server, status letagent
 	t.Helper()
 	require.NotEmpty(t, server.Requests())
 	assert.Equal(t, status, server.Requests()[0].Status)
-	assert.Len(t, server.Calls().Of(letagentpaytest.OpConfirm), 1, "confirmations")
+	assert.Len(t, server.Calls().Of(operation.Confirm), 1, "confirmations")
 	books(t, server, spent, "0.00")
 }
 
@@ -131,7 +131,7 @@ func TestTypedNilErrorIsSettled(t *testing.T) {
 				if spent {
 					confirmedOnce(t, server, letagentpay.StatusCompleted, "25.00")
 				} else { // the function most likely meant success
-					var unconfirmed *letagentpay.ConfirmError
+					var unconfirmed *letagentpay.UnconfirmedError
 					require.ErrorAs(t, err, &unconfirmed)
 					assert.True(t, unconfirmed.MayHaveSpent)
 					assert.NotEmpty(t, unconfirmed.Error())
@@ -481,7 +481,7 @@ func TestLoggersThatPanicCannotStopTheConfirmation(t *testing.T) {
 func misbehavingLogger(t *testing.T, method string, do func()) {
 	withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
 		server := serve(t)
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Status: 503, Times: 1}) // so that more is logged
+		server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Status: 503, Times: 1}) // so that more is logged
 		var runs atomic.Int64
 		client := server.Client(letagentpay.WithLogger(slog.New(badHandler{method, do})))
 		guarded := guardGroceries(client, &runs, spending("25", nil), opts...)
@@ -504,7 +504,7 @@ func TestDefaultLoggerThatPanicsBreaksNothing(t *testing.T) {
 			slog.SetDefault(slog.New(badHandler{method, func() { panic("a bug") }}))
 			inBubble(t, func(t *testing.T) {
 				server := serve(t)
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 503, Times: -1})
+				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 503, Times: -1})
 				var runs atomic.Int64
 				panicked := alone(func() {
 					_, _ = guardGroceries(server.Client(), &runs, func(ctx context.Context) (string, error) {
@@ -621,7 +621,7 @@ func TestSlowJournalLeavesTheConfirmationItsTime(t *testing.T) {
 						time.Sleep(slow)
 					}
 				}}
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Drop: letagentpaytest.DropBefore}) // and the network is not at its best
+				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Drop: letagentpaytest.DropBefore}) // and the network is not at its best
 				var runs atomic.Int64
 				_, err := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), price("30"))
 				require.NoError(t, err)
@@ -673,7 +673,7 @@ func TestLostConfirmationIsReportedWhenTheFunctionDoesNotReturn(t *testing.T) {
 					standard := defaultLog(t)
 					inBubble(t, func(t *testing.T) {
 						server := serve(t)
-						server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 503})
+						server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
 						var opts []letagentpay.Option
 						own := new(lockedBuffer)
 						if given {
@@ -708,10 +708,10 @@ func TestWhatTheCallerIsToldOfIsNotLoggedAsWell(t *testing.T) {
 	standard := defaultLog(t)
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 503})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
 		var runs atomic.Int64
 		_, err := guardGroceries(server.Client(), &runs, spending("25", nil))(t.Context(), price("30"))
-		var unconfirmed *letagentpay.ConfirmError
+		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		assert.Empty(t, standard.String())
 	})
@@ -909,7 +909,7 @@ func TestSlowFailureConfirmationRefundsOnce(t *testing.T) {
 					err = approval.Settle(t.Context(), errShop)
 					assert.Equal(t, commit > 10*time.Second, err != nil)
 					if err != nil {
-						var unconfirmed *letagentpay.ConfirmError
+						var unconfirmed *letagentpay.UnconfirmedError
 						require.ErrorAs(t, err, &unconfirmed)
 						var unknown *letagentpay.OutcomeUnknownError
 						require.ErrorAs(t, err, &unknown)
@@ -950,7 +950,7 @@ func TestApprovalIsConfirmedOnceHoweverManySettleIt(t *testing.T) {
 		}
 		group.Wait()
 		assert.True(t, server.Requests()[0].Status.Final())
-		assert.Len(t, server.Calls().Of(letagentpaytest.OpConfirm), 1)
+		assert.Len(t, server.Calls().Of(operation.Confirm), 1)
 	}
 }
 
@@ -1002,7 +1002,7 @@ func TestSettledTwiceIsReportedOnce(t *testing.T) {
 		observer := &countedEnds{op: operation.Guard}
 		approval, err := server.Client(letagentpay.WithObserver(observer)).Authorize(t.Context(), price("5"))
 		require.NoError(t, err)
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 		require.Error(t, approval.Settle(t.Context(), nil))
 		require.NoError(t, approval.Settle(t.Context(), nil))
 		require.NoError(t, approval.Settle(t.Context(), nil))
@@ -1119,7 +1119,7 @@ func TestLoggersThatDoNotReturnCannotStopTheConfirmation(t *testing.T) {
 							}
 						}})))
 						if lost {
-							server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Drop: letagentpaytest.DropBefore})
+							server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Drop: letagentpaytest.DropBefore})
 						}
 						var runs atomic.Int64
 						begun, returned := time.Now(), false
@@ -1207,7 +1207,7 @@ func TestNothingRunsUnderARequestWhoseRefundMayStillBeHandled(t *testing.T) {
 				var runs atomic.Int64
 				_, err := guardGroceries(client, &runs, succeed, opts...)(ctx, purchase)
 				require.ErrorIs(t, err, context.Canceled)
-				var unconfirmed *letagentpay.ConfirmError
+				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed, "the refund is not known to have arrived")
 
 				again, second := t.Context(), server.Client()
@@ -1266,7 +1266,7 @@ func TestLateWriteOfTheJournalUndoesNothing(t *testing.T) {
 		_, err := guarded(t.Context(), underKey("30", "turn-7"))
 		var journalError *letagentpay.JournalError
 		require.ErrorAs(t, err, &journalError)
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 		for range 3 { // until the late write has ended
 			_, _ = guarded(t.Context(), underKey("30", "turn-7"))
 		}

@@ -11,8 +11,8 @@ import (
 )
 
 // What the answers must hold to be answers. Required is what the API's description requires and does not let be null;
-// what may be null there may be missing as well. A request's created_at and a budget's held may be missing although the
-// description requires them, and the policy must be there although it may be null: without it an empty object would say
+// what may be null there may be missing as well. A request's created_at and a budget's held and currency may be missing although
+// the description requires them, and the policy must be there although it may be null: without it an empty object would say
 // that there are no rules.
 var (
 	purchaseShape = shapeOf[api.PurchaseResult]("request_id", "status", "currency", "category", "auto_approved",
@@ -21,7 +21,7 @@ var (
 	listShape    = shapeOf[api.RequestList]("requests", "requests.request_id", "requests.status", "requests.amount",
 		"requests.currency", "requests.category", "requests.created_at")
 	confirmationShape = shapeOf[api.Confirmation]("request_id", "status")
-	budgetShape       = shapeOf[api.Budget]("budget", "spent", "remaining", "currency")
+	budgetShape       = shapeOf[api.Budget]("budget", "spent", "remaining")
 	policyShape       = shapeOf[api.PolicyDocument]("policy" + orNull)
 	categoriesShape   = shapeOf[api.CategoryList]("categories")
 	refusalShape      = shapeOf[api.Error]("detail")

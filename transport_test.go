@@ -655,7 +655,7 @@ func TestRedirectedWritesMayHaveTakenEffect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := serve(t)
 		var runs atomic.Int64
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, AfterCommit: true, Status: 303, Header: http.Header{"Location": {"/requests/1"}}})
+		server.Fail(letagentpaytest.Fault{Op: operation.Purchase, AfterCommit: true, Status: 303, Header: http.Header{"Location": {"/requests/1"}}})
 		_, err := guardGroceries(server.Client(), &runs, succeed)(t.Context(), price("30"))
 		var unknown *letagentpay.OutcomeUnknownError
 		require.ErrorAs(t, err, &unknown, "30.00 are gone from the budget")
@@ -664,13 +664,13 @@ func TestRedirectedWritesMayHaveTakenEffect(t *testing.T) {
 		purchase, err := server.Client().Purchase(t.Context(), price("5"))
 		require.NoError(t, err)
 		server.ResetCalls()
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, AfterCommit: true, Status: 303, Header: http.Header{"Location": {"/requests/1"}}})
+		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, AfterCommit: true, Status: 303, Header: http.Header{"Location": {"/requests/1"}}})
 		confirmation, err := server.Client().Confirm(t.Context(), purchase.RequestID, letagentpay.ConfirmParams{Success: true})
 		require.NoError(t, err, "it is settled by reading")
 		assert.Equal(t, letagentpay.StatusCompleted, confirmation.Status)
-		assert.Len(t, server.Calls().Of(letagentpaytest.OpConfirm), 1)
+		assert.Len(t, server.Calls().Of(operation.Confirm), 1)
 
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpX402Authorize, Status: 307, Header: http.Header{"Location": {"/x"}}})
+		server.Fail(letagentpaytest.Fault{Op: operation.X402Authorize, Status: 307, Header: http.Header{"Location": {"/x"}}})
 		_, err = server.Client().X402.Authorize(t.Context(), weather("1"))
 		require.ErrorAs(t, err, &unknown)
 	})
@@ -807,11 +807,11 @@ func TestPanickingLoggersBreakNoCall(t *testing.T) {
 			server := serve(t)
 			var runs atomic.Int64
 			guarded := guardGroceries(server.Client(letagentpay.WithLogger(slog.New(breaking{enabled: enabled}))), &runs, succeed)
-			server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Status: 503})
+			server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Status: 503})
 			_, err := guarded(t.Context(), price("5"))
 			require.NoError(t, err)
 			books(t, server, "5.00", "0.00")
-			server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403})
+			server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 			_, err = guarded(t.Context(), price("5"))
 			require.ErrorIs(t, err, letagentpay.ErrForbidden)
 			assert.EqualValues(t, 2, runs.Load())

@@ -37,7 +37,7 @@ func checkAmount(field string, a Amount) error {
 	case maxAmount.Less(a):
 		return paramError(field, a.String(), "want at most "+maxAmount.String())
 	case a.Decimals() > 2:
-		return paramError(field, a.String(), "want at most two decimals: the service would round it; see Amount.RoundHalfUp")
+		return paramError(field, a.String(), "want at most two decimals: the service would round it; see Amount.Round")
 	}
 	return nil
 }
@@ -83,6 +83,11 @@ func checkIdempotencyKey(field, key string) error {
 		return paramError(field, key, "want at most 255 printable ASCII characters without spaces around, or nothing for a random key")
 	}
 	return nil
+}
+
+// zeroDecimalCurrencies are the currencies of ISO 4217 without a minor unit.
+var zeroDecimalCurrencies = []string{
+	"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF",
 }
 
 func isCurrency(code string) bool {

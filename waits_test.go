@@ -18,6 +18,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // Nobody sweeps: what is overdue expires by being read.
@@ -129,7 +130,7 @@ func TestWaitsThatBeginWithinAMomentAreLookedAtTogether(t *testing.T) {
 		require.GreaterOrEqual(t, waits, 8)
 		time.Sleep(200 * time.Millisecond)
 		calls := server.Calls()
-		assert.Less(t, len(calls.Of(letagentpaytest.OpRequests))+len(calls.Of(letagentpaytest.OpRequest)), 8)
+		assert.Less(t, len(calls.Of(operation.Requests))+len(calls.Of(operation.Request)), 8)
 		cancel()
 	})
 }
@@ -144,7 +145,7 @@ func TestListThatFailsIsNoReasonToReadEachRequest(t *testing.T) {
 				client := server.Client()
 				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 				defer cancel()
-				fault.Op, fault.Times = letagentpaytest.OpRequests, -1
+				fault.Op, fault.Times = operation.Requests, -1
 				server.Fail(fault)
 				for i := range 4 {
 					p, err := client.Purchase(t.Context(), price(fmt.Sprint(60+i)))
@@ -153,7 +154,7 @@ func TestListThatFailsIsNoReasonToReadEachRequest(t *testing.T) {
 				}
 				synctest.Wait()
 				time.Sleep(31 * time.Second)
-				assert.LessOrEqual(t, len(server.Calls().Of(letagentpaytest.OpRequest)), 2)
+				assert.LessOrEqual(t, len(server.Calls().Of(operation.Request)), 2)
 			})
 		})
 	}
@@ -166,8 +167,9 @@ func TestPurchaseInsideAResumedCallIsItsOwn(t *testing.T) {
 		client := server.Client()
 		var runs, inner atomic.Int64
 		_, err := guardGroceries(client, &runs, succeed, append(opts, letagentpay.OnPendingFail())...)(t.Context(), price("80"))
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
+		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		require.NoError(t, server.Approve(pending.RequestID))
 		nested := func(ctx context.Context) (string, error) {
 			return guardGroceries(client, &inner, succeed, opts...)(ctx, price("5"))

@@ -18,6 +18,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // pendingPurchases makes n pending requests and forgets the calls that took.
@@ -133,10 +134,10 @@ func TestWaitsSurviveOutages(t *testing.T) {
 		server := letagentpaytest.NewServer(t, letagentpaytest.InMemory())
 		ids := pendingPurchases(t, server, 5)
 		client := server.Client()
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequests, Times: 3, Status: 503})
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequests, Times: 2, Drop: letagentpaytest.DropAfter})
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequests, Truncate: 30})
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequest, Times: 4, NonJSON: true})
+		server.Fail(letagentpaytest.Fault{Op: operation.Requests, Times: 3, Status: 503})
+		server.Fail(letagentpaytest.Fault{Op: operation.Requests, Times: 2, Drop: letagentpaytest.DropAfter})
+		server.Fail(letagentpaytest.Fault{Op: operation.Requests, Truncate: 30})
+		server.Fail(letagentpaytest.Fault{Op: operation.Request, Times: 4, NonJSON: true})
 		time.AfterFunc(5*time.Second, func() {
 			for _, id := range ids {
 				assert.NoError(t, server.Approve(id))
@@ -227,7 +228,7 @@ func TestOneHangingListDoesNotStarveTheWaits(t *testing.T) {
 			})
 		}
 		time.Sleep(200 * time.Millisecond) // until none is looked at alone, which needs no list
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequests, Delay: time.Hour})
+		server.Fail(letagentpaytest.Fault{Op: operation.Requests, Delay: time.Hour})
 		for _, id := range ids {
 			require.NoError(t, server.Approve(id))
 		}
@@ -261,7 +262,7 @@ func TestManyHangingReadsDoNotStarveTheOthers(t *testing.T) {
 			})
 		}
 		time.Sleep(200 * time.Millisecond) // until all are looked at together
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequest, Times: -1, Delay: time.Hour})
+		server.Fail(letagentpaytest.Fault{Op: operation.Request, Times: -1, Delay: time.Hour})
 		for _, id := range ids[1:] { // what is decided leaves the list, and is read
 			require.NoError(t, server.Approve(id))
 		}
@@ -347,7 +348,7 @@ func TestWaitProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := letagentpaytest.NewServer(t, letagentpaytest.InMemory())
 		id := pendingPurchases(t, server, 1)[0]
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequest, Status: 500})
+		server.Fail(letagentpaytest.Fault{Op: operation.Request, Status: 500})
 		time.AfterFunc(20*time.Second, func() { assert.NoError(t, server.Approve(id)) })
 		var events []letagentpay.WaitEvent
 		_, err := server.Client().WaitForDecision(t.Context(), id, letagentpay.WaitProgress(func(event letagentpay.WaitEvent) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 const (
@@ -61,6 +62,7 @@ func TestX402Lifecycle(t *testing.T) {
 	registered, err := x402.RegisterWallet(t.Context(), wallet)
 	require.NoError(t, err)
 	assert.False(t, registered.CreatedAt.IsZero())
+	assert.True(t, registered.Active)
 	_, err = x402.RegisterWallet(t.Context(), wallet)
 	require.ErrorIs(t, err, letagentpay.ErrConflict)
 	wallets, err := x402.Wallets(t.Context())
@@ -79,11 +81,11 @@ func TestX402LostAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := serveX402(t)
 		client := server.Client()
-		lost := func(op letagentpaytest.Op, times int) {
+		lost := func(op operation.Op, times int) {
 			server.ResetCalls()
 			server.Fail(letagentpaytest.Fault{Op: op, Drop: letagentpaytest.DropAfter, Times: times})
 		}
-		lost(letagentpaytest.OpX402Authorize, 1)
+		lost(operation.X402Authorize, 1)
 		_, err := client.X402.Authorize(t.Context(), weather("5"))
 		var unknown *letagentpay.OutcomeUnknownError
 		require.ErrorAs(t, err, &unknown)
@@ -91,7 +93,7 @@ func TestX402LostAnswers(t *testing.T) {
 
 		authorization, err := client.X402.Authorize(t.Context(), weather("5"))
 		require.NoError(t, err)
-		lost(letagentpaytest.OpX402Report, 1)
+		lost(operation.X402Report, 1)
 		begun := time.Now()
 		report, err := client.X402.Report(t.Context(), letagentpay.X402ReportParams{AuthorizationID: authorization.AuthorizationID, TxHash: someTx})
 		require.NoError(t, err, "that it was reported already is the answer that was lost")
@@ -101,11 +103,11 @@ func TestX402LostAnswers(t *testing.T) {
 
 		authorization, err = client.X402.Authorize(t.Context(), weather("5"))
 		require.NoError(t, err)
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpX402Report, Drop: letagentpaytest.DropBefore})
+		server.Fail(letagentpaytest.Fault{Op: operation.X402Report, Drop: letagentpaytest.DropBefore})
 		_, err = client.X402.Report(t.Context(), letagentpay.X402ReportParams{AuthorizationID: authorization.AuthorizationID, TxHash: someTx})
 		require.ErrorIs(t, err, letagentpay.ErrConflict, "the hash settled another one, and no repeating changes that")
 
-		lost(letagentpaytest.OpX402Report, 100)
+		lost(operation.X402Report, 100)
 		_, err = client.X402.Report(t.Context(), letagentpay.X402ReportParams{AuthorizationID: authorization.AuthorizationID, TxHash: otherTx})
 		require.ErrorAs(t, err, &unknown)
 		assert.Equal(t, authorization.AuthorizationID, unknown.RequestID)
@@ -115,16 +117,16 @@ func TestX402LostAnswers(t *testing.T) {
 		_, err = client.X402.Report(ctx, letagentpay.X402ReportParams{AuthorizationID: authorization.AuthorizationID, TxHash: otherTx})
 		require.ErrorIs(t, err, context.Canceled)
 
-		lost(letagentpaytest.OpX402RegisterWallet, 2)
+		lost(operation.X402RegisterWallet, 2)
 		wallet, err := client.X402.RegisterWallet(t.Context(), letagentpay.X402Wallet{Address: "0xaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaB", Chain: "base"})
 		require.NoError(t, err)
 		assert.False(t, wallet.CreatedAt.IsZero())
 		server.ClearFaults()
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpX402RegisterWallet, Drop: letagentpaytest.DropBefore})
+		server.Fail(letagentpaytest.Fault{Op: operation.X402RegisterWallet, Drop: letagentpaytest.DropBefore})
 		_, err = client.X402.RegisterWallet(t.Context(), letagentpay.X402Wallet{Address: "0xaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaB", Chain: "ethereum"})
 		require.ErrorAs(t, err, &unknown)
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpX402RegisterWallet, Drop: letagentpaytest.DropBefore})
-		server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpX402Wallets, Status: 403})
+		server.Fail(letagentpaytest.Fault{Op: operation.X402RegisterWallet, Drop: letagentpaytest.DropBefore})
+		server.Fail(letagentpaytest.Fault{Op: operation.X402Wallets, Status: 403})
 		_, err = client.X402.RegisterWallet(t.Context(), letagentpay.X402Wallet{Address: "0xaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaB", Chain: "ethereum"})
 		require.ErrorAs(t, err, &unknown)
 		require.ErrorIs(t, err, letagentpay.ErrForbidden)

@@ -15,7 +15,7 @@ import (
 )
 
 // BenchmarkPurchase measures purchases in memory, each minute's sixty in a row: the clock is advanced before the rate
-// limit strikes. 20,000 a second are the least that is acceptable on two cores.
+// limit applies. 20,000 a second are the least that is acceptable on two cores.
 func BenchmarkPurchase(b *testing.B) {
 	server := letagentpaytest.NewServer(b, letagentpaytest.InMemory(), letagentpaytest.WithMaxHistory(1000),
 		letagentpaytest.WithBudget(money.Must("9999999")),
@@ -27,7 +27,8 @@ func BenchmarkPurchase(b *testing.B) {
 		if n++; n%60 == 0 {
 			server.Advance(time.Minute)
 		}
-		if status := post(b, client, server, server.Token, `{"amount": 0.01, "category": "groceries", "merchant_name": "Shop"}`); status != http.StatusCreated {
+		if status := post(b, client, server, server.Token,
+			`{"amount": 0.01, "category": "groceries", "merchant_name": "Shop"}`); status != http.StatusCreated {
 			b.Fatalf("status %d", status)
 		}
 	}
@@ -70,7 +71,8 @@ func BenchmarkPurchaseParallel(b *testing.B) {
 			if n%60 == 0 {
 				server.Advance(time.Minute)
 			}
-			if status := post(b, client, server, agent.Token, `{"amount": 0.01, "category": "groceries"}`); status != http.StatusCreated {
+			if status := post(b, client, server, agent.Token,
+				`{"amount": 0.01, "category": "groceries"}`); status != http.StatusCreated {
 				b.Errorf("status %d", status)
 				return
 			}

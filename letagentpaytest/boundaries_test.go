@@ -20,7 +20,7 @@ import (
 
 var one = letagentpay.PurchaseParams{Amount: money.Must("1"), Category: "taxi"}
 
-// In a bubble no time passes by itself, so an instant can be hit exactly.
+// In a bubble time passes only when the test waits, so an instant can be hit exactly.
 
 func TestARequestOutlivesTheInstantOfItsExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -103,7 +103,8 @@ func TestALimitDoesNotCountThePeriodOfTheSameNumberBefore(t *testing.T) {
 			assert.Equal(t, letagentpay.StatusRejected, purchase(t, srv.Client(), groceries).Status, "80 of 50")
 			srv.Advance(test.next.Sub(march))
 			assert.Equal(t, letagentpay.StatusAutoApproved, purchase(t, srv.Client(), groceries).Status)
-			assert.Equal(t, letagentpay.StatusRejected, purchase(t, srv.Client(), groceries).Status, "the new one counts")
+			assert.Equal(t, letagentpay.StatusRejected, purchase(t, srv.Client(), groceries).Status,
+				"the new one counts")
 		})
 	}
 }

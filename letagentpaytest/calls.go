@@ -7,22 +7,24 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // Call is one request that reached the server, with its answer.
 type Call struct {
-	Time         time.Time   `json:"time"`            // by the server's clock
-	Agent        string      `json:"agent,omitempty"` // the name of the agent whose token it carried; empty without a valid one
-	Op           Op          `json:"op,omitempty"`    // empty when the path or method is not the service's
-	Method       string      `json:"method"`
-	Path         string      `json:"path"`   // with the query
-	Header       http.Header `json:"header"` // Idempotency-Key, Content-Type and User-Agent, never the token
-	Body         string      `json:"body,omitempty"`
-	Status       int         `json:"status,omitempty"` // 0 when the connection ended without an answer
-	ResponseBody string      `json:"response_body,omitempty"`
+	Time         time.Time    `json:"time"`            // by the server's clock
+	Agent        string       `json:"agent,omitempty"` // by its token; empty without a valid one
+	Op           operation.Op `json:"op,omitempty"`    // empty when the path or method is not the service's
+	Method       string       `json:"method"`
+	Path         string       `json:"path"`   // with the query
+	Header       http.Header  `json:"header"` // Idempotency-Key, Content-Type and User-Agent, never the token
+	Body         string       `json:"body,omitempty"`
+	Status       int          `json:"status,omitempty"` // 0 when the connection ended without an answer
+	ResponseBody string       `json:"response_body,omitempty"`
 }
 
-// String returns the call in a few lines, for failure messages.
+// String returns the call in at most three lines, for failure messages.
 func (c Call) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s %s", c.Time.Format("15:04:05.000"), c.Method, c.Path)
@@ -43,10 +45,10 @@ func (c Call) String() string {
 	return b.String()
 }
 
-// CallList is a sequence of calls that prints one below the other.
+// CallList is a list of calls that prints as one call below the other.
 type CallList []Call
 
-// String returns the calls as [Call.String] does.
+// String returns the number of calls and each call as [Call.String] prints it.
 func (l CallList) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d calls", len(l))
@@ -57,7 +59,7 @@ func (l CallList) String() string {
 }
 
 // Of returns the calls of one operation.
-func (l CallList) Of(op Op) CallList {
+func (l CallList) Of(op operation.Op) CallList {
 	var of CallList
 	for _, c := range l {
 		if c.Op == op {
@@ -76,10 +78,15 @@ type callLog struct {
 
 var shownHeaders = []string{"Idempotency-Key", "Content-Type", "User-Agent"}
 
-// begin records a call as it arrives, so that the log is in the order of arrival.
-func (l *callLog) begin(w *world, r *http.Request, op Op, body []byte) *Call {
+// begin adds a call when it arrives, so the log is in the order of arrival.
+func (l *callLog) begin(w *world, r *http.Request, op operation.Op, body []byte) *Call {
 	c := &Call{
-		Time: w.clock.now(), Op: op, Method: r.Method, Path: r.URL.RequestURI(), Header: http.Header{}, Body: string(body),
+		Time:   w.clock.now(),
+		Op:     op,
+		Method: r.Method,
+		Path:   r.URL.RequestURI(),
+		Header: http.Header{},
+		Body:   string(body),
 	}
 	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		if a := w.directory().byToken[token]; a != nil {
@@ -94,7 +101,7 @@ func (l *callLog) begin(w *world, r *http.Request, op Op, body []byte) *Call {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.calls = append(l.calls, c)
-	if len(l.calls) > l.limit+l.limit/4 { // in batches: removal moves the list
+	if len(l.calls) > l.limit+l.limit/4 { // deletes in batches, because each deletion shifts the list
 		kept := copy(l.calls, l.calls[len(l.calls)-l.limit:])
 		clear(l.calls[kept:])
 		l.calls = l.calls[:kept]
@@ -102,7 +109,7 @@ func (l *callLog) begin(w *world, r *http.Request, op Op, body []byte) *Call {
 	return c
 }
 
-// end adds the answer.
+// end adds the answer to a call.
 func (l *callLog) end(c *Call, reply *answer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -111,8 +118,8 @@ func (l *callLog) end(c *Call, reply *answer) {
 	}
 }
 
-// Calls returns the calls that reached the server, in the order they came, with what they carried except for tokens.
-// One that is still under way has no answer yet.
+// Calls returns the calls that reached the server, in the order of their arrival and without their tokens. A call in
+// progress has no answer yet.
 func (s *Server) Calls() CallList {
 	s.calls.mu.Lock()
 	defer s.calls.mu.Unlock()
@@ -123,17 +130,17 @@ func (s *Server) Calls() CallList {
 	return list
 }
 
-// ResetCalls forgets the calls so far.
+// ResetCalls deletes the recorded calls.
 func (s *Server) ResetCalls() {
 	s.calls.mu.Lock()
 	defer s.calls.mu.Unlock()
 	s.calls.calls = nil
 }
 
-// shownCalls is how many calls a failed test logs.
+// shownCalls is the number of calls that a failed test logs.
 const shownCalls = 20
 
-// showCalls logs the last calls if t has failed and can tell.
+// showCalls logs the last calls if t reports that it has failed.
 func (s *Server) showCalls(t TB) {
 	failed, ok := t.(interface {
 		Failed() bool
@@ -147,5 +154,6 @@ func (s *Server) showCalls(t TB) {
 		return
 	}
 	t.Helper()
-	failed.Logf("letagentpaytest: the last of %d calls to the server:\n%v", len(calls), calls[max(0, len(calls)-shownCalls):])
+	shown := calls[max(0, len(calls)-shownCalls):]
+	failed.Logf("letagentpaytest: the last of %d calls to the server:\n%v", len(calls), shown)
 }

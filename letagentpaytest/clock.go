@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// clock is the server's one clock: it starts where the test says, runs with the process (or with the fake time of a
-// testing/synctest bubble), and jumps when the test advances it. It never goes back.
+// clock is the server's only clock. It starts at the time that the test sets, runs with the process (or with the fake
+// time of a testing/synctest bubble), and jumps when the test advances it. It never goes back.
 type clock struct {
-	origin  time.Time // what the clock showed at began
+	origin  time.Time // what the clock shows at began
 	began   time.Time // carries the monotonic reading
 	skipped atomic.Int64
 }
@@ -18,7 +18,7 @@ func newClock(origin time.Time) *clock {
 	if origin.IsZero() {
 		origin = began
 	}
-	// Instants on the wire have microseconds; finer ones would make an answer differ from the state behind it.
+	// Times on the wire have microseconds. A finer time would make an answer differ from the state behind it.
 	return &clock{origin: origin.Round(0).UTC().Truncate(time.Microsecond), began: began}
 }
 

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/letagentpay/letagentpay-go"
-	"github.com/letagentpay/letagentpay-go/money"
 )
 
 type confirmBody struct {
@@ -26,22 +25,22 @@ func parseConfirm(body payload) (confirmBody, *answer) {
 			b.actual = &actual
 		}
 	}
-	b.receipt = f.optionalText("receipt_url", textRule{most: 2000})
+	b.receipt = f.optionalText("receipt_url", textRule{max: 2000})
 	return b, f.refusal()
 }
 
-// confirm records the outcome of an approved purchase, and returns nil when Close has ended the call. The account is
+// confirm records the outcome of an approved purchase. It returns nil when Close has ended the call. The account is
 // locked.
-func (s *Server) confirm(c *call, id string, b confirmBody) *answer {
-	a := c.agent
-	r := a.requests[id]
+func (s *Server) confirm(x *exchange, b confirmBody) *answer {
+	a := x.agent
+	r := a.requests[x.id]
 	switch {
 	case r == nil:
 		return errorAnswer(http.StatusNotFound, "Request not found")
 	case !r.status.Approved():
 		return errorAnswer(http.StatusBadRequest, "Cannot confirm request with status '"+string(r.status)+"'")
 	}
-	if !c.work(func(r *Races) time.Duration { return r.Confirm }) {
+	if !x.pauseBeforeCommit(func(races *Races) time.Duration { return races.Confirm }) {
 		return nil
 	}
 	if b.receipt != nil {
@@ -49,23 +48,13 @@ func (s *Server) confirm(c *call, id string, b confirmBody) *answer {
 	}
 	if !b.success {
 		r.status = letagentpay.StatusFailed
-		a.refund(r.amount, r.currency, c)
+		a.refund(r.amount, r.currency, x)
 		return jsonAnswer(http.StatusOK, r.confirmation(nil))
 	}
 	r.status = letagentpay.StatusCompleted
 	if b.actual != nil {
-		a.spend(b.actual.minus(r.amount), r.currency, c.now)
-		r.actual = b.actual.amount().RoundHalfUp()
+		a.spend(b.actual.minus(r.amount), r.currency, x.now)
+		r.actual = b.actual.amount().Round()
 	}
 	return jsonAnswer(http.StatusOK, r.confirmation(b.actual))
-}
-
-// refund takes a failed purchase out of what was spent. The balances stop at zero; the periods do not, because the
-// purchase may have been counted on an earlier day.
-func (a *agent) refund(amount money.Amount, currency string, c *call) {
-	a.spent = floorZero(a.spent.Sub(amount))
-	a.account.spent = floorZero(a.account.spent.Sub(amount))
-	for _, t := range a.periods(currency, c.now) {
-		t.spent = t.spent.Sub(amount)
-	}
 }

@@ -2,27 +2,10 @@ package letagentpaytest
 
 import (
 	"time"
-
-	"github.com/letagentpay/letagentpay-go/money"
 )
 
-// tally is what was spent and what is held in one period, or under one budget rule.
-type tally struct{ spent, held money.Amount }
-
-func (t tally) total() money.Amount { return t.spent.Add(t.held) }
-
-// release lowers the hold. A hold made in an earlier period is not part of this one, hence the floor.
-func (t *tally) release(amount money.Amount) { t.held = floorZero(t.held.Sub(amount)) }
-
-func floorZero(a money.Amount) money.Amount {
-	if a.Sign() < 0 {
-		return money.Amount{}
-	}
-	return a
-}
-
-// period is the tallies of a kind of period (days, say), the latest first. Only the current one is ever read, but the
-// current one may return: a change of timezone can move the calendar back.
+// period holds the tallies of one kind of period, days for example, the latest first. Only the current one is read.
+// Earlier ones are kept because a change of timezone can make one of them the current one again.
 type period struct {
 	keys    [4]int
 	tallies [4]tally
@@ -41,10 +24,10 @@ func (p *period) at(key int) *tally {
 }
 
 // counters keeps the daily, weekly and monthly tallies of an agent or an account in one currency. They are kept apart
-// from the balances: each amount is rounded half to even here and half up there, so the two may drift by a cent.
+// from the balances: amounts are rounded half to even here and half up there, so the two may differ by cents.
 type counters struct{ days, weeks, months period }
 
-// current returns the three tallies of the calendar day, ISO week and month that now falls in at location.
+// current returns the three tallies of the calendar day, ISO week and month that contain now at location.
 func (c *counters) current(now time.Time, location *time.Location) [3]*tally {
 	local := now.In(location)
 	year, month, day := local.Date()
@@ -56,7 +39,8 @@ func (c *counters) current(now time.Time, location *time.Location) [3]*tally {
 	}
 }
 
-// countersOf returns the counters of a currency, which a change of the account's currency starts afresh.
+// countersOf returns the counters of a currency. They are empty at first, so a change of currency starts with empty
+// counters.
 func countersOf(byCurrency map[string]*counters, currency string) *counters {
 	c := byCurrency[currency]
 	if c == nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/letagentpay/letagentpay-go/money"
 )
 
-// decimal is a number exactly as a body gave it, however many digits it has. Amounts keep six digits after the point;
-// the service compares what was sent, and rounds what it stores.
+// decimal is a number exactly as it was sent, with any number of digits. An Amount keeps six digits after the point,
+// but the service compares the number as sent and rounds only what it stores.
 type decimal struct {
 	near  money.Amount // the number itself unless exact is set
 	exact *big.Rat     // set when the number has more digits than an Amount
@@ -17,15 +17,15 @@ type decimal struct {
 }
 
 const (
-	maxExponent = 400  // bounds the work an exponent can ask for; every limit is decided far below it
-	maxDigits   = 5000 // and the same for the digits themselves
+	maxExponent = 400  // limits the work for an exponent; every number that matters is far smaller
+	maxDigits   = 5000 // limits the work for the digits
 )
 
-// parseDecimal reads the text form that the service accepts: spaces around, underscores between digits, a sign, an
-// exponent. finite is false for a NaN or an infinity; ok is false for a text that is no number.
+// parseDecimal reads a number in the forms that the service accepts: with surrounding spaces, underscores between
+// digits, a sign, an exponent. finite is false for a NaN or an infinity. ok is false for a text that is not a number.
 func parseDecimal(text string) (value decimal, finite, ok bool) {
 	text = trimSpace(text)
-	if value.near.UnmarshalText([]byte(text)) == nil { // nearly always
+	if value.near.UnmarshalText([]byte(text)) == nil { // the usual case
 		value.text = text
 		return value, true, true
 	}
@@ -94,7 +94,7 @@ func (d decimal) cmp(a money.Amount) int {
 	return d.near.Cmp(a)
 }
 
-// minus returns d - a as [decimal.amount] does.
+// minus returns d - a, in the digits of an Amount as [decimal.amount] returns them.
 func (d decimal) minus(a money.Amount) money.Amount {
 	if d.exact == nil {
 		return d.near.Sub(a)
@@ -102,9 +102,8 @@ func (d decimal) minus(a money.Amount) money.Amount {
 	return newDecimal(new(big.Rat).Sub(d.exact, ratOf(a))).amount()
 }
 
-// amount returns d in the six digits that an Amount keeps. A d with more is moved to a neighbour that lies on the same
-// side of every cent and half cent, so it still compares with limits and rounds as d does. d must be within the range
-// of an Amount.
+// amount returns d in the six digits of an Amount. A number with more digits becomes a neighbour on the same side of
+// every cent and half cent, so it compares with limits and rounds as d does. d must be within the range of an Amount.
 func (d decimal) amount() money.Amount {
 	if d.exact == nil {
 		return d.near

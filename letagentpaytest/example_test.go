@@ -10,6 +10,7 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 	"github.com/letagentpay/letagentpay-go/money"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // The examples start a server with Start; a test uses NewServer(t), which needs no error handling and no Close.
@@ -120,7 +121,7 @@ func ExampleServer_Fail() {
 	srv := start(letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}}`))
 	defer srv.Close()
 
-	srv.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Times: -1, Status: 503})
+	srv.Fail(letagentpaytest.Fault{Op: operation.Purchase, Times: -1, Status: 503})
 	_, err := srv.Client(letagentpay.WithMaxRetries(0)).Purchase(context.Background(), ticket)
 	fmt.Println(errors.Is(err, letagentpay.ErrServer), len(srv.Requests()))
 	srv.ClearFaults()
@@ -133,12 +134,12 @@ func ExampleFault_duplicate() {
 	srv := start(letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}}`))
 	defer srv.Close()
 
-	srv.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter})
+	srv.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropAfter})
 	bought, err := srv.Client().Purchase(context.Background(), ticket)
 	if err != nil {
 		log.Fatal(err)
 	}
-	calls := srv.Calls().Of(letagentpaytest.OpPurchase)
+	calls := srv.Calls().Of(operation.Purchase)
 	fmt.Println(bought.Status, "after", len(calls), "calls, and", len(srv.Requests()), "purchase")
 	// Output:
 	// auto_approved after 2 calls, and 1 purchase

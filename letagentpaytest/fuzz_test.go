@@ -24,7 +24,8 @@ func FuzzBodies(f *testing.F) {
 	} {
 		f.Add(i%len(paths), body)
 	}
-	srv, err := letagentpaytest.Start(letagentpaytest.InMemory(), letagentpaytest.WithPolicyJSON(autoApprove), letagentpaytest.WithMaxHistory(50))
+	srv, err := letagentpaytest.Start(letagentpaytest.InMemory(), letagentpaytest.WithPolicyJSON(autoApprove),
+		letagentpaytest.WithMaxHistory(50))
 	if err != nil {
 		f.Fatal(err)
 	}

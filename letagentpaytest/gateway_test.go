@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 func TestTheServiceContinuesWhenTheGatewayGivesUp(t *testing.T) {
@@ -33,7 +34,8 @@ func TestTheServiceContinuesWhenTheGatewayGivesUp(t *testing.T) {
 		for mode, races := range map[string]*letagentpaytest.Races{"default": nil, "races": {}} {
 			t.Run(name+", "+mode, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithPolicyJSON(autoApprove))
+					srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+						letagentpaytest.WithPolicyJSON(autoApprove))
 					srv.SetServiceRaces(races)
 					test.fault.Delay, test.fault.GatewayTimeout = delay, patience
 					srv.Fail(test.fault)
@@ -71,10 +73,11 @@ func TestARepetitionAfterAGatewayTimeout(t *testing.T) {
 	}{"races": {&letagentpaytest.Races{Purchase: 6 * time.Second}, 2}, "default": {nil, 1}} {
 		t.Run(mode, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithPolicyJSON(autoApprove))
+				srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+					letagentpaytest.WithPolicyJSON(autoApprove))
 				srv.SetServiceRaces(test.races)
 				srv.Fail(letagentpaytest.Fault{
-					Op: letagentpaytest.OpPurchase, Delay: 6 * time.Second, GatewayTimeout: 3 * time.Second,
+					Op: operation.Purchase, Delay: 6 * time.Second, GatewayTimeout: 3 * time.Second,
 				})
 				assert.Equal(t, http.StatusGatewayTimeout, tryPurchase(t.Context(), srv, "k").status)
 				assert.Equal(t, http.StatusCreated, tryPurchase(t.Context(), srv, "k").status)

@@ -2,12 +2,12 @@ package letagentpaytest
 
 import "time"
 
-// replayLifetime is how long the first answer under an Idempotency-Key is repeated.
+// replayLifetime is how long an answer is replayed under its Idempotency-Key.
 const replayLifetime = 24 * time.Hour
 
-// replayCache holds the answers to an agent's purchases by Idempotency-Key, for each the one stored last. It is read
-// and written under the account's lock together with the purchase itself, so of two calls with one key at the same time
-// exactly one buys, unless the lock is released in between as under service races.
+// replayCache holds the answers to an agent's purchases by Idempotency-Key, the last one stored for each key. It is
+// read and written under the same lock as the purchase, so of two overlapping calls with one key exactly one buys.
+// Under service races the lock is released in between, and both buy.
 type replayCache struct {
 	answers map[string]*answer
 	order   []storedKey // by expiry
@@ -24,20 +24,20 @@ func (c *replayCache) find(key string, now time.Time) *answer {
 	return c.answers[key]
 }
 
-// store keeps the answer under key. Beyond most answers (0: no limit) the oldest go.
-func (c *replayCache) store(key string, a *answer, now time.Time, most int) {
+// store keeps the answer under key. The oldest answers beyond limit are deleted; a limit of zero is unlimited.
+func (c *replayCache) store(key string, a *answer, now time.Time, limit int) {
 	if c.answers == nil {
 		c.answers = make(map[string]*answer)
 	}
 	c.answers[key] = a
 	c.order = append(c.order, storedKey{key, a, now.Add(replayLifetime)})
-	c.forget(now, most)
+	c.forget(now, limit)
 }
 
-func (c *replayCache) forget(now time.Time, most int) {
+func (c *replayCache) forget(now time.Time, limit int) {
 	n := 0
-	for n < len(c.order) && (!now.Before(c.order[n].expires) || most > 0 && len(c.order)-n > most) {
-		if oldest := c.order[n]; c.answers[oldest.key] == oldest.answer { // else another was stored since
+	for n < len(c.order) && (!now.Before(c.order[n].expires) || limit > 0 && len(c.order)-n > limit) {
+		if oldest := c.order[n]; c.answers[oldest.key] == oldest.answer { // otherwise a later answer is stored
 			delete(c.answers, oldest.key)
 		}
 		n++

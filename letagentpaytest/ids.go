@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// idSource makes request ids and tokens: unique within a server, and the same sequence for the same seed.
+// idSource makes request ids and tokens. They are unique within a server, and the same seed gives the same sequence.
 type idSource struct {
 	seed uint64
 	next atomic.Uint64
@@ -39,7 +39,7 @@ func (s *idSource) uuid() string {
 	return string(text[:])
 }
 
-// token returns an agent token in the form the service gives out.
+// token returns an agent token in the service's form.
 func (s *idSource) token() string {
 	var raw [32]byte
 	for i := 0; i < len(raw); i += 8 {

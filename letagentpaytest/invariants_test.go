@@ -82,7 +82,7 @@ func TestBooksBalanceUnderConcurrency(t *testing.T) {
 					switch action := random.IntN(12); {
 					case action < 6 || len(ids) == 0:
 						p := letagentpay.PurchaseParams{
-							Amount:   money.FromMinor(1 + random.Int64N(3000)),
+							Amount:   money.FromHundredths(1 + random.Int64N(3000)),
 							Category: []string{"taxi", "groceries", "gas"}[random.IntN(3)],
 						}
 						if random.IntN(3) == 0 {
@@ -144,7 +144,8 @@ func TestBooksBalanceUnderConcurrency(t *testing.T) {
 func TestConfirmationsMayOverspend(t *testing.T) {
 	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithPolicyJSON(autoApprove))
 	id := purchase(t, srv.Client(), groceries).RequestID
-	_, err := srv.Client().Confirm(t.Context(), id, letagentpay.ConfirmParams{Success: true, ActualAmount: money.Must("1500.25")})
+	_, err := srv.Client().Confirm(t.Context(), id,
+		letagentpay.ConfirmParams{Success: true, ActualAmount: money.Must("1500.25")})
 	require.NoError(t, err)
 	checkBooks(t, srv, true)
 	assert.Equal(t, "-500.25", srv.Budget().Remaining.String())

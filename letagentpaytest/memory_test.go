@@ -16,7 +16,8 @@ import (
 
 // With a bounded history, a server that is loaded for long holds no more memory than one that was loaded for a while.
 func TestMemoryStaysFlatWithABoundedHistory(t *testing.T) {
-	server := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithMaxHistory(200), letagentpaytest.WithBudget(money.Must("9999999")),
+	server := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithMaxHistory(200),
+		letagentpaytest.WithBudget(money.Must("9999999")),
 		letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}}`))
 	client, err := letagentpay.New(letagentpay.WithToken(server.Token), letagentpay.WithBaseURL(server.URL),
 		letagentpay.WithHTTPClient(&http.Client{Transport: server.HTTPClient().Transport}))
@@ -26,7 +27,8 @@ func TestMemoryStaysFlatWithABoundedHistory(t *testing.T) {
 			if i%60 == 0 {
 				server.Advance(time.Minute) // the rate limit
 			}
-			purchase, err := client.Purchase(t.Context(), letagentpay.PurchaseParams{Amount: money.Must("1"), Category: "groceries"})
+			purchase, err := client.Purchase(t.Context(),
+				letagentpay.PurchaseParams{Amount: money.Must("1"), Category: "groceries"})
 			require.NoError(t, err)
 			_, err = client.Confirm(t.Context(), purchase.RequestID, letagentpay.ConfirmParams{})
 			require.NoError(t, err)

@@ -7,19 +7,21 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/money"
 	"github.com/letagentpay/letagentpay-go/policy"
 )
 
-// Option configures a server. Options about an agent or an account mean the main one, unless they stand inside
-// [WithAgent] or [WithAccount].
-type Option func(*config) error
+// Option configures a server. An option about an agent or an account is about the main one, unless it is inside
+// [WithAgent] or [WithAccount]. A nil option is a [*letagentpay.ParamError].
+type Option func(*settings) error
 
-// config collects the options: a scenario, and what is about the server itself.
-type config struct {
+// settings collects the options: a scenario, and the settings of the server itself.
+type settings struct {
 	scenario Scenario
 	seed     uint64
 	token    string
@@ -27,29 +29,35 @@ type config struct {
 	history  int
 	races    *Races
 
-	account     *AccountConfig // what options about an account apply to; nil inside WithAgent
-	accountName string
-	agent       *AgentConfig // the same for an agent; nil inside WithAccount
-	nested      bool
+	target target
 }
 
-func newConfig(options []Option) (*config, error) {
-	c := &config{
+// target is the account and the agent that options apply to.
+type target struct {
+	account     *AccountConfig // nil inside WithAgent
+	accountName string         // empty inside WithAgent
+	agent       *AgentConfig   // nil inside WithAccount
+	nested      bool           // inside either
+}
+
+func newSettings(options []Option) (*settings, error) {
+	o := &settings{
 		scenario: Scenario{
 			Agent: AgentConfig{Budget: defaultBudget},
 			Rates: map[string]string{"USDC/USD": "1", "USDT/USD": "1"},
 		},
-		seed:        rand.Uint64(),
-		history:     100_000,
-		accountName: mainName,
+		seed:    rand.Uint64(),
+		history: 100_000,
 	}
-	c.account, c.agent = &c.scenario.Account, &c.scenario.Agent
-	for _, option := range options {
-		if err := option(c); err != nil {
-			return nil, fmt.Errorf("letagentpaytest: %w", err)
-		}
+	o.target = target{account: &o.scenario.Account, accountName: mainName, agent: &o.scenario.Agent}
+	err := o.apply("letagentpaytest.Option", options)
+	if _, isNil := errors.AsType[*letagentpay.ParamError](err); isNil {
+		return nil, err // its text begins with a package already
 	}
-	for _, account := range append(slices.Collect(maps.Values(c.scenario.Accounts)), c.scenario.Account) {
+	if err != nil {
+		return nil, fmt.Errorf("letagentpaytest: %w", err)
+	}
+	for _, account := range append(slices.Collect(maps.Values(o.scenario.Accounts)), o.scenario.Account) {
 		for alias, name := range account.Aliases {
 			categories := account.Categories
 			if categories == nil {
@@ -60,33 +68,59 @@ func newConfig(options []Option) (*config, error) {
 			}
 		}
 	}
-	return c, nil
+	return o, nil
+}
+
+// apply applies options to the target. A nil option is a [*letagentpay.ParamError] with the given field.
+func (o *settings) apply(field string, options []Option) error {
+	for i, option := range options {
+		if option == nil {
+			return &letagentpay.ParamError{Field: field, Reason: "option " + strconv.Itoa(i) + " is nil"}
+		}
+		if err := option(o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// applyInside applies the options inside a named option, to their own target.
+func (o *settings) applyInside(name string, inner target, options []Option) error {
+	outer := o.target
+	inner.nested = true
+	o.target = inner
+	err := o.apply(name, options)
+	o.target = outer
+	if _, isNil := errors.AsType[*letagentpay.ParamError](err); err == nil || isNil {
+		return err // a nil option carries the name already
+	}
+	return fmt.Errorf("%s: %w", name, err)
 }
 
 func onAgent(name string, set func(*AgentConfig) error) Option {
-	return func(c *config) error {
-		if c.agent == nil {
-			return errors.New(name + " inside WithAccount belongs into a WithAgent there")
+	return func(o *settings) error {
+		if o.target.agent == nil {
+			return errors.New(name + " inside WithAccount belongs in a WithAgent there")
 		}
-		return set(c.agent)
+		return set(o.target.agent)
 	}
 }
 
 func onAccount(name string, set func(*AccountConfig) error) Option {
-	return func(c *config) error {
-		if c.account == nil {
+	return func(o *settings) error {
+		if o.target.account == nil {
 			return errors.New(name + " is about an account and does not belong inside WithAgent")
 		}
-		return set(c.account)
+		return set(o.target.account)
 	}
 }
 
-func onServer(name string, set func(*config) error) Option {
-	return func(c *config) error {
-		if c.nested {
+func onServer(name string, set func(*settings) error) Option {
+	return func(o *settings) error {
+		if o.target.nested {
 			return errors.New(name + " is about the whole server and does not belong inside WithAgent or WithAccount")
 		}
-		return set(c)
+		return set(o)
 	}
 }
 
@@ -102,7 +136,7 @@ func WithPolicy(p policy.Policy) Option {
 	})
 }
 
-// WithPolicyJSON gives the agent a policy in the service's JSON, as its dashboard stores it.
+// WithPolicyJSON gives the agent a policy in the service's JSON, as the dashboard stores it.
 func WithPolicyJSON(text string) Option {
 	return onAgent("WithPolicyJSON", func(a *AgentConfig) error {
 		if _, err := policy.Parse([]byte(text)); err != nil {
@@ -113,7 +147,7 @@ func WithPolicyJSON(text string) Option {
 	})
 }
 
-// WithBudget sets what the agent may spend in all. The default is 1000.00.
+// WithBudget sets how much the agent may spend in total. The default is 1000.00.
 func WithBudget(budget money.Amount) Option {
 	return onAgent("WithBudget", func(a *AgentConfig) error {
 		if budget.Sign() < 0 {
@@ -124,16 +158,16 @@ func WithBudget(budget money.Amount) Option {
 	})
 }
 
-// WithAutoReplenish tops the agent's budget up by amount whenever an approval leaves less than threshold, as long as
-// the budget stays within most; a zero most is no bound.
-func WithAutoReplenish(threshold, amount, most money.Amount) Option {
+// WithAutoReplenish adds amount to the agent's budget whenever an approval leaves less than threshold. The budget does
+// not grow beyond maxBudget; a zero maxBudget means unlimited.
+func WithAutoReplenish(threshold, amount, maxBudget money.Amount) Option {
 	return onAgent("WithAutoReplenish", func(a *AgentConfig) error {
-		if threshold.Sign() <= 0 || amount.Sign() <= 0 || most.Sign() < 0 {
+		if threshold.Sign() <= 0 || amount.Sign() <= 0 || maxBudget.Sign() < 0 {
 			return errors.New("WithAutoReplenish: the amounts must be above zero")
 		}
 		a.AutoReplenish = &AutoReplenish{Enabled: true, Threshold: &threshold, Amount: &amount}
-		if !most.IsZero() {
-			a.AutoReplenish.MaxBudget = &most
+		if !maxBudget.IsZero() {
+			a.AutoReplenish.MaxBudget = &maxBudget
 		}
 		return nil
 	})
@@ -150,8 +184,8 @@ func WithCurrency(code string) Option {
 	})
 }
 
-// WithTimezone sets the timezone, as in "Europe/Berlin", by whose calendar the account's days, weeks and months begin.
-// The default is UTC.
+// WithTimezone sets the timezone in which the account's days, weeks and months begin, as in "Europe/Berlin". The
+// default is UTC.
 func WithTimezone(name string) Option {
 	return onAccount("WithTimezone", func(a *AccountConfig) error {
 		if name == "" {
@@ -162,8 +196,8 @@ func WithTimezone(name string) Option {
 	})
 }
 
-// WithCategories sets the account's categories. A purchase in any other is booked as "other". The default is the
-// service's own list of sixteen, from accommodation to transport.
+// WithCategories sets the account's categories. A purchase in any other category is booked as "other". The default is
+// the service's own list of sixteen, from accommodation to transport.
 func WithCategories(names ...string) Option {
 	return onAccount("WithCategories", func(a *AccountConfig) error {
 		a.Categories = categoriesOf(names)
@@ -171,7 +205,7 @@ func WithCategories(names ...string) Option {
 	})
 }
 
-// WithAliases sets other names of the account's categories, in lower case with underscores, as in {"uber": "taxi"}.
+// WithAliases sets aliases of the account's categories, in lower case with underscores, as in {"uber": "taxi"}.
 func WithAliases(categoryByAlias map[string]string) Option {
 	return onAccount("WithAliases", func(a *AccountConfig) error {
 		for alias := range categoryByAlias {
@@ -184,15 +218,15 @@ func WithAliases(categoryByAlias map[string]string) Option {
 	})
 }
 
-// WithBudgetRules limits what all agents of the account spend together.
+// WithBudgetRules limits what all agents of the account may spend together.
 func WithBudgetRules(rules ...BudgetRule) Option {
 	return onAccount("WithBudgetRules", func(a *AccountConfig) error {
-		for _, r := range rules {
-			if r.Limit.Sign() <= 0 {
-				return fmt.Errorf("WithBudgetRules: %q: the limit must be above zero", r.Name)
+		for _, rule := range rules {
+			if rule.Limit.Sign() <= 0 {
+				return fmt.Errorf("WithBudgetRules: %q: the limit must be above zero", rule.Name)
 			}
-			if slices.ContainsFunc(r.Days, func(day int) bool { return day < 0 || day > 6 }) {
-				return fmt.Errorf("WithBudgetRules: %q: days are 0 (Monday) to 6 (Sunday)", r.Name)
+			if slices.ContainsFunc(rule.Days, func(day int) bool { return day < 0 || day > 6 }) {
+				return fmt.Errorf("WithBudgetRules: %q: days are 0 (Monday) to 6 (Sunday)", rule.Name)
 			}
 		}
 		a.BudgetRules = slices.Clone(rules)
@@ -204,98 +238,85 @@ func WithBudgetRules(rules ...BudgetRule) Option {
 func WithRequestExpiry(d time.Duration) Option {
 	return onAccount("WithRequestExpiry", func(a *AccountConfig) error {
 		if d <= 0 || d%time.Minute != 0 {
-			return fmt.Errorf("WithRequestExpiry: %v is no whole number of minutes above zero", d)
+			return fmt.Errorf("WithRequestExpiry: %v is not a whole number of minutes above zero", d)
 		}
 		a.RequestExpiryMinutes = int(d / time.Minute)
 		return nil
 	})
 }
 
-// WithAgent adds an agent with its own token and budget to the account, besides the main one. Get it with
-// [Server.Agent].
+// WithAgent adds an agent with its own token and budget to the account. [Server.Agent] returns it.
 func WithAgent(name string, options ...Option) Option {
-	return func(c *config) error {
-		if c.accountName == "" {
+	return func(o *settings) error {
+		if o.target.accountName == "" {
 			return errors.New("WithAgent does not belong inside WithAgent")
 		}
-		if _, taken := c.scenario.Agents[name]; taken || name == mainName || name == "" {
+		if _, taken := o.scenario.Agents[name]; taken || name == mainName || name == "" {
 			return fmt.Errorf("WithAgent: the name %q is taken or empty", name)
 		}
-		agent := AgentConfig{Account: c.accountName, Budget: defaultBudget}
-		if err := c.inside("WithAgent("+name+")", config{agent: &agent}, options); err != nil {
+		agent := AgentConfig{Account: o.target.accountName, Budget: defaultBudget}
+		if err := o.applyInside("WithAgent("+name+")", target{agent: &agent}, options); err != nil {
 			return err
 		}
-		if c.scenario.Agents == nil {
-			c.scenario.Agents = map[string]AgentConfig{}
+		if o.scenario.Agents == nil {
+			o.scenario.Agents = map[string]AgentConfig{}
 		}
-		c.scenario.Agents[name] = agent
+		o.scenario.Agents[name] = agent
 		return nil
 	}
 }
 
-// WithAccount adds an account of another owner. Its agents stand inside, as [WithAgent].
+// WithAccount adds an account of another owner. [WithAgent] inside it adds an agent to that account.
 func WithAccount(name string, options ...Option) Option {
-	return onServer("WithAccount", func(c *config) error {
-		if _, taken := c.scenario.Accounts[name]; taken || name == mainName || name == "" {
+	return onServer("WithAccount", func(o *settings) error {
+		if _, taken := o.scenario.Accounts[name]; taken || name == mainName || name == "" {
 			return fmt.Errorf("WithAccount: the name %q is taken or empty", name)
 		}
 		account := AccountConfig{}
-		if err := c.inside("WithAccount("+name+")", config{account: &account, accountName: name}, options); err != nil {
+		inner := target{account: &account, accountName: name}
+		if err := o.applyInside("WithAccount("+name+")", inner, options); err != nil {
 			return err
 		}
-		if c.scenario.Accounts == nil {
-			c.scenario.Accounts = map[string]AccountConfig{}
+		if o.scenario.Accounts == nil {
+			o.scenario.Accounts = map[string]AccountConfig{}
 		}
-		c.scenario.Accounts[name] = account
+		o.scenario.Accounts[name] = account
 		return nil
 	})
 }
 
-// inside applies options to another agent or account of the same scenario.
-func (c *config) inside(where string, target config, options []Option) error {
-	target.scenario, target.nested = c.scenario, true
-	for _, option := range options {
-		if err := option(&target); err != nil {
-			return fmt.Errorf("%s: %w", where, err)
-		}
-	}
-	c.scenario.Agents = target.scenario.Agents
-	return nil
-}
-
-// WithStart sets what the server's clock shows first. The default is the present. The clock runs on from there.
+// WithStart sets the clock's starting time. The default is the present time. The clock runs from there.
 func WithStart(t time.Time) Option {
-	return onServer("WithStart", func(c *config) error {
-		c.scenario.Start = t
+	return onServer("WithStart", func(o *settings) error {
+		o.scenario.Start = t
 		return nil
 	})
 }
 
-// WithSeed makes the ids and tokens the same in every run. Calls that run at the same time still take them in any
-// order.
+// WithSeed makes the ids and tokens the same in every run. Concurrent calls still get them in any order.
 func WithSeed(seed uint64) Option {
-	return onServer("WithSeed", func(c *config) error {
-		c.seed = seed
+	return onServer("WithSeed", func(o *settings) error {
+		o.seed = seed
 		return nil
 	})
 }
 
 // WithToken sets the token of the main agent, which begins with "agt_".
 func WithToken(token string) Option {
-	return onServer("WithToken", func(c *config) error {
+	return onServer("WithToken", func(o *settings) error {
 		if len(token) <= len("agt_") || !strings.HasPrefix(token, "agt_") {
-			return errors.New(`WithToken: a token begins with "agt_"`) // without the token: it may be a real one
+			return errors.New(`WithToken: a token begins with "agt_"`) // not the token, which may be a real one
 		}
-		c.token = token
+		o.token = token
 		return nil
 	})
 }
 
-// InMemory runs the server without sockets: the clients of the server call it directly, in their own goroutine unless a
-// call may outlive its client. Use it inside a [testing/synctest] bubble, where sockets do not work, and for speed.
+// InMemory runs the server without sockets. The clients of the server call it directly, in their own goroutine unless
+// the call may outlive its client. Use it for speed, and inside a [testing/synctest] bubble, where sockets do not work.
 func InMemory() Option {
-	return onServer("InMemory", func(c *config) error {
-		c.memory = true
+	return onServer("InMemory", func(o *settings) error {
+		o.memory = true
 		return nil
 	})
 }
@@ -303,20 +324,20 @@ func InMemory() Option {
 // WithRates sets the exchange rates of the x402 API by pair, as in {"USDC/USD": "1", "EURC/USD": "1.08"}. The default
 // is one dollar for USDC and USDT. A payment in an asset without a rate is refused.
 func WithRates(rateByPair map[string]string) Option {
-	return onServer("WithRates", func(c *config) error {
-		c.scenario.Rates = maps.Clone(rateByPair)
+	return onServer("WithRates", func(o *settings) error {
+		o.scenario.Rates = maps.Clone(rateByPair)
 		return nil
 	})
 }
 
-// WithMaxHistory bounds the server's memory: of each agent it keeps all pending requests, the last n decided ones and the
-// answers under the last n idempotency keys, and in all the last n calls. The default is 100,000.
+// WithMaxHistory limits the server's memory. The server keeps the last n calls, and for each agent all pending
+// requests, the last n decided ones and the answers under the last n idempotency keys. The default is 100,000.
 func WithMaxHistory(n int) Option {
-	return onServer("WithMaxHistory", func(c *config) error {
+	return onServer("WithMaxHistory", func(o *settings) error {
 		if n <= 0 {
 			return fmt.Errorf("WithMaxHistory: %d is not above zero", n)
 		}
-		c.history = n
+		o.history = n
 		return nil
 	})
 }

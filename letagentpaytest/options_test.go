@@ -2,6 +2,7 @@ package letagentpaytest_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -27,6 +28,30 @@ func (r *recorder) Fatalf(format string, args ...any) {
 	r.failures = append(r.failures, fmt.Sprintf(format, args...))
 }
 
+func TestNilOptionIsReported(t *testing.T) {
+	for want, options := range map[string][]letagentpaytest.Option{
+		"letagentpay: invalid letagentpaytest.Option: option 0 is nil": {nil},
+		"letagentpay: invalid letagentpaytest.Option: option 1 is nil": {letagentpaytest.InMemory(), nil},
+		"letagentpay: invalid WithAgent(a): option 0 is nil":           {letagentpaytest.WithAgent("a", nil)},
+		"letagentpay: invalid WithAccount(b): option 1 is nil": {
+			letagentpaytest.WithAccount("b", letagentpaytest.WithCurrency("EUR"), nil),
+		},
+		"letagentpay: invalid WithAgent(c): option 0 is nil": {
+			letagentpaytest.WithAccount("b", letagentpaytest.WithAgent("c", nil)),
+		},
+	} {
+		_, err := letagentpaytest.Start(options...)
+		_, ok := errors.AsType[*letagentpay.ParamError](err)
+		assert.True(t, ok, want)
+		assert.ErrorIs(t, err, letagentpay.ErrInvalid)
+		assert.EqualError(t, err, want)
+
+		tb := &recorder{}
+		assert.Nil(t, letagentpaytest.NewServer(tb, options...))
+		assert.Equal(t, []string{want}, tb.failures)
+	}
+}
+
 func TestBadOptions(t *testing.T) {
 	rule := letagentpaytest.BudgetRule{Name: "r", Type: policy.Daily, Limit: money.Must("1")}
 	changed := func(change func(*letagentpaytest.BudgetRule)) letagentpaytest.Option {
@@ -37,7 +62,7 @@ func TestBadOptions(t *testing.T) {
 	for want, options := range map[string][]letagentpaytest.Option{
 		"WithPolicyJSON":        {letagentpaytest.WithPolicyJSON(`{"daily_limit": "much"}`)},
 		"is below zero":         {letagentpaytest.WithBudget(money.Must("5").Sub(money.Must("6")))},
-		"is beyond":             {letagentpaytest.WithBudget(money.FromMinor(1_000_000_000_000))},
+		"is beyond":             {letagentpaytest.WithBudget(money.FromHundredths(1_000_000_000_000))},
 		"amounts must be above": {letagentpaytest.WithAutoReplenish(money.Amount{}, money.Must("1"), money.Amount{})},
 		"Unsupported":           {letagentpaytest.WithCurrency("XXX")},
 		"the code is empty":     {letagentpaytest.WithCurrency("")},
@@ -56,7 +81,7 @@ func TestBadOptions(t *testing.T) {
 		`"twice" is taken`:      {letagentpaytest.WithAgent("twice"), letagentpaytest.WithAgent("twice")},
 		"inside WithAgent":      {letagentpaytest.WithAgent("a", letagentpaytest.WithCurrency("EUR"))},
 		"whole server":          {letagentpaytest.WithAgent("a", letagentpaytest.InMemory())},
-		"belongs into":          {letagentpaytest.WithAccount("a", letagentpaytest.WithBudget(money.Must("1")))},
+		"belongs in":            {letagentpaytest.WithAccount("a", letagentpaytest.WithBudget(money.Must("1")))},
 		"does not belong":       {letagentpaytest.WithAgent("a", letagentpaytest.WithAgent("b"))},
 		`"main" is taken`:       {letagentpaytest.WithAccount("main")},
 		"a token begins with":   {letagentpaytest.WithToken("secret-token")},
@@ -178,7 +203,8 @@ func TestApplyScenario(t *testing.T) {
 }
 
 func TestPatch(t *testing.T) {
-	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithAutoReplenish(money.Must("1"), money.Must("2"), money.Amount{}))
+	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+		letagentpaytest.WithAutoReplenish(money.Must("1"), money.Must("2"), money.Amount{}))
 	agent, account := srv.Agent("main"), srv.Account("main")
 	require.NoError(t, agent.Patch([]byte(`{"budget": "50", "spent": 10, "held": "0.50", "policy": {"auto_approve": {"enabled": true}}}`)))
 	assert.Equal(t, "39.50", srv.Budget().Remaining.String())
@@ -190,7 +216,8 @@ func TestPatch(t *testing.T) {
 	assert.Equal(t, "taxi", bought.Category)
 	assert.Equal(t, "55.00", srv.Budget().Budget.String())
 	assert.Equal(t, letagentpay.StatusRejected,
-		purchase(t, srv.Client(), letagentpay.PurchaseParams{Amount: money.Must("27"), Category: "cab"}).Status, "the rule counts")
+		purchase(t, srv.Client(),
+			letagentpay.PurchaseParams{Amount: money.Must("27"), Category: "cab"}).Status, "the rule counts")
 
 	for _, patch := range []string{`{"colour": "red"}`, `{"status": "gone"}`, `{"policy": 5}`, `{"account": "other"}`, `{"budget": 1e12}`, `[`} {
 		assert.Error(t, agent.Patch([]byte(patch)), patch)

@@ -13,14 +13,12 @@ import (
 
 var maxAmount = money.Must("9999999")
 
-// currencies are the codes the service takes for a purchase or an account.
+// currencies are the codes that the service accepts for a purchase or an account.
 var currencies = strings.Fields(`
 	AED AMD ARS AUD BGN BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP GEL GHS HKD HRK HUF IDR ILS INR JPY KES KRW KZT
 	MXN MYR NGN NOK NZD PEN PHP PLN RON RUB SAR SEK SGD THB TRY TWD UAH USD UYU VND ZAR`)
 
-var separators = strings.NewReplacer(" ", "_", "-", "_")
-
-// checkCurrency normalises a code, or says what is wrong with it.
+// checkCurrency returns the normal form of a code, or what is wrong with it.
 func checkCurrency(code string) (normal, complaint string) {
 	code = trimSpace(strings.ToUpper(code))
 	if !slices.Contains(currencies, code) {
@@ -45,32 +43,33 @@ func parsePurchase(body payload) (purchaseBody, *answer) {
 	if raw, ok := f.required("amount"); ok {
 		b.amount, _ = f.positive("amount", raw, maxAmount)
 	}
-	b.currency = f.optionalText("currency", textRule{most: 3, convert: checkCurrency})
-	b.category = f.requiredText("category", textRule{most: 50})
-	b.merchant = f.optionalText("merchant_name", textRule{most: 255})
-	b.description = f.optionalText("description", textRule{most: 2000})
-	b.comment = f.optionalText("agent_comment", textRule{most: 2000})
+	b.currency = f.optionalText("currency", textRule{max: 3, convert: checkCurrency})
+	b.category = f.requiredText("category", textRule{max: 50})
+	b.merchant = f.optionalText("merchant_name", textRule{max: 255})
+	b.description = f.optionalText("description", textRule{max: 2000})
+	b.comment = f.optionalText("agent_comment", textRule{max: 2000})
 	return b, f.refusal()
 }
 
-// purchase decides a purchase request, and returns nil when Close has ended the call. The account is locked.
-func (s *Server) purchase(c *call, b purchaseBody) *answer {
-	a, acc := c.agent, c.agent.account
-	if !a.purchases.allow(c.now) {
+// purchase decides a purchase request. It returns nil when Close has ended the call. The account is locked.
+func (s *Server) purchase(x *exchange, b purchaseBody) *answer {
+	a, acc := x.agent, x.agent.account
+	if !a.purchases.allow(x.now) {
 		return errorAnswer(http.StatusTooManyRequests, "Too many requests. Please try again later.")
 	}
-	key := trimSpace(c.header.Get("Idempotency-Key"))
+	key := trimSpace(x.header.Get("Idempotency-Key"))
 	if key != "" {
-		if first := a.replays.find(key, c.now); first != nil {
+		if first := a.replays.find(key, x.now); first != nil {
 			return first
 		}
 	}
-	if !c.work(func(r *Races) time.Duration { return r.Purchase }) {
+	if !x.pauseBeforeCommit(func(races *Races) time.Duration { return races.Purchase }) {
 		return nil
 	}
 	category, original := acc.resolve(b.category)
 	if a.pending >= pendingCap {
-		return errorAnswer(http.StatusTooManyRequests, "Too many pending requests. Wait for existing requests to be resolved.")
+		return errorAnswer(http.StatusTooManyRequests,
+			"Too many pending requests. Wait for existing requests to be resolved.")
 	}
 	currency := acc.config.Currency
 	if b.currency != nil && *b.currency != currency {
@@ -78,24 +77,35 @@ func (s *Server) purchase(c *call, b purchaseBody) *answer {
 	}
 
 	amount := b.amount.amount()
-	decision := policy.Evaluate(a.policy, a.facts(amount, category, currency, c))
-	r := &request{
-		agent: a, sequence: s.sequence.Add(1), id: s.ids.uuid(), amount: amount.RoundHalfUp(), currency: currency,
-		category: category, original: original, merchant: b.merchant, description: b.description, comment: b.comment,
-		key: key, checks: decision.Checks, created: c.now, expires: c.now,
+	decision := policy.Evaluate(a.policy, a.facts(amount, category, currency, x))
+	r := &requestState{
+		agent:       a,
+		sequence:    s.sequence.Add(1),
+		id:          s.ids.uuid(),
+		amount:      amount.Round(),
+		currency:    currency,
+		category:    category,
+		original:    original,
+		merchant:    b.merchant,
+		description: b.description,
+		comment:     b.comment,
+		key:         key,
+		checks:      decision.Checks,
+		created:     x.now,
+		expires:     x.now,
 	}
 	switch {
 	case !decision.Passed:
-		r.status, r.reviewed = letagentpay.StatusRejected, c.now
+		r.status, r.reviewed = letagentpay.StatusRejected, x.now
 	case decision.AutoApprove:
-		r.status, r.reviewed = letagentpay.StatusAutoApproved, c.now
+		r.status, r.reviewed = letagentpay.StatusAutoApproved, x.now
 	default:
-		r.status, r.expires = letagentpay.StatusPending, c.now.Add(acc.config.expiry())
+		r.status, r.expires = letagentpay.StatusPending, x.now.Add(acc.config.expiry())
 	}
 
 	if decision.VelocityLimited {
-		// A runaway loop leaves one record a window; the later answers point at it.
-		if window := a.velocity.refusedIn(a.policy, c.now); window.rejected != "" {
+		// One record for each window, however many calls a runaway loop makes; later answers have its id.
+		if window := a.velocity.refusedIn(a.policy, x.now); window.rejected != "" {
 			r.id = window.rejected
 		} else {
 			window.rejected = r.id
@@ -105,23 +115,23 @@ func (s *Server) purchase(c *call, b purchaseBody) *answer {
 		a.add(r)
 	}
 	if r.status != letagentpay.StatusRejected {
-		a.book(r, amount, c)
+		a.book(r, amount, x)
 	}
 	reply := jsonAnswer(http.StatusCreated, r.purchaseResult())
 	if key != "" {
-		if !c.store() {
+		if !x.pauseBeforeStore() {
 			return nil
 		}
-		a.replays.store(key, reply, c.now, acc.history)
+		a.replays.store(key, reply, x.now, acc.history)
 	}
 	return reply
 }
 
-// book counts a purchase that was approved or is pending. amount is as it was sent, r.amount rounded.
-func (a *agent) book(r *request, amount money.Amount, c *call) {
-	a.velocity.accept(c.now)
+// book counts a purchase that is approved or pending. amount is the amount as sent; r.amount is rounded.
+func (a *agentState) book(r *requestState, amount money.Amount, x *exchange) {
+	a.velocity.accept(x.now)
 	for _, rule := range a.account.rules {
-		if !rule.temporal() {
+		if !rule.countsAlone() {
 			continue
 		}
 		t := rule.tallyIn(r.currency)
@@ -132,62 +142,34 @@ func (a *agent) book(r *request, amount money.Amount, c *call) {
 		}
 	}
 	if r.status == letagentpay.StatusPending {
-		a.hold(amount, r.currency, c.now)
-		a.account.expect(r.expires)
-		c.pending = r
+		a.hold(amount, r.currency, x.now)
+		a.account.noteExpiry(r.expires)
+		x.pending = r
 		return
 	}
-	a.spend(amount, r.currency, c.now)
+	a.spend(amount, r.currency, x.now)
 	a.replenish(amount.Sub(r.amount))
 }
 
-// facts gathers what a decision depends on.
-func (a *agent) facts(amount money.Amount, category, currency string, c *call) policy.Facts {
-	minute, hour := a.velocity.at(c.now)
-	periods := a.periods(currency, c.now)
+// facts returns what the decision on a purchase depends on.
+func (a *agentState) facts(amount money.Amount, category, currency string, x *exchange) policy.Facts {
+	minute, hour := a.velocity.at(x.now)
+	periods := a.periods(currency, x.now)
 	return policy.Facts{
-		AgentStatus: string(a.config.Status), Amount: amount, Category: category,
-		Now: c.now, Location: a.account.location, LoadLocation: loadLocation,
-		Budget: a.config.Budget, Spent: a.spent, Held: a.held,
-		Today: periods[0].total(), ThisWeek: periods[1].total(), ThisMonth: periods[2].total(),
-		RequestsThisMinute: minute.accepted, RequestsThisHour: hour.accepted,
-		Rules: a.account.ruleFacts(currency, periods[3].total(), periods[4].total(), periods[5].total()),
+		AgentStatus:        string(a.config.Status),
+		Amount:             amount,
+		Category:           category,
+		Now:                x.now,
+		Location:           a.account.location,
+		LoadLocation:       loadLocation,
+		Budget:             a.config.Budget,
+		Spent:              a.spent,
+		Held:               a.held,
+		Today:              periods[0].total(),
+		ThisWeek:           periods[1].total(),
+		ThisMonth:          periods[2].total(),
+		RequestsThisMinute: minute.accepted,
+		RequestsThisHour:   hour.accepted,
+		Rules:              a.account.ruleFacts(currency, periods[3].total(), periods[4].total(), periods[5].total()),
 	}
-}
-
-// ruleFacts returns the account's budget rules with what each has counted so far.
-func (acc *account) ruleFacts(currency string, today, week, month money.Amount) []policy.BudgetRule {
-	if len(acc.rules) == 0 {
-		return nil
-	}
-	facts := make([]policy.BudgetRule, len(acc.rules))
-	for i, rule := range acc.rules {
-		facts[i] = rule.BudgetRule
-		switch {
-		case rule.Type == policy.Daily:
-			facts[i].Counted = today
-		case rule.Type == policy.Weekly:
-			facts[i].Counted = week
-		case rule.Type == policy.Monthly:
-			facts[i].Counted = month
-		case rule.temporal():
-			facts[i].Counted = rule.tallyIn(currency).total()
-		default:
-			facts[i].Counted = acc.total()
-		}
-	}
-	return facts
-}
-
-// resolve maps what an agent called a category to one of the account's. original is what was sent, unless that was
-// the category itself, give or take spaces, dashes and case.
-func (acc *account) resolve(sent string) (category string, original *string) {
-	name := separators.Replace(strings.ToLower(trimSpace(sent)))
-	if acc.categories[name] {
-		return name, nil
-	}
-	if target, ok := acc.aliases[name]; ok {
-		return target, &sent
-	}
-	return "other", &sent
 }

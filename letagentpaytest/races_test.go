@@ -19,6 +19,7 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 	"github.com/letagentpay/letagentpay-go/money"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // outcome is what one call came to.
@@ -107,7 +108,7 @@ func TestOverlappingPurchasesUnderOneKeyEachBuyUnderRaces(t *testing.T) {
 		}
 		assert.Len(t, ids, want)
 		require.Len(t, srv.Requests(), want)
-		assert.Equal(t, money.FromMinor(int64(want)*1000), srv.Budget().Spent)
+		assert.Equal(t, money.FromHundredths(int64(want)*1000), srv.Budget().Spent)
 
 		replayed := tryPurchase(t.Context(), srv, "one")
 		require.NoError(t, replayed.err)
@@ -238,11 +239,12 @@ func TestHandlersOutliveTheirClientsUnderRaces(t *testing.T) {
 		assert.Equal(t, "k", requests[0].IdempotencyKey)
 
 		confirm := "/requests/" + requests[0].RequestID + "/confirm"
-		assert.ErrorIs(t, tryWithin(t, srv, time.Second, confirm, "", `{"success": false}`).err, context.DeadlineExceeded)
+		assert.ErrorIs(t, tryWithin(t, srv, time.Second, confirm, "", `{"success": false}`).err,
+			context.DeadlineExceeded)
 		assert.Equal(t, "10.00", spent(srv))
 		time.Sleep(4 * time.Second)
 		assert.Equal(t, "0.00", spent(srv))
-		assert.Zero(t, srv.Calls().Of(letagentpaytest.OpConfirm)[0].Status, "its client got no answer")
+		assert.Zero(t, srv.Calls().Of(operation.Confirm)[0].Status, "its client got no answer")
 	})
 }
 
@@ -306,7 +308,8 @@ func TestWhatTheChecksAnswerTakesNoTimeUnderRaces(t *testing.T) {
 		began := time.Now()
 		assert.Equal(t, first.id, tryPurchase(t.Context(), srv, "k").id)
 		assert.Equal(t, http.StatusUnprocessableEntity, try(t.Context(), srv, "/requests", "", `{}`).status)
-		assert.Equal(t, http.StatusNotFound, try(t.Context(), srv, "/requests/x/confirm", "", `{"success": true}`).status)
+		assert.Equal(t, http.StatusNotFound,
+			try(t.Context(), srv, "/requests/x/confirm", "", `{"success": true}`).status)
 		assert.Equal(t, http.StatusNotFound, try(t.Context(), srv, "/nothing", "", `{}`).status)
 		_, err := srv.Client().Budget(t.Context())
 		require.NoError(t, err)
@@ -317,7 +320,7 @@ func TestWhatTheChecksAnswerTakesNoTimeUnderRaces(t *testing.T) {
 func TestTheDelayOfAFaultIsTheTimeOfACallUnderRaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := racing(t, letagentpaytest.Races{Purchase: time.Second})
-		srv.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Times: 2, Delay: 6 * time.Second})
+		srv.Fail(letagentpaytest.Fault{Op: operation.Purchase, Times: 2, Delay: 6 * time.Second})
 		began := time.Now()
 		took := func() time.Duration { return time.Since(began) }
 		outcomes := atOnce(2, func() outcome { return tryPurchase(t.Context(), srv, "k") })
@@ -327,7 +330,7 @@ func TestTheDelayOfAFaultIsTheTimeOfACallUnderRaces(t *testing.T) {
 		assert.Equal(t, 7*time.Second, took(), "the next takes its usual time")
 
 		// An operation without a check is held up before it is carried out, and carried out all the same.
-		srv.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpX402Authorize, Delay: 6 * time.Second})
+		srv.Fail(letagentpaytest.Fault{Op: operation.X402Authorize, Delay: 6 * time.Second})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := srv.Client(letagentpay.WithMaxRetries(0)).X402.Authorize(ctx, letagentpay.X402AuthorizeParams{
@@ -361,7 +364,8 @@ func TestCloseEndsHandlersThatOutliveTheirClients(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithPolicyJSON(autoApprove))
+				srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+					letagentpaytest.WithPolicyJSON(autoApprove))
 				order(srv)
 				gone := tryWithin(t, srv, time.Second, "/requests", "k", tenDollars)
 				assert.ErrorIs(t, gone.err, context.DeadlineExceeded)

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	callsPerWindow = 60 // purchases, and apart from them x402 authorisations
+	callsPerWindow = 60 // of purchases, and separately of x402 authorisations
 	rateWindowSpan = time.Minute
 	pendingCap     = 100
 )
@@ -27,7 +27,7 @@ func (w *rateWindow) allow(now time.Time) bool {
 	return w.calls <= callsPerWindow
 }
 
-// velocity counts the purchases that a policy's requests_per_minute and requests_per_hour look at, by the calendar.
+// velocity counts purchases by calendar minute and hour, for requests_per_minute and requests_per_hour of a policy.
 type velocity struct{ minute, hour velocityWindow }
 
 type velocityWindow struct {
@@ -53,7 +53,8 @@ func (v *velocity) accept(now time.Time) {
 	hour.accepted++
 }
 
-// refusedIn returns the window that a purchase beyond p's limits is recorded in: the narrower one when both are full.
+// refusedIn returns the window in which a purchase beyond p's limits is recorded: the minute when both windows are
+// full.
 func (v *velocity) refusedIn(p *policy.Policy, now time.Time) *velocityWindow {
 	minute, hour := v.at(now)
 	if p.RequestsPerMinute != nil && minute.accepted >= *p.RequestsPerMinute {

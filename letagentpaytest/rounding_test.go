@@ -33,13 +33,15 @@ func TestRoundingIsExact(t *testing.T) {
 		for range rapid.IntRange(1, 20).Draw(rt, "purchases") {
 			digits := rapid.StringMatching(`0\.[0-3][0-9][0-9]{0,12}`).Draw(rt, "amount")
 			if rapid.Bool().Draw(rt, "near half a cent") {
-				digits = rapid.StringMatching(`0\.[0-3][0-9](5|50{1,9}1|49{1,9}|30{1,9}1|29{1,9})`).Draw(rt, "amount near half a cent")
+				digits = rapid.StringMatching(`0\.[0-3][0-9](5|50{1,9}1|49{1,9}|30{1,9}1|29{1,9})`).Draw(rt,
+					"amount near half a cent")
 			}
 			amount, _ := new(big.Rat).SetString(digits)
 			if amount.Sign() == 0 {
 				continue
 			}
-			status, got, err := send(t, srv, http.MethodPost, "/requests", fmt.Sprintf(`{"amount": %q, "category": "taxi"}`, digits))
+			status, got, err := send(t, srv, http.MethodPost, "/requests",
+				fmt.Sprintf(`{"amount": %q, "category": "taxi"}`, digits))
 			require.NoError(t, err)
 			require.Equal(t, http.StatusCreated, status)
 			var answer struct{ Status string }

@@ -1,26 +1,16 @@
 package letagentpaytest
 
 import (
-	"bytes"
-	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log"
-	"maps"
 	"net"
 	"net/http"
-	"net/url"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/letagentpay/letagentpay-go"
-	"github.com/letagentpay/letagentpay-go/internal/api"
 )
 
 // TB is the part of [testing.TB] that a server needs.
@@ -31,16 +21,6 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// memoryServers numbers the in-memory servers of a process. Each seems to be at a host of its own, like servers with
-// sockets are: what a client knows of one agent's keys must not be taken for another's, even where a seed makes their
-// tokens equal. Names that end in .test are reserved, and lead nowhere.
-var memoryServers atomic.Uint64
-
-const (
-	apiPrefix   = "/api/v1"
-	agentPrefix = apiPrefix + "/agent-api"
-)
-
 // Server is a LetAgentPay service for tests: one owner's account with its agents, or several. All methods are safe for
 // concurrent use.
 type Server struct {
@@ -50,7 +30,7 @@ type Server struct {
 	Token string
 
 	tb       TB
-	options  *config
+	options  *settings
 	ids      *idSource
 	sequence atomic.Uint64
 	world    atomic.Pointer[world]
@@ -70,91 +50,11 @@ type Server struct {
 	closing    sync.Once
 }
 
-// world is everything a scenario sets up; applying another replaces it whole.
-type world struct {
-	clock    *clock
-	accounts map[string]*account
-	agents   atomic.Pointer[directory] // replaced, not changed, so that calls read it without a lock
-
-	mu       sync.Mutex
-	rates    map[string]decimal
-	txHashes map[string]bool
-}
-
-// directory finds agents.
-type directory struct {
-	agents  []*agent // the main one first
-	byName  map[string]*agent
-	byToken map[string]*agent
-}
-
-func (w *world) directory() *directory { return w.agents.Load() }
-
-// addAgent adds an agent with a fresh token, or with the given one.
-func (w *world) addAgent(name, token string, config AgentConfig, ids *idSource) (*agent, error) {
-	acc := w.accounts[cmp.Or(config.Account, mainName)]
-	if acc == nil {
-		return nil, fmt.Errorf("agent %q: no account is named %q", name, config.Account)
-	}
-	if token == "" {
-		token = ids.token()
-	}
-	a := &agent{
-		account: acc, name: name, id: ids.uuid(), token: token,
-		counters: map[string]*counters{}, requests: map[string]*request{},
-	}
-	if err := a.apply(config); err != nil {
-		return nil, fmt.Errorf("agent %q: %w", name, err)
-	}
-	if !w.list(a) {
-		return nil, fmt.Errorf("agent %q: the name is taken or empty", name)
-	}
-	acc.mu.Lock() // apart from w.mu: calls hold an account's lock when they take that
-	defer acc.mu.Unlock()
-	acc.agents = append(acc.agents, a)
-	return a, nil
-}
-
-// list makes an agent known, unless its name is taken or empty.
-func (w *world) list(a *agent) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	known := w.directory()
-	if known.byName[a.name] != nil || a.name == "" {
-		return false
-	}
-	extended := &directory{append(slices.Clone(known.agents), a), maps.Clone(known.byName), maps.Clone(known.byToken)}
-	extended.byName[a.name], extended.byToken[a.token] = a, a
-	w.agents.Store(extended)
-	return true
-}
-
-// claim takes a transaction hash, which closes one authorisation only, and reports whether it was free.
-func (w *world) claim(txHash string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.txHashes[txHash] {
-		return false
-	}
-	w.txHashes[txHash] = true
-	return true
-}
-
-// unclaim frees the hash of an authorisation that is forgotten.
-func (w *world) unclaim(txHash string) {
-	if txHash == "" {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.txHashes, txHash)
-}
-
-// NewServer starts a server that is closed when the test ends. A wrong option fails the test. When the test has failed,
-// its log shows the last calls to the server.
+// NewServer starts a server and closes it when the test ends. A wrong option fails the test. If the test fails, its log
+// shows the last calls to the server.
 func NewServer(t TB, options ...Option) *Server {
 	t.Helper()
-	s, err := start(t, options)
+	s, err := startServer(t, options)
 	if err != nil {
 		t.Fatalf("%v", err)
 		return nil
@@ -166,25 +66,30 @@ func NewServer(t TB, options ...Option) *Server {
 	return s
 }
 
-// Start starts a server outside a test, for programs and examples. The caller closes it.
-func Start(options ...Option) (*Server, error) { return start(nil, options) }
+// Start starts a server outside a test, for programs and examples. The caller must close it.
+func Start(options ...Option) (*Server, error) { return startServer(nil, options) }
 
-func start(t TB, options []Option) (*Server, error) {
-	c, err := newConfig(options)
+func startServer(t TB, options []Option) (*Server, error) {
+	o, err := newSettings(options)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{tb: t, options: c, ids: &idSource{seed: c.seed}, memory: c.memory}
-	s.calls.limit = c.history
-	s.races.Store(c.races)
+	s := &Server{
+		tb:      t,
+		options: o,
+		ids:     &idSource{seed: o.seed},
+		memory:  o.memory,
+	}
+	s.calls.limit = o.history
+	s.races.Store(o.races)
 	s.life, s.end = context.WithCancel(context.Background())
-	if err := s.reset(c.scenario, true); err != nil {
+	if err := s.reset(o.scenario, true); err != nil {
 		s.end()
 		return nil, err
 	}
 	if s.memory {
 		s.memoryHost = fmt.Sprintf("https://mock-%d.letagentpay.test", memoryServers.Add(1))
-		s.URL = s.memoryHost + agentPrefix
+		s.URL = s.memoryHost + agentAPI
 		s.transport = memoryTransport{s}
 		return s, nil
 	}
@@ -193,12 +98,12 @@ func start(t TB, options []Option) (*Server, error) {
 		s.end()
 		return nil, fmt.Errorf("letagentpaytest: %w", err)
 	}
-	s.URL = "http://" + listener.Addr().String() + agentPrefix
+	s.URL = "http://" + listener.Addr().String() + agentAPI
 	s.transport = &http.Transport{MaxIdleConnsPerHost: 64}
 	s.listener = &http.Server{
-		Handler:     s.gated(s.serve(s.watchedExchange)),
+		Handler:     s.gated(s.serve(s.exchangeWatched)),
 		BaseContext: func(net.Listener) context.Context { return s.life },
-		ErrorLog:    log.New(io.Discard, "", 0), // dropped connections are what a test asked for
+		ErrorLog:    log.New(io.Discard, "", 0), // connections are dropped only for a fault
 	}
 	s.served = make(chan struct{})
 	go func() {
@@ -208,11 +113,11 @@ func start(t TB, options []Option) (*Server, error) {
 	return s, nil
 }
 
-// Close stops the server and ends the calls in flight, also those that continue without their clients; a purchase or
-// confirmation that is still waiting for its commit is not carried out. Close waits for the calls that run in
-// goroutines of the server: over sockets all of them, in memory those under [WithServiceRaces] or a [Fault] with a
-// GatewayTimeout. So a function that the server calls, such as that of [Server.OnPending], must return, and must not
-// call Close. Closing again does nothing.
+// Close stops the server and ends all calls in progress, including those that continue without their clients. A
+// purchase or confirmation that waits for its commit is not carried out. Close waits for the calls in goroutines of the
+// server: over sockets all calls, in memory those under [WithServiceRaces] or a [Fault] with a GatewayTimeout. A
+// function that the server calls, such as that of [Server.OnPending], must therefore return, and must not call Close. A
+// second Close has no effect.
 func (s *Server) Close() {
 	s.closing.Do(func() {
 		s.end()
@@ -225,17 +130,17 @@ func (s *Server) Close() {
 	})
 }
 
-// HTTPClient returns an HTTP client that reaches the server, for [letagentpay.WithHTTPClient]. An in-memory server is
-// reached by this client only.
+// HTTPClient returns an HTTP client for the server, for [letagentpay.WithHTTPClient]. Only such a client reaches an
+// in-memory server.
 func (s *Server) HTTPClient() *http.Client { return &http.Client{Transport: s.transport} }
 
-// Client returns a client of the main agent. The options come after the ones that connect it.
+// Client returns a client of the main agent. The options are applied after those that connect the client.
 func (s *Server) Client(options ...letagentpay.Option) *letagentpay.Client {
 	s.helper()
-	return s.client(s.Token, options)
+	return s.newClient(s.Token, options)
 }
 
-func (s *Server) client(token string, options []letagentpay.Option) *letagentpay.Client {
+func (s *Server) newClient(token string, options []letagentpay.Option) *letagentpay.Client {
 	s.helper()
 	client, err := letagentpay.New(append([]letagentpay.Option{
 		letagentpay.WithToken(token), letagentpay.WithBaseURL(s.URL), letagentpay.WithHTTPClient(s.HTTPClient()),
@@ -246,7 +151,7 @@ func (s *Server) client(token string, options []letagentpay.Option) *letagentpay
 	return client
 }
 
-// fatalf ends the test, or panics where there is none: the caller asked for something that cannot be.
+// fatalf ends the test with an error of the caller. Outside a test it panics.
 func (s *Server) fatalf(format string, args ...any) {
 	if s.tb == nil {
 		panic(fmt.Sprintf(format, args...))
@@ -260,131 +165,3 @@ func (s *Server) helper() {
 		s.tb.Helper()
 	}
 }
-
-// call is one request to the server while it is carried out.
-type call struct {
-	world  *world
-	agent  *agent
-	now    time.Time
-	header http.Header
-	query  url.Values
-	body   payload
-
-	race    *race    // nil: the call is carried out at one instant
-	pending *request // set when a purchase became pending
-}
-
-// answer is a response before it is sent. It is not changed once made, so that a replay can repeat it.
-type answer struct {
-	status int
-	header http.Header // beyond the usual ones
-	body   []byte
-}
-
-func jsonAnswer(status int, value any) *answer {
-	var body bytes.Buffer
-	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(value); err != nil {
-		panic("letagentpaytest: encoding an answer: " + err.Error())
-	}
-	return &answer{status: status, body: bytes.TrimSuffix(body.Bytes(), []byte("\n"))}
-}
-
-func errorAnswer(status int, detail string) *answer {
-	return jsonAnswer(status, api.Error{Detail: detail})
-}
-
-// handle carries out one call and returns its answer, or nil when Close has ended it.
-func (s *Server) handle(r *http.Request, a arrival, race *race) *answer {
-	if a.refusal != nil {
-		return a.refusal
-	}
-	c := &call{world: s.world.Load(), header: r.Header, race: race}
-	if r.URL.RawQuery != "" {
-		c.query, _ = url.ParseQuery(r.URL.RawQuery) // what cannot be read is left out
-	}
-	if r.Method == http.MethodPost {
-		var refusal *answer
-		if c.body, refusal = parsePayload(r.Header, a.body); refusal != nil {
-			return refusal // even before authentication
-		}
-	}
-	// What a body says is checked without the lock, and reported after authentication.
-	work, refusal := s.prepare(a.op, a.id, c)
-	reply := s.locked(c, work, refusal)
-	if c.pending != nil && reply != nil {
-		s.askHuman(c)
-	}
-	return reply
-}
-
-// locked authenticates the call and does its work under the account's lock.
-func (s *Server) locked(c *call, work func() *answer, refusal *answer) *answer {
-	token, ok := strings.CutPrefix(c.header.Get("Authorization"), "Bearer ")
-	if !ok {
-		return errorAnswer(http.StatusUnauthorized, "Missing bearer token")
-	}
-	c.agent = c.world.directory().byToken[token]
-	if c.agent == nil {
-		return errorAnswer(http.StatusUnauthorized, "Invalid agent token")
-	}
-	acc := c.agent.account
-	acc.mu.Lock()
-	defer acc.mu.Unlock()
-	c.now = c.world.clock.now()
-	acc.catchUp(c.now)
-	switch {
-	case acc.config.Blocked:
-		return errorAnswer(http.StatusForbidden, "Account is blocked")
-	case acc.config.AllAgentsPaused:
-		return errorAnswer(http.StatusForbidden, "All agents are paused by account owner")
-	case c.agent.config.Status == AgentArchived:
-		return errorAnswer(http.StatusForbidden, "Agent is archived")
-	case c.agent.config.Status != AgentActive:
-		return errorAnswer(http.StatusForbidden, "Agent is paused")
-	case refusal != nil:
-		return refusal
-	}
-	return work()
-}
-
-// prepare checks a call's body or query and returns the work to do, or the refusal to give in its place.
-func (s *Server) prepare(op Op, id string, c *call) (work func() *answer, refusal *answer) {
-	switch op {
-	case OpPurchase:
-		b, refusal := parsePurchase(c.body)
-		return func() *answer { return s.purchase(c, b) }, refusal
-	case OpConfirm:
-		b, refusal := parseConfirm(c.body)
-		return func() *answer { return s.confirm(c, id, b) }, refusal
-	case OpRequests:
-		q, refusal := parseList(c.query)
-		return func() *answer { return s.list(c, q) }, refusal
-	case OpRequest:
-		return func() *answer { return s.read(c, id) }, nil
-	case OpBudget:
-		return func() *answer { return s.budget(c) }, nil
-	case OpPolicy:
-		return func() *answer { return s.policy(c) }, nil
-	case OpCategories:
-		return func() *answer { return s.categories(c) }, nil
-	case OpX402Authorize:
-		b, refusal := parseAuthorize(c.body)
-		return func() *answer { return s.authorize(c, b) }, refusal
-	case OpX402Report:
-		b, refusal := parseReport(c.body)
-		return func() *answer { return s.report(c, b) }, refusal
-	case OpX402Budget:
-		return func() *answer { return s.readX402Budget(c) }, nil
-	case OpX402RegisterWallet:
-		b, refusal := parseWallet(c.body)
-		return func() *answer { return s.registerWallet(c, b) }, refusal
-	case OpX402Wallets:
-		return func() *answer { return s.listWallets(c) }, nil
-	}
-	panic("letagentpaytest: no such operation: " + string(op))
-}
-
-// errClosed is what an in-memory call meets after Close.
-var errClosed = errors.New("letagentpaytest: the server is closed")

@@ -206,7 +206,8 @@ func TestOneKeyAtOnceBuysOnce(t *testing.T) {
 		answers := make([]string, callers)
 		for i := range callers {
 			group.Go(func() {
-				request, err := http.NewRequest(http.MethodPost, srv.URL+"/requests", strings.NewReader(`{"amount":5,"category":"taxi"}`))
+				request, err := http.NewRequest(http.MethodPost, srv.URL+"/requests",
+					strings.NewReader(`{"amount":5,"category":"taxi"}`))
 				if !assert.NoError(t, err) {
 					return
 				}
@@ -234,7 +235,8 @@ func TestOneKeyAtOnceBuysOnce(t *testing.T) {
 }
 
 func TestVelocityWindows(t *testing.T) {
-	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithStart(time.Date(2026, 3, 11, 12, 0, 0, 0, time.UTC)),
+	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+		letagentpaytest.WithStart(time.Date(2026, 3, 11, 12, 0, 0, 0, time.UTC)),
 		letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}, "requests_per_minute": 2, "requests_per_hour": 3}`))
 	client := srv.Client()
 	one := letagentpay.PurchaseParams{Amount: money.Must("1"), Category: "taxi"}

@@ -25,9 +25,12 @@ func offsetTime(t time.Time) *api.OffsetTime {
 	return &api.OffsetTime{Time: t}
 }
 
-func (r *request) purchaseResult() api.PurchaseResult {
+func (r *requestState) purchaseResult() api.PurchaseResult {
 	result := api.PurchaseResult{
-		RequestID: r.id, Status: string(r.status), Currency: r.currency, Category: r.category,
+		RequestID:        r.id,
+		Status:           string(r.status),
+		Currency:         r.currency,
+		Category:         r.category,
 		OriginalCategory: r.original,
 		PolicyCheck:      api.PolicyCheck{Passed: r.status != letagentpay.StatusRejected},
 		AutoApproved:     r.status == letagentpay.StatusAutoApproved,
@@ -46,13 +49,13 @@ func (r *request) purchaseResult() api.PurchaseResult {
 	return result
 }
 
-// confirmation repeats the amount with all the digits it was sent with.
+// confirmation repeats the amount with all the digits that were sent.
 type confirmation struct {
 	api.Confirmation
 	ActualAmount *string `json:"actual_amount"`
 }
 
-func (r *request) confirmation(actual *decimal) confirmation {
+func (r *requestState) confirmation(actual *decimal) confirmation {
 	c := confirmation{Confirmation: api.Confirmation{RequestID: r.id, Status: string(r.status)}}
 	if actual != nil {
 		c.ActualAmount = &actual.text
@@ -60,36 +63,50 @@ func (r *request) confirmation(actual *decimal) confirmation {
 	return c
 }
 
-func (r *request) detail() api.RequestDetail {
+func (r *requestState) detail() api.RequestDetail {
 	return api.RequestDetail{
-		RequestID: r.id, Status: string(r.status), Amount: r.amount, Category: r.category,
-		CreatedAt: api.OffsetTime{Time: r.created}, ReviewedAt: offsetTime(r.reviewed),
+		RequestID:  r.id,
+		Status:     string(r.status),
+		Amount:     r.amount,
+		Category:   r.category,
+		CreatedAt:  api.OffsetTime{Time: r.created},
+		ReviewedAt: offsetTime(r.reviewed),
 	}
 }
 
-func (r *request) listItem() api.RequestListItem {
+func (r *requestState) listItem() api.RequestListItem {
 	return api.RequestListItem{
-		RequestID: r.id, Status: string(r.status), Amount: r.amount, Currency: r.currency, Category: r.category,
-		Merchant: r.merchant, Description: r.description,
-		CreatedAt: api.OffsetTime{Time: r.created}, ReviewedAt: offsetTime(r.reviewed), ExpiresAt: offsetTime(r.expires),
+		RequestID:   r.id,
+		Status:      string(r.status),
+		Amount:      r.amount,
+		Currency:    r.currency,
+		Category:    r.category,
+		Merchant:    r.merchant,
+		Description: r.description,
+		CreatedAt:   api.OffsetTime{Time: r.created},
+		ReviewedAt:  offsetTime(r.reviewed),
+		ExpiresAt:   offsetTime(r.expires),
 	}
 }
 
-func (a *agent) budgetResult() api.Budget {
+func (a *agentState) budgetResult() api.Budget {
 	return api.Budget{
-		Budget: decimalString(a.config.Budget), Spent: decimalString(a.spent), Held: decimalString(a.held),
-		Remaining: decimalString(a.remaining()), Currency: a.account.config.Currency,
+		Budget:    decimalString(a.config.Budget),
+		Spent:     decimalString(a.spent),
+		Held:      decimalString(a.held),
+		Remaining: decimalString(a.remaining()),
+		Currency:  a.account.config.Currency,
 	}
 }
 
-// authorization gives the remainders with all the digits that an exchange rate leaves.
+// authorization has the remaining amounts with all the digits that an exchange rate gives them.
 type authorization struct {
 	api.X402Authorization
 	RemainingDailyBudget   *string `json:"remaining_daily_budget"`
 	RemainingMonthlyBudget *string `json:"remaining_monthly_budget"`
 }
 
-// x402Budget repeats a limit as the policy writes it, a number or a string.
+// x402Budget repeats a limit in the form of the policy, a number or a string.
 type x402Budget struct {
 	api.X402Budget
 	Policy x402PolicyState `json:"x402_policy"`
@@ -98,11 +115,4 @@ type x402Budget struct {
 type x402PolicyState struct {
 	api.X402Policy
 	MaxPerRequest json.RawMessage `json:"max_per_request"`
-}
-
-func (w wallet) result() api.X402Wallet {
-	return api.X402Wallet{
-		WalletAddress: w.address, Chain: w.chain, WalletProvider: w.provider, IsActive: true,
-		CreatedAt: api.Time{Time: w.created},
-	}
 }

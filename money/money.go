@@ -8,12 +8,16 @@ package money
 import (
 	"cmp"
 	"errors"
+	"fmt"
+	"math"
 	"strconv"
 )
 
 const (
 	decimals = 6         // digits an Amount keeps after the point
 	unit     = 1_000_000 // 10^decimals
+
+	perHundredth = unit / 100
 
 	parseDigits  = 7  // digits before the point that Parse accepts: the service's limit is 9,999,999
 	decodeDigits = 12 // digits before the point that decoding accepts: a balance may exceed what one purchase may
@@ -23,13 +27,13 @@ const (
 
 // Errors that a [*ParseError] matches with [errors.Is].
 var (
-	// ErrSyntax means that the text is not a plain decimal number.
+	// ErrSyntax reports a text that is not a plain decimal number.
 	ErrSyntax = errors.New("not a plain decimal number")
-	// ErrRange means that the number has more digits than an Amount keeps, before or after the point.
+	// ErrRange reports a number with more digits than an Amount keeps, before or after the point.
 	ErrRange = errors.New("too many digits")
 )
 
-// ParseError reports a text that is no amount. It matches [ErrSyntax] or [ErrRange] with [errors.Is].
+// ParseError reports a text that is not an amount. It matches [ErrSyntax] or [ErrRange] with [errors.Is].
 type ParseError struct {
 	Value  string // the text refused, shortened when very long
 	Reason string // what is accepted instead
@@ -58,7 +62,7 @@ func Parse(s string) (Amount, error) {
 	return parse(s, parseDigits, false)
 }
 
-// Must is [Parse] for constants: it panics when s is no amount.
+// Must is [Parse] for constants: it panics when s is not an amount.
 func Must(s string) Amount {
 	a, err := Parse(s)
 	if err != nil {
@@ -67,22 +71,22 @@ func Must(s string) Amount {
 	return a
 }
 
-// FromMinor returns units hundredths: FromMinor(1999) is 19.99. It panics beyond a trillion units of currency.
-func FromMinor(hundredths int64) Amount {
-	const perHundredth = unit / 100
-	if hundredths > maxMillionths/perHundredth || hundredths < -maxMillionths/perHundredth {
-		panic("money: FromMinor: " + strconv.FormatInt(hundredths, 10) + " is out of range")
+// FromHundredths returns an amount of n hundredths: FromHundredths(1999) is 19.99. It panics if the amount has more
+// than 12 digits before the point.
+func FromHundredths(n int64) Amount {
+	if n > maxMillionths/perHundredth || n < -maxMillionths/perHundredth {
+		panic("money: FromHundredths: " + strconv.FormatInt(n, 10) + " is out of range")
 	}
-	return Amount{hundredths * perHundredth}
+	return Amount{n * perHundredth}
 }
 
-// parse reads a decimal of at most whole digits before the point. Digits beyond the sixth after the point are
-// accepted when they are zeros, because they say nothing, and only where signs are: on the wire.
+// parse reads a decimal of at most whole digits before the point. On the wire it also accepts a minus sign, and zeros
+// beyond the sixth digit after the point.
 func parse(s string, whole int, wire bool) (Amount, error) {
 	refuse := func(kind error) (Amount, error) {
 		reason := "want digits with at most one point, for example 49.99"
 		if kind == ErrRange {
-			reason = "want at most " + strconv.Itoa(whole) + " digits before the point and " + strconv.Itoa(decimals) + " after"
+			reason = fmt.Sprintf("want at most %d digits before the point and %d after", whole, decimals)
 		}
 		if len(s) > 64 {
 			s = s[:64] + "…"
@@ -153,8 +157,13 @@ func (a Amount) Add(b Amount) Amount {
 // Sub returns a - b, which may be negative. It panics like [Amount.Add].
 func (a Amount) Sub(b Amount) Amount { return a.Add(b.Neg()) }
 
-// Neg returns -a.
-func (a Amount) Neg() Amount { return Amount{-a.millionths} }
+// Neg returns -a. It panics like [Amount.Add].
+func (a Amount) Neg() Amount {
+	if a.millionths == math.MinInt64 {
+		panic("money: -(" + a.String() + ") is out of range")
+	}
+	return Amount{-a.millionths}
+}
 
 // Cmp returns -1, 0 or +1 as a is less than, equal to or greater than b.
 func (a Amount) Cmp(b Amount) int { return cmp.Compare(a.millionths, b.millionths) }
@@ -180,28 +189,53 @@ func (a Amount) Decimals() int {
 	return n
 }
 
-// RoundHalfUp returns a rounded to hundredths, halves away from zero: how the service stores an amount.
-func (a Amount) RoundHalfUp() Amount {
-	const step = unit / 100
-	half := int64(step / 2)
-	if a.millionths < 0 {
-		half = -half
-	}
-	return Amount{(a.millionths + half) / step * step}
-}
-
-// RoundHalfEven returns a rounded to hundredths, halves to the even hundredth: how the service keeps its daily,
-// weekly and monthly counters.
-func (a Amount) RoundHalfEven() Amount {
-	const step = unit / 100
-	quotient, rest := a.millionths/step, a.millionths%step
+// Round returns a rounded to hundredths, halves away from zero: 1.005 to 1.01. The service stores amounts like this. It
+// panics like [Amount.Add].
+func (a Amount) Round() Amount {
+	quotient, rest := a.hundredths()
 	switch {
-	case rest > step/2, rest == step/2 && quotient%2 != 0:
+	case rest >= perHundredth/2:
 		quotient++
-	case rest < -step/2, rest == -step/2 && quotient%2 != 0:
+	case rest <= -perHundredth/2:
 		quotient--
 	}
-	return Amount{quotient * step}
+	return ofHundredths(quotient)
+}
+
+// RoundHalfEven returns a rounded to hundredths, halves to the even hundredth: 1.005 to 1.00. The service's daily,
+// weekly and monthly counters add amounts rounded like this. It panics like [Amount.Add].
+func (a Amount) RoundHalfEven() Amount {
+	quotient, rest := a.hundredths()
+	switch {
+	case rest > perHundredth/2, rest == perHundredth/2 && quotient%2 != 0:
+		quotient++
+	case rest < -perHundredth/2, rest == -perHundredth/2 && quotient%2 != 0:
+		quotient--
+	}
+	return ofHundredths(quotient)
+}
+
+// RoundUp returns the smallest amount in whole hundredths that is not less than a: 1.001 to 1.01, 1.00 to 1.00. Zero
+// stays zero, and a negative amount moves towards zero: -1.009 to -1.00. It panics like [Amount.Add].
+func (a Amount) RoundUp() Amount {
+	quotient, rest := a.hundredths()
+	if rest > 0 {
+		quotient++
+	}
+	return ofHundredths(quotient)
+}
+
+// hundredths returns the whole hundredths of a, cut towards zero, and the millionths left over, both with a's sign.
+func (a Amount) hundredths() (quotient, rest int64) {
+	return a.millionths / perHundredth, a.millionths % perHundredth
+}
+
+// ofHundredths returns an amount of n hundredths, and panics when an Amount cannot hold it.
+func ofHundredths(n int64) Amount {
+	if n > math.MaxInt64/perHundredth || n < math.MinInt64/perHundredth {
+		panic("money: " + strconv.FormatInt(n, 10) + " hundredths are out of range")
+	}
+	return Amount{n * perHundredth}
 }
 
 // String returns a in digits, with at least two decimals and no more than needed beyond: "49.90", "0.125", "-3.00".
@@ -234,8 +268,8 @@ func (a Amount) MarshalText() ([]byte, error) { return a.append(nil), nil }
 // AppendText appends what [Amount.String] returns.
 func (a Amount) AppendText(buf []byte) ([]byte, error) { return a.append(buf), nil }
 
-// UnmarshalText reads a decimal as the service writes it: like [Parse], but a minus sign, 12 digits before the point,
-// and zeros beyond the sixth digit after it are accepted too. The error is a [*ParseError], and a is then unchanged.
+// UnmarshalText reads a decimal as the service writes it. It accepts what [Parse] does, and also a minus sign, up to 12
+// digits before the point, and zeros beyond the sixth digit after it. On an error, a [*ParseError], a is unchanged.
 func (a *Amount) UnmarshalText(text []byte) error {
 	parsed, err := parse(string(text), decodeDigits, true)
 	if err != nil {
@@ -255,7 +289,7 @@ func (a *Amount) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	if n := len(data); n >= 2 && data[0] == '"' && data[n-1] == '"' {
-		data = data[1 : n-1] // an escape inside is no digit, and refused as such
+		data = data[1 : n-1] // an escape inside is not a digit, so parse refuses it
 	}
 	return a.UnmarshalText(data)
 }

@@ -1,7 +1,7 @@
-// Package policy holds spending policies, and decides about purchases by them.
+// Package policy reads spending policies, and decides about purchases by them.
 //
-// A policy says what an agent may spend, and what of it needs no human. It is a JSON document, the [Agent Spending
-// Policy Specification] (ASPS) 1.1 as LetAgentPay serves and applies it, and every field is optional:
+// A policy says what an agent may spend, and what of it needs no human. It is a JSON document, as defined by the Agent
+// Spending Policy Specification ([ASPS]) 1.1 in the way LetAgentPay applies it. Every field is optional:
 //
 //	{
 //	  "per_request_limit": 200,
@@ -19,15 +19,15 @@
 //	  "auto_approve": {"enabled": true, "max_amount": 50, "categories": ["groceries"]}
 //	}
 //
-// What is not set does not restrict. A purchase that fails a check is rejected. One that passes them all is approved
-// at once if auto_approve covers it, and waits for a human if not; without auto_approve, all that pass wait. Limits
-// are inclusive: with the policy above, a purchase of exactly 200.00 passes and one of exactly 50.00 needs no human.
+// A field that is not set is no restriction. A purchase that fails a check is rejected. One that passes them all is
+// approved at once if auto_approve covers it, and waits for a human otherwise. Limits are inclusive: with the policy
+// above, a purchase of exactly 200.00 passes and one of exactly 50.00 needs no human.
 //
 // [Parse] reads such a document as leniently as the service does, [json.Marshal] writes one, [Policy.Validate] finds
-// what is surely a mistake in one written by hand, and [Evaluate] makes the decision, check by check.
+// mistakes in one written by hand, and [Evaluate] makes the decision, check by check.
 //
-// The package has no clock and no state: all that a decision depends on is in the policy and in [Facts], so that the
-// same arguments give the same decision, and an application can ask what would happen before it spends anything.
+// The package has no clock and no state. A decision depends on the policy and on [Facts] alone: the same arguments give
+// the same decision, and an application can find out what would happen before it spends anything.
 //
-// [Agent Spending Policy Specification]: https://github.com/LetAgentPay/letagentpay/blob/main/docs/agent_spending_policy_spec.md
+// [ASPS]: https://github.com/LetAgentPay/letagentpay/blob/main/docs/agent_spending_policy_spec.md
 package policy

@@ -34,7 +34,7 @@ const (
 	RuleAccountBudget   = "account_budget:"
 )
 
-// Check is what one rule said about a purchase.
+// Check is the verdict of one rule on a purchase.
 type Check struct {
 	Rule   string `json:"rule"`
 	Result Result `json:"result"`
@@ -72,15 +72,16 @@ const (
 	Total   RuleType = "total"
 )
 
-// BudgetRule is an owner's limit on an account, over all its agents. Of each type only one counts: of those that apply
-// now the one with the highest priority, among equals the one with the smallest limit, and then the first.
+// BudgetRule is an owner's limit on an account, over all its agents. Only one rule of each type counts. Of the rules
+// that apply now it is the one with the highest priority, among equals the one with the smallest limit, and then the
+// first.
 type BudgetRule struct {
 	Name       string
 	Type       RuleType
 	Limit      money.Amount // inclusive
 	Priority   int          // higher counts more
 	Inactive   bool         // does not apply at all
-	DaysOfWeek []int        // when it applies: 0 for Monday to 6, in the account's time zone; nil is every day, empty none
+	DaysOfWeek []int        // when it applies, in the account's time zone: 0 is Monday; nil is every day, empty none
 	Start, End time.Time    // when it applies, both instants included; zero is open
 	// Counted is what all agents of the account have spent and hold in the rule's period: today, this week or this
 	// month. For a Total rule it is all that the account has, or what the rule itself has counted if both its Start and
@@ -104,9 +105,9 @@ func (r *BudgetRule) outranks(other *BudgetRule) bool {
 type Facts struct {
 	// AgentStatus must be "active".
 	AgentStatus string
-	// Amount of the purchase, as it was asked for: before it is rounded to what the service stores.
+	// Amount of the purchase, as requested: before it is rounded to what the service stores.
 	Amount money.Amount
-	// Category is that of the account which the purchase was sorted into.
+	// Category of the account into which the purchase was sorted.
 	Category string
 
 	// Now is the instant of the purchase, in any location.
@@ -114,14 +115,15 @@ type Facts struct {
 	// Location is the account's time zone; nil is UTC.
 	Location *time.Location
 	// LoadLocation finds the schedule's time zone; nil is time.LoadLocation, which reads the system's database every
-	// time. It must be safe for concurrent use if Evaluate is used so.
+	// time. If Evaluate is called concurrently, so is LoadLocation.
 	LoadLocation func(string) (*time.Location, error)
 
 	// Budget, Spent and Held are the agent's, over all time.
 	Budget, Spent, Held money.Amount
 	// Today, ThisWeek and ThisMonth are what the agent spent and holds in these periods of the account's calendar.
 	Today, ThisWeek, ThisMonth money.Amount
-	// RequestsThisMinute and RequestsThisHour count the agent's purchases that were approved at once or left to a human.
+	// RequestsThisMinute and RequestsThisHour count the agent's purchases that were approved at once or left to a
+	// human.
 	RequestsThisMinute, RequestsThisHour int
 
 	// Rules are the account's budget rules in the order of their creation, which is that of their checks.
@@ -130,8 +132,8 @@ type Facts struct {
 
 // Evaluate decides about a purchase. A nil policy has no rules. It changes nothing, and is safe for concurrent use.
 //
-// All checks are made and reported, with two exceptions: velocity is checked only where a limit on it is set, and
-// ends the evaluation when the limit is reached; and budget rules are checked only if everything else passed.
+// All checks are made and reported, with two exceptions. Velocity is checked only when a limit on it is set, and a
+// purchase above that limit ends the evaluation. Budget rules are checked only if everything else passed.
 func Evaluate(p *Policy, f Facts) Decision {
 	if p == nil {
 		p = new(Policy)
@@ -154,7 +156,11 @@ func Evaluate(p *Policy, f Facts) Decision {
 	if e.passed && len(f.Rules) > 0 {
 		e.budgetRules(&f)
 	}
-	return Decision{Checks: e.finish(), Passed: e.passed, AutoApprove: e.passed && p.AutoApprove.covers(f.Amount, f.Category)}
+	return Decision{
+		Checks:      e.finish(),
+		Passed:      e.passed,
+		AutoApprove: e.passed && p.AutoApprove.covers(f.Amount, f.Category),
+	}
 }
 
 func (a *AutoApprove) covers(amount money.Amount, category string) bool {
@@ -163,7 +169,7 @@ func (a *AutoApprove) covers(amount money.Amount, category string) bool {
 }
 
 // evaluation collects the checks. The details are written one after another into texts, and become parts of one string
-// in the end: an evaluation is on the way of every purchase, and a string for each detail would be most of its cost.
+// at the end: every purchase waits for an evaluation, and a string for each detail would be most of its cost.
 type evaluation struct {
 	checks []Check
 	passed bool
@@ -171,17 +177,17 @@ type evaluation struct {
 	ends   []int // of each check's detail in texts
 }
 
-// evaluations keeps the buffers of past ones, so that only what is returned is allocated.
+// evaluations keeps the buffers of earlier evaluations, so that only the result is allocated.
 var evaluations = sync.Pool{New: func() any { return new(evaluation) }}
 
-// say appends to the detail of the check to come.
+// say appends to the detail of the next check.
 func (e *evaluation) say(text string) { e.texts = append(e.texts, text...) }
 
 func (e *evaluation) sayAmount(a money.Amount) { e.texts, _ = a.AppendText(e.texts) } // the error is always nil
 
 func (e *evaluation) sayNumber(n int) { e.texts = strconv.AppendInt(e.texts, int64(n), 10) }
 
-// check reports a rule, with what was said since the last one as the detail.
+// check adds the result of a rule. Its detail is what was said since the previous check.
 func (e *evaluation) check(rule string, passed bool) {
 	result := Pass
 	if !passed {
@@ -191,7 +197,7 @@ func (e *evaluation) check(rule string, passed bool) {
 	e.ends = append(e.ends, len(e.texts))
 }
 
-// finish hands out the checks.
+// finish returns the checks with their details.
 func (e *evaluation) finish() []Check {
 	checks, texts, start := e.checks, string(e.texts), 0
 	for i, end := range e.ends {
@@ -216,7 +222,7 @@ func (e *evaluation) status(status string) {
 	e.check(RuleStatus, active)
 }
 
-// velocity reports whether the evaluation goes on.
+// velocity reports whether the evaluation continues.
 func (e *evaluation) velocity(p *Policy, f *Facts) bool {
 	if p.RequestsPerMinute == nil && p.RequestsPerHour == nil {
 		return true
@@ -231,7 +237,7 @@ func (e *evaluation) velocity(p *Policy, f *Facts) bool {
 	return minute && hour
 }
 
-// rate reports whether one more request stays within a limit, if there is one.
+// rate reports whether one more request stays within a limit; nil is no limit.
 func (e *evaluation) rate(limit *int, count int, window string) bool {
 	if limit == nil {
 		return true
@@ -269,7 +275,7 @@ func (e *evaluation) perRequest(p *Policy, amount money.Amount) {
 	e.check(RulePerRequestLimit, e.within(amount, *p.PerRequestLimit, "per-request"))
 }
 
-// within says how an amount, said already, relates to a limit, and reports whether it is within.
+// within says how the amount that was just said relates to a limit, and reports whether it is within the limit.
 func (e *evaluation) within(amount, limit money.Amount, kind string) bool {
 	exceeds := limit.Less(amount)
 	if exceeds {
@@ -283,7 +289,7 @@ func (e *evaluation) within(amount, limit money.Amount, kind string) bool {
 	return !exceeds
 }
 
-// period checks a limit on what a period counted, together with this purchase.
+// period checks a limit on what was counted in a period, with this purchase added.
 func (e *evaluation) period(rule, kind, when string, limit *money.Amount, counted, amount money.Amount) {
 	if limit == nil {
 		e.say("No ")
@@ -312,7 +318,7 @@ func (e *evaluation) budget(f *Facts) {
 	e.check(RuleBudget, !exceeds)
 }
 
-// schedule checks the time of day, and returns the daily limit that holds today.
+// schedule checks the time of day, and returns the daily limit that applies today.
 func (e *evaluation) schedule(p *Policy, f *Facts) (dailyLimit *money.Amount) {
 	if p.Schedule == nil {
 		e.say("No schedule is set")
@@ -363,7 +369,7 @@ func (e *evaluation) hours(now time.Time, allow string) {
 	if !ok {
 		e.say("The schedule allows nothing, since ")
 		e.texts = strconv.AppendQuote(e.texts, shortened(allow))
-		e.say(" are no hours")
+		e.say(" is not a window of hours")
 		e.check(RuleSchedule, false)
 		return
 	}
@@ -378,7 +384,7 @@ func (e *evaluation) hours(now time.Time, allow string) {
 	e.check(RuleSchedule, passed)
 }
 
-// location returns the time zone of the schedule. "Local" is one of Go's own, and no name that the service knows.
+// location returns the time zone of the schedule. "Local" is a name of Go's own that the service does not know.
 func (s *Schedule) location(f *Facts) *time.Location {
 	if s.Timezone == "" {
 		return orUTC(f.Location)
@@ -413,7 +419,7 @@ func (o *Override) names(day string) bool {
 // window is a time of day in minutes, both included.
 type window struct{ start, end int }
 
-// contains reports whether a minute is in the window, which is overnight if it ends before it starts.
+// contains reports whether a minute is in the window, which lasts overnight if it ends before it starts.
 func (w window) contains(minute int) bool {
 	if w.start <= w.end {
 		return w.start <= minute && minute <= w.end
@@ -428,8 +434,8 @@ func parseWindow(text string) (w window, ok bool) {
 	return window{start, end}, found && startOK && endOK
 }
 
-// parseMinute reads "HH:MM". It is as lenient as the service, which takes any numbers: 24:00 is the end of the day, and
-// what is later never comes.
+// parseMinute reads "HH:MM". It is as lenient as the service, which accepts any numbers: 24:00 is the end of the day,
+// and later times never come.
 func parseMinute(text string) (minute int, ok bool) {
 	hours, minutes, found := strings.Cut(text, ":")
 	h, errHours := strconv.ParseUint(strings.TrimSpace(hours), 10, 16)

@@ -23,7 +23,13 @@ var noon = time.Date(2026, 3, 11, 12, 0, 0, 0, time.UTC)
 
 // facts returns those of a purchase of 10.00 that only a policy can stop, changed by each function.
 func facts(changes ...func(*policy.Facts)) policy.Facts {
-	f := policy.Facts{AgentStatus: "active", Amount: money.Must("10"), Category: "groceries", Now: noon, Budget: money.Must("500")}
+	f := policy.Facts{
+		AgentStatus: "active",
+		Amount:      money.Must("10"),
+		Category:    "groceries",
+		Now:         noon,
+		Budget:      money.Must("500"),
+	}
 	for _, change := range changes {
 		change(&f)
 	}
@@ -82,7 +88,9 @@ func detail(t testing.TB, d policy.Decision, rule string) string {
 }
 
 func TestEvaluateReportsEveryCheckInOrder(t *testing.T) {
-	every := []string{"status", "category", "per_request_limit", "schedule", "daily_limit", "weekly_limit", "monthly_limit", "budget"}
+	every := []string{
+		"status", "category", "per_request_limit", "schedule", "daily_limit", "weekly_limit", "monthly_limit", "budget",
+	}
 	for _, p := range []*policy.Policy{nil, {}} {
 		d := policy.Evaluate(p, facts())
 		assert.Equal(t, every, rulesOf(d))
@@ -91,7 +99,8 @@ func TestEvaluateReportsEveryCheckInOrder(t *testing.T) {
 		assert.Nil(t, d.Failed())
 	}
 	d := policy.Evaluate(parse(t, `{
-		"per_request_limit": 1, "daily_limit": 1, "weekly_limit": 1, "monthly_limit": 1, "blocked_categories": ["groceries"],
+		"per_request_limit": 1, "daily_limit": 1, "weekly_limit": 1, "monthly_limit": 1,
+		"blocked_categories": ["groceries"],
 		"schedule": {"default": {"allow": "00:00-01:00"}}, "auto_approve": {"enabled": true}
 	}`), facts(costing("600"), func(f *policy.Facts) {
 		f.AgentStatus = "paused"
@@ -104,7 +113,10 @@ func TestEvaluateReportsEveryCheckInOrder(t *testing.T) {
 
 func TestEvaluateStatus(t *testing.T) {
 	for status, want := range map[string]string{
-		"active": "The agent is active", "paused": "The agent is not active but paused", "": "The agent is not active", "Active": "The agent is not active but Active",
+		"active": "The agent is active",
+		"paused": "The agent is not active but paused",
+		"":       "The agent is not active",
+		"Active": "The agent is not active but Active",
 	} {
 		d := policy.Evaluate(nil, facts(func(f *policy.Facts) { f.AgentStatus = status }))
 		assert.Equal(t, status == "active", d.Passed, status)
@@ -123,11 +135,19 @@ func TestEvaluateVelocity(t *testing.T) {
 		{`{"requests_per_minute": 2}`, 2, 99, false, "With this request, there are 3 of at most 2 this minute"},
 		{`{"requests_per_hour": 2}`, 99, 1, true, "With this request, there are 2 of at most 2 this hour"},
 		{`{"requests_per_hour": 2}`, 99, 2, false, "With this request, there are 3 of at most 2 this hour"},
-		{`{"requests_per_minute": 2, "requests_per_hour": 3}`, 0, 2, true, "With this request, there are 1 of at most 2 this minute and 3 of at most 3 this hour"},
-		{`{"requests_per_minute": 2, "requests_per_hour": 3}`, 0, 3, false, "With this request, there are 1 of at most 2 this minute and 4 of at most 3 this hour"},
+		{
+			`{"requests_per_minute": 2, "requests_per_hour": 3}`, 0, 2, true,
+			"With this request, there are 1 of at most 2 this minute and 3 of at most 3 this hour",
+		},
+		{
+			`{"requests_per_minute": 2, "requests_per_hour": 3}`, 0, 3, false,
+			"With this request, there are 1 of at most 2 this minute and 4 of at most 3 this hour",
+		},
 		{`{"requests_per_minute": 0}`, 0, 0, false, "With this request, there are 1 of at most 0 this minute"},
 	} {
-		d := policy.Evaluate(parse(t, test.document), facts(func(f *policy.Facts) { f.RequestsThisMinute, f.RequestsThisHour = test.minute, test.hour }))
+		d := policy.Evaluate(parse(t, test.document), facts(func(f *policy.Facts) {
+			f.RequestsThisMinute, f.RequestsThisHour = test.minute, test.hour
+		}))
 		assert.Equal(t, test.passed, d.Passed, test)
 		assert.Equal(t, !test.passed, d.VelocityLimited, test)
 		assert.Equal(t, test.detail, detail(t, d, policy.RuleVelocityLimit))
@@ -135,7 +155,8 @@ func TestEvaluateVelocity(t *testing.T) {
 			assert.Equal(t, []string{"status", "velocity_limit"}, rulesOf(d), "nothing else is checked")
 		}
 	}
-	d := policy.Evaluate(parse(t, `{"requests_per_minute": 1, "auto_approve": {"enabled": true}}`), facts(func(f *policy.Facts) { f.AgentStatus = "archived" }))
+	d := policy.Evaluate(parse(t, `{"requests_per_minute": 1, "auto_approve": {"enabled": true}}`),
+		facts(func(f *policy.Facts) { f.AgentStatus = "archived" }))
 	assert.Equal(t, "status", failed(d))
 	assert.False(t, d.VelocityLimited)
 	assert.Len(t, d.Checks, 9)
@@ -146,10 +167,16 @@ func TestEvaluateCategory(t *testing.T) {
 		{`{}`, "groceries", "", "Category groceries is allowed"},
 		{`{"allowed_categories": ["groceries"]}`, "groceries", "", "Category groceries is allowed"},
 		{`{"allowed_categories": ["groceries"]}`, "taxi", "category", "Category taxi is not among those allowed"},
-		{`{"allowed_categories": ["Groceries", " groceries", "food-delivery"]}`, "groceries", "category", "Category groceries is not among those allowed"},
+		{
+			`{"allowed_categories": ["Groceries", " groceries", "food-delivery"]}`, "groceries", "category",
+			"Category groceries is not among those allowed",
+		},
 		{`{"allowed_categories": ["taxi"], "blocked_categories": ["taxi"]}`, "taxi", "", "Category taxi is allowed"},
 		{`{"allowed_categories": [], "blocked_categories": ["taxi"]}`, "taxi", "category", "Category taxi is blocked"},
-		{`{"allowed_categories": [], "blocked_categories": ["taxi"]}`, "groceries", "", "Category groceries is allowed"},
+		{
+			`{"allowed_categories": [], "blocked_categories": ["taxi"]}`, "groceries", "",
+			"Category groceries is allowed",
+		},
 		{`{"blocked_categories": []}`, "taxi", "", "Category taxi is allowed"},
 		{`{"blocked_categories": ["TAXI"]}`, "taxi", "", "Category taxi is allowed"},
 	} {
@@ -165,21 +192,48 @@ func TestEvaluateLimits(t *testing.T) {
 	}
 	for _, test := range []struct{ document, amount, rule, failed, detail string }{
 		{`{}`, "400", "per_request_limit", "", "No per-request limit is set"},
-		{`{"per_request_limit": 100}`, "100", "per_request_limit", "", "100.00 is within the per-request limit of 100.00"},
-		{`{"per_request_limit": 100}`, "100.000001", "per_request_limit", "per_request_limit", "100.000001 exceeds the per-request limit of 100.00"},
-		{`{"per_request_limit": 100.0000019}`, "100.000001", "per_request_limit", "", "100.000001 is within the per-request limit of 100.000001"},
-		{`{"per_request_limit": 0}`, "0.01", "per_request_limit", "per_request_limit", "0.01 exceeds the per-request limit of 0.00"},
+		{
+			`{"per_request_limit": 100}`, "100", "per_request_limit", "",
+			"100.00 is within the per-request limit of 100.00",
+		},
+		{
+			`{"per_request_limit": 100}`, "100.000001", "per_request_limit", "per_request_limit",
+			"100.000001 exceeds the per-request limit of 100.00",
+		},
+		{
+			`{"per_request_limit": 100.0000019}`, "100.000001", "per_request_limit", "",
+			"100.000001 is within the per-request limit of 100.000001",
+		},
+		{
+			`{"per_request_limit": 0}`, "0.01", "per_request_limit", "per_request_limit",
+			"0.01 exceeds the per-request limit of 0.00",
+		},
 		{`{}`, "10", "daily_limit", "", "No daily limit is set"},
 		{`{"daily_limit": 100}`, "40", "daily_limit", "", "100.00 today is within the daily limit of 100.00"},
-		{`{"daily_limit": 100}`, "40.01", "daily_limit", "daily_limit", "100.01 today exceeds the daily limit of 100.00"},
+		{
+			`{"daily_limit": 100}`, "40.01", "daily_limit", "daily_limit",
+			"100.01 today exceeds the daily limit of 100.00",
+		},
 		{`{"daily_limit": 0}`, "0.01", "daily_limit", "daily_limit", "60.01 today exceeds the daily limit of 0.00"},
 		{`{}`, "10", "weekly_limit", "", "No weekly limit is set"},
 		{`{"weekly_limit": 200}`, "40", "weekly_limit", "", "200.00 this week is within the weekly limit of 200.00"},
-		{`{"weekly_limit": 200}`, "40.01", "weekly_limit", "weekly_limit", "200.01 this week exceeds the weekly limit of 200.00"},
+		{
+			`{"weekly_limit": 200}`, "40.01", "weekly_limit", "weekly_limit",
+			"200.01 this week exceeds the weekly limit of 200.00",
+		},
 		{`{}`, "10", "monthly_limit", "", "No monthly limit is set"},
-		{`{"monthly_limit": "400.50"}`, "40", "monthly_limit", "", "400.50 this month is within the monthly limit of 400.50"},
-		{`{"monthly_limit": "400.50"}`, "40.01", "monthly_limit", "monthly_limit", "400.51 this month exceeds the monthly limit of 400.50"},
-		{`{"monthly_limit": 1e300}`, "40", "monthly_limit", "", "400.50 this month is within the monthly limit of 999999999999.999999"},
+		{
+			`{"monthly_limit": "400.50"}`, "40", "monthly_limit", "",
+			"400.50 this month is within the monthly limit of 400.50",
+		},
+		{
+			`{"monthly_limit": "400.50"}`, "40.01", "monthly_limit", "monthly_limit",
+			"400.51 this month exceeds the monthly limit of 400.50",
+		},
+		{
+			`{"monthly_limit": 1e300}`, "40", "monthly_limit", "",
+			"400.50 this month is within the monthly limit of 999999999999.999999",
+		},
 		{`{}`, "500", "budget", "", "500.00 is within the 500.00 that remain of the budget"},
 		{`{}`, "500.01", "budget", "budget", "500.01 exceeds the 500.00 that remain of the budget"},
 	} {
@@ -189,16 +243,28 @@ func TestEvaluateLimits(t *testing.T) {
 	}
 
 	// A refund on another day may leave a counter below zero, and correcting the budget may leave less than nothing.
-	d := policy.Evaluate(parse(t, `{"daily_limit": 100}`), facts(costing("160"), func(f *policy.Facts) { f.Today = money.Must("60").Neg() }))
+	d := policy.Evaluate(parse(t, `{"daily_limit": 100}`), facts(costing("160"), func(f *policy.Facts) {
+		f.Today = money.Must("60").Neg()
+	}))
 	assert.True(t, d.Passed)
-	d = policy.Evaluate(nil, facts(costing("0.01"), func(f *policy.Facts) { f.Spent, f.Held = money.Must("490"), money.Must("20") }))
+	d = policy.Evaluate(nil, facts(costing("0.01"), func(f *policy.Facts) {
+		f.Spent, f.Held = money.Must("490"), money.Must("20")
+	}))
 	assert.Equal(t, "0.01 exceeds the -10.00 that remain of the budget", detail(t, d, policy.RuleBudget))
 }
 
 func TestEvaluateWindows(t *testing.T) {
 	for window, times := range map[string]map[string]bool{
-		"09:00-18:00":    {"08:59:59": false, "09:00:00": true, "18:00:59": true, "18:01:00": false},
-		"22:00-06:00":    {"21:59:59": false, "22:00:00": true, "23:59:59": true, "00:00:00": true, "06:00:59": true, "06:01:00": false, "12:00:00": false},
+		"09:00-18:00": {"08:59:59": false, "09:00:00": true, "18:00:59": true, "18:01:00": false},
+		"22:00-06:00": {
+			"21:59:59": false,
+			"22:00:00": true,
+			"23:59:59": true,
+			"00:00:00": true,
+			"06:00:59": true,
+			"06:01:00": false,
+			"12:00:00": false,
+		},
 		"09:00-09:00":    {"08:59:59": false, "09:00:30": true, "09:01:00": false},
 		"00:00-23:59":    {"00:00:00": true, "23:59:59": true},
 		"9:0-18:0":       {"08:59:59": false, "09:00:00": true, "18:00:00": true},
@@ -212,7 +278,10 @@ func TestEvaluateWindows(t *testing.T) {
 			p := &policy.Policy{Schedule: &policy.Schedule{Default: &policy.Window{Allow: window}}}
 			d := policy.Evaluate(p, facts(at("2026-03-11T"+clock+"Z")))
 			assert.Equal(t, want, d.Passed, "%s at %s", window, clock)
-			relation := map[bool]string{true: " is within the allowed hours ", false: " is outside the allowed hours "}[want]
+			relation := map[bool]string{
+				true:  " is within the allowed hours ",
+				false: " is outside the allowed hours ",
+			}[want]
 			assert.Equal(t, clock[:5]+relation+window, detail(t, d, policy.RuleSchedule))
 		}
 	}
@@ -220,7 +289,8 @@ func TestEvaluateWindows(t *testing.T) {
 
 func TestEvaluateTextThatIsNoWindowAllowsNothing(t *testing.T) {
 	for _, window := range []string{
-		"-", "09:00", "09:00-", "-18:00", "09:00-18:00-20:00", "09:00–18:00", "-1:00-18:00", "0900-1800", "09-18", "a:b-c:d", "09:00:00-18:00:00", " ",
+		"-", "09:00", "09:00-", "-18:00", "09:00-18:00-20:00", "09:00–18:00", "-1:00-18:00", "0900-1800", "09-18",
+		"a:b-c:d", "09:00:00-18:00:00", " ",
 		"09:0x-18:00", "99999:00-18:00", strings.Repeat("9", 200),
 	} {
 		p := &policy.Policy{Schedule: &policy.Schedule{Default: &policy.Window{Allow: window}}}
@@ -233,22 +303,59 @@ func TestEvaluateTextThatIsNoWindowAllowsNothing(t *testing.T) {
 	}
 	d := policy.Evaluate(parse(t, `{"schedule": {"default": {"allow": ""}}}`), facts())
 	assert.Equal(t, "schedule", failed(d), "an empty text in a document is no window")
-	assert.Equal(t, `The schedule allows nothing, since "-" are no hours`, detail(t, d, policy.RuleSchedule))
+	assert.Equal(t, `The schedule allows nothing, since "-" is not a window of hours`,
+		detail(t, d, policy.RuleSchedule))
 }
 
 func TestEvaluateSchedule(t *testing.T) {
 	for _, test := range []struct{ name, schedule, failed, detail string }{
 		{"nothing", `{}`, "", "The schedule sets no hours on Wednesday"},
 		{"an empty default", `{"default": {}}`, "", "The schedule sets no hours on Wednesday"},
-		{"today denied", `{"default": {"allow": "00:00-23:59"}, "overrides": [{"days": ["mon", "WED"], "deny": true}]}`, "schedule", "The schedule denies purchases on Wednesday"},
-		{"denied in spite of hours", `{"overrides": [{"days": ["wed"], "deny": true, "allow": "00:00-23:59"}]}`, "schedule", "The schedule denies purchases on Wednesday"},
-		{"another day denied", `{"default": {"allow": "09:00-18:00"}, "overrides": [{"days": ["tue", "wednesday", "we", ""], "deny": true}]}`, "", "12:00 is within the allowed hours 09:00-18:00"},
-		{"hours in place of the default", `{"default": {"allow": "09:00-18:00"}, "overrides": [{"days": ["Wed"], "allow": "19:00-21:00"}]}`, "schedule", "12:00 is outside the allowed hours 19:00-21:00"},
-		{"not denied", `{"default": {"allow": "13:00-18:00"}, "overrides": [{"days": ["wed"], "deny": false}]}`, "schedule", "12:00 is outside the allowed hours 13:00-18:00"},
-		{"without a decision, the next decides", `{"overrides": [{"days": ["wed"], "daily_limit": 50}, {"days": ["wed"], "allow": "13:00-14:00"}]}`, "schedule", "12:00 is outside the allowed hours 13:00-14:00"},
-		{"an empty window decides nothing", `{"default": {"allow": "09:00-18:00"}, "overrides": [{"days": ["wed"], "allow": ""}]}`, "", "12:00 is within the allowed hours 09:00-18:00"},
-		{"the first of two decides", `{"overrides": [{"days": ["wed"], "allow": "11:00-13:00"}, {"days": ["wed"], "deny": true}]}`, "", "12:00 is within the allowed hours 11:00-13:00"},
-		{"denied before hours", `{"overrides": [{"days": ["wed"], "deny": true}, {"days": ["wed"], "allow": "11:00-13:00"}]}`, "schedule", "The schedule denies purchases on Wednesday"},
+		{
+			"today denied",
+			`{"default": {"allow": "00:00-23:59"}, "overrides": [{"days": ["mon", "WED"], "deny": true}]}`, "schedule",
+			"The schedule denies purchases on Wednesday",
+		},
+		{
+			"denied in spite of hours", `{"overrides": [{"days": ["wed"], "deny": true, "allow": "00:00-23:59"}]}`,
+			"schedule", "The schedule denies purchases on Wednesday",
+		},
+		{
+			"another day denied",
+			`{"default": {"allow": "09:00-18:00"}, "overrides": [
+				{"days": ["tue", "wednesday", "we", ""], "deny": true}
+			]}`,
+			"", "12:00 is within the allowed hours 09:00-18:00",
+		},
+		{
+			"hours in place of the default",
+			`{"default": {"allow": "09:00-18:00"}, "overrides": [{"days": ["Wed"], "allow": "19:00-21:00"}]}`,
+			"schedule", "12:00 is outside the allowed hours 19:00-21:00",
+		},
+		{
+			"not denied", `{"default": {"allow": "13:00-18:00"}, "overrides": [{"days": ["wed"], "deny": false}]}`,
+			"schedule", "12:00 is outside the allowed hours 13:00-18:00",
+		},
+		{
+			"without a decision, the next decides",
+			`{"overrides": [{"days": ["wed"], "daily_limit": 50}, {"days": ["wed"], "allow": "13:00-14:00"}]}`,
+			"schedule", "12:00 is outside the allowed hours 13:00-14:00",
+		},
+		{
+			"an empty window decides nothing",
+			`{"default": {"allow": "09:00-18:00"}, "overrides": [{"days": ["wed"], "allow": ""}]}`, "",
+			"12:00 is within the allowed hours 09:00-18:00",
+		},
+		{
+			"the first of two decides",
+			`{"overrides": [{"days": ["wed"], "allow": "11:00-13:00"}, {"days": ["wed"], "deny": true}]}`, "",
+			"12:00 is within the allowed hours 11:00-13:00",
+		},
+		{
+			"denied before hours",
+			`{"overrides": [{"days": ["wed"], "deny": true}, {"days": ["wed"], "allow": "11:00-13:00"}]}`, "schedule",
+			"The schedule denies purchases on Wednesday",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := policy.Evaluate(parse(t, `{"schedule": `+test.schedule+`}`), facts())
@@ -280,15 +387,37 @@ func TestEvaluateScheduleTimezones(t *testing.T) {
 	}{
 		{"its own, closed", `{"timezone": "America/New_York", ` + hours + `}`, "UTC", "2026-03-11T12:59:59Z", false},
 		{"its own, open", `{"timezone": "America/New_York", ` + hours + `}`, "UTC", "2026-03-11T13:00:00Z", true},
-		{"its own, before summer time", `{"timezone": "America/New_York", ` + hours + `}`, "UTC", "2026-03-06T13:59:59Z", false},
+		{
+			"its own, before summer time", `{"timezone": "America/New_York", ` + hours + `}`, "UTC",
+			"2026-03-06T13:59:59Z", false,
+		},
 		{"half an hour off", `{"timezone": "Asia/Kolkata", ` + hours + `}`, "UTC", "2026-03-11T03:30:00Z", true},
 		{"the account's", `{` + hours + `}`, "America/New_York", "2026-03-11T12:00:00Z", false},
-		{"the account's, in place of an empty one", `{"timezone": "", ` + hours + `}`, "Asia/Tokyo", "2026-03-11T00:00:00Z", true},
-		{"unknown, so UTC and not the account's", `{"timezone": "Mars/Olympus", ` + hours + `}`, "Asia/Tokyo", "2026-03-11T12:00:00Z", true},
-		{"Go's Local is unknown too", `{"timezone": "Local", ` + hours + `}`, "Asia/Tokyo", "2026-03-11T12:00:00Z", true},
-		{"the day of its own", `{"timezone": "America/New_York", "overrides": [{"days": ["wed"], "deny": true}]}`, "UTC", "2026-03-12T03:59:59Z", false},
-		{"the next day of its own", `{"timezone": "America/New_York", "overrides": [{"days": ["wed"], "deny": true}]}`, "UTC", "2026-03-12T04:00:00Z", true},
-		{"the instant counts, not its location", `{"timezone": "UTC", ` + hours + `}`, "UTC", "2026-03-11T19:00:00+09:00", true},
+		{
+			"the account's, in place of an empty one", `{"timezone": "", ` + hours + `}`, "Asia/Tokyo",
+			"2026-03-11T00:00:00Z", true,
+		},
+		{
+			"unknown, so UTC and not the account's", `{"timezone": "Mars/Olympus", ` + hours + `}`, "Asia/Tokyo",
+			"2026-03-11T12:00:00Z", true,
+		},
+		{
+			"Go's Local is unknown too", `{"timezone": "Local", ` + hours + `}`, "Asia/Tokyo", "2026-03-11T12:00:00Z",
+			true,
+		},
+		{
+			"the day of its own", `{"timezone": "America/New_York", "overrides": [{"days": ["wed"], "deny": true}]}`,
+			"UTC", "2026-03-12T03:59:59Z", false,
+		},
+		{
+			"the next day of its own",
+			`{"timezone": "America/New_York", "overrides": [{"days": ["wed"], "deny": true}]}`, "UTC",
+			"2026-03-12T04:00:00Z", true,
+		},
+		{
+			"the instant counts, not its location", `{"timezone": "UTC", ` + hours + `}`, "UTC",
+			"2026-03-11T19:00:00+09:00", true,
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := policy.Evaluate(parse(t, `{"schedule": `+test.schedule+`}`), facts(in(test.account), at(test.now)))
@@ -312,8 +441,9 @@ func TestEvaluateLoadsLocationsAsTold(t *testing.T) {
 		},
 		"nothing": func(string) (*time.Location, error) { return nil, nil },
 	} {
-		assert.False(t, policy.Evaluate(p, facts(func(f *policy.Facts) { f.LoadLocation = load })).Passed, "%s is UTC", name)
-		assert.True(t, policy.Evaluate(p, facts(at("2026-03-11T20:00:00Z"), func(f *policy.Facts) { f.LoadLocation = load })).Passed, "%s is UTC", name)
+		loading := func(f *policy.Facts) { f.LoadLocation = load }
+		assert.False(t, policy.Evaluate(p, facts(loading)).Passed, "%s is UTC", name)
+		assert.True(t, policy.Evaluate(p, facts(at("2026-03-11T20:00:00Z"), loading)).Passed, "%s is UTC", name)
 	}
 }
 
@@ -331,15 +461,46 @@ func TestEvaluateOverridesTheDailyLimit(t *testing.T) {
 		passed                 bool
 	}{
 		{"up", `{"daily_limit": 10, "schedule": {"overrides": [{"days": ["wed"], "daily_limit": 200}]}}`, "200", true},
-		{"up, but no further", `{"daily_limit": 10, "schedule": {"overrides": [{"days": ["wed"], "daily_limit": 200}]}}`, "200.01", false},
-		{"down", `{"daily_limit": 10, "schedule": {"overrides": [{"days": ["wed"], "daily_limit": 5}]}}`, "5.01", false},
-		{"to nothing", `{"daily_limit": 10, "schedule": {"overrides": [{"days": ["wed"], "daily_limit": 0}]}}`, "0.01", false},
+		{
+			"up, but no further",
+			`{"daily_limit": 10, "schedule": {"overrides": [{"days": ["wed"], "daily_limit": 200}]}}`, "200.01", false,
+		},
+		{
+			"down", `{"daily_limit": 10, "schedule": {"overrides": [{"days": ["wed"], "daily_limit": 5}]}}`, "5.01",
+			false,
+		},
+		{
+			"to nothing", `{"daily_limit": 10, "schedule": {"overrides": [{"days": ["wed"], "daily_limit": 0}]}}`,
+			"0.01", false,
+		},
 		{"where there was none", `{"schedule": {"overrides": [{"days": ["wed"], "daily_limit": 5}]}}`, "5.01", false},
-		{"on another day", `{"daily_limit": 10, "schedule": {"overrides": [{"days": ["thu"], "daily_limit": 5}]}}`, "10", true},
-		{"not at all", `{"daily_limit": 10, "schedule": {"overrides": [{"days": ["wed"], "allow": "00:00-23:59"}]}}`, "10.01", false},
-		{"from the first that has one", `{"schedule": {"overrides": [{"days": ["wed"]}, {"days": ["wed"], "daily_limit": 5}, {"days": ["wed"], "daily_limit": 50}]}}`, "5.01", false},
-		{"from one after that which decides the hours", `{"schedule": {"overrides": [{"days": ["wed"], "allow": "00:00-23:59"}, {"days": ["wed"], "daily_limit": 5}]}}`, "5.01", false},
-		{"on the schedule's day, not the account's", `{"daily_limit": 10, "schedule": {"timezone": "Pacific/Auckland", "overrides": [{"days": ["thu"], "daily_limit": 5}]}}`, "5.01", false},
+		{
+			"on another day", `{"daily_limit": 10, "schedule": {"overrides": [{"days": ["thu"], "daily_limit": 5}]}}`,
+			"10", true,
+		},
+		{
+			"not at all", `{"daily_limit": 10, "schedule": {"overrides": [{"days": ["wed"], "allow": "00:00-23:59"}]}}`,
+			"10.01", false,
+		},
+		{
+			"from the first that has one", `{"schedule": {"overrides": [
+				{"days": ["wed"]}, {"days": ["wed"], "daily_limit": 5}, {"days": ["wed"], "daily_limit": 50}
+			]}}`,
+			"5.01", false,
+		},
+		{
+			"from one after that which decides the hours",
+			`{"schedule": {"overrides": [
+				{"days": ["wed"], "allow": "00:00-23:59"}, {"days": ["wed"], "daily_limit": 5}
+			]}}`,
+			"5.01", false,
+		},
+		{
+			"on the schedule's day, not the account's", `{"daily_limit": 10, "schedule": {
+				"timezone": "Pacific/Auckland", "overrides": [{"days": ["thu"], "daily_limit": 5}]
+			}}`,
+			"5.01", false,
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := policy.Evaluate(parse(t, test.document), facts(costing(test.amount)))
@@ -350,51 +511,61 @@ func TestEvaluateOverridesTheDailyLimit(t *testing.T) {
 }
 
 func TestEvaluateBudgetRules(t *testing.T) {
-	limited := func(name string, kind policy.RuleType, limit string, change func(*policy.BudgetRule)) policy.BudgetRule {
-		r := policy.BudgetRule{Name: name, Type: kind, Limit: money.Must(limit)}
-		if change != nil {
+	type rule = policy.BudgetRule
+	type rules []rule
+	limited := func(name string, kind policy.RuleType, limit string, changes ...func(*rule)) rule {
+		r := rule{Name: name, Type: kind, Limit: money.Must(limit)}
+		for _, change := range changes {
 			change(&r)
 		}
 		return r
 	}
+	counted := func(amount string) func(*rule) { return func(r *rule) { r.Counted = money.Must(amount) } }
+	priority := func(n int) func(*rule) { return func(r *rule) { r.Priority = n } }
+	inactive := func(r *rule) { r.Inactive = true }
+	from := func(start time.Time) func(*rule) { return func(r *rule) { r.Start = start } }
+	until := func(end time.Time) func(*rule) { return func(r *rule) { r.End = end } }
+	on := func(days ...int) func(*rule) { return func(r *rule) { r.DaysOfWeek = append([]int{}, days...) } }
 	const nanosecond = time.Nanosecond
 	for _, test := range []struct {
 		name  string
-		rules []policy.BudgetRule
+		rules rules
 		want  string // checks of budget rules, of a purchase of 10.00
 	}{
-		{"at the limit", []policy.BudgetRule{limited("D", policy.Daily, "30", func(r *policy.BudgetRule) { r.Counted = money.Must("20") })}, "pass D"},
-		{"above the limit", []policy.BudgetRule{limited("D", policy.Daily, "29.99", func(r *policy.BudgetRule) { r.Counted = money.Must("20") })}, "fail D"},
-		{"in the order in which the types occur", []policy.BudgetRule{
-			limited("T", policy.Total, "5", nil), limited("M", policy.Monthly, "10", nil), limited("D", policy.Daily, "10", nil), limited("W", policy.Weekly, "9", nil),
+		{"at the limit", rules{limited("D", policy.Daily, "30", counted("20"))}, "pass D"},
+		{"above the limit", rules{limited("D", policy.Daily, "29.99", counted("20"))}, "fail D"},
+		{"in the order in which the types occur", rules{
+			limited("T", policy.Total, "5"), limited("M", policy.Monthly, "10"), limited("D", policy.Daily, "10"),
+			limited("W", policy.Weekly, "9"),
 		}, "fail T, pass M, pass D, fail W"},
-		{"a higher priority wins, even if looser", []policy.BudgetRule{
-			limited("strict", policy.Daily, "5", func(r *policy.BudgetRule) { r.Priority = 1 }), limited("loose", policy.Daily, "10", func(r *policy.BudgetRule) { r.Priority = 2 }),
+		{"a higher priority wins, even if looser", rules{
+			limited("strict", policy.Daily, "5", priority(1)), limited("loose", policy.Daily, "10", priority(2)),
 		}, "pass loose"},
-		{"a lower priority loses, even if stricter", []policy.BudgetRule{
-			limited("loose", policy.Daily, "10", nil), limited("strict", policy.Daily, "5", func(r *policy.BudgetRule) { r.Priority = -1 }),
+		{"a lower priority loses, even if stricter", rules{
+			limited("loose", policy.Daily, "10"), limited("strict", policy.Daily, "5", priority(-1)),
 		}, "pass loose"},
-		{"among equals the smallest limit", []policy.BudgetRule{
-			limited("A", policy.Daily, "50", nil), limited("B", policy.Daily, "10", nil), limited("C", policy.Daily, "20", nil),
+		{"among equals the smallest limit", rules{
+			limited("A", policy.Daily, "50"), limited("B", policy.Daily, "10"), limited("C", policy.Daily, "20"),
 		}, "pass B"},
-		{"then the first", []policy.BudgetRule{limited("A", policy.Daily, "10", nil), limited("B", policy.Daily, "10", nil)}, "pass A"},
-		{"the place is that of the type, not of the rule that wins", []policy.BudgetRule{
-			limited("A", policy.Daily, "50", nil), limited("W", policy.Weekly, "50", nil), limited("B", policy.Daily, "10", nil),
+		{"then the first", rules{limited("A", policy.Daily, "10"), limited("B", policy.Daily, "10")}, "pass A"},
+		{"the place is that of the type, not of the rule that wins", rules{
+			limited("A", policy.Daily, "50"), limited("W", policy.Weekly, "50"), limited("B", policy.Daily, "10"),
 		}, "pass B, pass W"},
-		{"what does not apply does not outrank", []policy.BudgetRule{
-			limited("off", policy.Daily, "5", func(r *policy.BudgetRule) { r.Priority, r.Inactive = 9, true }), limited("on", policy.Daily, "10", nil),
+		{"what does not apply does not outrank", rules{
+			limited("off", policy.Daily, "5", priority(9), inactive), limited("on", policy.Daily, "10"),
 		}, "pass on"},
-		{"inactive", []policy.BudgetRule{limited("D", policy.Daily, "5", func(r *policy.BudgetRule) { r.Inactive = true })}, ""},
-		{"from its start on", []policy.BudgetRule{limited("D", policy.Daily, "5", func(r *policy.BudgetRule) { r.Start = noon })}, "fail D"},
-		{"before its start", []policy.BudgetRule{limited("D", policy.Daily, "5", func(r *policy.BudgetRule) { r.Start = noon.Add(nanosecond) })}, ""},
-		{"to its end", []policy.BudgetRule{limited("D", policy.Daily, "5", func(r *policy.BudgetRule) { r.End = noon })}, "fail D"},
-		{"after its end", []policy.BudgetRule{limited("D", policy.Daily, "5", func(r *policy.BudgetRule) { r.End = noon.Add(-nanosecond) })}, ""},
-		{"on its day", []policy.BudgetRule{limited("D", policy.Daily, "5", func(r *policy.BudgetRule) { r.DaysOfWeek = []int{0, 2} })}, "fail D"},
-		{"on other days", []policy.BudgetRule{limited("D", policy.Daily, "5", func(r *policy.BudgetRule) { r.DaysOfWeek = []int{0, 1, 3, 4, 5, 6} })}, ""},
-		{"on no day", []policy.BudgetRule{limited("D", policy.Daily, "5", func(r *policy.BudgetRule) { r.DaysOfWeek = []int{} })}, ""},
+		{"inactive", rules{limited("D", policy.Daily, "5", inactive)}, ""},
+		{"from its start on", rules{limited("D", policy.Daily, "5", from(noon))}, "fail D"},
+		{"before its start", rules{limited("D", policy.Daily, "5", from(noon.Add(nanosecond)))}, ""},
+		{"to its end", rules{limited("D", policy.Daily, "5", until(noon))}, "fail D"},
+		{"after its end", rules{limited("D", policy.Daily, "5", until(noon.Add(-nanosecond)))}, ""},
+		{"on its day", rules{limited("D", policy.Daily, "5", on(0, 2))}, "fail D"},
+		{"on other days", rules{limited("D", policy.Daily, "5", on(0, 1, 3, 4, 5, 6))}, ""},
+		{"on no day", rules{limited("D", policy.Daily, "5", on())}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			d := policy.Evaluate(parse(t, `{"auto_approve": {"enabled": true}}`), facts(func(f *policy.Facts) { f.Rules = test.rules }))
+			d := policy.Evaluate(parse(t, `{"auto_approve": {"enabled": true}}`),
+				facts(func(f *policy.Facts) { f.Rules = test.rules }))
 			var checks []string
 			for _, check := range d.Checks[8:] {
 				name, ok := strings.CutPrefix(check.Rule, policy.RuleAccountBudget)
@@ -407,9 +578,12 @@ func TestEvaluateBudgetRules(t *testing.T) {
 		})
 	}
 	d := policy.Evaluate(nil, facts(func(f *policy.Facts) {
-		f.Rules = []policy.BudgetRule{{Name: "Ünï: x", Type: policy.Total, Limit: money.Must("100"), Counted: money.Must("60")}}
+		f.Rules = []policy.BudgetRule{
+			{Name: "Ünï: x", Type: policy.Total, Limit: money.Must("100"), Counted: money.Must("60")},
+		}
 	}))
-	assert.Equal(t, "70.00 over the whole account is within the total limit of 100.00", detail(t, d, "account_budget:Ünï: x"))
+	assert.Equal(t, "70.00 over the whole account is within the total limit of 100.00",
+		detail(t, d, "account_budget:Ünï: x"))
 }
 
 func TestEvaluateBudgetRuleDaysAreTheAccounts(t *testing.T) {
@@ -418,7 +592,8 @@ func TestEvaluateBudgetRuleDaysAreTheAccounts(t *testing.T) {
 	}
 	assert.True(t, policy.Evaluate(nil, facts(thursday, in("Asia/Tokyo"), at("2026-03-11T14:59:59Z"))).Passed)
 	assert.False(t, policy.Evaluate(nil, facts(thursday, in("Asia/Tokyo"), at("2026-03-11T15:00:00Z"))).Passed)
-	assert.True(t, policy.Evaluate(nil, facts(thursday, at("2026-03-11T23:59:59Z"))).Passed, "without a time zone, UTC's")
+	assert.True(t, policy.Evaluate(nil, facts(thursday, at("2026-03-11T23:59:59Z"))).Passed,
+		"without a time zone, UTC's")
 }
 
 func TestEvaluateAutoApprove(t *testing.T) {
@@ -439,7 +614,8 @@ func TestEvaluateAutoApprove(t *testing.T) {
 		{`{"enabled": true, "categories": []}`, "1", "taxi", "auto_approved"},
 		{`{"enabled": true, "max_amount": 5, "categories": ["taxi"]}`, "6", "taxi", "pending"},
 	} {
-		d := policy.Evaluate(parse(t, `{"auto_approve": `+test.autoApprove+`}`), facts(costing(test.amount), of(test.category)))
+		d := policy.Evaluate(parse(t, `{"auto_approve": `+test.autoApprove+`}`),
+			facts(costing(test.amount), of(test.category)))
 		assert.Equal(t, test.want, status(d), test)
 	}
 }
@@ -447,7 +623,11 @@ func TestEvaluateAutoApprove(t *testing.T) {
 func TestEvaluateManyChecks(t *testing.T) {
 	var rules []policy.BudgetRule
 	for _, kind := range []policy.RuleType{"a", "b", "c", "d", "e", "f"} { // more than the service has
-		rules = append(rules, policy.BudgetRule{Name: strings.Repeat("long ", 100) + string(kind), Type: kind, Limit: money.Must("5")})
+		rules = append(rules, policy.BudgetRule{
+			Name:  strings.Repeat("long ", 100) + string(kind),
+			Type:  kind,
+			Limit: money.Must("5"),
+		})
 	}
 	d := policy.Evaluate(parse(t, everyRule), facts(func(f *policy.Facts) { f.Rules = rules }))
 	require.Len(t, d.Checks, 15)
@@ -458,21 +638,33 @@ func TestEvaluateManyChecks(t *testing.T) {
 // drawFacts draws facts near the limits of everyRule.
 func drawFacts(t *rapid.T) policy.Facts {
 	some := func(name string, most int64) money.Amount {
-		return money.FromMinor(rapid.Int64Range(0, most).Draw(t, name))
+		return money.FromHundredths(rapid.Int64Range(0, most).Draw(t, name))
 	}
 	f := policy.Facts{
-		AgentStatus: rapid.SampledFrom([]string{"active", "active", "active", "paused"}).Draw(t, "status"), Amount: some("amount", 25000).Add(money.Must("0.01")),
-		Category: rapid.SampledFrom([]string{"groceries", "taxi", "gambling"}).Draw(t, "category"),
-		Now:      noon.Add(time.Duration(rapid.IntRange(0, 14*24*60).Draw(t, "minutes")) * time.Minute),
-		Budget:   some("budget", 1000000), Spent: some("spent", 500000), Held: some("held", 50000),
-		Today: some("today", 50000), ThisWeek: some("this week", 200000), ThisMonth: some("this month", 500000),
-		RequestsThisMinute: rapid.IntRange(0, 6).Draw(t, "this minute"), RequestsThisHour: rapid.IntRange(0, 60).Draw(t, "this hour"),
+		AgentStatus:        rapid.SampledFrom([]string{"active", "active", "active", "paused"}).Draw(t, "status"),
+		Amount:             some("amount", 25000).Add(money.Must("0.01")),
+		Category:           rapid.SampledFrom([]string{"groceries", "taxi", "gambling"}).Draw(t, "category"),
+		Now:                noon.Add(time.Duration(rapid.IntRange(0, 14*24*60).Draw(t, "minutes")) * time.Minute),
+		Budget:             some("budget", 1000000),
+		Spent:              some("spent", 500000),
+		Held:               some("held", 50000),
+		Today:              some("today", 50000),
+		ThisWeek:           some("this week", 200000),
+		ThisMonth:          some("this month", 500000),
+		RequestsThisMinute: rapid.IntRange(0, 6).Draw(t, "this minute"),
+		RequestsThisHour:   rapid.IntRange(0, 60).Draw(t, "this hour"),
 	}
 	for i := range rapid.IntRange(0, 5).Draw(t, "rules") {
 		f.Rules = append(f.Rules, policy.BudgetRule{
-			Name: strconv.Itoa(i), Type: rapid.SampledFrom([]policy.RuleType{policy.Daily, policy.Weekly, policy.Monthly, policy.Total}).Draw(t, "type"),
-			Limit: some("limit", 100000), Priority: rapid.IntRange(0, 2).Draw(t, "priority"), Inactive: rapid.Bool().Draw(t, "inactive"),
-			DaysOfWeek: rapid.SampledFrom([][]int{nil, {}, {0, 1, 2}, {5, 6}}).Draw(t, "days"), Counted: some("counted", 100000),
+			Name: strconv.Itoa(i),
+			Type: rapid.SampledFrom([]policy.RuleType{
+				policy.Daily, policy.Weekly, policy.Monthly, policy.Total,
+			}).Draw(t, "type"),
+			Limit:      some("limit", 100000),
+			Priority:   rapid.IntRange(0, 2).Draw(t, "priority"),
+			Inactive:   rapid.Bool().Draw(t, "inactive"),
+			DaysOfWeek: rapid.SampledFrom([][]int{nil, {}, {0, 1, 2}, {5, 6}}).Draw(t, "days"),
+			Counted:    some("counted", 100000),
 		})
 	}
 	return f
@@ -507,9 +699,10 @@ func TestEvaluateIsMonotonic(t *testing.T) {
 		p, loose := parse(t, everyRule), parse(t, everyRule)
 		f := drawFacts(rt)
 		f.AgentStatus = "active"
-		more := money.FromMinor(rapid.Int64Range(1, 100000).Draw(rt, "more"))
+		more := money.FromHundredths(rapid.Int64Range(1, 100000).Draw(rt, "more"))
 		for _, limit := range []*money.Amount{
-			loose.PerRequestLimit, loose.DailyLimit, loose.WeeklyLimit, loose.MonthlyLimit, loose.Schedule.Overrides[0].DailyLimit, loose.AutoApprove.MaxAmount,
+			loose.PerRequestLimit, loose.DailyLimit, loose.WeeklyLimit, loose.MonthlyLimit,
+			loose.Schedule.Overrides[0].DailyLimit, loose.AutoApprove.MaxAmount,
 		} {
 			if rapid.Bool().Draw(rt, "raise") {
 				*limit = limit.Add(more)

@@ -68,8 +68,11 @@ func ExampleEvaluate() {
 	limit := money.Must("100")
 	rules := &policy.Policy{PerRequestLimit: &limit, AllowedCategories: []string{"groceries"}}
 	decision := policy.Evaluate(rules, policy.Facts{
-		AgentStatus: "active", Amount: money.Must("80"), Category: "groceries",
-		Now: time.Date(2026, time.March, 11, 12, 0, 0, 0, time.UTC), Budget: money.Must("500"),
+		AgentStatus: "active",
+		Amount:      money.Must("80"),
+		Category:    "groceries",
+		Now:         time.Date(2026, time.March, 11, 12, 0, 0, 0, time.UTC),
+		Budget:      money.Must("500"),
 		Rules: []policy.BudgetRule{
 			{Name: "Team", Type: policy.Monthly, Limit: money.Must("1000"), Counted: money.Must("950")},
 		},
@@ -90,7 +93,9 @@ func ExampleEvaluate() {
 }
 
 func ExamplePolicy_Validate() {
-	rules := &policy.Policy{Schedule: &policy.Schedule{Overrides: []policy.Override{{Days: []string{"sunday"}, Deny: true}}}}
+	rules := &policy.Policy{
+		Schedule: &policy.Schedule{Overrides: []policy.Override{{Days: []string{"sunday"}, Deny: true}}},
+	}
 	fmt.Println(rules.Validate())
 	// Output:
 	// policy: invalid schedule.overrides.0.days.0 "sunday": want a day of three letters, such as mon

@@ -12,13 +12,13 @@ import (
 	"github.com/letagentpay/letagentpay-go/money"
 )
 
-// Parse reads a policy document. An empty document and null are no policy: nil without an error. The error is an
-// [*Error] that names the field.
+// Parse reads a policy document. For an empty document and for null it returns nil, which is no policy, and no error.
+// The error is an [*Error] that names the field.
 //
 // Parse is as lenient as the service: limits may be numbers or numeric strings of any precision and exponent, null is
 // the same as not set, and fields that this version does not know are ignored. A limit finer than an Amount is rounded
-// down and one beyond twelve digits before the point cut to that, neither of which changes what passes. Parse does not
-// look for mistakes in what it can read: that is [Policy.Validate].
+// down, and one with more than 12 digits before the point becomes the largest amount with 12. Neither changes which
+// purchases pass. Parse accepts mistakes in what it can read; [Policy.Validate] finds them.
 func Parse(data []byte) (*Policy, error) {
 	data = bytes.TrimSpace(data)
 	if len(data) == 0 || string(data) == "null" {
@@ -31,7 +31,7 @@ func Parse(data []byte) (*Policy, error) {
 	return p, nil
 }
 
-// UnmarshalJSON reads a policy document as [Parse] does, in place of what p was. A null leaves p unchanged, and so does
+// UnmarshalJSON reads a policy document as [Parse] does, and replaces p with it. A null leaves p unchanged, and so does
 // an error.
 func (p *Policy) UnmarshalJSON(data []byte) error {
 	d := new(decoder)
@@ -40,19 +40,29 @@ func (p *Policy) UnmarshalJSON(data []byte) error {
 		return d.failure()
 	}
 	parsed := Policy{
-		PerRequestLimit: document.limit("per_request_limit"), DailyLimit: document.limit("daily_limit"),
-		WeeklyLimit: document.limit("weekly_limit"), MonthlyLimit: document.limit("monthly_limit"),
-		AllowedCategories: document.texts("allowed_categories"), BlockedCategories: document.texts("blocked_categories"),
-		RequestsPerMinute: document.count("requests_per_minute"), RequestsPerHour: document.count("requests_per_hour"),
-		Schedule: document.schedule("schedule"),
+		PerRequestLimit:   document.limit("per_request_limit"),
+		DailyLimit:        document.limit("daily_limit"),
+		WeeklyLimit:       document.limit("weekly_limit"),
+		MonthlyLimit:      document.limit("monthly_limit"),
+		AllowedCategories: document.texts("allowed_categories"),
+		BlockedCategories: document.texts("blocked_categories"),
+		RequestsPerMinute: document.count("requests_per_minute"),
+		RequestsPerHour:   document.count("requests_per_hour"),
+		Schedule:          document.schedule("schedule"),
 	}
 	if o, ok := document.object("auto_approve"); ok {
-		parsed.AutoApprove = &AutoApprove{Enabled: o.truth("enabled", false), MaxAmount: o.limit("max_amount"), Categories: o.texts("categories")}
+		parsed.AutoApprove = &AutoApprove{
+			Enabled:    o.truth("enabled", false),
+			MaxAmount:  o.limit("max_amount"),
+			Categories: o.texts("categories"),
+		}
 	}
 	if o, ok := document.object("x402"); ok {
 		parsed.X402 = &X402{
-			AllowedChains: o.texts("allowed_chains"), AllowedDomains: o.texts("allowed_domains"), BlockedDomains: o.texts("blocked_domains"),
-			MaxPerRequest: o.limit("max_per_request"),
+			AllowedChains:  o.texts("allowed_chains"),
+			AllowedDomains: o.texts("allowed_domains"),
+			BlockedDomains: o.texts("blocked_domains"),
+			MaxPerRequest:  o.limit("max_per_request"),
 		}
 	}
 	if err := d.failure(); err != nil {
@@ -62,8 +72,8 @@ func (p *Policy) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// decoder reads a document by the names of its fields, since encoding/json takes "Daily_Limit" for daily_limit, merges
-// an object that occurs twice, and tells no path for a limit that is none. It keeps the first error.
+// decoder reads a document by the names of its fields. encoding/json would take "Daily_Limit" for daily_limit, merge an
+// object that occurs twice, and report no path for an invalid limit. decoder keeps the first error.
 type decoder struct{ err *Error }
 
 func (d *decoder) failure() error {
@@ -86,7 +96,7 @@ type object struct {
 	fields map[string]json.RawMessage
 }
 
-// object reads an object; ok is false when there is none.
+// object reads an object; ok is false when raw is not one.
 func (d *decoder) object(path string, raw []byte) (o object, ok bool) {
 	o = object{decoder: d, path: path}
 	if err := json.Unmarshal(raw, &o.fields); err != nil {
@@ -159,7 +169,7 @@ func (o object) schedule(name string) *Schedule {
 func (o object) text(name string) (text string, ok bool) {
 	path, raw, ok := o.field(name)
 	if ok && json.Unmarshal(raw, &text) != nil {
-		o.refuse(path, raw, "want a text")
+		o.refuse(path, raw, "want a string")
 	}
 	return text, ok
 }
@@ -171,7 +181,7 @@ func (o object) texts(name string) []string {
 	}
 	var elements []*string
 	if json.Unmarshal(raw, &elements) != nil || slices.Contains(elements, nil) {
-		o.refuse(path, raw, "want a list of texts")
+		o.refuse(path, raw, "want a list of strings")
 		return nil
 	}
 	texts := make([]string, len(elements))
@@ -210,8 +220,8 @@ func (o object) count(name string) *int {
 	return &count
 }
 
-// truth reads a boolean, or one of the texts and numbers that the service takes for one. doubt is what anything else
-// means, so that a policy in doubt permits less.
+// truth reads a boolean, or one of the strings and numbers that the service takes for one. It returns doubt for
+// anything else: an unclear policy permits less.
 func (o object) truth(name string, doubt bool) bool {
 	_, raw, ok := o.field(name)
 	if !ok {
@@ -255,7 +265,7 @@ var (
 	largest = decoded("999999999999.999999")
 )
 
-// decoded returns an amount from digits that are known to be one.
+// decoded returns the amount of digits that are known to be valid.
 func decoded(digits string) money.Amount {
 	var a money.Amount
 	if err := a.UnmarshalText([]byte(digits)); err != nil {
@@ -265,7 +275,8 @@ func decoded(digits string) money.Amount {
 }
 
 // parseLimit reads a number in decimal or scientific notation as the largest amount that is not above it, or as the
-// closest that amounts can be. Compared with amounts, the result is the same. It needs no more memory than the text.
+// nearest amount when it is out of range. An amount is within this limit exactly if it is within the number. Reading
+// needs no more memory than the text.
 func parseLimit(text string) (limit money.Amount, ok bool) {
 	number, scale := text, 0
 	if e := strings.IndexAny(text, "eE"); e >= 0 {
@@ -286,7 +297,8 @@ func parseLimit(text string) (limit money.Amount, ok bool) {
 		return money.Amount{}, false
 	}
 	significant := strings.TrimLeft(digits, "0")
-	before := len(whole) + scale - (len(digits) - len(significant)) // significant digits before the point; may be negative
+	// Significant digits before the point; negative when zeros follow it first.
+	before := len(whole) + scale - (len(digits) - len(significant))
 
 	below := false // whether the limit is closer to 0 than the number
 	switch kept := before + fractionDigits; {

@@ -6,50 +6,51 @@ import (
 	"github.com/letagentpay/letagentpay-go/money"
 )
 
-// Policy is an agent's spending policy. The zero value restricts nothing and approves nothing by itself. A nil limit
-// is not set; amounts are in the account's currency, and limits inclusive. A policy that is not changed is safe for
-// concurrent use.
+// Policy is an agent's spending policy. The zero value restricts nothing, and leaves every purchase to a human. A nil
+// limit is not set. Amounts are in the account's currency, and limits are inclusive. A policy that is not changed is
+// safe for concurrent use.
 type Policy struct {
 	// PerRequestLimit bounds a single purchase.
 	PerRequestLimit *money.Amount `json:"per_request_limit,omitempty"`
 	// DailyLimit, WeeklyLimit and MonthlyLimit bound what is spent and held in a calendar day, a week that begins on
-	// Monday, and a calendar month, in the account's time zone. Purchases do not pass a limit of 0, but payments of paid
-	// HTTP APIs (x402) take it for none.
+	// Monday, and a calendar month, in the account's time zone. A limit of 0 rejects every purchase, but for payments
+	// of paid HTTP APIs (x402) it is the same as no limit.
 	DailyLimit   *money.Amount `json:"daily_limit,omitempty"`
 	WeeklyLimit  *money.Amount `json:"weekly_limit,omitempty"`
 	MonthlyLimit *money.Amount `json:"monthly_limit,omitempty"`
-	// AllowedCategories, when not empty, are the only ones allowed, and BlockedCategories then do not count. Names are
-	// compared exactly with those of the account's categories, such as "food_delivery".
+	// AllowedCategories, when not empty, are the only ones allowed, and BlockedCategories are then ignored. Names must
+	// equal those of the account's categories, such as "food_delivery".
 	AllowedCategories []string `json:"allowed_categories,omitzero"`
 	BlockedCategories []string `json:"blocked_categories,omitzero"`
-	// RequestsPerMinute and RequestsPerHour bound the purchases approved at once or left to a human in a calendar minute
-	// and hour.
+	// RequestsPerMinute and RequestsPerHour bound the purchases that are approved at once or left to a human in a
+	// calendar minute and hour.
 	RequestsPerMinute *int `json:"requests_per_minute,omitempty"`
 	RequestsPerHour   *int `json:"requests_per_hour,omitempty"`
-	// Schedule says when purchases are allowed; nil is always.
+	// Schedule says when purchases are allowed; nil allows them at any time.
 	Schedule *Schedule `json:"schedule,omitempty"`
-	// AutoApprove says what needs no human; nil is nothing.
+	// AutoApprove says which purchases need no human; nil leaves all of them to a human.
 	AutoApprove *AutoApprove `json:"auto_approve,omitempty"`
-	// X402 has the rules that only payments of paid HTTP APIs obey; nil is none.
+	// X402 holds the rules for payments of paid HTTP APIs alone; nil is no such rules.
 	X402 *X402 `json:"x402,omitempty"`
 }
 
-// Schedule says when purchases are allowed. The zero value is always.
+// Schedule says when purchases are allowed. The zero value allows them at any time.
 type Schedule struct {
 	// Timezone is an IANA name such as "Europe/Berlin"; empty is the account's time zone, and an unknown one is UTC.
 	Timezone string `json:"timezone,omitempty"`
-	// Default holds on days on which no override decides; nil allows the whole day.
+	// Default applies on days on which no override decides; nil allows the whole day.
 	Default *Window `json:"default,omitempty"`
-	// Overrides are gone through in order: the first that names today and denies or has a window decides. A daily limit
-	// is taken from the first that names today and has one, which may be another.
+	// Overrides are tried in order. The first that names today, and denies or has a window, decides. The daily limit
+	// comes from the first that names today and has one, which may be another override.
 	Overrides []Override `json:"overrides,omitzero"`
 }
 
 // Window is a time of day.
 type Window struct {
 	// Allow is "HH:MM-HH:MM", from the start of the first minute to the end of the last. A window that ends before it
-	// begins lasts overnight: "22:00-06:00". Empty allows the whole day. Any other text that is no window allows
-	// nothing, and so does an empty one in a document, which Parse therefore reads as "-".
+	// begins lasts overnight: "22:00-06:00". Empty allows the whole day. Any text that is not a window allows nothing.
+	//
+	// In a document, an empty Allow allows nothing. Parse stores it as "-".
 	Allow string `json:"allow,omitempty"`
 }
 
@@ -61,34 +62,34 @@ type Override struct {
 	Deny bool `json:"deny,omitempty"`
 	// Allow is a window as in Window; empty leaves the decision to later overrides and to the default.
 	Allow string `json:"allow,omitempty"`
-	// DailyLimit replaces the policy's on these days, up or down; nil does not.
+	// DailyLimit replaces the policy's on these days, up or down; nil keeps the policy's.
 	DailyLimit *money.Amount `json:"daily_limit,omitempty"`
 }
 
-// AutoApprove says which purchases need no human. The zero value is none.
+// AutoApprove says which purchases need no human. The zero value leaves all of them to a human.
 type AutoApprove struct {
 	// Enabled turns it on; the other fields only narrow it.
 	Enabled bool `json:"enabled"`
-	// MaxAmount bounds the purchases that need no human; nil does not.
+	// MaxAmount bounds the purchases that need no human; nil is no bound.
 	MaxAmount *money.Amount `json:"max_amount,omitempty"`
 	// Categories are those that need no human; empty is all of them.
 	Categories []string `json:"categories,omitzero"`
 }
 
-// X402 has the rules that only payments of paid HTTP APIs obey. [Evaluate], which decides about purchases, does not look
-// at them.
+// X402 holds the rules for payments of paid HTTP APIs alone. [Evaluate] decides about purchases, and ignores them.
 type X402 struct {
 	// AllowedChains are the service's names of chains; nil is base and base-sepolia, empty is none.
 	AllowedChains []string `json:"allowed_chains,omitzero"`
-	// AllowedDomains, when not empty, are the only ones allowed; "*.example.com" covers example.com and every name below.
+	// AllowedDomains, when not empty, are the only ones allowed. "*.example.com" matches example.com and every name
+	// below it.
 	AllowedDomains []string `json:"allowed_domains,omitzero"`
 	// BlockedDomains are never allowed, with wildcards as in AllowedDomains.
 	BlockedDomains []string `json:"blocked_domains,omitzero"`
-	// MaxPerRequest bounds a single payment, in US dollars; nil does not, and 0 allows none.
+	// MaxPerRequest bounds a single payment, in US dollars; nil is no bound, and 0 allows no payment.
 	MaxPerRequest *money.Amount `json:"max_per_request,omitempty"`
 }
 
-// Error says what is wrong with a policy.
+// Error reports what is wrong with a policy.
 type Error struct {
 	Field  string // where, as a path in the document: "schedule.overrides.0.allow"; "document" for the whole
 	Value  string // what stands there, shortened when very long

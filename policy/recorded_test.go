@@ -83,15 +83,31 @@ func TestRecordedDecisions(t *testing.T) {
 			require.NoError(t, err)
 			for _, purchase := range a.Purchases {
 				facts := policy.Facts{
-					AgentStatus: "active", Amount: purchase.Amount, Category: purchase.Category, Now: purchase.Now, Location: location,
-					Budget: a.Budget, Spent: purchase.Spent, Held: purchase.Held,
-					Today: purchase.Today, ThisWeek: purchase.ThisWeek, ThisMonth: purchase.ThisMonth,
-					RequestsThisMinute: purchase.Minute, RequestsThisHour: purchase.Hour,
+					AgentStatus:        "active",
+					Amount:             purchase.Amount,
+					Category:           purchase.Category,
+					Now:                purchase.Now,
+					Location:           location,
+					Budget:             a.Budget,
+					Spent:              purchase.Spent,
+					Held:               purchase.Held,
+					Today:              purchase.Today,
+					ThisWeek:           purchase.ThisWeek,
+					ThisMonth:          purchase.ThisMonth,
+					RequestsThisMinute: purchase.Minute,
+					RequestsThisHour:   purchase.Hour,
 				}
 				for i, r := range a.Rules {
 					facts.Rules = append(facts.Rules, policy.BudgetRule{
-						Name: r.Name, Type: r.Type, Limit: r.Limit, Priority: r.Priority, Inactive: r.IsActive != nil && !*r.IsActive,
-						DaysOfWeek: r.Days, Start: r.Start, End: r.End, Counted: purchase.Counted[i],
+						Name:       r.Name,
+						Type:       r.Type,
+						Limit:      r.Limit,
+						Priority:   r.Priority,
+						Inactive:   r.IsActive != nil && !*r.IsActive,
+						DaysOfWeek: r.Days,
+						Start:      r.Start,
+						End:        r.End,
+						Counted:    purchase.Counted[i],
 					})
 				}
 				decision := policy.Evaluate(p, facts)
@@ -225,7 +241,13 @@ func (s *scenario) accounts(t *testing.T) (accounts []account) {
 	require.NoError(t, err)
 	now := s.Start
 	b := books{counters: map[string]money.Amount{}, accepted: map[string]int{}, pending: map[string]hold{}}
-	a := account{Name: s.Name, Timezone: s.Account.Timezone, Budget: s.Agent.Budget, Policy: s.Agent.Policy, Rules: s.Account.Rules}
+	a := account{
+		Name:     s.Name,
+		Timezone: s.Account.Timezone,
+		Budget:   s.Agent.Budget,
+		Policy:   s.Agent.Policy,
+		Rules:    s.Account.Rules,
+	}
 	flush := func() {
 		if len(a.Purchases) > 0 {
 			accounts = append(accounts, a)
@@ -238,7 +260,8 @@ func (s *scenario) accounts(t *testing.T) (accounts []account) {
 		switch {
 		case step.Op == "advance":
 			now = now.Add(time.Duration(step.Seconds * float64(time.Second)))
-		case step.Op == "http" && step.Method == "GET" && !strings.Contains(step.Path, "$"), step.Op == "expire" && b.held.IsZero():
+		case step.Op == "http" && step.Method == "GET" && !strings.Contains(step.Path, "$"),
+			step.Op == "expire" && b.held.IsZero():
 			// changes nothing
 		case step.Op == "set" && step.Target == "agent":
 			flush()
@@ -266,18 +289,30 @@ func (s *scenario) accounts(t *testing.T) (accounts []account) {
 			for _, period := range []string{day, week, month} {
 				b.counters[period] = b.counters[period].Sub(held.amount)
 			}
-		case step.Op == "http" && step.Path == "/agent-api/requests" && step.Method == "POST" && step.As == "" && step.Headers == nil:
+		case step.Op == "http" && step.Path == "/agent-api/requests" && step.Method == "POST" &&
+			step.As == "" && step.Headers == nil:
 			if step.Expect.Status != 201 {
 				continue
 			}
 			p := purchase{
-				Now: now, Amount: step.Body.Amount, Category: step.Expect.Body.Category, Spent: b.spent, Held: b.held,
-				Today: b.counters[day], ThisWeek: b.counters[week], ThisMonth: b.counters[month],
-				Minute: b.accepted[minute], Hour: b.accepted[hour], Status: step.Expect.Body.Status,
+				Now:       now,
+				Amount:    step.Body.Amount,
+				Category:  step.Expect.Body.Category,
+				Spent:     b.spent,
+				Held:      b.held,
+				Today:     b.counters[day],
+				ThisWeek:  b.counters[week],
+				ThisMonth: b.counters[month],
+				Minute:    b.accepted[minute],
+				Hour:      b.accepted[hour],
+				Status:    step.Expect.Body.Status,
 			}
 			for _, r := range a.Rules {
 				counted := map[policy.RuleType]money.Amount{
-					policy.Daily: p.Today, policy.Weekly: p.ThisWeek, policy.Monthly: p.ThisMonth, policy.Total: b.spent.Add(b.held),
+					policy.Daily:   p.Today,
+					policy.Weekly:  p.ThisWeek,
+					policy.Monthly: p.ThisMonth,
+					policy.Total:   b.spent.Add(b.held),
 				}[r.Type]
 				if r.Type == policy.Total && !r.Start.IsZero() && !r.End.IsZero() {
 					counted = b.booked
@@ -288,7 +323,7 @@ func (s *scenario) accounts(t *testing.T) (accounts []account) {
 				p.Checks = append(p.Checks, string(check.Result)+" "+check.Rule)
 			}
 			a.Purchases = append(a.Purchases, p)
-			stored, counted := p.Amount.RoundHalfUp(), p.Amount.RoundHalfEven()
+			stored, counted := p.Amount.Round(), p.Amount.RoundHalfEven()
 			switch p.Status {
 			case "auto_approved":
 				b.spent = b.spent.Add(stored)

@@ -9,9 +9,9 @@ import (
 	"github.com/letagentpay/letagentpay-go/money"
 )
 
-// Validate finds what is surely a mistake in a policy written by hand: a negative limit, a window that is none, an
-// unknown day or time zone, a category or domain that can never match. The error is an [*Error] about the first of them;
-// a nil policy has none. The service itself takes such policies, and [Evaluate] applies them as it does.
+// Validate finds mistakes in a policy written by hand: a negative limit, an invalid window, an unknown day or time
+// zone, a category or domain that can never match. The error is an [*Error] about the first mistake. A nil policy is
+// valid. The service accepts policies with mistakes, and [Evaluate] applies them as the service does.
 //
 // Time zones are looked up with time.LoadLocation, in the database of the system or of the program.
 func (p *Policy) Validate() error {
@@ -81,7 +81,8 @@ func (v *validator) each(field string, values []string, valid func(string) bool,
 func (v *validator) schedule(s *Schedule) {
 	if s.Timezone != "" {
 		_, err := time.LoadLocation(s.Timezone)
-		v.demand(err == nil && s.Timezone != "Local", "schedule.timezone", s.Timezone, "want a known IANA time zone, such as Europe/Berlin")
+		v.demand(err == nil && s.Timezone != "Local", "schedule.timezone", s.Timezone,
+			"want a known IANA time zone, such as Europe/Berlin")
 	}
 	if s.Default != nil {
 		v.window("schedule.default.allow", s.Default.Allow)
@@ -131,5 +132,6 @@ func isChain(name string) bool { return name != "" && name == strings.TrimSpace(
 // isDomain reports whether a pattern can match a host name, which has no scheme, port or path.
 func isDomain(pattern string) bool {
 	name := strings.TrimPrefix(pattern, "*.")
-	return name != "" && name == strings.ToLower(name) && !strings.ContainsAny(name, "*/ \t\r\n") && strings.Count(name, ":") != 1
+	return name != "" && name == strings.ToLower(name) && !strings.ContainsAny(name, "*/ \t\r\n") &&
+		strings.Count(name, ":") != 1
 }

@@ -24,26 +24,156 @@ const (
 	agentAPI      = "/api/v1/agent-api"
 
 	maxControlBody = 4 << 20
-	maxDelay       = 5 * time.Minute            // of a fault or a race, so that the answer fits into exchangeTimeout
-	maxAdvance     = 100 * 365 * 24 * time.Hour // which a Duration holds without loss
+	maxDelay       = 5 * time.Minute            // of a fault or a race: the answer must fit into exchangeTimeout
+	maxAdvance     = 100 * 365 * 24 * time.Hour // a time.Duration holds it without loss
 )
 
-// clockEnd is as far as the clock goes: comfortably inside what timestamps can say.
+// clockEnd is the latest time of the clock, well inside the range of timestamps.
 var (
 	clockEnd    = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 	errClockEnd = fmt.Errorf("the clock ends at %s", clockEnd.Format(time.RFC3339))
 )
 
-// control is the control API. Its calls run one at a time, so that what one of them looks up stays true while it acts.
+// control is the control API. Its calls run one at a time: what a call looks up is still true when it acts.
 type control struct {
 	service *letagentpaytest.Server
 	mu      sync.Mutex
 }
 
-// action carries out one control call. The result is sent as JSON; an error that is no *statusError means a 400.
-type action func(r *http.Request, body []byte) (any, error)
+// action carries out one control call. The result is sent as JSON. An error is sent with the status of its
+// *statusError, or else with 400.
+type action func(c *control, r *http.Request, body []byte) (any, error)
 
-// statusError is an error with the status it is answered with.
+// controlRoute is one call of the control API.
+type controlRoute struct {
+	method string
+	path   string // below controlPrefix
+	act    action
+	help   string // for the usage text: what the call takes, then what it does
+}
+
+// controlRoutes is the control API: the calls that it serves, and the list of them in the usage text.
+var controlRoutes = []controlRoute{
+	{
+		method: http.MethodPut,
+		path:   "/scenario",
+		act:    (*control).putScenario,
+		help: `{"start"?, "account"?, "agent"?, "agents"?, "accounts"?, "rates"?}
+			Starts over with these. Answers base_url, token, now, agents (tokens by name).`,
+	},
+	{
+		method: http.MethodPost,
+		path:   "/requests/{id}/approve",
+		act:    decide((*letagentpaytest.Server).Approve),
+		help: `Approves a pending request, as its owner would. 409 when the request is not
+			pending, or expired.`,
+	},
+	{
+		method: http.MethodPost,
+		path:   "/requests/{id}/reject",
+		act:    decide((*letagentpaytest.Server).Reject),
+		help:   `Rejects a pending request in the same way.`,
+	},
+	{
+		method: http.MethodPost,
+		path:   "/clock",
+		act:    (*control).setClock,
+		help: `{"advance_seconds": 1800} or {"set": "2026-03-11T12:00:00Z"}
+			Moves the clock, forward only.`,
+	},
+	{
+		method: http.MethodPost,
+		path:   "/sweep",
+		act:    (*control).sweep,
+		help: `Expires what is overdue. Without this call it happens every minute. After a
+			scenario it happens only here, on a read, or on an approval that comes too
+			late.`,
+	},
+	{
+		method: http.MethodPatch,
+		path:   "/agent",
+		act:    (*control).patchAgent,
+		help: `{"status"?, "budget"?, "spent"?, "held"?, "policy"?, "auto_replenish"?}
+			Changes any of these of the agent "main".`,
+	},
+	{
+		method: http.MethodPatch,
+		path:   "/agents/{name}",
+		act:    (*control).patchAgent,
+		help:   `The same for another agent.`,
+	},
+	{
+		method: http.MethodPatch,
+		path:   "/account",
+		act:    (*control).patchAccount,
+		help: `{"currency"?, "timezone"?, "request_expiry_minutes"?, "categories"?,
+			"aliases"?, "budget_rules"?, "blocked"?, "all_agents_paused"?}
+			Changes any of these of the account "main".`,
+	},
+	{
+		method: http.MethodPatch,
+		path:   "/accounts/{name}",
+		act:    (*control).patchAccount,
+		help:   `The same for another account.`,
+	},
+	{
+		method: http.MethodPost,
+		path:   "/agents",
+		act:    (*control).addAgent,
+		help: `{"name"?, "account"?, "budget"?, "policy"?, ...}
+			Adds an agent, and answers its token.`,
+	},
+	{
+		method: http.MethodPost,
+		path:   "/rates",
+		act:    (*control).setRate,
+		help: `{"pair": "EURC/USD", "rate": "1.08"}
+			Sets an exchange rate.`,
+	},
+	{
+		method: http.MethodPost,
+		path:   "/faults",
+		act:    (*control).addFault,
+		help: `{"op"?, "times"?, "status"?, "after_commit"?, "body"?, "non_json"?, "header"?,
+			"drop"?: "before" | "after", "delay"?: "1.5s", "truncate"?,
+			"slow_bytes"?: "10ms", "gateway_timeout"?: "3s"}
+			Injects a fault. op is purchase, confirm, request, requests, budget, policy,
+			categories or x402_*; times -1 lasts until the faults are cleared. When a call
+			takes longer than gateway_timeout, by its delay or by races, the client gets
+			the status (504) or the drop at that time, and the call is carried out later.`,
+	},
+	{
+		method: http.MethodDelete,
+		path:   "/faults",
+		act:    (*control).clearFaults,
+		help:   `Clears all faults.`,
+	},
+	{
+		method: http.MethodPut,
+		path:   "/races",
+		act:    (*control).setRaces,
+		help: `{"purchase"?: "6s", "confirm"?: "50ms", "store"?: "10ms"}
+			Lets overlapping calls race, as -races does. A purchase checks its
+			Idempotency-Key, waits, commits, waits for "store" and stores its answer, so
+			overlapping ones under one key each buy. A confirmation checks the status,
+			waits and commits, so overlapping failures each refund. Calls continue without
+			their clients. A new scenario keeps this setting.`,
+	},
+	{
+		method: http.MethodDelete,
+		path:   "/races",
+		act:    (*control).endRaces,
+		help:   `Carries out each call at one instant again.`,
+	},
+	{
+		method: http.MethodGet,
+		path:   "/state",
+		act:    (*control).state,
+		help:   `Answers now, agents, budgets, requests, calls.`,
+	},
+}
+
+// statusError is an error that is answered with its status.
 type statusError struct {
 	status  int
 	message string
@@ -53,13 +183,20 @@ func (e *statusError) Error() string { return e.message }
 
 func newControl(service *letagentpaytest.Server) http.Handler {
 	c, mux := &control{service: service}, http.NewServeMux()
-	for path, actions := range c.actions() {
-		mux.Handle(controlPrefix+path, c.route(actions))
+	actions := map[string]map[string]action{} // by path and method
+	for _, route := range controlRoutes {
+		if actions[route.path] == nil {
+			actions[route.path] = map[string]action{}
+		}
+		actions[route.path][route.method] = route.act
+	}
+	for path, byMethod := range actions {
+		mux.Handle(controlPrefix+path, c.servePath(byMethod))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusNotFound, "the control API has no "+r.URL.Path+"; see letagentpay-mock -help")
 	})
-	// A web page open on this machine must not drive the server through the browser.
+	// A web page that is open on this machine must not control the server through the browser.
 	sameOrigin := http.NewCrossOriginProtection()
 	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeError(w, http.StatusForbidden, "the call comes from a web page of another origin")
@@ -67,41 +204,22 @@ func newControl(service *letagentpaytest.Server) http.Handler {
 	return sameOrigin.Handler(mux)
 }
 
-// actions lists what there is, by path and method.
-func (c *control) actions() map[string]map[string]action {
-	return map[string]map[string]action{
-		"/scenario":              {http.MethodPut: c.putScenario},
-		"/requests/{id}/approve": {http.MethodPost: c.decide(c.service.Approve)},
-		"/requests/{id}/reject":  {http.MethodPost: c.decide(c.service.Reject)},
-		"/clock":                 {http.MethodPost: c.setClock},
-		"/sweep":                 {http.MethodPost: c.sweep},
-		"/agent":                 {http.MethodPatch: c.patchAgent},
-		"/agents":                {http.MethodPost: c.addAgent},
-		"/agents/{name}":         {http.MethodPatch: c.patchAgent},
-		"/account":               {http.MethodPatch: c.patchAccount},
-		"/accounts/{name}":       {http.MethodPatch: c.patchAccount},
-		"/rates":                 {http.MethodPost: c.setRate},
-		"/faults":                {http.MethodPost: c.addFault, http.MethodDelete: c.clearFaults},
-		"/races":                 {http.MethodPut: c.setRaces, http.MethodDelete: c.endRaces},
-		"/state":                 {http.MethodGet: c.state},
-	}
-}
-
-// requireToken lets only callers through that know the token.
+// requireToken refuses callers that do not send the token.
 func requireToken(token string, next http.Handler) http.Handler {
 	want := []byte("Bearer " + token)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			writeError(w, http.StatusUnauthorized, "the control API wants Authorization: Bearer and the token given with -token")
+			writeError(w, http.StatusUnauthorized,
+				"the control API wants Authorization: Bearer and the token given with -token")
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// route serves one path.
-func (c *control) route(actions map[string]action) http.Handler {
+// servePath serves the calls of one path, by method.
+func (c *control) servePath(actions map[string]action) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		act, ok := actions[r.Method]
 		if !ok {
@@ -118,7 +236,7 @@ func (c *control) route(actions map[string]action) http.Handler {
 			return
 		}
 		c.mu.Lock()
-		result, err := act(r, body)
+		result, err := act(c, r, body)
 		c.mu.Unlock()
 		if err != nil {
 			status := http.StatusBadRequest
@@ -141,7 +259,8 @@ func refuseMethod(w http.ResponseWriter, allowed ...string) {
 	writeError(w, http.StatusMethodNotAllowed, "method not allowed; there is "+strings.Join(allowed, " and "))
 }
 
-// plain is the text of an error without the name of the package that it is about: here it is about the program.
+// plain returns the text of an error without the prefix of package letagentpaytest, which users of the program do not
+// know.
 func plain(err error) string { return strings.ReplaceAll(err.Error(), "letagentpaytest: ", "") }
 
 func writeError(w http.ResponseWriter, status int, message string) {
@@ -172,7 +291,7 @@ func decode(body []byte, into any) error {
 	return nil
 }
 
-// decodeScenario reads a scenario. It may be one that was recorded, whose name and steps it passes over.
+// decodeScenario reads a scenario. It ignores the name and the steps of a recorded one.
 func decodeScenario(data []byte) (*letagentpaytest.Scenario, error) {
 	var read struct {
 		letagentpaytest.Scenario
@@ -199,8 +318,10 @@ type overview struct {
 func (c *control) overview(r *http.Request) overview {
 	agents := c.service.Agents()
 	o := overview{
-		BaseURL: "http://" + r.Host + agentAPI, // as the caller reached it, through whatever mapping of ports
-		Token:   agents[0].Token, Now: c.service.Now(), Agents: map[string]string{},
+		BaseURL: "http://" + r.Host + agentAPI, // as the caller reached it, which a mapping of ports may change
+		Token:   agents[0].Token,
+		Now:     c.service.Now(),
+		Agents:  map[string]string{},
 	}
 	for _, agent := range agents {
 		o.Agents[agent.Name] = agent.Token
@@ -219,10 +340,11 @@ func (c *control) putScenario(r *http.Request, body []byte) (any, error) {
 	return c.overview(r), nil
 }
 
-func (c *control) decide(decide func(id string) error) action {
-	return func(r *http.Request, _ []byte) (any, error) {
+// decide returns the action that approves or rejects a request.
+func decide(decide func(s *letagentpaytest.Server, id string) error) action {
+	return func(c *control, r *http.Request, _ []byte) (any, error) {
 		id := r.PathValue("id")
-		switch err := decide(id); {
+		switch err := decide(c.service, id); {
 		case errors.Is(err, letagentpaytest.ErrNotFound):
 			return nil, &statusError{http.StatusNotFound, err.Error()}
 		case err != nil:
@@ -233,7 +355,7 @@ func (c *control) decide(decide func(id string) error) action {
 	}
 }
 
-// clockAnswer tells the time.
+// clockAnswer is the answer of a call that may change the time.
 type clockAnswer struct {
 	Now time.Time `json:"now"`
 }
@@ -261,7 +383,9 @@ func (c *control) setClock(_ *http.Request, body []byte) (any, error) {
 	switch {
 	case target.Before(now):
 		return nil, &statusError{http.StatusConflict, fmt.Sprintf(
-			"the clock shows %s and does not go back; begin again with a scenario and its start", now.Format(time.RFC3339Nano))}
+			"the clock shows %s and does not go back; start over with a scenario and its start",
+			now.Format(time.RFC3339Nano),
+		)}
 	case target.After(clockEnd):
 		return nil, errClockEnd
 	}
@@ -274,7 +398,7 @@ func (c *control) sweep(*http.Request, []byte) (any, error) {
 	return clockAnswer{c.service.Now()}, nil
 }
 
-// done is the answer where there is nothing to tell.
+// done is the answer of a call without a result.
 type done struct{}
 
 // agentOf finds the agent that a path names; a path without a name means the main one.
@@ -309,7 +433,7 @@ func (c *control) patchAccount(r *http.Request, body []byte) (any, error) {
 	return nil, &statusError{http.StatusNotFound, fmt.Sprintf("no account is named %q", name)}
 }
 
-// patch hands over a body that is an object; which keys there are is up to apply.
+// patch checks that a body is an object, and hands it to apply, which checks its keys.
 func patch(body []byte, apply func([]byte) error) error {
 	if err := decode(body, new(map[string]json.RawMessage)); err != nil {
 		return err
@@ -404,7 +528,7 @@ func (c *control) endRaces(*http.Request, []byte) (any, error) {
 	return done{}, nil
 }
 
-// checkRaces reports times below zero, or so long that an answer would not fit into exchangeTimeout.
+// checkRaces refuses times below zero, and times so long that an answer would not fit into exchangeTimeout.
 func checkRaces(r letagentpaytest.Races) error {
 	if err := r.Validate(); err != nil {
 		return err
@@ -415,7 +539,7 @@ func checkRaces(r letagentpaytest.Races) error {
 	return nil
 }
 
-// state is everything there is to see.
+// state is the whole state of the service.
 type state struct {
 	overview
 	Budgets  map[string]letagentpaytest.Budget `json:"budgets"`  // by the agent's name
@@ -426,7 +550,8 @@ type state struct {
 func (c *control) state(r *http.Request, _ []byte) (any, error) {
 	s := state{
 		overview: c.overview(r), Budgets: map[string]letagentpaytest.Budget{},
-		Requests: c.service.Requests(), Calls: c.service.Calls(),
+		Requests: c.service.Requests(),
+		Calls:    c.service.Calls(),
 	}
 	for _, agent := range c.service.Agents() {
 		s.Budgets[agent.Name] = agent.Budget()

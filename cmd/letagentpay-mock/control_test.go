@@ -17,6 +17,8 @@ import (
 	"github.com/letagentpay/letagentpay-go/internal/conformance"
 )
 
+var taxiRide = letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("30"), Category: "taxi"}
+
 // controlled drives the program through its control API.
 type controlled struct {
 	control string
@@ -113,7 +115,8 @@ func TestScenarioStartsOver(t *testing.T) {
 	mock := launch(t)
 	response, first := send(t, "PUT", mock.ControlURL+"/scenario", `{"name": "a recorded one", "steps": [{}],
 		"start": "2026-03-11T12:00:00Z", "account": {"currency": "EUR"}, "agent": {"budget": 500},
-		"agents": {"second": {"budget": 5, "account": "theirs"}}, "accounts": {"theirs": {}}, "rates": {"USDC/USD": "1"}}`)
+		"agents": {"second": {"budget": 5, "account": "theirs"}}, "accounts": {"theirs": {}},
+		"rates": {"USDC/USD": "1"}}`)
 	require.Equal(t, 200, response.StatusCode)
 	assert.Equal(t, mock.BaseURL, first["base_url"])
 	assert.Contains(t, first["now"], "2026-03-11T12:00:0")
@@ -135,7 +138,7 @@ func TestScenarioStartsOver(t *testing.T) {
 
 func TestStateShowsAll(t *testing.T) {
 	mock := launch(t)
-	_, err := mock.client(t).Purchase(t.Context(), letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("30"), Category: "taxi"})
+	_, err := mock.client(t).Purchase(t.Context(), taxiRide)
 	require.NoError(t, err)
 	response, _ := send(t, "GET", mock.ControlURL+"/state", "")
 	var seen state
@@ -162,7 +165,7 @@ func TestDecisions(t *testing.T) {
 	mock := launch(t)
 	client := mock.client(t)
 	ask := func() string {
-		purchase, err := client.Purchase(t.Context(), letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("30"), Category: "taxi"})
+		purchase, err := client.Purchase(t.Context(), taxiRide)
 		require.NoError(t, err)
 		return mock.ControlURL + "/requests/" + purchase.RequestID
 	}
@@ -232,7 +235,7 @@ func TestClockAndSweep(t *testing.T) {
 	begin("2026-03-11T12:00:00Z")
 	_, state := send(t, "GET", mock.ControlURL+"/state", "")
 	mock.Token = state["token"].(string)
-	_, err := mock.client(t).Purchase(t.Context(), letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("30"), Category: "taxi"})
+	_, err := mock.client(t).Purchase(t.Context(), taxiRide)
 	require.NoError(t, err)
 	clock(`{"advance_seconds": 1801}`)
 	held := func() any {
@@ -302,7 +305,10 @@ func TestAgentsAndAccountsArePatched(t *testing.T) {
 
 func TestFurtherAgents(t *testing.T) {
 	mock := launch(t)
-	for _, body := range []string{`{"name": "buyer", "budget": 30, "policy": {"auto_approve": {"enabled": true}}}`, `{"budget": 30}`, `{"name": "agent-4"}`, `{"budget": 30}`} {
+	for _, body := range []string{
+		`{"name": "buyer", "budget": 30, "policy": {"auto_approve": {"enabled": true}}}`, `{"budget": 30}`,
+		`{"name": "agent-4"}`, `{"budget": 30}`,
+	} {
 		response, answer := send(t, "POST", mock.ControlURL+"/agents", body)
 		require.Equal(t, 201, response.StatusCode, body)
 		assert.Contains(t, answer["token"], "agt_")
@@ -315,7 +321,7 @@ func TestFurtherAgents(t *testing.T) {
 	for _, name := range []string{"main", "buyer", "agent-3", "agent-4", "agent-5"} {
 		assert.Contains(t, state["agents"], name)
 	}
-	purchase, err := mock.client(t).Purchase(t.Context(), letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("30"), Category: "taxi"})
+	purchase, err := mock.client(t).Purchase(t.Context(), taxiRide)
 	require.NoError(t, err)
 	assert.Equal(t, letagentpay.StatusAutoApproved, purchase.Status)
 
@@ -339,7 +345,9 @@ func TestRates(t *testing.T) {
 	mock := launch(t)
 	authorize := func() any {
 		_, answer := send(t, "POST", strings.Replace(mock.BaseURL, "agent-api", "x402", 1)+"/authorize",
-			`{"payment_requirements": {"scheme": "exact", "network": "base", "amount": "1", "asset": "USDC", "pay_to": "x"}, "max_amount_usd": 1}`,
+			`{"payment_requirements": {
+				"scheme": "exact", "network": "base", "amount": "1", "asset": "USDC", "pay_to": "x"
+			}, "max_amount_usd": 1}`,
 			"Authorization", "Bearer "+mock.Token, "Content-Type", "application/json")
 		return answer["authorized"]
 	}
@@ -367,7 +375,8 @@ func TestRates(t *testing.T) {
 func TestFaults(t *testing.T) {
 	mock := launch(t)
 	client := mock.client(t)
-	response, answer := send(t, "POST", mock.ControlURL+"/faults", `{"op": "budget", "times": -1, "status": 503, "non_json": true}`)
+	response, answer := send(t, "POST", mock.ControlURL+"/faults",
+		`{"op": "budget", "times": -1, "status": 503, "non_json": true}`)
 	assert.Equal(t, 200, response.StatusCode)
 	assert.Equal(t, map[string]any{}, answer)
 	for range 3 {
@@ -380,7 +389,7 @@ func TestFaults(t *testing.T) {
 	assert.NoError(t, err)
 
 	send(t, "POST", mock.ControlURL+"/faults", `{"op": "purchase", "drop": "after", "delay": "1ms"}`)
-	_, err = client.Purchase(t.Context(), letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("30"), Category: "taxi"})
+	_, err = client.Purchase(t.Context(), taxiRide)
 	assert.ErrorAs(t, err, new(*letagentpay.OutcomeUnknownError))
 	_, state := send(t, "GET", mock.ControlURL+"/state", "")
 	assert.Len(t, state["requests"], 1, "it was carried out all the same")
@@ -413,7 +422,9 @@ func TestRaces(t *testing.T) {
 	mock := launch(t, "-token", "agt_mine")
 	send(t, "PUT", mock.ControlURL+"/scenario", approvingScenario)
 	purchase, err := mock.client(t).Purchase(t.Context(), letagentpay.PurchaseParams{
-		Amount: letagentpay.MustAmount("10"), Category: "other", IdempotencyKey: "k",
+		Amount:         letagentpay.MustAmount("10"),
+		Category:       "other",
+		IdempotencyKey: "k",
 	})
 	require.NoError(t, err)
 	confirm := "/requests/" + purchase.RequestID + "/confirm"

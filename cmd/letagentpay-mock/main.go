@@ -1,5 +1,5 @@
-// Command letagentpay-mock is the LetAgentPay service in a box, as a program: the server of package letagentpaytest
-// for tests in other languages and for local work, driven through a control API.
+// Command letagentpay-mock is the LetAgentPay service in a box: the server of package letagentpaytest as a program, for
+// tests in other languages and for local work. A control API takes the place of that package's methods.
 //
 //	go run github.com/letagentpay/letagentpay-go/cmd/letagentpay-mock -help
 package main
@@ -23,71 +23,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 )
 
-const usage = `letagentpay-mock is the LetAgentPay service in a box: policies, budgets, approvals, expiry and x402,
-answering as the real service was recorded to answer. Everything is in memory; no account, no real money.
-
-Usage:  letagentpay-mock [flags]
-
-  -addr HOST:PORT   where to listen (default 127.0.0.1:8787; port 0 picks a free one).
-                    Anything but loopback needs -token.
-  -scenario FILE    the accounts and agents to begin with, as JSON. The default is one agent with a
-                    budget of 1000.00 USD and no policy, so that every purchase waits for approval.
-  -token agt_...    the token of the agent "main". The default is a random one for each scenario.
-                    Away from loopback the control API asks for it as well, as a bearer token.
-  -races DURATION   let overlapping calls race as they do at the real service, each purchase and confirmation taking
-                    so long from its check to its commit ("6s"; "0s" leaves it to chance). By default each call is
-                    carried out at one instant.
-  -help             this text
-
-When ready it prints one line: {"base_url":...,"token":...,"control_url":...}. Point a client there:
-
-  LETAGENTPAY_BASE_URL=<base_url> LETAGENTPAY_TOKEN=<token> your-agent
-
-SIGINT and SIGTERM end it. Exit codes: 0 ended, 1 could not serve, 2 wrong arguments.
-
-Besides the API it serves /openapi.yaml, the contract, and /llms.txt, a page for language models.
-
-Control API: JSON in and out; errors are {"error": "..."}.
-
-  PUT    /_control/scenario               {"start"?, "account"?, "agent"?, "agents"?, "accounts"?, "rates"?}
-                                          start over with these; answers base_url, token, now, agents (tokens)
-  POST   /_control/requests/{id}/approve  decide a pending request as its owner would;
-  POST   /_control/requests/{id}/reject   409 when it is not pending or its time is over
-  POST   /_control/clock                  {"advance_seconds": 1800} or {"set": "2026-03-11T12:00:00Z"}; never back
-  POST   /_control/sweep                  expire what is overdue. By itself that happens each minute; after a
-                                          scenario only here, on a read, or on an approval that comes too late
-  PATCH  /_control/agent                  any of status, budget, spent, held, policy, auto_replenish
-  PATCH  /_control/account                any of currency, timezone, request_expiry_minutes, categories, aliases,
-                                          budget_rules, blocked, all_agents_paused
-  PATCH  /_control/agents/{name}          the same for another agent
-  PATCH  /_control/accounts/{name}        the same for another account
-  POST   /_control/agents                 {"name"?, "account"?, "budget"?, "policy"?, ...}: another agent, with its token
-  POST   /_control/rates                  {"pair": "EURC/USD", "rate": "1.08"}
-  POST   /_control/faults                 an outage: {"op"?, "times"?, "status"?, "after_commit"?, "body"?, "non_json"?,
-                                          "header"?, "drop"?: "before" | "after", "delay"?: "1.5s", "truncate"?,
-                                          "slow_bytes"?: "10ms", "gateway_timeout"?: "3s"}; op is purchase, confirm,
-                                          request, requests, budget, policy, categories or x402_*; times -1 is until
-                                          cleared. When a call takes longer than gateway_timeout, by its delay or by
-                                          races, the client gets the status (504) or the drop then, and the call is
-                                          carried out later
-  DELETE /_control/faults                 end all outages
-  PUT    /_control/races                  {"purchase"?: "6s", "confirm"?: "50ms", "store"?: "10ms"}: as with -races. A
-                                          purchase checks its Idempotency-Key, waits, commits, waits for "store" and
-                                          stores its answer, so overlapping ones under one key each buy; a confirmation
-                                          checks the status, waits and commits, so overlapping failures each refund;
-                                          calls continue without their clients. A new scenario keeps this setting
-  DELETE /_control/races                  carry out each call at one instant
-  GET    /_control/state                  now, agents, budgets, requests, calls
-
-An example, with TOKEN and ID from the answers before:
-
-  curl -X PATCH http://127.0.0.1:8787/_control/agent -d '{"policy": {"auto_approve": {"enabled": true, "max_amount": 50}}}'
-  curl http://127.0.0.1:8787/api/v1/agent-api/requests -H "Authorization: Bearer $TOKEN" \
-       -H "Content-Type: application/json" -d '{"amount": 120, "category": "electronics"}'
-  curl -X POST http://127.0.0.1:8787/_control/requests/$ID/approve
-`
-
-// exchangeTimeout bounds one call from its first byte to the last of its answer. It is long because an ordered fault
+// exchangeTimeout bounds one call from its first byte to the last of its answer. It is long because an injected fault
 // may be slow on purpose.
 const exchangeTimeout = 10 * time.Minute
 
@@ -100,7 +36,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the program until ctx ends, and returns its exit code.
+// run runs the program until ctx ends, and returns its exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fail := func(code int, err error) int {
 		fmt.Fprintln(stderr, "letagentpay-mock:", plain(err))
@@ -111,7 +47,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	s, err := parseArgs(args)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(stdout, usage)
+		fmt.Fprint(stdout, usage())
 		return 0
 	}
 	if err != nil {
@@ -136,7 +72,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	server := &http.Server{
 		Handler:           s.handler(service),
 		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       exchangeTimeout, // not shorter: net/http ends a call when it is over, even one read long ago
+		ReadTimeout:       exchangeTimeout, // not shorter: it ends calls, even those whose request is read completely
 		WriteTimeout:      exchangeTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -148,11 +84,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// settings is what the command line says.
+// settings holds the values of the command line.
 type settings struct {
 	addr     *net.TCPAddr
 	loopback bool
-	scenario string // the name of a file, or empty
+	scenario string // the name of a file; empty is none
 	token    string
 	races    *letagentpaytest.Races // nil: none
 }
@@ -160,7 +96,7 @@ type settings struct {
 func parseArgs(args []string) (*settings, error) {
 	var s settings
 	flags := flag.NewFlagSet("letagentpay-mock", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // run prints the error, or the help
+	flags.SetOutput(io.Discard) // run prints the error or the usage text
 	addr := flags.String("addr", "127.0.0.1:8787", "")
 	flags.StringVar(&s.scenario, "scenario", "", "")
 	flags.StringVar(&s.token, "token", "", "")
@@ -185,16 +121,16 @@ func parseArgs(args []string) (*settings, error) {
 	if s.addr, err = net.ResolveTCPAddr("tcp", *addr); err != nil {
 		return nil, fmt.Errorf("-addr %q: %w", *addr, err)
 	}
-	s.loopback = s.addr.IP.IsLoopback() // no host at all is every interface
+	s.loopback = s.addr.IP.IsLoopback() // false without a host, which means every interface
 	if !s.loopback && s.token == "" {
-		return nil, fmt.Errorf("-addr %q is not loopback: others could drive the server; give a -token that they need to know", *addr)
+		return nil, fmt.Errorf("-addr %q is not loopback, so others could control the server: give a -token", *addr)
 	}
 	return &s, nil
 }
 
-// start starts the service as the settings say.
+// start starts the service with these settings.
 func (s *settings) start() (*letagentpaytest.Server, error) {
-	options := []letagentpaytest.Option{letagentpaytest.InMemory()} // it is served from here
+	options := []letagentpaytest.Option{letagentpaytest.InMemory()} // run serves it
 	if s.token != "" {
 		options = append(options, letagentpaytest.WithToken(s.token))
 	}
@@ -243,7 +179,7 @@ func (s *settings) handler(service *letagentpaytest.Server) http.Handler {
 	})
 }
 
-// reachable is an address that a client on this machine can call.
+// reachable returns an address that a client on this machine can call.
 func reachable(addr *net.TCPAddr) string {
 	if addr.IP.IsUnspecified() {
 		return fmt.Sprintf("localhost:%d", addr.Port)
@@ -251,7 +187,7 @@ func reachable(addr *net.TCPAddr) string {
 	return addr.String()
 }
 
-// serve answers calls until ctx ends. Those in flight then have the grace to end by themselves, before cutOff ends them.
+// serve answers calls until ctx ends. Calls in flight may then continue for the grace period, before cutOff ends them.
 func serve(ctx context.Context, server *http.Server, listener net.Listener, grace time.Duration, cutOff func()) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -267,6 +203,6 @@ func serve(ctx context.Context, server *http.Server, listener net.Listener, grac
 		cutOff()
 		err = server.Close()
 	}
-	<-served // says no more than that the server was closed
+	<-served // always http.ErrServerClosed
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -91,7 +92,11 @@ func send(t *testing.T, method, url, body string, header ...string) (*http.Respo
 
 func (r ready) client(t *testing.T) *letagentpay.Client {
 	t.Helper()
-	client, err := letagentpay.New(letagentpay.WithBaseURL(r.BaseURL), letagentpay.WithToken(r.Token), letagentpay.WithMaxRetries(0))
+	client, err := letagentpay.New(
+		letagentpay.WithBaseURL(r.BaseURL),
+		letagentpay.WithToken(r.Token),
+		letagentpay.WithMaxRetries(0),
+	)
 	require.NoError(t, err)
 	return client
 }
@@ -102,7 +107,10 @@ func TestAnAgentLivesOnIt(t *testing.T) {
 	assert.Equal(t, strings.TrimSuffix(mock.BaseURL, "/api/v1/agent-api")+"/_control", mock.ControlURL)
 	client := mock.client(t)
 
-	purchase, err := client.Purchase(t.Context(), letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("120"), Category: "electronics"})
+	purchase, err := client.Purchase(t.Context(), letagentpay.PurchaseParams{
+		Amount:   letagentpay.MustAmount("120"),
+		Category: "electronics",
+	})
 	require.NoError(t, err)
 	require.Equal(t, letagentpay.StatusPending, purchase.Status)
 	response, answer := send(t, "POST", mock.ControlURL+"/requests/"+purchase.RequestID+"/approve", "")
@@ -156,7 +164,9 @@ func behindAGateway(t *testing.T, mock ready, patience, path, body string) int {
 func TestAwayFromLoopbackTheControlAPIAsksForTheToken(t *testing.T) {
 	mock := launch(t, "-addr", "0.0.0.0:0", "-token", "agt_mine")
 	assert.Regexp(t, `^http://localhost:\d+/`, mock.BaseURL)
-	for _, header := range [][]string{nil, {"Authorization", "Bearer agt_other"}, {"Authorization", "agt_mine"}, {"Authorization", "Bearer "}} {
+	for _, header := range [][]string{
+		nil, {"Authorization", "Bearer agt_other"}, {"Authorization", "agt_mine"}, {"Authorization", "Bearer "},
+	} {
 		for _, path := range []string{"/state", "/no-such-thing", ""} {
 			response, answer := send(t, "GET", mock.ControlURL+path, "", header...)
 			assert.Equal(t, 401, response.StatusCode)
@@ -165,7 +175,8 @@ func TestAwayFromLoopbackTheControlAPIAsksForTheToken(t *testing.T) {
 			assert.NotContains(t, answer["error"], "agt_")
 		}
 	}
-	response, _ := send(t, "PUT", mock.ControlURL+"/scenario", `{"agent": {"budget": 7}}`, "Authorization", "Bearer agt_mine")
+	response, _ := send(t, "PUT", mock.ControlURL+"/scenario", `{"agent": {"budget": 7}}`,
+		"Authorization", "Bearer agt_mine")
 	assert.Equal(t, 200, response.StatusCode)
 	budget, err := mock.client(t).Budget(t.Context())
 	require.NoError(t, err, "the token outlives a scenario")
@@ -228,20 +239,70 @@ func TestHelp(t *testing.T) {
 		var out, complaints bytes.Buffer
 		assert.Zero(t, run(t.Context(), []string{flag}, &out, &complaints))
 		assert.Empty(t, complaints.String())
-		assert.Equal(t, usage, out.String())
+		assert.Equal(t, usage(), out.String())
 	}
 	for _, word := range []string{
 		"-addr", "-scenario", "-token", "-races", "gateway_timeout", "curl", "/openapi.yaml", "/llms.txt",
 	} {
-		assert.Contains(t, usage, word)
+		assert.Contains(t, usage(), word)
 	}
-	for path, actions := range (&control{service: newService(t)}).actions() {
-		for method := range actions {
-			assert.Regexp(t, method+` +`+controlPrefix+path+`( |$)`, strings.ReplaceAll(usage, "\n", " "), "every call is described")
+	for _, route := range controlRoutes {
+		described := `(?m)^  ` + route.method + ` +` + regexp.QuoteMeta(controlPrefix+route.path) + ` +\S`
+		assert.Regexp(t, described, usage(), "every call is described")
+	}
+	for _, line := range strings.Split(usage(), "\n") {
+		assert.LessOrEqual(t, len(line), 120, line)
+		assert.Equal(t, strings.TrimRight(line, " "), line)
+	}
+}
+
+// The README's commands are run against the program, by bash and curl.
+func TestReadme(t *testing.T) {
+	for _, tool := range []string{"bash", "curl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip(err)
 		}
 	}
-	for _, line := range strings.Split(usage, "\n") {
-		assert.LessOrEqual(t, len(line), 130, line)
+	page, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	assert.Contains(t, string(page), "```text\n"+controlUsage()+"```\n", "the list of -help")
+
+	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(page), -1)
+	require.Len(t, blocks, 2, "the command that starts the program, and a session")
+	command, session := strings.Fields(blocks[0][1]), blocks[1][1]
+	require.Equal(t, []string{"go", "run", "./cmd/letagentpay-mock"}, command[:3])
+	mock := launch(t, command[3:]...)
+
+	const address = "http://127.0.0.1:8787" // of the default -addr
+	root := strings.TrimSuffix(mock.ControlURL, controlPrefix)
+	require.Contains(t, session, address)
+	config := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(config, ".curlrc"), []byte("silent\nfail\n"), 0o600))
+	session = strings.ReplaceAll(session, address, root)
+	bash := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", session)
+	bash.Env = append(os.Environ(), "CURL_HOME="+config)
+	output, err := bash.CombinedOutput()
+	require.NoError(t, err, "%s", output)
+
+	rest := string(output)
+	for _, answer := range []string{
+		`"status":"auto_approved"`,
+		`"status":"rejected"`,
+		`"status":"pending"`,
+		`"status":"approved"`,
+		`"status":"completed"`,
+		`"spent":"165.49"`,
+		`{"now":`,
+		`"spent":"170.49"`,
+		`"calls":[`,
+		`"now":"2026-03-11T12:00:`,
+		`"second":"agt_`,
+		"openapi: ",
+		"# LetAgentPay",
+	} {
+		_, after, found := strings.Cut(rest, answer)
+		require.True(t, found, "%s is not in the rest of the output: %.2000s", answer, rest)
+		rest = after
 	}
 }
 
@@ -249,8 +310,8 @@ func newService(t *testing.T) *letagentpaytest.Server {
 	return letagentpaytest.NewServer(t, letagentpaytest.InMemory())
 }
 
-// held starts a server with one call in it that a fault holds up for d, and returns what ends the server, and what the
-// server and the call came to.
+// held starts a server with one call in it that a fault delays by d. It returns a function that ends the server, the
+// server's error, and the status of the answer to the call.
 func held(t *testing.T, d, grace time.Duration) (stop func(), served <-chan error, status <-chan int) {
 	t.Helper()
 	service := newService(t)
@@ -321,7 +382,10 @@ func TestSignalsEndIt(t *testing.T) {
 
 func TestDocumentsAreThoseOfTheRepository(t *testing.T) {
 	mock := launch(t)
-	for name, contentType := range map[string]string{"openapi.yaml": "application/yaml", "llms.txt": "text/plain; charset=utf-8"} {
+	for name, contentType := range map[string]string{
+		"openapi.yaml": "application/yaml",
+		"llms.txt":     "text/plain; charset=utf-8",
+	} {
 		original, err := os.ReadFile(filepath.Join("..", "..", name))
 		require.NoError(t, err)
 		url := strings.Replace(mock.ControlURL, "_control", name, 1)

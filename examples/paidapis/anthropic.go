@@ -8,8 +8,9 @@ import (
 	"github.com/anthropics/anthropic-sdk-go/option"
 )
 
-// askAnthropic pays for an answer of a model. anthropic-sdk-go repeats a call twice after a broken connection, 408,
-// 409, 429 and 5xx, and sends no idempotency key: the scope of ctx makes all attempts one purchase, as for openai-go.
+// askAnthropic pays for an answer of a model. anthropic-sdk-go retries a call up to twice, after a broken connection,
+// 408, 409, 429 and 5xx, and sends no idempotency key. The scope of ctx makes all attempts one purchase, as for
+// openai-go.
 func askAnthropic(ctx context.Context, address string, guard http.RoundTripper) error {
 	client := anthropic.NewClient(
 		option.WithAPIKey("sk-of-the-example"), // else ANTHROPIC_API_KEY
@@ -19,7 +20,9 @@ func askAnthropic(ctx context.Context, address string, guard http.RoundTripper) 
 	_, err := client.Messages.New(ctx, anthropic.MessageNewParams{
 		Model:     anthropic.ModelClaudeHaiku5_5,
 		MaxTokens: 100,
-		Messages:  []anthropic.MessageParam{anthropic.NewUserMessage(anthropic.NewTextBlock("Which oats are cheapest?"))},
+		Messages: []anthropic.MessageParam{
+			anthropic.NewUserMessage(anthropic.NewTextBlock("Which oats are cheapest?")),
+		},
 	})
 	return err
 }

@@ -1,8 +1,7 @@
-// Command paidapis shows how an agent pays for calls of HTTP APIs through SDKs that retry by themselves: openai-go,
-// anthropic-sdk-go, go-retryablehttp and stripe-go, all with their own retries on. Each calls an API on this machine
-// that charges the first request and then answers, cuts the connection, or says 503, or that says 429 and charges
-// nothing. The guard sits below the SDK, as the transport of its HTTP client, and each call is charged once and is one
-// purchase.
+// Command paidapis shows how an agent pays for calls of HTTP APIs through SDKs that have retries of their own:
+// openai-go, anthropic-sdk-go, go-retryablehttp and stripe-go. Each calls an API on this machine. That API charges the
+// first request and then answers, cuts the connection, or says 503; or it says 429 and charges nothing. The guard sits
+// below the SDK, as the transport of its HTTP client. Each call is charged once and is one purchase.
 //
 //	go run ./examples/paidapis
 //
@@ -46,7 +45,7 @@ var sdks = []struct {
 	{"stripe-go", payWithStripe},
 }
 
-// faults are what the API does with the first request of a call: that it has charged, or with 429, that it does not.
+// faults are what the API does with the first request of a call. It has charged for that request, except with 429.
 var faults = []string{"answers", "cuts the connection", "says 503", "says 429"}
 
 func run(ctx context.Context, out io.Writer) error {
@@ -64,12 +63,12 @@ func run(ctx context.Context, out io.Writer) error {
 	return wrong
 }
 
-// report is what became of one call.
+// report is the outcome of one call.
 type report struct {
 	sdk, fault string
 	charged    int64 // how often the API has charged
 	bought     int   // how many purchases the service has booked
-	open       int   // how many it does not know the end of
+	open       int   // how many have no final status at the service
 	spent      letagentpay.Amount
 	err        error // of the SDK
 }
@@ -83,7 +82,7 @@ func (r report) String() string {
 		r.sdk, r.fault, r.charged, r.bought, r.spent, outcome)
 }
 
-// check returns an error unless the call was charged once, was one purchase, and ended as it must.
+// check returns an error unless the call was charged once, was one purchase, and ended as it should.
 func (r report) check() error {
 	var handled *letagentpay.AlreadyHandledError
 	ended := r.err == nil
@@ -97,7 +96,7 @@ func (r report) check() error {
 	return nil
 }
 
-var errNotOnce = errors.New("not charged and bought once, or not ended as it must")
+var errNotOnce = errors.New("not charged and bought exactly once, or not ended as it should")
 
 // try makes one call through one SDK.
 func try(ctx context.Context, sdk int, fault string) report {
@@ -119,8 +118,8 @@ func try(ctx context.Context, sdk int, fault string) report {
 	defer next.CloseIdleConnections()
 
 	guard := &letagentpay.GuardTransport{Client: service.Client(), Price: price, Next: next}
-	// The scope names what stays the same when the work is done again. WithScopeRun goes on to another purchase with the
-	// same content in one run of it.
+	// The scope names what stays the same when the work is repeated. To make two purchases with the same content in one
+	// run of the scope, use WithScopeRun.
 	turn := letagentpay.WithPurchaseScope(ctx, "turn 17")
 	r.err = sdks[sdk].call(turn, far.URL, guard)
 
@@ -136,11 +135,13 @@ func try(ctx context.Context, sdk int, fault string) report {
 	return r
 }
 
-// price puts 0.05 on every call. The description has what tells calls apart, and nothing that a retry changes.
+// price charges 0.05 for every call. The description holds what distinguishes calls, and nothing that a retry changes.
 func price(r *http.Request) (*letagentpay.PurchaseParams, error) {
 	return &letagentpay.PurchaseParams{
-		Amount: letagentpay.MustAmount("0.05"), Category: "subscriptions", MerchantName: r.URL.Hostname(),
-		Description: r.Method + " " + r.URL.Path,
+		Amount:       letagentpay.MustAmount("0.05"),
+		Category:     "subscriptions",
+		MerchantName: r.URL.Hostname(),
+		Description:  r.Method + " " + r.URL.Path,
 	}, nil
 }
 
@@ -156,7 +157,8 @@ func (a *paidAPI) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	first := a.seen.Add(1) == 1
 	if first && a.fault == "says 429" {
 		w.WriteHeader(http.StatusTooManyRequests)
-		_, _ = io.WriteString(w, `{"error": {"type": "invalid_request_error", "code": "lock_timeout", "message": "busy"}}`)
+		_, _ = io.WriteString(w,
+			`{"error": {"type": "invalid_request_error", "code": "lock_timeout", "message": "busy"}}`)
 		return
 	}
 	a.charged.Add(1)

@@ -7,10 +7,10 @@ import (
 	"github.com/stripe/stripe-go/v82"
 )
 
-// payWithStripe pays a bill. stripe-go repeats a call twice after a broken connection, 409, 429 for a lock, and 5xx,
-// and sends an Idempotency-Key with every POST that stays the same when it does: the guard derives the purchase's key
-// from it. Left to itself it makes a new one for each call. One of your own, made from what stays the same when the
-// agent runs again, covers that as well.
+// payWithStripe pays a bill. stripe-go retries a call up to twice, after a broken connection, 409, 429 for a lock, and
+// 5xx. It sends an Idempotency-Key with every POST, the same on all its attempts, and the guard derives the purchase's
+// key from it. By default that key is new for each call. A key of your own, made from what stays the same when the
+// agent runs again, also makes the calls of both runs one purchase.
 func payWithStripe(ctx context.Context, address string, guard http.RoundTripper) error {
 	backends := stripe.NewBackendsWithConfig(&stripe.BackendConfig{
 		HTTPClient:    &http.Client{Transport: guard},

@@ -2,9 +2,11 @@
 //
 //	go run ./examples/quickstart
 //
-// Without a token it starts the embedded server, so no account is needed, and every step must go as told: the exit code
-// is 0 only then. With LETAGENTPAY_TOKEN set it talks to the service instead, where your policy decides how each step
-// goes: it really asks for purchases there, and confirms what is approved, against your agent's budget.
+// With LETAGENTPAY_TOKEN set it talks to the service: it really requests purchases there, and confirms what is
+// approved, against your agent's budget. Your policy decides how each step ends.
+//
+// Without a token it starts the embedded server, and no account is needed. The exit code is 0 only if every step ends
+// as announced.
 package main
 
 import (
@@ -40,7 +42,7 @@ const embeddedPolicy = `{
 
 func run(ctx context.Context, out io.Writer) error {
 	s := &story{out: out}
-	if os.Getenv(letagentpay.EnvToken) != "" {
+	if os.Getenv("LETAGENTPAY_TOKEN") != "" {
 		client, err := letagentpay.New()
 		if err != nil {
 			return err
@@ -69,11 +71,11 @@ func run(ctx context.Context, out io.Writer) error {
 		}
 	}
 	s.say("")
-	s.say("Done: every purchase was asked for, and every payment is accounted for.")
+	s.say("Done: every purchase was requested, and every payment is accounted for.")
 	return nil
 }
 
-// story tells each step and, on the embedded server, checks that it went as told.
+// story prints each step and, on the embedded server, checks how it ends.
 type story struct {
 	client *letagentpay.Client
 	out    io.Writer
@@ -88,15 +90,15 @@ func (s *story) step(title string) {
 	s.say("\n%d. %s", s.steps, title)
 }
 
-// expect fails the story when the embedded server did not do what was told; the service may decide otherwise.
+// expect fails the story when a step on the embedded server did not end as announced. The service may decide otherwise.
 func (s *story) expect(ok bool, what string) error {
 	if s.staged && !ok {
-		return fmt.Errorf("step %d did not go as told: want %s", s.steps, what)
+		return fmt.Errorf("step %d did not end as announced: want %s", s.steps, what)
 	}
 	return nil
 }
 
-// budget tells the balance and checks what was spent.
+// budget prints the balance and checks what was spent.
 func (s *story) budget(ctx context.Context, spent string) error {
 	b, err := s.client.Budget(ctx)
 	if err != nil {
@@ -110,7 +112,10 @@ func (s *story) budget(ctx context.Context, spent string) error {
 func (s *story) small(ctx context.Context) error {
 	s.step("Groceries for 49.99: small enough to be approved at once.")
 	purchase, err := s.client.Purchase(ctx, letagentpay.PurchaseParams{
-		Amount: letagentpay.MustAmount("49.99"), Category: "groceries", MerchantName: "Whole Foods", Description: "Weekly groceries",
+		Amount:       letagentpay.MustAmount("49.99"),
+		Category:     "groceries",
+		MerchantName: "Whole Foods",
+		Description:  "Weekly groceries",
 	})
 	if err != nil {
 		return err
@@ -120,7 +125,10 @@ func (s *story) small(ctx context.Context) error {
 		return err
 	}
 	if purchase.Status.Approved() {
-		confirmation, err := s.client.Confirm(ctx, purchase.RequestID, letagentpay.ConfirmParams{Success: true, ActualAmount: letagentpay.MustAmount("47.50")})
+		confirmation, err := s.client.Confirm(ctx, purchase.RequestID, letagentpay.ConfirmParams{
+			Success:      true,
+			ActualAmount: letagentpay.MustAmount("47.50"),
+		})
 		if err != nil {
 			return err
 		}
@@ -129,11 +137,14 @@ func (s *story) small(ctx context.Context) error {
 	return s.budget(ctx, "47.50")
 }
 
-// reviewed: the policy leaves it to a human, for whom the agent waits.
+// reviewed: the policy leaves it to a human, and the agent waits for the decision.
 func (s *story) reviewed(ctx context.Context) error {
 	s.step("Headphones for 120.00: a human has to look at it.")
 	purchase, err := s.client.Purchase(ctx, letagentpay.PurchaseParams{
-		Amount: letagentpay.MustAmount("120"), Category: "electronics", MerchantName: "Sound & Co", AgentComment: "The old pair broke.",
+		Amount:       letagentpay.MustAmount("120"),
+		Category:     "electronics",
+		MerchantName: "Sound & Co",
+		AgentComment: "The old pair broke.",
 	})
 	if err != nil {
 		return err
@@ -169,7 +180,10 @@ func (s *story) reviewed(ctx context.Context) error {
 // tooMuch: the policy rejects and says why.
 func (s *story) tooMuch(ctx context.Context) error {
 	s.step("A flight for 900.00: more than the policy allows.")
-	purchase, err := s.client.Purchase(ctx, letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("900"), Category: "flights"})
+	purchase, err := s.client.Purchase(ctx, letagentpay.PurchaseParams{
+		Amount:   letagentpay.MustAmount("900"),
+		Category: "flights",
+	})
 	if err != nil {
 		return err
 	}
@@ -179,8 +193,8 @@ func (s *story) tooMuch(ctx context.Context) error {
 		rules = append(rules, check.Rule)
 		s.say("   Rule %s: %s.", check.Rule, strings.TrimSuffix(check.Detail, "."))
 	}
-	if err := s.expect(purchase.Status == letagentpay.StatusRejected && strings.Join(rules, " ") == "per_request_limit budget",
-		"a rejection by per_request_limit and budget"); err != nil {
+	rejected := purchase.Status == letagentpay.StatusRejected && strings.Join(rules, " ") == "per_request_limit budget"
+	if err := s.expect(rejected, "a rejection by per_request_limit and budget"); err != nil {
 		return err
 	}
 	return s.budget(ctx, "167.50")
@@ -196,13 +210,14 @@ func (o order) describe() letagentpay.PurchaseParams {
 	return letagentpay.PurchaseParams{Amount: o.price, Category: "groceries", Description: o.item}
 }
 
-// guarded: a function that runs only because it is approved, and reports what it paid.
+// guarded: a function runs because its purchase is approved, and reports what it paid.
 func (s *story) guarded(ctx context.Context) error {
 	s.step("A guarded function buys apples for 30.00.")
 	buy := letagentpay.Guard(s.client, order.describe, func(ctx context.Context, o order) (string, error) {
 		approval, _ := letagentpay.ApprovalFromContext(ctx)
 		s.say("   The function runs, under approval %s.", approval.RequestID())
-		return "receipt for " + o.item, approval.Spent(letagentpay.MustAmount("28.40"), "https://shop.example/receipts/1")
+		err := approval.Spent(letagentpay.MustAmount("28.40"), "https://shop.example/receipts/1")
+		return "receipt for " + o.item, err
 	})
 	receipt, err := buy(ctx, order{"apples", letagentpay.MustAmount("30")})
 	switch {
@@ -216,7 +231,7 @@ func (s *story) guarded(ctx context.Context) error {
 	return s.budget(ctx, "195.90")
 }
 
-// guardedTooMuch: a function that is refused and never runs.
+// guardedTooMuch: a function does not run, because its purchase is refused.
 func (s *story) guardedTooMuch(ctx context.Context) error {
 	s.step("A guarded function wants a truffle for 250.00.")
 	ran := false
@@ -225,11 +240,12 @@ func (s *story) guardedTooMuch(ctx context.Context) error {
 		return "", errors.New("this money was never to be spent")
 	})
 	_, err := buy(ctx, order{"truffle", letagentpay.MustAmount("250")})
-	rejected, ok := errors.AsType[*letagentpay.RejectedError](err)
+	refused, ok := errors.AsType[*letagentpay.NotApprovedError](err)
+	ok = ok && refused.Status == letagentpay.StatusRejected
 	switch {
 	case ok:
 		var rules []string
-		for _, check := range rejected.Checks {
+		for _, check := range refused.Checks {
 			rules = append(rules, check.Rule)
 		}
 		s.say("   Refused by %s; the function did not run.", cmp.Or(strings.Join(rules, " and "), "the owner"))

@@ -25,13 +25,18 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	server, err := letagentpaytest.Start(letagentpaytest.InMemory(), letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}}`))
+	server, err := letagentpaytest.Start(
+		letagentpaytest.InMemory(),
+		letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}}`),
+	)
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer server.Close()
 	client, err := letagentpay.New(
-		letagentpay.WithToken(server.Token), letagentpay.WithBaseURL(server.URL), letagentpay.WithHTTPClient(server.HTTPClient()),
+		letagentpay.WithToken(server.Token),
+		letagentpay.WithBaseURL(server.URL),
+		letagentpay.WithHTTPClient(server.HTTPClient()),
 		letagentpay.WithObserver(observer),
 	)
 	if err != nil {
@@ -39,9 +44,15 @@ func Example() {
 	}
 
 	describe := func(item string) letagentpay.PurchaseParams {
-		return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("4.50"), Category: "groceries", Description: item}
+		return letagentpay.PurchaseParams{
+			Amount:      letagentpay.MustAmount("4.50"),
+			Category:    "groceries",
+			Description: item,
+		}
 	}
-	buy := letagentpay.Guard(client, describe, func(_ context.Context, item string) (string, error) { return "bought " + item, nil })
+	buy := letagentpay.Guard(client, describe, func(_ context.Context, item string) (string, error) {
+		return "bought " + item, nil
+	})
 	if _, err := buy(context.Background(), "bread"); err != nil {
 		log.Fatal(err)
 	}

@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// rig is a server, a client that is observed, and what was recorded of it.
+// rig is a server, an observed client of it, and what the observer recorded.
 type rig struct {
 	t        *testing.T
 	server   *letagentpaytest.Server
@@ -44,16 +44,23 @@ func newRig(t *testing.T, opts ...otelletagentpay.Option) *rig {
 		otelletagentpay.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(r.reader))),
 	}, opts...)...)
 	require.NoError(t, err)
-	r.server = letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithBudget(letagentpay.MustAmount("500")),
-		letagentpaytest.WithPolicyJSON(`{"per_request_limit": 200, "auto_approve": {"enabled": true, "max_amount": 50}}`))
+	const limits = `{"per_request_limit": 200, "auto_approve": {"enabled": true, "max_amount": 50}}`
+	r.server = letagentpaytest.NewServer(t,
+		letagentpaytest.InMemory(),
+		letagentpaytest.WithBudget(letagentpay.MustAmount("500")),
+		letagentpaytest.WithPolicyJSON(limits),
+	)
 	r.client = r.server.Client(letagentpay.WithObserver(observer), letagentpay.WithMaxRetries(0))
 	return r
 }
 
 // guard returns fn gated on the client's approval.
-func (r *rig) guard(fn func(context.Context) error, opts ...letagentpay.GuardOption) func(context.Context, letagentpay.PurchaseParams) error {
-	guarded := letagentpay.Guard(r.client, func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p },
-		func(ctx context.Context, _ letagentpay.PurchaseParams) (struct{}, error) { return struct{}{}, fn(ctx) }, opts...)
+func (r *rig) guard(
+	fn func(context.Context) error, opts ...letagentpay.GuardOption,
+) func(context.Context, letagentpay.PurchaseParams) error {
+	describe := func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p }
+	run := func(ctx context.Context, _ letagentpay.PurchaseParams) (struct{}, error) { return struct{}{}, fn(ctx) }
+	guarded := letagentpay.Guard(r.client, describe, run, opts...)
 	return func(ctx context.Context, p letagentpay.PurchaseParams) error {
 		_, err := guarded(ctx, p)
 		return err
@@ -62,15 +69,18 @@ func (r *rig) guard(fn func(context.Context) error, opts ...letagentpay.GuardOpt
 
 func price(amount string) letagentpay.PurchaseParams {
 	return letagentpay.PurchaseParams{
-		Amount: letagentpay.MustAmount(amount), Category: "groceries",
-		MerchantName: "private-merchant", Description: "private-description", AgentComment: "private-comment",
+		Amount:       letagentpay.MustAmount(amount),
+		Category:     "groceries",
+		MerchantName: "private-merchant",
+		Description:  "private-description",
+		AgentComment: "private-comment",
 	}
 }
 
 func succeed(context.Context) error { return nil }
 
-// spans returns the trees of the spans that have ended, one a line, in the order they began: kind, status and attributes
-// without the request's id, whose presence is told by "id".
+// spans returns the trees of the spans that have ended, one a line, in the order of their start: kind, status and
+// attributes. "id" stands for the attribute with the request's id.
 func (r *rig) spans() []string {
 	r.t.Helper()
 	ended := r.recorder.Ended()
@@ -86,7 +96,8 @@ func (r *rig) spans() []string {
 		for parent := span.Parent(); parent.IsValid(); parent = byID[parent.SpanID()].Parent() {
 			depth++
 		}
-		line := strings.Repeat("  ", depth) + strings.TrimPrefix(span.Name(), "letagentpay.") + " " + span.SpanKind().String()
+		name := strings.TrimPrefix(span.Name(), "letagentpay.")
+		line := strings.Repeat("  ", depth) + name + " " + span.SpanKind().String()
 		if span.Status().Code == codes.Error {
 			line += " ERROR"
 			if span.Status().Description != "" {

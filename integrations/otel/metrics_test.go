@@ -60,7 +60,8 @@ func TestMetrics(t *testing.T) {
 				continue
 			}
 			waits++
-			assert.InDelta(t, 180, point.Sum, 16, "the wait takes the human's three minutes, and up to the longest pause between two looks")
+			assert.InDelta(t, 180, point.Sum, 16,
+				"the wait takes the human's three minutes, and up to the longest pause between two polls")
 			assert.Equal(t, uint64(1), point.BucketCounts[16], "above 60 and up to 300 seconds")
 			assert.Equal(t, []float64{60, 300}, point.Bounds[15:17])
 		}

@@ -16,7 +16,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// scopeName is the name of the instrumentation scope that spans and metrics are recorded under.
+// scopeName names the instrumentation scope of spans and metrics.
 const scopeName = "github.com/letagentpay/letagentpay-go/integrations/otel"
 
 const (
@@ -39,7 +39,7 @@ type config struct {
 	errorMessages  bool
 }
 
-// WithTracerProvider sets where spans go. The default is the global provider, also one that is set after [New].
+// WithTracerProvider sets where spans go. The default is the global provider, even if it is set after [New].
 func WithTracerProvider(provider trace.TracerProvider) Option {
 	return func(c *config) error {
 		if provider == nil {
@@ -50,7 +50,7 @@ func WithTracerProvider(provider trace.TracerProvider) Option {
 	}
 }
 
-// WithMeterProvider sets where metrics go. The default is the global provider, also one that is set after [New].
+// WithMeterProvider sets where metrics go. The default is the global provider, even if it is set after [New].
 func WithMeterProvider(provider metric.MeterProvider) Option {
 	return func(c *config) error {
 		if provider == nil {
@@ -61,16 +61,17 @@ func WithMeterProvider(provider metric.MeterProvider) Option {
 	}
 }
 
-// WithAttributes adds attributes to every span and to every measurement, such as the name of the agent that the client
-// belongs to. Given more than once, they add up. The names in the package documentation, and all others that begin with
-// "letagentpay.", are refused. A value that changes often makes many time series.
+// WithAttributes adds attributes to every span and every measurement, such as the name of the client's agent. A second
+// WithAttributes adds more. The names in the package documentation, and all others that begin with "letagentpay.", are
+// refused. A value that changes often makes many time series.
 func WithAttributes(attributes ...attribute.KeyValue) Option {
 	return func(c *config) error {
 		for _, a := range attributes {
 			switch {
 			case !a.Valid():
 				return invalid("WithAttributes", string(a.Key), "want attributes with a name and a value")
-			case strings.HasPrefix(string(a.Key), "letagentpay.") || a.Key == semconv.ErrorTypeKey || a.Key == semconv.HTTPResponseStatusCodeKey:
+			case strings.HasPrefix(string(a.Key), "letagentpay."),
+				a.Key == semconv.ErrorTypeKey, a.Key == semconv.HTTPResponseStatusCodeKey:
 				return invalid("WithAttributes", string(a.Key), "want a name that the observer does not set itself")
 			}
 		}
@@ -79,8 +80,8 @@ func WithAttributes(attributes ...attribute.KeyValue) Option {
 	}
 }
 
-// WithErrorMessages sets the description of a span's status to the message of its error. Messages of the SDK hold the
-// service's explanations, and no secrets; one that a guarded function returns may hold anything.
+// WithErrorMessages sets the description of a span's status to the message of its error. The error of a guarded
+// function may contain anything. Messages of the SDK contain the service's explanations, and no secrets.
 func WithErrorMessages() Option {
 	return func(c *config) error {
 		c.errorMessages = true
@@ -93,19 +94,19 @@ func invalid(option, value, reason string) error {
 }
 
 // Observer records the operations of LetAgentPay clients as spans and metrics; see the package documentation for their
-// names. [New] makes one, and any number of clients may share it. It is safe for concurrent use.
+// names. Any number of clients may share one. It is safe for concurrent use.
 type Observer struct {
 	tracer           trace.Tracer
 	metrics          *metrics
 	attributes       []attribute.KeyValue
 	errorMessages    bool
-	client, internal []trace.SpanStartOption // of a span of either kind
+	client, internal []trace.SpanStartOption // of spans of these kinds
 }
 
 var _ letagentpay.Observer = (*Observer)(nil)
 
-// New makes an observer for [letagentpay.WithObserver]. The error is a [*letagentpay.ParamError] for an option that makes
-// no sense, or comes from the meter provider.
+// New returns an observer for [letagentpay.WithObserver]. The error is a [*letagentpay.ParamError] for an invalid
+// option, or comes from the meter provider.
 func New(opts ...Option) (*Observer, error) {
 	c := config{tracerProvider: otel.GetTracerProvider(), meterProvider: otel.GetMeterProvider()}
 	for _, option := range opts {
@@ -120,16 +121,23 @@ func New(opts ...Option) (*Observer, error) {
 	if err != nil {
 		return nil, err
 	}
-	tracer := c.tracerProvider.Tracer(scopeName, trace.WithInstrumentationVersion(letagentpay.Version), trace.WithSchemaURL(semconv.SchemaURL))
+	tracer := c.tracerProvider.Tracer(
+		scopeName,
+		trace.WithInstrumentationVersion(letagentpay.Version),
+		trace.WithSchemaURL(semconv.SchemaURL),
+	)
 	constant := trace.WithAttributes(c.attributes...)
 	return &Observer{
-		tracer: tracer, metrics: measured, attributes: c.attributes, errorMessages: c.errorMessages,
-		client:   []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient), constant},
-		internal: []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindInternal), constant},
+		tracer:        tracer,
+		metrics:       measured,
+		attributes:    c.attributes,
+		errorMessages: c.errorMessages,
+		client:        []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient), constant},
+		internal:      []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindInternal), constant},
 	}, nil
 }
 
-// Begin starts a span; the function returned ends it and measures the operation. The client calls it.
+// Begin starts a span. The function that it returns ends the span and measures the operation. The client calls both.
 func (obs *Observer) Begin(ctx context.Context, op operation.Op) (context.Context, func(letagentpay.Observation)) {
 	opts := obs.internal
 	if op == operation.Purchase || op == operation.Confirm {
@@ -163,7 +171,8 @@ func (obs *Observer) describe(span trace.Span, o *letagentpay.Observation, endin
 	add(categoryKey, o.Category)
 	add(semconv.ErrorTypeKey, ending.errorType)
 	if ending.errorType != "" {
-		if api, ok := errors.AsType[*letagentpay.APIError](o.Err); ok && api.StatusCode != 0 && o.Op != operation.Guard {
+		api, ok := errors.AsType[*letagentpay.APIError](o.Err)
+		if ok && api.StatusCode != 0 && o.Op != operation.Guard {
 			attributes = append(attributes, semconv.HTTPResponseStatusCode(api.StatusCode))
 		}
 		message := ""

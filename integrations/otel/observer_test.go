@@ -25,6 +25,7 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 	otelletagentpay "github.com/letagentpay/letagentpay-go/integrations/otel"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 var errShop = errors.New("private-shop-error")
@@ -114,10 +115,11 @@ func TestSpansOfAGuardedCallWhoseCallerGivesUp(t *testing.T) {
 func TestSpansOfAGuardedCallWhoseWaitFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		r.server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpRequest, Status: 401})
+		r.server.Fail(letagentpaytest.Fault{Op: operation.Request, Status: 401})
 		require.ErrorIs(t, r.guard(succeed)(t.Context(), price("80")), letagentpay.ErrUnauthorized)
 		assert.Equal(t, []string{
-			"guard internal ERROR id decision=pending outcome=error amount=80.00 currency=USD category=groceries error.type=unauthorized",
+			"guard internal ERROR id decision=pending outcome=error amount=80.00 currency=USD category=groceries " +
+				"error.type=unauthorized",
 			"  purchase client id decision=pending amount=80.00 currency=USD category=groceries",
 			"  wait internal ERROR id error.type=unauthorized http.response.status_code=401",
 		}, r.spans())
@@ -126,7 +128,8 @@ func TestSpansOfAGuardedCallWhoseWaitFails(t *testing.T) {
 
 func TestSpansOfAFunctionThatFails(t *testing.T) {
 	r := newRig(t)
-	require.ErrorIs(t, r.guard(func(context.Context) error { return fmt.Errorf("paying: %w", &shopError{}) })(t.Context(), price("10")), errShop)
+	failing := func(context.Context) error { return fmt.Errorf("paying: %w", &shopError{}) }
+	require.ErrorIs(t, r.guard(failing)(t.Context(), price("10")), errShop)
 	require.ErrorIs(t, r.guard(func(ctx context.Context) error {
 		approval, _ := letagentpay.ApprovalFromContext(ctx)
 		return errors.Join(approval.Spent(letagentpay.MustAmount("9.50"), ""), errShop)
@@ -135,13 +138,16 @@ func TestSpansOfAFunctionThatFails(t *testing.T) {
 		return r.guard(succeed)(ctx, price("300"))
 	})(t.Context(), price("10")), letagentpay.ErrNotApproved)
 	assert.Equal(t, []string{
-		"guard internal ERROR id decision=approved outcome=failed amount=10.00 currency=USD category=groceries error.type=*otelletagentpay_test.shopError",
+		"guard internal ERROR id decision=approved outcome=failed amount=10.00 currency=USD category=groceries " +
+			"error.type=*otelletagentpay_test.shopError",
 		"  purchase client id decision=auto_approved amount=10.00 currency=USD category=groceries",
 		"  confirm client id outcome=failed",
-		"guard internal ERROR id decision=approved outcome=completed amount=9.50 currency=USD category=groceries error.type=*errors.errorString",
+		"guard internal ERROR id decision=approved outcome=completed amount=9.50 currency=USD category=groceries " +
+			"error.type=*errors.errorString",
 		"  purchase client id decision=auto_approved amount=10.00 currency=USD category=groceries",
 		"  confirm client id outcome=completed amount=9.50",
-		"guard internal ERROR id decision=approved outcome=failed amount=10.00 currency=USD category=groceries error.type=rejected",
+		"guard internal ERROR id decision=approved outcome=failed amount=10.00 currency=USD category=groceries " +
+			"error.type=rejected",
 		"  purchase client id decision=auto_approved amount=10.00 currency=USD category=groceries",
 		"  guard internal id decision=rejected outcome=rejected amount=300.00 currency=USD category=groceries",
 		"    purchase client id decision=rejected amount=300.00 currency=USD category=groceries",
@@ -155,7 +161,8 @@ func TestSpansOfAFunctionThatPanics(t *testing.T) {
 		_ = r.guard(func(context.Context) error { panic("private-panic") })(t.Context(), price("10"))
 	})
 	assert.Equal(t, []string{
-		"guard internal ERROR id decision=approved outcome=failed amount=10.00 currency=USD category=groceries error.type=*errors.errorString",
+		"guard internal ERROR id decision=approved outcome=failed amount=10.00 currency=USD category=groceries " +
+			"error.type=*errors.errorString",
 		"  purchase client id decision=auto_approved amount=10.00 currency=USD category=groceries",
 		"  confirm client id outcome=failed",
 	}, r.spans())
@@ -167,18 +174,20 @@ func TestSpansWhenTheServiceRefusesOrFails(t *testing.T) {
 		r.server.Pause()
 		require.ErrorIs(t, r.guard(succeed)(t.Context(), price("10")), letagentpay.ErrForbidden)
 		r.server.Resume()
-		r.server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPurchase, Drop: letagentpaytest.DropAfter})
+		r.server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropAfter})
 		_, err := r.client.Purchase(t.Context(), price("10"))
 		require.ErrorIs(t, err, letagentpay.ErrNoResponse)
-		r.server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Status: 403, Times: -1})
+		r.server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403, Times: -1})
 		require.ErrorIs(t, r.guard(succeed)(t.Context(), price("10")), letagentpay.ErrForbidden)
 		_, err = r.client.Confirm(t.Context(), "private", letagentpay.ConfirmParams{Success: true})
 		require.Error(t, err)
 		assert.Equal(t, []string{
 			"guard internal ERROR outcome=error amount=10.00 category=groceries error.type=forbidden",
-			"  purchase client ERROR amount=10.00 category=groceries error.type=forbidden http.response.status_code=403",
+			"  purchase client ERROR amount=10.00 category=groceries " +
+				"error.type=forbidden http.response.status_code=403",
 			"purchase client ERROR amount=10.00 category=groceries error.type=outcome_unknown",
-			"guard internal ERROR id decision=approved outcome=unconfirmed amount=10.00 currency=USD category=groceries error.type=unconfirmed",
+			"guard internal ERROR id decision=approved outcome=unconfirmed amount=10.00 currency=USD " +
+				"category=groceries error.type=unconfirmed",
 			"  purchase client id decision=auto_approved amount=10.00 currency=USD category=groceries",
 			"  confirm client ERROR id outcome=error error.type=forbidden http.response.status_code=403",
 			"confirm client ERROR id outcome=error error.type=forbidden http.response.status_code=403",
@@ -199,10 +208,12 @@ func TestSpansOfACallThatAnEarlierOneMadeNeedless(t *testing.T) {
 	assert.Equal(t, []string{
 		"guard internal id decision=approved outcome=already_handled amount=10.00 currency=USD category=groceries",
 		"  purchase client id decision=auto_approved amount=10.00 currency=USD category=groceries",
-		"guard internal ERROR id decision=auto_approved outcome=already_handled amount=10.00 currency=USD category=groceries error.type=already_handled",
+		"guard internal ERROR id decision=auto_approved outcome=already_handled amount=10.00 currency=USD " +
+			"category=groceries error.type=already_handled",
 		"  purchase client id decision=auto_approved amount=10.00 currency=USD category=groceries",
 	}, r.spans()[4:])
-	assert.ElementsMatch(t, []string{"outcome=completed: 1", "outcome=already_handled: 2"}, r.measured("letagentpay.guard.calls"))
+	assert.ElementsMatch(t, []string{"outcome=completed: 1", "outcome=already_handled: 2"},
+		r.measured("letagentpay.guard.calls"))
 }
 
 func TestAuthorizeAndSettleUnderAnotherContext(t *testing.T) {
@@ -254,7 +265,8 @@ func TestErrorMessagesOnRequest(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	r := newRig(t, otelletagentpay.WithAttributes(attribute.String("agent", "a7")), otelletagentpay.WithAttributes(attribute.Int("shard", 3)))
+	r := newRig(t, otelletagentpay.WithAttributes(attribute.String("agent", "a7")),
+		otelletagentpay.WithAttributes(attribute.Int("shard", 3)))
 	require.NoError(t, r.guard(succeed)(t.Context(), price("10")))
 	for _, span := range r.recorder.Ended() {
 		assert.Contains(t, span.Attributes(), attribute.String("agent", "a7"))
@@ -271,7 +283,11 @@ func TestOptions(t *testing.T) {
 		{"WithTracerProvider", otelletagentpay.WithTracerProvider(nil)},
 		{"WithMeterProvider", otelletagentpay.WithMeterProvider(nil)},
 		{"WithAttributes", otelletagentpay.WithAttributes(attribute.String("", "nameless"))},
-		{"WithAttributes", otelletagentpay.WithAttributes(attribute.String("agent", "a7"), attribute.String("letagentpay.outcome", "mine"))},
+		{
+			"WithAttributes",
+			otelletagentpay.WithAttributes(attribute.String("agent", "a7"),
+				attribute.String("letagentpay.outcome", "mine")),
+		},
 		{"WithAttributes", otelletagentpay.WithAttributes(attribute.String("error.type", "mine"))},
 	} {
 		_, err := otelletagentpay.New(c.option)
@@ -314,7 +330,8 @@ func TestGlobalProvidersMayBeSetLater(t *testing.T) {
 
 func TestConcurrentCallsOfSeveralClients(t *testing.T) {
 	const callers, calls = 6, 10 // as many as the service takes in a minute
-	r := newRig(t, otelletagentpay.WithAttributes(attribute.String("z", "last"), attribute.String("agent", "a7")), otelletagentpay.WithAttributes(attribute.Int("shard", 3)))
+	r := newRig(t, otelletagentpay.WithAttributes(attribute.String("z", "last"), attribute.String("agent", "a7")),
+		otelletagentpay.WithAttributes(attribute.Int("shard", 3)))
 	var group sync.WaitGroup
 	for caller := range callers {
 		group.Go(func() {
@@ -333,7 +350,9 @@ func TestConcurrentCallsOfSeveralClients(t *testing.T) {
 		})
 	}
 	group.Wait()
-	assert.ElementsMatch(t, []string{"agent=a7 outcome=completed shard=3 z=last: 30", "agent=a7 outcome=rejected shard=3 z=last: 30"}, r.measured("letagentpay.guard.calls"))
+	assert.ElementsMatch(t, []string{
+		"agent=a7 outcome=completed shard=3 z=last: 30", "agent=a7 outcome=rejected shard=3 z=last: 30",
+	}, r.measured("letagentpay.guard.calls"))
 	children := map[trace.TraceID]int{}
 	for _, span := range r.recorder.Ended() {
 		children[span.SpanContext().TraceID()]++

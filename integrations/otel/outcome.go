@@ -20,10 +20,10 @@ const (
 	outcomeError          = "error"
 )
 
-// other stands for every value that is not known, by the semantic conventions, so that attributes stay bounded.
+// other stands for every unknown value, as in the semantic conventions, so that attributes have few values.
 const other = "_OTHER"
 
-// end is how an operation ended, in the few words that attributes have. What is not known is empty.
+// end is how an operation ended, in the values of the attributes. An unknown value is empty.
 type end struct{ decision, outcome, errorType string }
 
 func endOf(o *letagentpay.Observation) end {
@@ -34,24 +34,22 @@ func endOf(o *letagentpay.Observation) end {
 	return e
 }
 
-// regular reports whether an error only tells of a decision, or that there is none yet. Only the error itself counts: in
-// a wrapped or joined one there is something more, such as what a guarded function returned or a journal that failed.
+// regular reports whether an error is nothing but a decision, or a decision that is still missing. It does not unwrap:
+// a wrapped or joined error holds something more, such as the error of a guarded function or of a journal.
 func regular(o *letagentpay.Observation) bool {
 	if o.Op == operation.Wait {
 		return undecided(o.Err)
 	}
 	switch err := o.Err.(type) {
-	case *letagentpay.RejectedError, *letagentpay.ExpiredError:
-		return true
+	case *letagentpay.NotApprovedError:
+		return err.Status != letagentpay.StatusPending || err.Err == nil || undecided(err.Err)
 	case *letagentpay.AlreadyHandledError:
 		return err.Request != nil && err.Request.Status.Final()
-	case *letagentpay.PendingError:
-		return err.Err == nil || undecided(err.Err)
 	}
 	return false
 }
 
-// undecided reports whether a wait ended because its time was over or its caller gave up, and not because of a failure.
+// undecided reports whether a wait ended because its time was over or its caller gave up, without a failure.
 func undecided(err error) bool {
 	_, failed := errors.AsType[*letagentpay.APIError](err)
 	return !failed && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled))
@@ -82,7 +80,8 @@ func outcome(o *letagentpay.Observation) string {
 			return outcomeAlreadyHandled
 		}
 		// A guarded function may contain another guarded call, whose errors are not this one's.
-		if unconfirmed, ok := errors.AsType[*letagentpay.ConfirmError](o.Err); ok && unconfirmed.RequestID == o.RequestID {
+		unconfirmed, ok := errors.AsType[*letagentpay.UnconfirmedError](o.Err)
+		if ok && unconfirmed.RequestID == o.RequestID {
 			return outcomeUnconfirmed
 		}
 		if o.Status.Final() || o.Status == letagentpay.StatusPending && regular(o) {
@@ -94,19 +93,19 @@ func outcome(o *letagentpay.Observation) string {
 	return outcomeError
 }
 
-// errorTypes are the values of error.type for the SDK's errors. The first that matches counts: what became of the money
-// comes before the cause, and the cause before the mere fact that something was still pending or not answered.
+// errorTypes are the values of error.type for the SDK's errors. The first that matches counts: the state of the money
+// comes before the cause, and the cause before a purchase that is pending or a call without an answer.
 var errorTypes = []struct {
 	name    string
 	matches func(error) bool
 }{
-	{"unconfirmed", is[*letagentpay.ConfirmError]},
+	{"unconfirmed", is[*letagentpay.UnconfirmedError]},
 	{"outcome_unknown", is[*letagentpay.OutcomeUnknownError]},
 	{"already_handled", is[*letagentpay.AlreadyHandledError]},
 	{"mismatch", is[*letagentpay.MismatchError]},
-	{"rejected", is[*letagentpay.RejectedError]},
-	{"expired", is[*letagentpay.ExpiredError]},
-	{"overspend", matching(letagentpay.ErrOverspend)},
+	{"rejected", refused(letagentpay.StatusRejected)},
+	{"expired", refused(letagentpay.StatusExpired)},
+	{"overspend", is[*letagentpay.OverspendError]},
 	{"settled", matching(letagentpay.ErrSettled)},
 	{"malformed_response", matching(letagentpay.ErrMalformedResponse)},
 	{"unauthorized", matching(letagentpay.ErrUnauthorized)},
@@ -117,7 +116,7 @@ var errorTypes = []struct {
 	{"rate_limited", matching(letagentpay.ErrRateLimited)},
 	{"invalid", matching(letagentpay.ErrInvalid)},
 	{"server", matching(letagentpay.ErrServer)},
-	{"pending", is[*letagentpay.PendingError]},
+	{"pending", refused(letagentpay.StatusPending)},
 	{"canceled", matching(context.Canceled)},
 	{"deadline_exceeded", matching(context.DeadlineExceeded)},
 	{"no_response", matching(letagentpay.ErrNoResponse)},
@@ -132,6 +131,14 @@ func matching(target error) func(error) bool {
 	return func(err error) bool { return errors.Is(err, target) }
 }
 
+// refused matches a purchase that is not approved, with a status.
+func refused(status letagentpay.Status) func(error) bool {
+	return func(err error) bool {
+		refusal, ok := errors.AsType[*letagentpay.NotApprovedError](err)
+		return ok && refusal.Status == status
+	}
+}
+
 func errorType(err error) string {
 	for _, known := range errorTypes {
 		if known.matches(err) {
@@ -141,14 +148,14 @@ func errorType(err error) string {
 	return semconv.ErrorType(unwrapped(err)).Value.AsString()
 }
 
-// wrapperTypes are those that the packages errors and fmt make, which tell nothing.
+// wrapperTypes are the types of the wrappers that the packages errors and fmt make. They say nothing about the error.
 var wrapperTypes = map[reflect.Type]bool{
 	reflect.TypeOf(errors.Join(io.EOF)):                  true,
 	reflect.TypeOf(fmt.Errorf("%w", io.EOF)):             true,
 	reflect.TypeOf(fmt.Errorf("%w, %w", io.EOF, io.EOF)): true,
 }
 
-// unwrapped returns the first error beneath wrappers.
+// unwrapped returns the first error below such wrappers.
 func unwrapped(err error) error {
 	for wrapperTypes[reflect.TypeOf(err)] {
 		var inner error

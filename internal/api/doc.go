@@ -1,6 +1,6 @@
-// Package api holds what is generated from openapi.yaml, the contract of both the client and the embedded server: wire
-// types, request builders and the server's routes; and, by hand, the types that the wire form of decimals and times
-// needs.
+// Package api is the contract of both the client and the embedded server. The wire types are generated from
+// openapi.yaml, and so is the interface [Handlers], which makes the embedded server handle every operation. The types
+// for the wire form of decimals and times are written by hand.
 package api
 
 // The tools module is not part of the workspace, and -modfile is refused in one.

@@ -16,8 +16,9 @@ var (
 	number    = regexp.MustCompile(`^[-+]?\d*\.?\d+([eE][-+]?\d+)?$`)
 )
 
-// compare returns how a live value differs from a recorded one, or "". Objects may hold more than was recorded; numbers,
-// and decimals in strings, compare by value; $names stand for ids, and others for any text of a kind.
+// compare returns how a value differs from the recorded one, or "". An object may have more fields than the recorded
+// one. Numbers and decimals in strings compare by value. A name such as $req0 stands for an id, and $text, $time and
+// other names for any text of their kind.
 func (p *player) compare(path string, want, got any) string {
 	differs := fmt.Sprintf("%s: want %.200v (%T), got %.200v (%T)", path, want, want, got, got)
 	switch want := want.(type) {
@@ -65,7 +66,8 @@ func (p *player) compare(path string, want, got any) string {
 		case reference.FindString(want) == want && want != "":
 			ok = p.bind(want, text)
 		default:
-			ok = text == p.resolve(want) || number.MatchString(want) && number.MatchString(text) && sameNumber(want, text)
+			ok = text == p.resolve(want) ||
+				number.MatchString(want) && number.MatchString(text) && sameNumber(want, text)
 		}
 		if ok {
 			return ""
@@ -78,7 +80,7 @@ func (p *player) compare(path string, want, got any) string {
 	return differs
 }
 
-// bind makes a name stand for an id, and reports whether both are new or belong together already.
+// bind makes a name stand for an id. It returns false if one of them already belongs to another.
 func (p *player) bind(name, id string) bool {
 	if known, ok := p.ids[name]; ok {
 		return known == id

@@ -1,5 +1,5 @@
-// Package conformance plays recorded scenarios, each a set-up, calls of the service, and what the service answered,
-// against a server, and tells where its answers differ.
+// Package conformance plays recorded scenarios against a server and reports where its answers differ. A scenario is a
+// set-up, calls of the service, and the answers of the service.
 package conformance
 
 import (
@@ -17,12 +17,12 @@ import (
 	"strings"
 )
 
-// Scenario is one scenario that was played against the real service.
+// Scenario is a scenario as it was recorded at the real service.
 type Scenario struct {
 	Name  string
 	Steps []Step
-	// Setup is the JSON of the accounts and agents to begin with, the clock and the rates. It is the whole record, name
-	// and steps included.
+	// Setup is the JSON of the initial accounts and agents, the clock and the rates. It is the whole record, including
+	// the name and the steps.
 	Setup json.RawMessage
 }
 
@@ -31,8 +31,8 @@ type Step struct {
 	Op      string // http, approve, reject, advance, expire, set or rate
 	Method  string
 	Path    string             // below /api/v1
-	As      string             // the agent who calls; empty: main, "none": nobody
-	Headers map[string]*string // null: not to be sent
+	As      string             // the agent that calls; empty: main; "none": a call without a token
+	Headers map[string]*string // null: not sent
 	Body    json.RawMessage
 	RawBody *string `json:"raw_body"`
 	Ref     string  // the request to approve or reject
@@ -47,7 +47,7 @@ type Step struct {
 	}
 }
 
-// Load reads all scenarios of a folder, one a line in gzipped files.
+// Load reads all scenarios of a folder: gzipped files with one scenario a line.
 func Load(folder string) ([]Scenario, error) {
 	files, err := filepath.Glob(filepath.Join(folder, "*.jsonl.gz"))
 	if err != nil {
@@ -87,21 +87,21 @@ func appendFile(all []Scenario, name string) ([]Scenario, error) {
 	return all, lines.Err()
 }
 
-// Server is a server to play against, and the owner's side of it.
+// Server is a server to play scenarios against, with the owner's side of it.
 type Server interface {
-	// Reset begins anew with a set-up.
+	// Reset replaces everything with a set-up.
 	Reset(setup json.RawMessage) error
-	// Root is the address that the paths of steps are below.
+	// Root returns the address below which the paths of steps are.
 	Root() string
-	// Token is the token of an agent.
+	// Token returns the token of an agent.
 	Token(agent string) string
 	// Do makes a call.
 	Do(*http.Request) (*http.Response, error)
-	// Decide approves or rejects a request. The server may refuse that, which is not an error.
+	// Decide approves or rejects a request. A refusal by the server is not an error.
 	Decide(requestID string, approve bool) (refused bool, err error)
 	// Advance moves the clock.
 	Advance(seconds json.Number) error
-	// Sweep expires what is overdue.
+	// Sweep expires overdue requests.
 	Sweep() error
 	// Patch overwrites fields of the main agent or account.
 	Patch(target string, fields []byte) error
@@ -109,7 +109,7 @@ type Server interface {
 	SetRate(pair, rate string) error
 }
 
-// Play plays a scenario up to the first difference between the record and what the server does, which is the error.
+// Play plays a scenario. It ends with an error at the first difference between the record and the server.
 func Play(server Server, scenario Scenario) error {
 	if err := server.Reset(scenario.Setup); err != nil {
 		return fmt.Errorf("set-up: %w", err)

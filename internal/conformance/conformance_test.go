@@ -92,7 +92,8 @@ func TestPlayTellsWhereTheServerDiffers(t *testing.T) {
 
 	assert.ErrorContains(t, Play(lyingServer{honest, liar{`"approved"`, `"completed"`}}, scenario),
 		"step 3, http GET /agent-api/requests/$req0: .status: want approved")
-	assert.ErrorContains(t, Play(lyingServer{honest, liar{`"request_id"`, `"id"`}}, scenario), "step 0, http POST /agent-api/requests: .request_id: missing")
+	assert.ErrorContains(t, Play(lyingServer{honest, liar{`"request_id"`, `"id"`}}, scenario),
+		"step 0, http POST /agent-api/requests: .request_id: missing")
 
 	change := func(step int, change func(*Step)) Scenario {
 		changed := scenario
@@ -103,10 +104,13 @@ func TestPlayTellsWhereTheServerDiffers(t *testing.T) {
 		return changed
 	}
 	assert.ErrorContains(t, Play(honest, change(0, func(s *Step) { s.Expect.Status = 200 })), "status 201, want 200")
-	assert.ErrorContains(t, Play(honest, change(1, func(s *Step) { s.Expect.Status = 400 })), "step 1, approve  : refused: false, want status 400")
-	assert.ErrorContains(t, Play(honest, change(2, func(s *Step) { s.Expect.Status = 200 })), "refused: true, want status 200")
+	assert.ErrorContains(t, Play(honest, change(1, func(s *Step) { s.Expect.Status = 400 })),
+		"step 1, approve  : refused: false, want status 400")
+	assert.ErrorContains(t, Play(honest, change(2, func(s *Step) { s.Expect.Status = 200 })),
+		"refused: true, want status 200")
 	assert.ErrorContains(t, Play(honest, change(1, func(s *Step) { s.Op = "dance" })), "unknown step")
-	assert.ErrorContains(t, Play(honest, change(1, func(s *Step) { s.Op, s.Values = "set", []byte(`{"hue": 1}`) })), "hue")
+	assert.ErrorContains(t, Play(honest, change(1, func(s *Step) { s.Op, s.Values = "set", []byte(`{"hue": 1}`) })),
+		"hue")
 	assert.ErrorContains(t, Play(honest, change(1, func(s *Step) { s.Op, s.Pair = "rate", "USDC/USD" })), "rate of")
 	scenario.Setup = []byte(`{"agent": {"status": "asleep"}}`)
 	assert.ErrorContains(t, Play(honest, scenario), "set-up: ")

@@ -9,7 +9,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 )
 
-// Embedded is the embedded server as one to play against. Calls go through Client.
+// Embedded is the embedded server as a Server to play against. Client makes the calls.
 type Embedded struct {
 	Server *letagentpaytest.Server
 	Client *http.Client

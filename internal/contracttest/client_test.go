@@ -24,9 +24,13 @@ type world struct {
 
 func newWorld(t *testing.T, contract *Contract, options ...letagentpaytest.Option) *world {
 	t.Helper()
-	server := letagentpaytest.NewServer(t, append(options, letagentpaytest.InMemory(), letagentpaytest.WithBudget(amount("500")),
+	const limits = `{"per_request_limit": 200, "auto_approve": {"enabled": true, "max_amount": 50}}`
+	server := letagentpaytest.NewServer(t, append(options,
+		letagentpaytest.InMemory(),
+		letagentpaytest.WithBudget(amount("500")),
 		letagentpaytest.WithAliases(map[string]string{"cab": "taxi"}),
-		letagentpaytest.WithPolicyJSON(`{"per_request_limit": 200, "auto_approve": {"enabled": true, "max_amount": 50}}`))...)
+		letagentpaytest.WithPolicyJSON(limits),
+	)...)
 	return &world{server, &Transport{Contract: contract, Next: server.HTTPClient().Transport}}
 }
 
@@ -52,15 +56,23 @@ var stories = map[string]func(*testing.T, context.Context, *world){
 	"purchases": func(t *testing.T, ctx context.Context, w *world) {
 		c := w.client(t)
 		for price, want := range map[string]letagentpay.Status{
-			"0.01": letagentpay.StatusAutoApproved, "49.99": letagentpay.StatusAutoApproved, "51": letagentpay.StatusPending, "9999999": letagentpay.StatusRejected,
+			"0.01":    letagentpay.StatusAutoApproved,
+			"49.99":   letagentpay.StatusAutoApproved,
+			"51":      letagentpay.StatusPending,
+			"9999999": letagentpay.StatusRejected,
 		} {
 			p, err := c.Purchase(ctx, of(price))
 			require.NoError(t, err)
 			assert.Equal(t, want, p.Status)
 		}
 		full := letagentpay.PurchaseParams{
-			Amount: amount("12.5"), Category: "Cab", Currency: "usd", MerchantName: strings.Repeat("ü", 255), Description: strings.Repeat("\n", 2000),
-			AgentComment: `"quoted" <b>`, IdempotencyKey: "turn 7",
+			Amount:         amount("12.5"),
+			Category:       "Cab",
+			Currency:       "usd",
+			MerchantName:   strings.Repeat("ü", 255),
+			Description:    strings.Repeat("\n", 2000),
+			AgentComment:   `"quoted" <b>`,
+			IdempotencyKey: "turn 7",
 		}
 		first, err := c.Purchase(ctx, full)
 		require.NoError(t, err)
@@ -80,9 +92,18 @@ var stories = map[string]func(*testing.T, context.Context, *world){
 	"x402": func(t *testing.T, ctx context.Context, w *world) {
 		w.SetRate("USDC/USD", "1")
 		x402 := w.client(t).X402
-		pay := letagentpay.X402AuthorizeParams{MaxAmountUSD: amount("0.05"), Category: "other", Requirements: letagentpay.PaymentRequirements{
-			Scheme: "exact", Network: "eip155:8453", Amount: "50000", Asset: "USDC", PayTo: "0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", Resource: "https://api.example.com/",
-		}}
+		pay := letagentpay.X402AuthorizeParams{
+			MaxAmountUSD: amount("0.05"),
+			Category:     "other",
+			Requirements: letagentpay.PaymentRequirements{
+				Scheme:   "exact",
+				Network:  "eip155:8453",
+				Amount:   "50000",
+				Asset:    "USDC",
+				PayTo:    "0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+				Resource: "https://api.example.com/",
+			},
+		}
 		authorization, err := x402.Authorize(ctx, pay)
 		require.NoError(t, err)
 		assert.True(t, authorization.Authorized)
@@ -90,7 +111,12 @@ var stories = map[string]func(*testing.T, context.Context, *world){
 		declined, err := x402.Authorize(ctx, pay)
 		require.NoError(t, err)
 		assert.Equal(t, "CHAIN_NOT_ALLOWED", declined.Reason)
-		report := letagentpay.X402ReportParams{AuthorizationID: authorization.AuthorizationID, TxHash: "0x" + strings.Repeat("a", 64), ActualAmountUSD: amount("0.04"), ResourceURL: "https://api.example.com/"}
+		report := letagentpay.X402ReportParams{
+			AuthorizationID: authorization.AuthorizationID,
+			TxHash:          "0x" + strings.Repeat("a", 64),
+			ActualAmountUSD: amount("0.04"),
+			ResourceURL:     "https://api.example.com/",
+		}
 		_, err = x402.Report(ctx, report)
 		require.NoError(t, err)
 		_, err = x402.Report(ctx, report)
@@ -111,7 +137,11 @@ var stories = map[string]func(*testing.T, context.Context, *world){
 			{Success: true},
 			{Success: true, ActualAmount: amount("0.01")},
 			{}, // failed
-			{Success: true, ActualAmount: amount("9999999"), ReceiptURL: "https://shop.example/" + strings.Repeat("x", 1979)},
+			{
+				Success:      true,
+				ActualAmount: amount("9999999"),
+				ReceiptURL:   "https://shop.example/" + strings.Repeat("x", 1979),
+			},
 		} {
 			p, err := c.Purchase(ctx, of("1"))
 			require.NoError(t, err)
@@ -131,7 +161,12 @@ var stories = map[string]func(*testing.T, context.Context, *world){
 			_, err := c.Purchase(ctx, p)
 			require.NoError(t, err)
 		}
-		for _, params := range []letagentpay.ListParams{{}, {PageSize: 10}, {Status: letagentpay.StatusPending}, {Status: letagentpay.StatusAutoApproved, PageSize: 1}} {
+		for _, params := range []letagentpay.ListParams{
+			{},
+			{PageSize: 10},
+			{Status: letagentpay.StatusPending},
+			{Status: letagentpay.StatusAutoApproved, PageSize: 1},
+		} {
 			n := 0
 			for r, err := range c.Requests(ctx, params) {
 				require.NoError(t, err)
@@ -158,7 +193,9 @@ var stories = map[string]func(*testing.T, context.Context, *world){
 	"waits": func(t *testing.T, ctx context.Context, w *world) {
 		c := w.client(t)
 		decisions := map[string]letagentpaytest.Verdict{
-			"60": letagentpaytest.Approve().After(time.Minute), "70": letagentpaytest.Reject().After(3 * time.Minute), "80": {},
+			"60": letagentpaytest.Approve().After(time.Minute),
+			"70": letagentpaytest.Reject().After(3 * time.Minute),
+			"80": {},
 		}
 		w.OnPending(func(r letagentpaytest.Request) letagentpaytest.Verdict {
 			return decisions[strings.TrimSuffix(r.Amount.String(), ".00")]
@@ -173,7 +210,9 @@ var stories = map[string]func(*testing.T, context.Context, *world){
 				ended <- r.Status
 			}()
 		}
-		assert.Equal(t, []letagentpay.Status{"approved", "rejected", "expired"}, []letagentpay.Status{<-ended, <-ended, <-ended})
+		for _, status := range []letagentpay.Status{"approved", "rejected", "expired"} {
+			assert.Equal(t, status, <-ended)
+		}
 		p, err := c.Purchase(ctx, of("80"))
 		require.NoError(t, err)
 		_, err = c.WaitForDecision(ctx, p.RequestID, letagentpay.WaitTimeout(10*time.Second))
@@ -182,7 +221,9 @@ var stories = map[string]func(*testing.T, context.Context, *world){
 	"guards": func(t *testing.T, ctx context.Context, w *world) {
 		c := w.client(t)
 		fault := errors.New("the shop is closed")
-		guarded := func(ctx context.Context, price string, fn func(*letagentpay.Approval) error, options ...letagentpay.GuardOption) error {
+		guarded := func(ctx context.Context, price string, fn func(*letagentpay.Approval) error,
+			options ...letagentpay.GuardOption,
+		) error {
 			_, err := letagentpay.Guard(c, of, func(ctx context.Context, _ string) (struct{}, error) {
 				approval, _ := letagentpay.ApprovalFromContext(ctx)
 				return struct{}{}, fn(approval)
@@ -199,7 +240,7 @@ var stories = map[string]func(*testing.T, context.Context, *world){
 		rerun := letagentpay.WithPurchaseScope(ctx, "message 1")
 		assert.ErrorAs(t, guarded(rerun, "6", pays), new(*letagentpay.AlreadyHandledError))
 
-		var pending *letagentpay.PendingError
+		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, guarded(ctx, "100", pays, letagentpay.OnPendingFail()), &pending)
 		require.NoError(t, w.Approve(pending.RequestID))
 		assert.NoError(t, guarded(letagentpay.ResumeApproval(ctx, pending.RequestID), "100", pays))
@@ -230,7 +271,9 @@ var stories = map[string]func(*testing.T, context.Context, *world){
 			assert.ErrorIs(t, err, letagentpay.ErrUnauthorized, op)
 		}
 		c := w.client(t)
-		for _, switches := range [][2]func(){{w.Pause, w.Resume}, {w.Archive, w.Resume}, {w.Block, w.Unblock}, {w.PauseAll, w.ResumeAll}} {
+		for _, switches := range [][2]func(){
+			{w.Pause, w.Resume}, {w.Archive, w.Resume}, {w.Block, w.Unblock}, {w.PauseAll, w.ResumeAll},
+		} {
 			switches[0]()
 			for op, err := range calls(c) {
 				assert.ErrorIs(t, err, letagentpay.ErrForbidden, op)
@@ -278,7 +321,9 @@ func TestClientAndServerKeepToTheContract(t *testing.T) {
 			})
 		})
 	}
-	for _, operation := range []string{"createRequest", "confirmRequest", "getRequest", "listRequests", "getBudget", "getPolicy", "listCategories"} {
+	for _, operation := range []string{
+		"createRequest", "confirmRequest", "getRequest", "listRequests", "getBudget", "getPolicy", "listCategories",
+	} {
 		assert.NotZero(t, operations[operation], operation)
 	}
 	for _, status := range []int{200, 201, 400, 401, 403, 404, 422, 429} {

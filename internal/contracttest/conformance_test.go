@@ -80,5 +80,6 @@ func TestRecordedScenariosKeepToTheContract(t *testing.T) {
 	assert.Equal(t, 2618, total, "exchanges")
 	assert.Equal(t, 2431, requests)
 	assert.Equal(t, 150, refusals)
-	t.Logf("%d answers by status %v; %d valid requests, %d refused by service and contract alike", total, answers, requests, refusals)
+	t.Logf("%d answers by status %v; %d valid requests, %d refused by service and contract alike", total, answers,
+		requests, refusals)
 }

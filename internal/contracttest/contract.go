@@ -1,5 +1,5 @@
-// Package contracttest holds live traffic against openapi.yaml: what the client sends and what the embedded server
-// answers. It is a module of its own so that the validator is no dependency of the SDK.
+// Package contracttest compares live traffic with openapi.yaml: what the client sends and what the embedded server
+// answers. It is a module of its own, so that the SDK does not depend on the validator.
 package contracttest
 
 import (
@@ -17,15 +17,15 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 )
 
-// Contract checks calls and answers against openapi.yaml, and more strictly than OpenAPI does by itself: nothing
-// undocumented is accepted, be it a field, a status, a content type or a query parameter. Where the contract leaves room
-// for what the service may add one day, there is none here. It is safe for concurrent use.
+// Contract checks calls and answers against openapi.yaml, more strictly than OpenAPI demands. It accepts no
+// undocumented field, status, content type or query parameter, not even where the contract leaves room for later
+// additions of the service. It is safe for concurrent use.
 type Contract struct {
 	document *openapi3.T
 	router   routers.Router
 }
 
-// Parse reads a contract and checks that it is a sound one, with examples that keep to it.
+// Parse reads a contract, and checks that it is valid and that its examples obey it.
 func Parse(data []byte) (*Contract, error) {
 	document, err := openapi3.NewLoader().LoadFromData(data)
 	if err != nil {
@@ -39,7 +39,9 @@ func Parse(data []byte) (*Contract, error) {
 	for _, schema := range schemas {
 		closeObject(schema.Value)
 	}
-	schemas["Status"].Value.Enum = []any{"pending", "auto_approved", "approved", "rejected", "expired", "completed", "failed"}
+	schemas["Status"].Value.Enum = []any{
+		"pending", "auto_approved", "approved", "rejected", "expired", "completed", "failed",
+	}
 	schemas["Check"].Value.Properties["result"].Value.Enum = []any{"pass", "fail"}
 	router, err := gorillamux.NewRouter(document)
 	if err != nil {
@@ -48,9 +50,10 @@ func Parse(data []byte) (*Contract, error) {
 	return &Contract{document, router}, nil
 }
 
-// closeObject forbids fields that a schema does not list, unless it says itself that there may be others.
+// closeObject forbids fields that a schema does not list, unless the schema itself allows others.
 func closeObject(schema *openapi3.Schema) {
-	if schema.Type.Is(openapi3.TypeObject) && schema.AdditionalProperties.Has == nil && schema.AdditionalProperties.Schema == nil {
+	if schema.Type.Is(openapi3.TypeObject) && schema.AdditionalProperties.Has == nil &&
+		schema.AdditionalProperties.Schema == nil {
 		schema.AdditionalProperties.Has = new(false)
 	}
 }
@@ -81,8 +84,17 @@ type Exchange struct {
 }
 
 // Exchange prepares a call and its answer for being checked.
-func (c *Contract) Exchange(request *http.Request, requestBody []byte, status int, header http.Header, responseBody []byte) *Exchange {
-	e := &Exchange{Request: request, RequestBody: requestBody, Status: status, Header: header, ResponseBody: responseBody, contract: c}
+func (c *Contract) Exchange(request *http.Request, requestBody []byte, status int, header http.Header,
+	responseBody []byte,
+) *Exchange {
+	e := &Exchange{
+		Request:      request,
+		RequestBody:  requestBody,
+		Status:       status,
+		Header:       header,
+		ResponseBody: responseBody,
+		contract:     c,
+	}
 	e.route, e.params, e.routeErr = c.router.FindRoute(request)
 	return e
 }
@@ -97,7 +109,8 @@ func (e *Exchange) Operation() string {
 
 // String shows the exchange without its token.
 func (e *Exchange) String() string {
-	return fmt.Sprintf("%s %s\n  > %.2000s\n  < %d %.2000s", e.Request.Method, e.Request.URL.RequestURI(), e.RequestBody, e.Status, e.ResponseBody)
+	return fmt.Sprintf("%s %s\n  > %.2000s\n  < %d %.2000s", e.Request.Method, e.Request.URL.RequestURI(),
+		e.RequestBody, e.Status, e.ResponseBody)
 }
 
 func (e *Exchange) input() *openapi3filter.RequestValidationInput {
@@ -107,23 +120,31 @@ func (e *Exchange) input() *openapi3filter.RequestValidationInput {
 		request.Body = io.NopCloser(bytes.NewReader(e.RequestBody))
 	}
 	return &openapi3filter.RequestValidationInput{
-		Request: request, PathParams: e.params, Route: e.route,
+		Request:    request,
+		PathParams: e.params,
+		Route:      e.route,
 		Options: &openapi3filter.Options{
-			IncludeResponseStatus: true, RejectWhenRequestBodyNotSpecified: true, SkipSettingDefaults: true, MultiError: true,
-			AuthenticationFunc:      checkToken,
-			SchemaValidationOptions: []openapi3.SchemaValidationOption{openapi3.EnableFormatValidation(), openapi3.DisableSchemaErrorDetails()},
+			IncludeResponseStatus:             true,
+			RejectWhenRequestBodyNotSpecified: true,
+			SkipSettingDefaults:               true,
+			MultiError:                        true,
+			AuthenticationFunc:                checkToken,
+			SchemaValidationOptions: []openapi3.SchemaValidationOption{
+				openapi3.EnableFormatValidation(), openapi3.DisableSchemaErrorDetails(),
+			},
 		},
 	}
 }
 
 func checkToken(_ context.Context, input *openapi3filter.AuthenticationInput) error {
-	if token, ok := strings.CutPrefix(input.RequestValidationInput.Request.Header.Get("Authorization"), "Bearer "); !ok || token == "" {
+	header := input.RequestValidationInput.Request.Header
+	if token, ok := strings.CutPrefix(header.Get("Authorization"), "Bearer "); !ok || token == "" {
 		return errors.New("no bearer token")
 	}
 	return nil
 }
 
-// CheckRequest tells what is wrong with the call.
+// CheckRequest returns what is wrong with the call.
 func (e *Exchange) CheckRequest() error {
 	if e.route == nil {
 		return e.routeErr
@@ -136,18 +157,23 @@ func (e *Exchange) CheckRequest() error {
 	return openapi3filter.ValidateRequest(context.Background(), e.input())
 }
 
-// CheckResponse tells what is wrong with the answer. To a call that the contract does not have, it must say so.
+// CheckResponse returns what is wrong with the answer. A call that is not in the contract must be answered with an
+// error.
 func (e *Exchange) CheckResponse() error {
 	if e.route == nil {
 		return e.checkRefusal()
 	}
 	response := e.route.Operation.Responses.Status(e.Status)
 	if response == nil {
-		return fmt.Errorf("the status %d is not documented", e.Status) // redirects included, which the validator passes over
+		// Redirects too, which the validator ignores.
+		return fmt.Errorf("the status %d is not documented", e.Status)
 	}
 	return openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: e.input(), Status: e.Status, Header: e.Header, Options: e.input().Options,
-		Body: io.NopCloser(bytes.NewReader(e.ResponseBody)),
+		RequestValidationInput: e.input(),
+		Status:                 e.Status,
+		Header:                 e.Header,
+		Options:                e.input().Options,
+		Body:                   io.NopCloser(bytes.NewReader(e.ResponseBody)),
 	})
 }
 

@@ -44,38 +44,130 @@ func TestWrongAnswersAreCaught(t *testing.T) {
 		fault        letagentpaytest.Fault
 		want         string
 	}{
-		"wrong type: text for a number": {"GET", read, letagentpaytest.Fault{Body: `{"request_id": "x", "status": "pending", "amount": "1.00",
-			"category": "taxi", "created_at": "2026-03-11T12:00:00+00:00", "reviewed_at": null}`}, "/amount"},
-		"wrong type: a number for text":    {"GET", "/budget", letagentpaytest.Fault{Body: `{"budget": 1, "spent": "0.00", "held": "0.00", "remaining": "1.00", "currency": "USD"}`}, "/budget"},
-		"wrong type: null for text":        {"GET", "/budget", letagentpaytest.Fault{Body: `{"budget": "1.00", "spent": "0.00", "held": "0.00", "remaining": "1.00", "currency": null}`}, "/currency"},
-		"wrong type: an object for a list": {"GET", "/categories", letagentpaytest.Fault{Body: `{"categories": {}}`}, "/categories"},
-		"missing field":                    {"GET", "/budget", letagentpaytest.Fault{Body: `{"budget": "1.00", "spent": "0.00", "held": "0.00", "currency": "USD"}`}, `property "remaining" is missing`},
-		"undocumented field":               {"GET", "/categories", letagentpaytest.Fault{Body: `{"categories": [], "total": 0}`}, `property "total" is unsupported`},
-		"malformed decimal":                {"GET", "/budget", letagentpaytest.Fault{Body: `{"budget": "1,00", "spent": "0.00", "held": "0.00", "remaining": "1.00", "currency": "USD"}`}, "/budget"},
-		"malformed time": {"GET", read, letagentpaytest.Fault{Body: `{"request_id": "x", "status": "pending", "amount": 1,
-			"category": "taxi", "created_at": "yesterday+00:00", "reviewed_at": null}`}, "/created_at"},
-		"the other form of a time": {"GET", read, letagentpaytest.Fault{Body: `{"request_id": "x", "status": "pending", "amount": 1,
-			"category": "taxi", "created_at": "2026-03-11T12:00:00Z", "reviewed_at": null}`}, "/created_at"},
-		"unknown state of a request": {"GET", read, letagentpaytest.Fault{Body: `{"request_id": "x", "status": "lost", "amount": 1,
-			"category": "taxi", "created_at": "2026-03-11T12:00:00+00:00", "reviewed_at": null}`}, "/status"},
-		"the answer of another operation":                 {"GET", "/budget", letagentpaytest.Fault{Body: `{"categories": []}`}, `property "budget" is missing`},
-		"undocumented status":                             {"GET", "/budget", letagentpaytest.Fault{Status: 418}, "the status 418 is not documented"},
-		"status of another operation":                     {"GET", "/budget", letagentpaytest.Fault{Status: 409}, "the status 409 is not documented"},
-		"another success":                                 {"POST", "/requests", letagentpaytest.Fault{Status: 200, AfterCommit: true}, "the status 200 is not documented"},
-		"redirect":                                        {"GET", "/budget", letagentpaytest.Fault{Status: 307, Header: http.Header{"Location": {"/"}}}, "the status 307 is not documented"},
-		"an error without a detail":                       {"GET", "/budget", letagentpaytest.Fault{Status: 403, Body: `{"error": "no"}`}, `property "detail" is missing`},
-		"an error with a list for a text":                 {"GET", "/budget", letagentpaytest.Fault{Status: 403, Body: `{"detail": []}`}, "/detail"},
-		"a 422 with a text for a list":                    {"POST", "/requests", letagentpaytest.Fault{Status: 422, Body: `{"detail": "no"}`}, "/detail"},
-		"a 422 with an empty list":                        {"POST", "/requests", letagentpaytest.Fault{Status: 422, Body: `{"detail": []}`}, "/detail"},
-		"a 422 that does not say where":                   {"POST", "/requests", letagentpaytest.Fault{Status: 422, Body: `{"detail": [{"type": "missing", "msg": "x"}]}`}, `property "loc" is missing`},
-		"a 422 with an object as a place":                 {"POST", "/requests", letagentpaytest.Fault{Status: 422, Body: `{"detail": [{"type": "missing", "msg": "x", "loc": [{}]}]}`}, "/loc"},
-		"no JSON":                                         {"GET", "/budget", letagentpaytest.Fault{Body: `{"budget": `}, "response body"},
-		"HTML":                                            {"GET", "/budget", letagentpaytest.Fault{NonJSON: true}, "Content-Type"},
-		"another content type":                            {"GET", "/categories", letagentpaytest.Fault{Header: http.Header{"Content-Type": {"text/plain"}}}, "Content-Type"},
-		"a path there is not, as if it were":              {"GET", "/nothing", letagentpaytest.Fault{Status: 200}, "the status is 200, want 404"},
-		"a path there is not, without an explanation":     {"GET", "/nothing", letagentpaytest.Fault{Status: 404, Body: `{}`}, `property "detail" is missing`},
-		"a path there is not, without JSON":               {"GET", "/nothing", letagentpaytest.Fault{Status: 404, Body: `no`}, "invalid character"},
-		"a method there is not, as if there were no path": {"DELETE", "/budget", letagentpaytest.Fault{Status: 404}, "the status is 404, want 405"},
+		"wrong type: text for a number": {
+			"GET", read,
+			letagentpaytest.Fault{Body: `{"request_id": "x", "status": "pending", "amount": "1.00",
+				"category": "taxi", "created_at": "2026-03-11T12:00:00+00:00", "reviewed_at": null}`},
+			"/amount",
+		},
+		"wrong type: a number for text": {
+			"GET", "/budget",
+			letagentpaytest.Fault{
+				Body: `{"budget": 1, "spent": "0.00", "held": "0.00", "remaining": "1.00", "currency": "USD"}`,
+			},
+			"/budget",
+		},
+		"wrong type: null for text": {
+			"GET", "/budget",
+			letagentpaytest.Fault{
+				Body: `{"budget": "1.00", "spent": "0.00", "held": "0.00", "remaining": "1.00", "currency": null}`,
+			},
+			"/currency",
+		},
+		"wrong type: an object for a list": {
+			"GET", "/categories", letagentpaytest.Fault{Body: `{"categories": {}}`}, "/categories",
+		},
+		"missing field": {
+			"GET", "/budget",
+			letagentpaytest.Fault{Body: `{"budget": "1.00", "spent": "0.00", "held": "0.00", "currency": "USD"}`},
+			`property "remaining" is missing`,
+		},
+		"undocumented field": {
+			"GET", "/categories",
+			letagentpaytest.Fault{Body: `{"categories": [], "total": 0}`},
+			`property "total" is unsupported`,
+		},
+		"malformed decimal": {
+			"GET", "/budget",
+			letagentpaytest.Fault{
+				Body: `{"budget": "1,00", "spent": "0.00", "held": "0.00", "remaining": "1.00", "currency": "USD"}`,
+			},
+			"/budget",
+		},
+		"malformed time": {
+			"GET", read,
+			letagentpaytest.Fault{Body: `{"request_id": "x", "status": "pending", "amount": 1,
+				"category": "taxi", "created_at": "yesterday+00:00", "reviewed_at": null}`},
+			"/created_at",
+		},
+		"the other form of a time": {
+			"GET", read,
+			letagentpaytest.Fault{Body: `{"request_id": "x", "status": "pending", "amount": 1,
+				"category": "taxi", "created_at": "2026-03-11T12:00:00Z", "reviewed_at": null}`},
+			"/created_at",
+		},
+		"unknown state of a request": {
+			"GET", read,
+			letagentpaytest.Fault{Body: `{"request_id": "x", "status": "lost", "amount": 1,
+				"category": "taxi", "created_at": "2026-03-11T12:00:00+00:00", "reviewed_at": null}`},
+			"/status",
+		},
+		"the answer of another operation": {
+			"GET", "/budget", letagentpaytest.Fault{Body: `{"categories": []}`}, `property "budget" is missing`,
+		},
+		"undocumented status": {
+			"GET", "/budget", letagentpaytest.Fault{Status: 418}, "the status 418 is not documented",
+		},
+		"status of another operation": {
+			"GET", "/budget", letagentpaytest.Fault{Status: 409}, "the status 409 is not documented",
+		},
+		"another success": {
+			"POST", "/requests",
+			letagentpaytest.Fault{Status: 200, AfterCommit: true},
+			"the status 200 is not documented",
+		},
+		"redirect": {
+			"GET", "/budget",
+			letagentpaytest.Fault{Status: 307, Header: http.Header{"Location": {"/"}}},
+			"the status 307 is not documented",
+		},
+		"an error without a detail": {
+			"GET", "/budget",
+			letagentpaytest.Fault{Status: 403, Body: `{"error": "no"}`},
+			`property "detail" is missing`,
+		},
+		"an error with a list for a text": {
+			"GET", "/budget", letagentpaytest.Fault{Status: 403, Body: `{"detail": []}`}, "/detail",
+		},
+		"a 422 with a text for a list": {
+			"POST", "/requests", letagentpaytest.Fault{Status: 422, Body: `{"detail": "no"}`}, "/detail",
+		},
+		"a 422 with an empty list": {
+			"POST", "/requests", letagentpaytest.Fault{Status: 422, Body: `{"detail": []}`}, "/detail",
+		},
+		"a 422 that does not say where": {
+			"POST", "/requests",
+			letagentpaytest.Fault{Status: 422, Body: `{"detail": [{"type": "missing", "msg": "x"}]}`},
+			`property "loc" is missing`,
+		},
+		"a 422 with an object as a place": {
+			"POST", "/requests",
+			letagentpaytest.Fault{Status: 422, Body: `{"detail": [{"type": "missing", "msg": "x", "loc": [{}]}]}`},
+			"/loc",
+		},
+		"no JSON": {
+			"GET", "/budget", letagentpaytest.Fault{Body: `{"budget": `}, "response body",
+		},
+		"HTML": {
+			"GET", "/budget", letagentpaytest.Fault{NonJSON: true}, "Content-Type",
+		},
+		"another content type": {
+			"GET", "/categories",
+			letagentpaytest.Fault{Header: http.Header{"Content-Type": {"text/plain"}}},
+			"Content-Type",
+		},
+		"a path there is not, as if it were": {
+			"GET", "/nothing", letagentpaytest.Fault{Status: 200}, "the status is 200, want 404",
+		},
+		"a path there is not, without an explanation": {
+			"GET", "/nothing", letagentpaytest.Fault{Status: 404, Body: `{}`}, `property "detail" is missing`,
+		},
+		"a path there is not, without JSON": {
+			"GET", "/nothing", letagentpaytest.Fault{Status: 404, Body: `no`}, "invalid character",
+		},
+		"a method there is not, as if there were no path": {
+			"DELETE", "/budget", letagentpaytest.Fault{Status: 404}, "the status is 404, want 405",
+		},
 	} {
 		t.Run(kind, func(t *testing.T) {
 			healthy := ask(test.method, test.path)
@@ -163,23 +255,41 @@ func TestEveryFieldOfEveryAnswerCounts(t *testing.T) {
 func TestWrongRequestsAreCaught(t *testing.T) {
 	contract := loadContract(t)
 	for kind, test := range map[string]struct{ method, path, body, header, want string }{
-		"missing field":           {"POST", "/agent-api/requests", `{"amount": 1}`, "", `property "category" is missing`},
-		"wrong type":              {"POST", "/agent-api/requests", `{"amount": true, "category": "taxi"}`, "", "/amount"},
-		"amount of nothing":       {"POST", "/agent-api/requests", `{"amount": 0, "category": "taxi"}`, "", "/amount"},
-		"amount of nothing, text": {"POST", "/agent-api/requests", `{"amount": "0.00", "category": "taxi"}`, "", "/amount"},
-		"too much":                {"POST", "/agent-api/requests", `{"amount": 10000000, "category": "taxi"}`, "", "/amount"},
-		"too long":                {"POST", "/agent-api/requests", `{"amount": 1, "category": "` + strings.Repeat("x", 51) + `"}`, "", "/category"},
-		"undocumented field":      {"POST", "/agent-api/requests", `{"amount": 1, "category": "taxi", "merchant": "x"}`, "", `"merchant" is unsupported`},
-		"no body":                 {"POST", "/agent-api/requests", "", "", "body"},
-		"a body too many":         {"GET", "/agent-api/budget", "{}", "", "body"},
-		"another content type":    {"POST", "/agent-api/requests", `{"amount": 1, "category": "taxi"}`, "Content-Type: text/plain", "Content-Type"},
-		"no token":                {"GET", "/agent-api/budget", "", "Authorization: ", "no bearer token"},
-		"undocumented parameter":  {"GET", "/agent-api/requests?page=2", "", "", `"page" is not documented`},
-		"wrong parameter":         {"GET", "/agent-api/requests?limit=all", "", "", "limit"},
-		"unknown path":            {"GET", "/agent-api/request", "", "", "no matching operation"},
-		"unknown method":          {"PUT", "/agent-api/requests", "", "", "method not allowed"},
+		"missing field": {
+			"POST", "/agent-api/requests", `{"amount": 1}`, "", `property "category" is missing`,
+		},
+		"wrong type": {
+			"POST", "/agent-api/requests", `{"amount": true, "category": "taxi"}`, "", "/amount",
+		},
+		"amount of nothing": {"POST", "/agent-api/requests", `{"amount": 0, "category": "taxi"}`, "", "/amount"},
+		"amount of nothing, text": {
+			"POST", "/agent-api/requests", `{"amount": "0.00", "category": "taxi"}`, "", "/amount",
+		},
+		"too much": {
+			"POST", "/agent-api/requests", `{"amount": 10000000, "category": "taxi"}`, "", "/amount",
+		},
+		"too long": {
+			"POST", "/agent-api/requests", `{"amount": 1, "category": "` + strings.Repeat("x", 51) + `"}`, "",
+			"/category",
+		},
+		"undocumented field": {
+			"POST", "/agent-api/requests", `{"amount": 1, "category": "taxi", "merchant": "x"}`, "",
+			`"merchant" is unsupported`,
+		},
+		"no body":         {"POST", "/agent-api/requests", "", "", "body"},
+		"a body too many": {"GET", "/agent-api/budget", "{}", "", "body"},
+		"another content type": {
+			"POST", "/agent-api/requests", `{"amount": 1, "category": "taxi"}`, "Content-Type: text/plain",
+			"Content-Type",
+		},
+		"no token":               {"GET", "/agent-api/budget", "", "Authorization: ", "no bearer token"},
+		"undocumented parameter": {"GET", "/agent-api/requests?page=2", "", "", `"page" is not documented`},
+		"wrong parameter":        {"GET", "/agent-api/requests?limit=all", "", "", "limit"},
+		"unknown path":           {"GET", "/agent-api/request", "", "", "no matching operation"},
+		"unknown method":         {"PUT", "/agent-api/requests", "", "", "method not allowed"},
 	} {
-		request, err := http.NewRequest(test.method, "https://pay.example/api/v1"+test.path, strings.NewReader(test.body))
+		request, err := http.NewRequest(test.method, "https://pay.example/api/v1"+test.path,
+			strings.NewReader(test.body))
 		require.NoError(t, err)
 		request.Header.Set("Authorization", "Bearer agt_test")
 		request.Header.Set("Content-Type", "application/json")

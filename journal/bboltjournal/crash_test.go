@@ -23,6 +23,7 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/journal/bboltjournal"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // The tests of this file run an agent in a process of its own, which kills itself at a point of a guarded purchase, and
@@ -253,22 +254,16 @@ func (l *life) failed(err error) {
 
 func outcome(result string, err error) call {
 	var (
-		handled  *letagentpay.AlreadyHandledError
-		pending  *letagentpay.PendingError
-		rejected *letagentpay.RejectedError
-		expired  *letagentpay.ExpiredError
+		handled *letagentpay.AlreadyHandledError
+		refused *letagentpay.NotApprovedError
 	)
 	switch {
 	case err == nil:
 		return call{Result: result}
 	case errors.As(err, &handled):
 		return call{Kind: "handled", RequestID: handled.Request.RequestID}
-	case errors.As(err, &pending):
-		return call{Kind: "pending", RequestID: pending.RequestID}
-	case errors.As(err, &rejected):
-		return call{Kind: "rejected", RequestID: rejected.RequestID}
-	case errors.As(err, &expired):
-		return call{Kind: "expired", RequestID: expired.RequestID}
+	case errors.As(err, &refused):
+		return call{Kind: string(refused.Status), RequestID: refused.RequestID}
 	}
 	return call{Kind: err.Error()}
 }
@@ -293,7 +288,7 @@ func (a *agent) start(change func(*plan)) (r report, died bool) {
 	change(&p)
 	encoded, err := json.Marshal(p)
 	require.NoError(a, err)
-	command := child(a, "purchase", envPlan+"="+string(encoded), letagentpay.EnvBaseURL+"="+a.server.URL, letagentpay.EnvToken+"="+a.server.Token)
+	command := child(a, "purchase", envPlan+"="+string(encoded), "LETAGENTPAY_BASE_URL="+a.server.URL, "LETAGENTPAY_TOKEN="+a.server.Token)
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
 	err = command.Run()
@@ -349,7 +344,7 @@ func (a *agent) assertBooksAgree(n int) {
 	assert.Len(a, requested, n)
 	assert.Equal(a, requested, a.runs())
 	confirmed := 0
-	for _, call := range a.server.Calls().Of(letagentpaytest.OpConfirm) {
+	for _, call := range a.server.Calls().Of(operation.Confirm) {
 		if call.Status == http.StatusOK {
 			confirmed++
 		}

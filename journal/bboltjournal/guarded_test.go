@@ -14,6 +14,7 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/journal/bboltjournal"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // guarded is a purchase approved for 30.
@@ -34,7 +35,7 @@ func approving(t *testing.T) *letagentpaytest.Server {
 // A shop's answer of any length in an error must not keep what was spent out of the journal.
 func TestWhatWasSpentIsRecoveredAfterAnErrorOfAnyLength(t *testing.T) {
 	journal, server := open(t, journalPath(t)), approving(t)
-	server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 403})
+	server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 403})
 	_, err := guarded(server, journal, func(ctx context.Context, _ string) (string, error) {
 		approval, _ := letagentpay.ApprovalFromContext(ctx)
 		assert.NoError(t, approval.Spent(letagentpay.MustAmount("25"), ""))

@@ -18,6 +18,7 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/journal/bboltjournal"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // raw returns the version of a journal's file, and what it stores by key.
@@ -154,7 +155,7 @@ func TestWhatAnEarlierVersionPaidIsConfirmedAsPaid(t *testing.T) {
 			t.Run(again, func(t *testing.T) {
 				path, server := journalPath(t), approving(t)
 				journal := open(t, path)
-				server.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpConfirm, Times: -1, Status: 403})
+				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 403})
 				_, err := guarded(server, journal, func(ctx context.Context, _ string) (string, error) {
 					approval, _ := letagentpay.ApprovalFromContext(ctx)
 					assert.NoError(t, approval.Spent(letagentpay.MustAmount("25"), ""))

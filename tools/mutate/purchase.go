@@ -65,7 +65,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/guarded-has-surely-not-run", file: "purchase.go",
-		old: "MayHaveRun: standing == startedHere,", new: "MayHaveRun: standing == askedFor,",
+		old: "MayHaveRun:     standing == startedHere,", new: "MayHaveRun:     standing == askedFor,",
 		why: "the caller is told that nothing has run where a guarded call has",
 	},
 	{
@@ -222,7 +222,7 @@ var purchaseMutants = []mutant{
 	// post.go
 	{
 		name: "posting/no-lock-on-the-key", file: "posting.go",
-		old: "key := lockKey{c.identity, \"key\", p.IdempotencyKey}", new: "key := lockKey{c.identity, \"key\", fmt.Sprintf(\"%p\", p)}",
+		old: "key := lockKey{c.identity, postLock, p.IdempotencyKey}", new: "key := lockKey{c.identity, postLock, fmt.Sprintf(\"%p\", p)}",
 		why: "two purchases under one key overlap, and the service makes two requests of them",
 	},
 	{
@@ -678,12 +678,12 @@ var purchaseMutants = []mutant{
 	// confirm.go
 	{
 		name: "confirm/no-lock-on-the-request", file: "confirm.go",
-		old: "key, began := lockKey{c.service, \"confirm\", requestID}, time.Now()", new: "key, began := lockKey{c.service, \"confirm\", fmt.Sprintf(\"%p\", &p)}, time.Now()",
+		old: "key, began := lockKey{c.service, confirmLock, requestID}, time.Now()", new: "key, began := lockKey{c.service, confirmLock, fmt.Sprintf(\"%p\", &p)}, time.Now()",
 		why: "two confirmations of one request overlap, and two refunds return the money twice",
 	},
 	{
 		name: "confirm/lock-by-token", file: "confirm.go",
-		old: "lockKey{c.service, \"confirm\", requestID}", new: "lockKey{c.identity, \"confirm\", requestID}",
+		old: "lockKey{c.service, confirmLock, requestID}", new: "lockKey{c.identity, confirmLock, requestID}",
 		why: "clients of two tokens of one agent confirm one request at the same time",
 	},
 	{

@@ -659,12 +659,12 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/header-overrules-the-key", file: "guardtransport.go",
-		old: "if resumed || p.IdempotencyKey != \"\" || header == \"\" {", new: "if resumed || header == \"\" {",
+		old: "if g.resumption(ctx, &p) != nil || p.IdempotencyKey != \"\" || header == \"\" {", new: "if g.resumption(ctx, &p) != nil || header == \"\" {",
 		why: "the key that Price sets has no effect",
 	},
 	{
 		name: "guardtransport/headers-ignored", file: "guardtransport.go",
-		old: "if resumed || p.IdempotencyKey != \"\" || header == \"\" {", new: "if resumed || p.IdempotencyKey != \"\" || header != \"\" || header == \"\" {",
+		old: "if g.resumption(ctx, &p) != nil || p.IdempotencyKey != \"\" || header == \"\" {", new: "if g.resumption(ctx, &p) != nil || p.IdempotencyKey != \"\" || header != \"\" || header == \"\" {",
 		why: "an SDK that retries under its idempotency header pays twice",
 	},
 	{
@@ -674,12 +674,12 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/charged-requests-make-way", file: "guardtransport.go",
-		old: "return handled.status() == StatusFailed || handled.status() == StatusExpired", new: "return handled.status().Final()",
+		old: "return status == StatusFailed || status == StatusExpired", new: "return status.Final()",
 		why: "a request that was paid for is sent and paid again under its header",
 	},
 	{
 		name: "guardtransport/unconfirmed-requests-make-way", file: "guardtransport.go",
-		old: "if as[*ConfirmError](err) != nil {\n\t\treturn false", new: "if false {\n\t\treturn false",
+		old: "if as[*UnconfirmedError](err) != nil {\n\t\treturn false", new: "if false {\n\t\treturn false",
 		why: "a request whose refund did not get through is asked for again beside it",
 	},
 	{
@@ -786,7 +786,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardhandler/not-approved-is-unavailable", file: "guardhandler.go",
-		old: "if errors.Is(err, ErrNotApproved) {", new: "if false {",
+		old: "case as[*NotApprovedError](err) != nil:", new: "case false:",
 		why: "a client cannot tell a refusal from an outage",
 	},
 	{

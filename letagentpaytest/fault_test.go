@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
+	"github.com/letagentpay/letagentpay-go/operation"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -84,7 +86,7 @@ func TestFaults(t *testing.T) {
 				require.Len(t, srv.Calls(), 1, "nothing repeats the call by itself")
 
 				status, _, err = buy(t, srv)
-				require.NoError(t, err, "a fault strikes once")
+				require.NoError(t, err, "a fault applies once")
 				assert.Equal(t, http.StatusCreated, status)
 			})
 		})
@@ -100,11 +102,12 @@ func TestFaultsMatchByOperationAndCount(t *testing.T) {
 		}
 		get := func(path string) int { return statusOf(http.MethodGet, path, "") }
 
-		srv.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpBudget, Times: 2, Status: 500})
-		srv.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpPolicy, Times: -1, Status: 501})
-		srv.Fail(letagentpaytest.Fault{Op: letagentpaytest.OpBudget, Status: 502})
+		srv.Fail(letagentpaytest.Fault{Op: operation.Budget, Times: 2, Status: 500})
+		srv.Fail(letagentpaytest.Fault{Op: operation.Policy, Times: -1, Status: 501})
+		srv.Fail(letagentpaytest.Fault{Op: operation.Budget, Status: 502})
 		assert.Equal(t, 200, get("/categories"))
-		assert.Equal(t, []int{500, 500, 502, 200}, []int{get("/budget"), get("/budget"), get("/budget"), get("/budget")})
+		assert.Equal(t, []int{500, 500, 502, 200},
+			[]int{get("/budget"), get("/budget"), get("/budget"), get("/budget")})
 		for range 5 {
 			assert.Equal(t, 501, get("/policy"))
 		}
@@ -134,11 +137,13 @@ func TestDelaysEndWithTheCall(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithPolicyJSON(autoApprove))
+				srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+					letagentpaytest.WithPolicyJSON(autoApprove))
 				srv.Fail(fault)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
-				request, err := http.NewRequestWithContext(ctx, http.MethodPost, srv.URL+"/requests", strings.NewReader(`{"amount":5,"category":"taxi"}`))
+				request, err := http.NewRequestWithContext(ctx, http.MethodPost, srv.URL+"/requests",
+					strings.NewReader(`{"amount":5,"category":"taxi"}`))
 				require.NoError(t, err)
 				request.Header.Set("Authorization", "Bearer "+srv.Token)
 				began := time.Now()
@@ -207,7 +212,7 @@ func TestFaultFromJSON(t *testing.T) {
 		"header": {"Retry-After": ["1"]}, "delay": "1.5s", "truncate": 4, "slow_bytes": "10ms",
 		"gateway_timeout": "3s"}`), &f))
 	assert.Equal(t, letagentpaytest.Fault{
-		Op: letagentpaytest.OpPurchase, Times: 3, Status: 502, AfterCommit: true, Body: "x",
+		Op: operation.Purchase, Times: 3, Status: 502, AfterCommit: true, Body: "x",
 		Header: http.Header{"Retry-After": {"1"}}, Delay: 1500 * time.Millisecond, Truncate: 4, SlowBytes: 10 * time.Millisecond,
 		GatewayTimeout: 3 * time.Second,
 	}, f)
@@ -218,9 +223,57 @@ func TestFaultFromJSON(t *testing.T) {
 	assert.ErrorContains(t, json.Unmarshal([]byte(`{"status": 502, "after-commit": true}`), &f), "after-commit")
 }
 
+// fill sets every field of the struct that value points to, and fails for a type that it does not know.
+func fill(t *testing.T, value any) {
+	for field, target := range reflect.ValueOf(value).Elem().Fields() {
+		switch target.Kind() {
+		case reflect.String:
+			target.SetString("x")
+		case reflect.Bool:
+			target.SetBool(true)
+		case reflect.Int, reflect.Int64:
+			target.SetInt(7)
+		case reflect.Map:
+			target.Set(reflect.ValueOf(http.Header{"X": {"y"}}))
+		case reflect.Func: // has no form in JSON
+		default:
+			require.Fail(t, "no value for "+field.Name)
+		}
+	}
+}
+
+func TestFaultsAndRacesKeepEachFieldInJSON(t *testing.T) {
+	var fault letagentpaytest.Fault
+	fill(t, &fault)
+	text, err := json.Marshal(fault)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"op": "x", "times": 7, "status": 7, "after_commit": true, "body": "x", "non_json": true,
+		"header": {"X": ["y"]}, "drop": "x", "delay": "7ns", "gateway_timeout": "7ns", "truncate": 7, "slow_bytes": "7ns"}`,
+		string(text))
+	var again letagentpaytest.Fault
+	require.NoError(t, json.Unmarshal(text, &again))
+	assert.Equal(t, fault, again)
+
+	var races letagentpaytest.Races
+	fill(t, &races)
+	text, err = json.Marshal(&races)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"purchase": "7ns", "confirm": "7ns", "store": "7ns"}`, string(text))
+	var readBack letagentpaytest.Races
+	require.NoError(t, json.Unmarshal(text, &readBack))
+	assert.Equal(t, races, readBack)
+}
+
+func TestFaultInJSONHasNoZeroFields(t *testing.T) {
+	text, err := json.Marshal(letagentpaytest.Fault{Status: 503})
+	require.NoError(t, err)
+	assert.Equal(t, `{"status":503}`, string(text))
+}
+
 func TestCallsShowWhatHappened(t *testing.T) {
 	eachMode(t, func(t *testing.T, srv *letagentpaytest.Server) {
-		request, err := http.NewRequest(http.MethodPost, srv.URL+"/requests", strings.NewReader(`{"amount":5,"category":"taxi"}`))
+		request, err := http.NewRequest(http.MethodPost, srv.URL+"/requests",
+			strings.NewReader(`{"amount":5,"category":"taxi"}`))
 		require.NoError(t, err)
 		request.Header.Set("Authorization", "Bearer "+srv.Token)
 		request.Header.Set("Idempotency-Key", "k-1")
@@ -235,7 +288,7 @@ func TestCallsShowWhatHappened(t *testing.T) {
 
 		calls := srv.Calls()
 		require.Len(t, calls, 3)
-		assert.Equal(t, letagentpaytest.OpPurchase, calls[0].Op)
+		assert.Equal(t, operation.Purchase, calls[0].Op)
 		assert.Equal(t, "main", calls[0].Agent)
 		assert.Equal(t, "k-1", calls[0].Header.Get("Idempotency-Key"))
 		assert.Equal(t, `{"amount":5,"category":"taxi"}`, calls[0].Body)
@@ -243,7 +296,7 @@ func TestCallsShowWhatHappened(t *testing.T) {
 		assert.Contains(t, calls[0].ResponseBody, `"auto_approved"`)
 		assert.Zero(t, calls[1].Status)
 		assert.Equal(t, "/api/v1/agent-api/requests?limit=1", calls[2].Path)
-		assert.Len(t, calls.Of(letagentpaytest.OpBudget), 1)
+		assert.Len(t, calls.Of(operation.Budget), 1)
 
 		text := calls.String()
 		for _, part := range []string{"3 calls", `POST /api/v1/agent-api/requests key "k-1"`, "no answer", "< 201 {"} {

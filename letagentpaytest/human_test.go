@@ -64,7 +64,8 @@ func TestScriptedHumanMayUseTheServer(t *testing.T) {
 }
 
 func TestVerdictsComeDueInOrder(t *testing.T) {
-	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithStart(time.Date(2026, 3, 11, 23, 50, 0, 0, time.UTC)))
+	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+		letagentpaytest.WithStart(time.Date(2026, 3, 11, 23, 50, 0, 0, time.UTC)))
 	delays := map[string]letagentpaytest.Verdict{
 		"taxi": letagentpaytest.Approve().After(20 * time.Minute), "gas": letagentpaytest.Reject().After(10 * time.Minute),
 		"other": letagentpaytest.Approve().After(40 * time.Minute),
@@ -73,7 +74,8 @@ func TestVerdictsComeDueInOrder(t *testing.T) {
 	ids := map[string]string{}
 	start := srv.Now()
 	for category := range delays {
-		ids[category] = purchase(t, srv.Client(), letagentpay.PurchaseParams{Amount: money.Must("5"), Category: category}).RequestID
+		ids[category] = purchase(t, srv.Client(),
+			letagentpay.PurchaseParams{Amount: money.Must("5"), Category: category}).RequestID
 	}
 	status := func(category string) letagentpay.Status {
 		r, _ := srv.Request(ids[category])
@@ -139,7 +141,8 @@ func TestHumanIsAskedWithoutALock(t *testing.T) {
 	done := make(chan error, callers)
 	for range callers {
 		go func() {
-			_, err := client.Purchase(t.Context(), letagentpay.PurchaseParams{Amount: money.Must("1"), Category: "taxi"})
+			_, err := client.Purchase(t.Context(),
+				letagentpay.PurchaseParams{Amount: money.Must("1"), Category: "taxi"})
 			done <- err
 		}()
 	}
