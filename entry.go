@@ -6,8 +6,8 @@ import (
 	"github.com/letagentpay/letagentpay-go/journal"
 )
 
-// entryKey returns the key of a journal's entry. Stored entries are found by it, so its form must not change. Kinds keep
-// idempotency keys and request ids apart.
+// entryKey returns the key of a journal's entry. Stored entries are found by it, so its form must not change. Kinds
+// keep idempotency keys and request ids apart.
 func (c *Client) entryKey(kind, name string) string { return c.identity + kind + " " + name }
 
 // keyOf returns the idempotency key that an entry is of. It is empty for no entry, for the entry of a resumed request,

@@ -30,6 +30,8 @@ func TestWhoseAnEntryIs(t *testing.T) {
 		return client
 	}
 	c := client("agt_1", "https://pay.example/api")
+	alike, another := client("agt_1", "https://PAY.example:443/api/"), client("agt_2", "https://pay.example/api")
+	elsewhere := client("agt_1", "https://pay.example/apis")
 	of := func(c *Client, kind, name, key string) *journal.Entry {
 		rec := &record{journal: struct{ journal.Store }{}}
 		rec.setPurchase(c, kind, name, &PurchaseParams{IdempotencyKey: key}, "")
@@ -44,10 +46,10 @@ func TestWhoseAnEntryIs(t *testing.T) {
 		"its own":                   {of(c, "key", "turn 7", "turn 7"), "turn 7", true, true},
 		"a resumed request's":       {of(c, "request", "r1", ""), "", true, true},
 		"a request's with a key":    {of(c, "request", "r1", "turn 7"), "", true, true},
-		"another token's":           {of(client("agt_2", "https://pay.example/api"), "key", "turn 7", "turn 7"), "", false, true},
-		"another service's":         {of(client("agt_1", "https://pay.example/apis"), "key", "turn 7", "turn 7"), "", false, false},
+		"another token's":           {of(another, "key", "turn 7", "turn 7"), "", false, true},
+		"another service's":         {of(elsewhere, "key", "turn 7", "turn 7"), "", false, false},
 		"nobody's":                  {&journal.Entry{Key: "turn 7", IdempotencyKey: "turn 7"}, "", false, false},
-		"its own in other spelling": {of(client("agt_1", "https://PAY.example:443/api/"), "key", "a", "a"), "a", true, true},
+		"its own in other spelling": {of(alike, "key", "a", "a"), "a", true, true},
 	} {
 		assert.Equal(t, test.key, c.keyOf(test.entry), name)
 		assert.Equal(t, test.owned, c.owns(test.entry), name)

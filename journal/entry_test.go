@@ -16,10 +16,12 @@ func TestValidateNamesTheField(t *testing.T) {
 		field  string // empty: valid
 		change func(*journal.Entry)
 	}{
-		"as it is":                {"", func(*journal.Entry) {}},
-		"longest key":             {"", func(e *journal.Entry) { e.Key = strings.Repeat("k", 32<<10) }},
-		"outcome not known yet":   {"", func(e *journal.Entry) { e.State, e.Success = journal.Started, false }},
-		"failed":                  {"", func(e *journal.Entry) { e.Success, e.ActualAmount, e.Error = false, money.Amount{}, "closed" }},
+		"as it is":              {"", func(*journal.Entry) {}},
+		"longest key":           {"", func(e *journal.Entry) { e.Key = strings.Repeat("k", 32<<10) }},
+		"outcome not known yet": {"", func(e *journal.Entry) { e.State, e.Success = journal.Started, false }},
+		"failed": {"", func(e *journal.Entry) {
+			e.Success, e.ActualAmount, e.Error = false, money.Amount{}, "closed"
+		}},
 		"paid, then failed":       {"", func(e *journal.Entry) { e.Error = "closed" }},
 		"paid as requested":       {"", func(e *journal.Entry) { e.ActualAmount = money.Amount{} }},
 		"no version":              {"Version", func(e *journal.Entry) { e.Version = 0 }},
@@ -34,7 +36,9 @@ func TestValidateNamesTheField(t *testing.T) {
 		"negative amount":         {"Amount", func(e *journal.Entry) { e.Amount = money.Must("1").Neg() }},
 		"negative actual amount":  {"ActualAmount", func(e *journal.Entry) { e.ActualAmount = money.Must("1").Neg() }},
 		"failed, but paid":        {"ActualAmount", func(e *journal.Entry) { e.Success, e.Error = false, "closed" }},
-		"failed without a reason": {"Error", func(e *journal.Entry) { e.Success, e.ActualAmount = false, money.Amount{} }},
+		"failed without a reason": {"Error", func(e *journal.Entry) {
+			e.Success, e.ActualAmount = false, money.Amount{}
+		}},
 		"settled without either": {"Error", func(e *journal.Entry) {
 			e.State, e.Success, e.ActualAmount = journal.Settled, false, money.Amount{}
 		}},

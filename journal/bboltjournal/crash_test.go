@@ -84,7 +84,8 @@ func purchaseChild() {
 		panic(err)
 	}
 	l.journal = &dyingJournal{file, l}
-	l.client, err = letagentpay.New(letagentpay.WithHTTPClient(&http.Client{Transport: &dyingTransport{l}})) // at LETAGENTPAY_BASE_URL
+	transport := &dyingTransport{l} // to LETAGENTPAY_BASE_URL
+	l.client, err = letagentpay.New(letagentpay.WithHTTPClient(&http.Client{Transport: transport}))
 	if err != nil {
 		panic(err)
 	}
@@ -188,7 +189,11 @@ func (l *life) guarded() func(context.Context, string) (string, error) {
 		option = letagentpay.OnPendingWait(time.Minute)
 	}
 	return letagentpay.Guard(l.client, func(key string) letagentpay.PurchaseParams {
-		return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("30"), Category: "groceries", IdempotencyKey: key}
+		return letagentpay.PurchaseParams{
+			Amount:         letagentpay.MustAmount("30"),
+			Category:       "groceries",
+			IdempotencyKey: key,
+		}
 	}, func(ctx context.Context, _ string) (string, error) {
 		approval, _ := letagentpay.ApprovalFromContext(ctx)
 		l.event("before paying")
@@ -239,7 +244,8 @@ func (l *life) resolve(ctx context.Context, requestID string) {
 	paid, err := l.paid()
 	l.failed(err)
 	if slices.Contains(paid, requestID) {
-		_, err = l.client.Confirm(ctx, requestID, letagentpay.ConfirmParams{Success: true, ActualAmount: letagentpay.MustAmount("25")})
+		params := letagentpay.ConfirmParams{Success: true, ActualAmount: letagentpay.MustAmount("25")}
+		_, err = l.client.Confirm(ctx, requestID, params)
 	} else {
 		_, err = l.guarded()(letagentpay.ResumeApproval(ctx, requestID), "")
 	}
@@ -288,7 +294,8 @@ func (a *agent) start(change func(*plan)) (r report, died bool) {
 	change(&p)
 	encoded, err := json.Marshal(p)
 	require.NoError(a, err)
-	command := child(a, "purchase", envPlan+"="+string(encoded), "LETAGENTPAY_BASE_URL="+a.server.URL, "LETAGENTPAY_TOKEN="+a.server.Token)
+	command := child(a, "purchase", envPlan+"="+string(encoded),
+		"LETAGENTPAY_BASE_URL="+a.server.URL, "LETAGENTPAY_TOKEN="+a.server.Token)
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
 	err = command.Run()

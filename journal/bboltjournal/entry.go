@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"strconv"
 
 	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/journal"
@@ -14,12 +13,12 @@ import (
 
 const (
 	checksumSize = 4
-	longestEntry = 16 << 20 // far beyond any real one, so that a damaged length does not ask for gigabytes
+	longestEntry = 16 << 20 // far above any real one, so that a damaged length does not allocate gigabytes
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// checksum covers the key, too, so that an entry in another's place is found out.
+// checksum covers the key as well, so that an entry in another's place is noticed.
 func checksum(key string, data []byte) uint32 {
 	return crc32.Update(crc32.Checksum([]byte(key), castagnoli), castagnoli, data)
 }
@@ -38,12 +37,16 @@ func encodeEntry(entry *journal.Entry) ([]byte, error) {
 	}
 	data, err := json.Marshal(entry)
 	if err != nil {
-		return nil, &letagentpay.ParamError{Field: "bboltjournal.Entry", Reason: "want what encodes as JSON: " + err.Error(), Err: err}
+		reason := "want an entry that encodes as JSON: " + err.Error()
+		return nil, &letagentpay.ParamError{Field: "bboltjournal.Entry", Reason: reason, Err: err}
 	}
 	if len(data) > longestEntry-checksumSize {
-		return nil, paramError("Entry", "", "want at most "+strconv.Itoa(longestEntry)+" bytes when encoded, not "+strconv.Itoa(len(data)))
+		reason := fmt.Sprintf("want at most %d bytes when encoded, not %d", longestEntry-checksumSize, len(data))
+		return nil, paramError("Entry", "", reason)
 	}
-	return append(binary.BigEndian.AppendUint32(make([]byte, 0, checksumSize+len(data)), checksum(entry.Key, data)), data...), nil
+	value := make([]byte, 0, checksumSize+len(data))
+	value = binary.BigEndian.AppendUint32(value, checksum(entry.Key, data))
+	return append(value, data...), nil
 }
 
 // decodeEntry is the inverse of encodeEntry, and reads the first form as well. It keeps no part of value.
@@ -59,11 +62,13 @@ func decodeEntry(key string, value []byte) (*journal.Entry, error) {
 	if err := json.Unmarshal(data, &fields); err != nil {
 		return nil, err
 	}
-	decode := decodeFirstForm
+	var entry *journal.Entry
+	var err error
 	if _, ok := fields["version"]; ok {
-		decode = func(key string, data []byte) (*journal.Entry, error) { return decodePresentForm(key, data, fields) }
+		entry, err = decodePresentForm(key, data, fields)
+	} else {
+		entry, err = decodeFirstForm(key, data)
 	}
-	entry, err := decode(key, data)
 	if err != nil {
 		return nil, err
 	}
@@ -73,20 +78,21 @@ func decodeEntry(key string, value []byte) (*journal.Entry, error) {
 	return entry, nil
 }
 
-// required are the names of what money depends on. Every entry of the present form has them, and one without must not
-// pass for one in which they are zero: it would be a purchase that failed, one of nothing, or nobody's.
+// required are the names of the fields that money depends on. Every entry of the present form has them. Without one, an
+// entry would pass for a purchase that failed, for one of nothing, or for no agent's.
 var required = []string{
 	"version", "key", "service", "agent", "state", "amount", "success", "actual_amount", "baseline_at", "updated_at",
 }
 
-// decodePresentForm returns the entry of a key that data holds. The fields are those of data.
+// decodePresentForm returns the entry of a key that data holds in the present form. fields are the fields of data.
 func decodePresentForm(key string, data []byte, fields map[string]json.RawMessage) (*journal.Entry, error) {
 	entry := new(journal.Entry)
 	if err := json.Unmarshal(data, entry); err != nil {
 		return nil, err
 	}
 	if entry.Version != journal.Version {
-		return nil, fmt.Errorf("it has version %d, and this program reads up to version %d", entry.Version, journal.Version)
+		const text = "it has version %d, and this program reads up to version %d"
+		return nil, fmt.Errorf(text, entry.Version, journal.Version)
 	}
 	if entry.Key != key {
 		return nil, fmt.Errorf("it is the entry of the key %q", entry.Key)

@@ -129,7 +129,8 @@ func FuzzDecodeEntry(f *testing.F) {
 		same, err := decodeEntry(key, again)
 		require.NoError(t, err)
 		require.True(t, entry.UpdatedAt.Equal(same.UpdatedAt) && entry.BaselineAt.Equal(same.BaselineAt))
-		same.UpdatedAt, same.BaselineAt = entry.UpdatedAt, entry.BaselineAt // JSON keeps the instant, not the zone's name
+		// JSON keeps the instant, not the zone's name.
+		same.UpdatedAt, same.BaselineAt = entry.UpdatedAt, entry.BaselineAt
 		require.Equal(t, entry, same)
 		third, err := encodeEntry(same)
 		require.NoError(t, err)

@@ -43,7 +43,11 @@ func Example() {
 		}
 
 		book := letagentpay.Guard(client, func(t ticket) letagentpay.PurchaseParams {
-			return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("180"), Category: "transport", Description: "ticket to " + t.City}
+			return letagentpay.PurchaseParams{
+				Amount:      letagentpay.MustAmount("180"),
+				Category:    "transport",
+				Description: "ticket to " + t.City,
+			}
 		}, func(_ context.Context, t ticket) (string, error) {
 			fmt.Println("paying for", t.City)
 			return "seat 12A to " + t.City, nil

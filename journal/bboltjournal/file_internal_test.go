@@ -48,6 +48,7 @@ func TestAModeThatCannotBeTightenedIsRefused(t *testing.T) {
 		return
 	}
 	denied := errors.New("denied")
+	const unchanged = "its file system does not change its mode to -rw-------"
 	for name, c := range map[string]struct {
 		file moded
 		err  string // empty: none
@@ -56,8 +57,8 @@ func TestAModeThatCannotBeTightenedIsRefused(t *testing.T) {
 		"private already":   {moded{mode: 0o600, chmod: denied}, ""},
 		"read only":         {moded{mode: 0o400, chmod: denied}, ""},
 		"refused":           {moded{mode: 0o640, becomes: 0o640, chmod: denied}, "denied"},
-		"without effect":    {moded{mode: 0o777, becomes: 0o777}, "its file system does not change its mode to -rw-------"},
-		"with half of it":   {moded{mode: 0o666, becomes: 0o604}, "its file system does not change its mode to -rw-------"},
+		"without effect":    {moded{mode: 0o777, becomes: 0o777}, unchanged},
+		"with half of it":   {moded{mode: 0o666, becomes: 0o604}, unchanged},
 		"unknown before":    {moded{mode: 0o666, stat: []error{denied}}, "bboltjournal: denied"},
 		"unknown afterward": {moded{mode: 0o666, stat: []error{nil, denied}}, "bboltjournal: denied"},
 	} {

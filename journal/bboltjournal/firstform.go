@@ -11,9 +11,9 @@ import (
 	"github.com/letagentpay/letagentpay-go/money"
 )
 
-// firstForm is an entry as the first version stored it, under the names of Go fields. Such entries stay in files until
-// they are settled and pruned. Amount and Success must be present: without them the entry would pass for a purchase of
-// nothing, or for one that failed.
+// firstForm is an entry as the first version of this package stored it, under the names of Go fields. Such entries stay
+// in files until they are settled and pruned. Amount and Success must be present: without them an entry would pass for
+// a purchase of nothing, or for one that failed.
 type firstForm struct {
 	Key      string
 	State    string
@@ -54,7 +54,7 @@ var statesOfFirstForm = map[string]journal.State{
 	"settled":  journal.Settled,
 }
 
-// decodeFirstForm returns the entry of a key that data holds in the first form, in the present one.
+// decodeFirstForm returns the entry of a key that data holds in the first form.
 func decodeFirstForm(key string, data []byte) (*journal.Entry, error) {
 	var stored firstForm
 	if err := json.Unmarshal(data, &stored); err != nil {
@@ -107,8 +107,8 @@ func decodeFirstForm(key string, data []byte) (*journal.Entry, error) {
 	}, nil
 }
 
-// ownerOfFirstForm returns the service and the agent of an entry, which the first form has in the key alone: service,
-// agent, kind and name, with spaces between them. Neither service nor agent contains a space.
+// ownerOfFirstForm returns the service and the agent of an entry. The first form has them only in the key, which
+// consists of service, agent, kind and name, separated by spaces. Neither service nor agent contains a space.
 func ownerOfFirstForm(key string) (service, agent string) {
 	service, rest, found := strings.Cut(key, " ")
 	if !found {

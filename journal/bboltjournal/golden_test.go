@@ -215,7 +215,8 @@ func TestAnEntryThatDoesNotSayWhatMoneyDependsOnIsDamaged(t *testing.T) {
 		"version of the past":   {`"version":2`, `"version":1`},
 	}
 	for _, name := range []string{
-		"version", "key", "service", "agent", "state", "amount", "success", "actual_amount", "baseline_at", "updated_at",
+		"version", "key", "service", "agent", "state",
+		"amount", "success", "actual_amount", "baseline_at", "updated_at",
 	} {
 		present[name+" renamed"] = [2]string{`"` + name + `":`, `"` + name + `s":`}
 		present[name+" in capitals"] = [2]string{`"` + name + `":`, `"` + strings.ToUpper(name) + `":`}

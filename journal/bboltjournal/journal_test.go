@@ -319,10 +319,13 @@ func TestBadValuesAreRefused(t *testing.T) {
 		opt  bboltjournal.Option
 		text string
 	}{
-		"no path":           {"", bboltjournal.WithLockTimeout(0), "Open path"},
-		"nil option":        {path, nil, "option 0 is nil"},
-		"negative wait":     {path, bboltjournal.WithLockTimeout(-time.Second), `WithLockTimeout "-1s"`},
-		"short retention":   {path, bboltjournal.WithRetention(24*time.Hour - 1), `WithRetention "23h59m59.999999999s": want at least 24h0m0s`},
+		"no path":       {"", bboltjournal.WithLockTimeout(0), "Open path"},
+		"nil option":    {path, nil, "option 0 is nil"},
+		"negative wait": {path, bboltjournal.WithLockTimeout(-time.Second), `WithLockTimeout "-1s"`},
+		"short retention": {
+			path, bboltjournal.WithRetention(24*time.Hour - 1),
+			`WithRetention "23h59m59.999999999s": want at least 24h0m0s`,
+		},
 		"retention of none": {path, bboltjournal.WithRetention(0), "WithRetention"},
 	} {
 		_, err := bboltjournal.Open(c.path, c.opt)
@@ -339,9 +342,16 @@ func TestBadValuesAreRefused(t *testing.T) {
 	large := entry("key", stateRequested, now)
 	large.Result = make([]byte, 16<<20)
 	for name, bad := range map[string]*journalEntry{
-		"nil": nil, "no key": entry("", stateRequested, now), "long key": entry(strings.Repeat("k", 40_000), stateRequested, now),
-		"no text": entry("\xff", stateRequested, now), "no state": entry("key", "", now), "unknown state": entry("key", "lost", now),
-		"not JSON": odd, "too large": large,
+		"nil":           nil,
+		"no key":        entry("", stateRequested, now),
+		"long key":      entry(strings.Repeat("k", 40_000), stateRequested, now),
+		"no text":       entry("\xff", stateRequested, now),
+		"no state":      entry("key", "", now),
+		"unknown state": entry("key", "lost", now),
+		"no version":    {Key: "key", State: stateRequested, Amount: letagentpay.MustAmount("1")},
+		"no amount":     {Version: formVersion, Key: "key", State: stateRequested},
+		"not JSON":      odd,
+		"too large":     large,
 	} {
 		require.ErrorIs(t, journal.Put(t.Context(), bad), letagentpay.ErrInvalid, name)
 	}
@@ -371,8 +381,8 @@ func TestErrorsOfTheFileSystem(t *testing.T) {
 func TestOneJournalHasTheFile(t *testing.T) {
 	path := journalPath(t)
 	journal := open(t, path)
-	for _, opt := range []bboltjournal.Option{bboltjournal.WithLockTimeout(0), bboltjournal.WithLockTimeout(60 * time.Millisecond)} {
-		_, err := bboltjournal.Open(path, opt)
+	for _, timeout := range []time.Duration{0, 60 * time.Millisecond} {
+		_, err := bboltjournal.Open(path, bboltjournal.WithLockTimeout(timeout))
 		var locked *bboltjournal.LockedError
 		require.ErrorAs(t, err, &locked)
 		require.ErrorIs(t, err, bboltjournal.ErrLocked)
@@ -420,7 +430,8 @@ func TestRetention(t *testing.T) {
 	journal := open(t, path)
 	fill := func() {
 		for i := range 150 { // several batches
-			require.NoError(t, journal.Put(t.Context(), entry(fmt.Sprintf("old %03d", i), stateSettled, now.Add(-8*day))))
+			old := entry(fmt.Sprintf("old %03d", i), stateSettled, now.Add(-8*day))
+			require.NoError(t, journal.Put(t.Context(), old))
 		}
 	}
 	fill()

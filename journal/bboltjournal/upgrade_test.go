@@ -112,14 +112,27 @@ func inFirstForm(t *testing.T, path string, entries []*journalEntry) {
 		for _, e := range entries {
 			type object = map[string]any
 			line, err := json.Marshal(object{
-				"Key": e.Key, "State": states[e.State], "RequestID": e.RequestID, "Category": e.ResolvedCategory,
+				"Key":   e.Key,
+				"State": states[e.State],
 				"Purchase": object{
-					"Amount": e.Amount, "Category": e.Category, "Currency": e.Currency, "MerchantName": e.MerchantName,
-					"Description": e.Description, "AgentComment": e.AgentComment, "IdempotencyKey": e.IdempotencyKey,
+					"Amount":         e.Amount,
+					"Category":       e.Category,
+					"Currency":       e.Currency,
+					"MerchantName":   e.MerchantName,
+					"Description":    e.Description,
+					"AgentComment":   e.AgentComment,
+					"IdempotencyKey": e.IdempotencyKey,
 				},
-				"Confirm": object{"Success": e.Success, "ActualAmount": e.ActualAmount, "ReceiptURL": e.ReceiptURL},
-				"Result":  e.Result, "Error": e.Error, "UpdatedAt": e.UpdatedAt, "NewestAt": e.BaselineAt, "NewestIDs": e.BaselineIDs,
-				"Currency": e.ResolvedCurrency, "Function": e.Function,
+				"RequestID": e.RequestID,
+				"Category":  e.ResolvedCategory,
+				"Confirm":   object{"Success": e.Success, "ActualAmount": e.ActualAmount, "ReceiptURL": e.ReceiptURL},
+				"Result":    e.Result,
+				"Error":     e.Error,
+				"UpdatedAt": e.UpdatedAt,
+				"NewestAt":  e.BaselineAt,
+				"NewestIDs": e.BaselineIDs,
+				"Currency":  e.ResolvedCurrency,
+				"Function":  e.Function,
 			})
 			require.NoError(t, err)
 			require.NoError(t, tx.Bucket([]byte("entries")).Put([]byte(e.Key), stored(e.Key, line)))
