@@ -238,12 +238,12 @@ func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purc
 	}
 	for {
 		purchase, err = c.purchaseByHand(ctx, &p, true)
-		reason := scoped.movesOn(err)
+		reason := scoped.nextKeyReason(err)
 		if purchase != nil {
 			scoped.answered(purchase.Category, purchase.OriginalCategory)
 		}
 		if reason == nil {
-			if err = plainly(err); err != nil {
+			if err = withoutNextKey(err); err != nil {
 				return nil, err
 			}
 			return purchase, nil
@@ -265,7 +265,7 @@ func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, repeated
 			err = c.guardedHere(p, purchase)
 		}
 	}
-	if _, moved := errors.AsType[*errMovesOn](err); err != nil && !moved {
+	if _, moved := errors.AsType[*nextKeyError](err); err != nil && !moved {
 		return nil, err
 	}
 	return purchase, err
@@ -274,7 +274,7 @@ func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, repeated
 // guardedHere refuses a request that a guarded call of this process has asked for: that one spends.
 func (c *Client) guardedHere(p *PurchaseParams, purchase *Purchase) error {
 	standing := c.progress(purchase.RequestID)
-	if standing != askedFor && standing != startedHere {
+	if standing != requestedHere && standing != startedHere {
 		return nil
 	}
 	request := &Request{RequestID: purchase.RequestID, Status: purchase.Status, Amount: p.Amount, Currency: purchase.Currency, Category: purchase.Category}
@@ -303,7 +303,7 @@ func (c *Client) refresh(ctx context.Context, p *PurchaseParams, purchase *Purch
 		purchase.ExpiresAt = time.Time{}
 	}
 	if row.Status == StatusFailed || row.Status == StatusExpired {
-		return &errMovesOn{ended: true}
+		return &nextKeyError{ended: true}
 	}
 	return nil
 }
