@@ -257,9 +257,9 @@ func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purc
 // purchaseByHand makes a purchase whose caller spends by itself, so that no guarded call takes its approval. repeated
 // says that the key may have been used before.
 func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, repeated bool) (*Purchase, error) {
-	purchase, err := c.post(ctx, p, baseline{}, !repeated, 0, func(purchase *Purchase) {
+	purchase, err := c.post(ctx, p, postParams{freshKey: !repeated, answered: func(purchase *Purchase) {
 		c.process.rememberByHand(c.requestKey(purchase.RequestID))
-	})
+	}})
 	if err == nil && repeated && purchase.Status != StatusRejected {
 		if err = c.refresh(ctx, p, purchase); err == nil {
 			err = c.guardedHere(p, purchase)

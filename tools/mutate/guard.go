@@ -70,8 +70,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "requestapproval/asked-before-the-journal-knows", file: "requestapproval.go",
-		old: "if err := auth.record.put(ctx, journal.Requested); err != nil {\n\t\treturn nil, err\n\t}\n\tauth.purchase, err = auth.client.post(ctx, &auth.params, auth.baseline, !auth.callerKey, auth.config.lockWait(), auth.rememberAnswer)\n\tif err != nil {\n\t\treturn nil, auth.dropIfRefused(ctx, err)\n\t}",
-		new: "auth.purchase, err = auth.client.post(ctx, &auth.params, auth.baseline, !auth.callerKey, auth.config.lockWait(), auth.rememberAnswer)\n\tif err != nil {\n\t\treturn nil, auth.dropIfRefused(ctx, err)\n\t}\n\tif err := auth.record.put(ctx, journal.Requested); err != nil {\n\t\treturn nil, err\n\t}",
+		old: "if err := auth.record.put(ctx, journal.Requested); err != nil {\n\t\treturn nil, err\n\t}\n\tauth.purchase, err = auth.client.post(ctx, &auth.params, postParams{\n\t\tsince:     auth.baseline,\n\t\tfreshKey:  !auth.callerKey,\n\t\tlockLimit: auth.config.lockWait(),\n\t\tanswered:  auth.rememberAnswer,\n\t})\n\tif err != nil {\n\t\treturn nil, auth.dropIfRefused(ctx, err)\n\t}",
+		new: "auth.purchase, err = auth.client.post(ctx, &auth.params, postParams{\n\t\tsince:     auth.baseline,\n\t\tfreshKey:  !auth.callerKey,\n\t\tlockLimit: auth.config.lockWait(),\n\t\tanswered:  auth.rememberAnswer,\n\t})\n\tif err != nil {\n\t\treturn nil, auth.dropIfRefused(ctx, err)\n\t}\n\tif err := auth.record.put(ctx, journal.Requested); err != nil {\n\t\treturn nil, err\n\t}",
 		why: "a crash after the purchase leaves no entry, and a journal that fails leaves the money booked",
 	},
 	{
@@ -376,12 +376,12 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "baseline/same-instant-counts-as-later", file: "baseline.go",
-		old: "state.CreatedAt.Equal(b.createdAt) && !slices.Contains(b.ids, state.RequestID)", new: "state.CreatedAt.Equal(b.createdAt)",
+		old: "state.CreatedAt.Equal(b.createdAt) &&\n\t\t!slices.Contains(b.ids, state.RequestID)", new: "state.CreatedAt.Equal(b.createdAt)",
 		why: "the newest request before the call counts as made by the call",
 	},
 	{
 		name: "baseline/same-instant-counts-as-earlier", file: "baseline.go",
-		old: "return state.CreatedAt.After(b.createdAt) || state.CreatedAt.Equal(b.createdAt) && !slices.Contains(b.ids, state.RequestID)", new: "return state.CreatedAt.After(b.createdAt)",
+		old: "return state.CreatedAt.After(b.createdAt) || state.CreatedAt.Equal(b.createdAt) &&\n\t\t!slices.Contains(b.ids, state.RequestID)", new: "return state.CreatedAt.After(b.createdAt)",
 		why: "a purchase made in the same instant as another one is never this call's",
 	},
 	{
