@@ -16,15 +16,15 @@ type attemptTransport struct {
 }
 
 func (at *attemptTransport) RoundTrip(request *http.Request) (*http.Response, error) {
-	a := &limitedAttempt{caller: request.Context(), timeout: at.timeout, end: func() {}}
+	a := &limitedAttempt{caller: request.Context(), timeout: at.timeout, cancel: func() {}}
 	if deadline, ok := a.caller.Deadline(); !ok || time.Until(deadline) > at.timeout {
-		a.limited, a.end = context.WithTimeout(a.caller, at.timeout)
+		a.limited, a.cancel = context.WithTimeout(a.caller, at.timeout)
 		request = request.WithContext(a.limited)
 	}
 	response, err := at.roundTrip(request)
 	if err != nil {
-		err = a.explained(err)
-		a.end()
+		err = a.explainTimeout(err)
+		a.cancel()
 		return nil, err
 	}
 	a.body, response.Body = response.Body, a
@@ -72,12 +72,12 @@ type limitedAttempt struct {
 	caller  context.Context
 	limited context.Context // nil: the caller's deadline comes first
 	timeout time.Duration
-	end     func()
+	cancel  func()
 	body    io.ReadCloser
 }
 
 // explained tells the end of the time limit apart from that of the caller's context.
-func (la *limitedAttempt) explained(err error) error {
+func (la *limitedAttempt) explainTimeout(err error) error {
 	if la.limited != nil && la.limited.Err() != nil && la.caller.Err() == nil {
 		return &attemptTimeoutError{la.timeout}
 	}
@@ -87,13 +87,13 @@ func (la *limitedAttempt) explained(err error) error {
 func (la *limitedAttempt) Read(p []byte) (n int, err error) {
 	defer panicAsError("the body of the response", &err)
 	if n, err = la.body.Read(p); err != nil && err != io.EOF {
-		err = la.explained(err)
+		err = la.explainTimeout(err)
 	}
 	return n, err
 }
 
 func (la *limitedAttempt) Close() (err error) {
-	defer la.end()
+	defer la.cancel()
 	defer panicAsError("the body of the response", &err)
 	return la.body.Close()
 }

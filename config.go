@@ -35,16 +35,16 @@ func parseBaseURL(field, text string, insecure bool) (*url.URL, error) {
 		return nil, paramError(field, text, "want a URL that begins with https://")
 	case strings.Trim(base.Hostname(), ".") == "" || base.Opaque != "":
 		return nil, paramError(field, text, "want a URL with a host, such as "+DefaultBaseURL)
-	case !validPort(base.Port()):
+	case !isPort(base.Port()):
 		return nil, paramError(field, text, "want a port from 1 to 65535, or none")
-	case base.Scheme == "http" && !insecure && !loopback(base.Hostname()):
+	case base.Scheme == "http" && !insecure && !isLoopback(base.Hostname()):
 		return nil, paramError(field, text, "want https: plain http would show the token to the network; it is accepted for loopback hosts, and with WithInsecureHTTP")
 	}
 	base.Path, base.RawPath = strings.TrimRight(base.Path, "/"), strings.TrimRight(base.RawPath, "/")
 	return base, nil
 }
 
-func validPort(port string) bool {
+func isPort(port string) bool {
 	n, err := strconv.ParseUint(port, 10, 16)
 	return port == "" || err == nil && n > 0
 }
@@ -58,7 +58,7 @@ func identityOf(base *url.URL) string {
 	return base.Scheme + "://" + net.JoinHostPort(host, port) + base.EscapedPath()
 }
 
-func loopback(host string) bool {
+func isLoopback(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	if host == "localhost" {
 		return true

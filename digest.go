@@ -20,6 +20,6 @@ func digestOf(parts ...string) [sha256.Size]byte {
 }
 
 // textOfDigest writes a digest as part of an idempotency key.
-func textOfDigest(digest [sha256.Size]byte) string {
+func encodeDigest(digest [sha256.Size]byte) string {
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(digest[:]))
 }

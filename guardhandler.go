@@ -46,7 +46,7 @@ func (h *GuardHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if refuse == nil {
 		refuse = refuseWithJSON
 	}
-	params, err := price("GuardHandler", h.Client, h.Price, r)
+	params, err := priceOf("GuardHandler", h.Client, h.Price, r)
 	if err == nil && h.Next == nil {
 		err = paramError("GuardHandler.Next", "", "want a handler, not nil")
 	}
@@ -86,7 +86,7 @@ func (h *GuardHandler) serve(w http.ResponseWriter, r *http.Request, approval *A
 
 func (h *GuardHandler) settle(r *http.Request, approval *Approval, outcome error) {
 	err := approval.Settle(approval.callContext, outcome)
-	h.Client.unconfirmed(r, approval, err, h.Unconfirmed)
+	h.Client.reportUnconfirmed(r, approval, err, h.Unconfirmed)
 }
 
 func refuseWithJSON(w http.ResponseWriter, _ *http.Request, err error) {

@@ -5,8 +5,8 @@ import (
 	"net/http"
 )
 
-// price asks what a request costs.
-func price(
+// priceOf asks what a request costs.
+func priceOf(
 	what string, c *Client, of func(*http.Request) (*PurchaseParams, error), request *http.Request,
 ) (*PurchaseParams, error) {
 	switch {
@@ -20,7 +20,7 @@ func price(
 
 // unconfirmed reports a confirmation that did not get through to tell, or to the log when tell is nil or does not
 // return.
-func (c *Client) unconfirmed(request *http.Request, approval *Approval, err error, tell func(*http.Request, error)) {
+func (c *Client) reportUnconfirmed(request *http.Request, approval *Approval, err error, tell func(*http.Request, error)) {
 	if err == nil {
 		return
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // GuardTransport is an [http.RoundTripper] that asks before it sends: for paid HTTP APIs. A request that Price puts a
-// price on is sent only when that purchase is approved, and confirmed as soon as the head of the response is there. The
+// priceOf on is sent only when that purchase is approved, and confirmed as soon as the head of the response is there. The
 // body of the request and the response are passed on untouched, streams included.
 //
 // A request that is not approved, or not certain to be, is not sent: the error is one of [Guard]'s. The fields must not
@@ -91,7 +91,7 @@ func (gt *GuardTransport) RoundTrip(request *http.Request) (*http.Response, erro
 			_ = request.Body.Close() // as a RoundTripper must, whatever happens
 		}
 	}()
-	params, err := price("GuardTransport", gt.Client, gt.Price, request)
+	params, err := priceOf("GuardTransport", gt.Client, gt.Price, request)
 	if err != nil {
 		return nil, err
 	}
@@ -128,9 +128,9 @@ func (gt *GuardTransport) authorize(request *http.Request, p PurchaseParams) (*A
 		return gt.Client.Authorize(ctx, p, gt.Options...)
 	}
 	for failed := 0; ; failed++ {
-		p.IdempotencyKey = keyOfRequest(request, header, failed)
+		p.IdempotencyKey = httpRequestKey(request, header, failed)
 		approval, err := gt.Client.Authorize(ctx, p, gt.Options...)
-		if !makesWay(err) || failed == maxRepeatedRequests {
+		if !endedUnpaid(err) || failed == maxPurchasesPerHeader {
 			return approval, err
 		}
 	}
@@ -138,7 +138,7 @@ func (gt *GuardTransport) authorize(request *http.Request, p PurchaseParams) (*A
 
 // makesWay reports whether an error says that an earlier purchase ended without a payment, so that another attempt is
 // not a second purchase.
-func makesWay(err error) bool {
+func endedUnpaid(err error) bool {
 	if as[*UnconfirmedError](err) != nil {
 		return false // the service does not know that it failed
 	}
@@ -163,7 +163,7 @@ func (pay *payment) send(next http.RoundTripper) (response *http.Response, err e
 	returned := false
 	defer func() {
 		if !returned { // Next or Charged panicked, or ended the goroutine
-			_, _ = once.failed(pay.request, errNeverReturned)
+			_, _ = once.fail(pay.request, errNeverReturned)
 			closeBody(response)
 		}
 	}()
@@ -177,11 +177,11 @@ func (pay *payment) send(next http.RoundTripper) (response *http.Response, err e
 	if err != nil {
 		closeBody(response)
 		response = nil
-		err, unsent = once.failed(pay.request, err)
+		err, unsent = once.fail(pay.request, err)
 	} else {
 		response.Request, response.Body = pay.request, once.body(response.Body)
 	}
-	pay.judge(response, err, unsent)
+	pay.decideCharged(response, err, unsent)
 	returned = true
 	return response, err
 }
@@ -193,12 +193,12 @@ func closeBody(response *http.Response) {
 }
 
 // judge decides whether the request was charged.
-func (pay *payment) judge(response *http.Response, err error, unsent bool) {
+func (pay *payment) decideCharged(response *http.Response, err error, unsent bool) {
 	pay.outcome = err
 	switch charged := pay.guard.Charged; {
 	case charged != nil:
 		pay.charged = true
-		pay.actual, pay.charged = chargedWithin(hookLimit, charged, response, err)
+		pay.actual, pay.charged = callCharged(hookLimit, charged, response, err)
 	case err != nil:
 		pay.charged = !unsent
 	default:
@@ -219,7 +219,7 @@ func (pay *payment) judge(response *http.Response, err error, unsent bool) {
 
 // chargedWithin calls the user's function, whose panic or exit is the caller's. One that takes too long is left alone, and
 // the price counts as paid: the confirmation does not wait for it.
-func chargedWithin(limit time.Duration, charged func(*http.Response, error) (Amount, bool), response *http.Response, err error) (Amount, bool) {
+func callCharged(limit time.Duration, charged func(*http.Response, error) (Amount, bool), response *http.Response, err error) (Amount, bool) {
 	type verdict struct {
 		actual   Amount
 		charged  bool
@@ -264,14 +264,14 @@ func mayBeCharged(status int) bool {
 func (pay *payment) settle() {
 	c := pay.guard.Client
 	if pay.charged {
-		pay.spend()
+		pay.recordSpent()
 	}
 	err := pay.approval.Settle(pay.approval.callContext, pay.outcome)
-	c.unconfirmed(pay.request, pay.approval, err, pay.guard.Unconfirmed)
+	c.reportUnconfirmed(pay.request, pay.approval, err, pay.guard.Unconfirmed)
 }
 
 // spend records what was paid.
-func (pay *payment) spend() {
+func (pay *payment) recordSpent() {
 	actual := pay.actual
 	if actual.IsZero() {
 		if pay.approval.hasSpent() {

@@ -10,7 +10,7 @@ import (
 
 // maxRepeatedRequests is how many purchases may follow each other under one idempotency header, each because the one
 // before it was not charged.
-const maxRepeatedRequests = 10
+const maxPurchasesPerHeader = 10
 
 // idempotencyHeader returns the value of a request's Idempotency-Key header, or of X-Idempotency-Key, in any case;
 // empty when it has none.
@@ -32,12 +32,12 @@ func idempotencyHeader(header http.Header) string {
 
 // keyOfRequest derives the key of a purchase from the request that it pays for: its method, its address without the
 // query, the value of its idempotency header, and how many requests under that header have failed before.
-func keyOfRequest(request *http.Request, header string, failed int) string {
+func httpRequestKey(request *http.Request, header string, failed int) string {
 	method := request.Method
 	if method == "" {
 		method = http.MethodGet
 	}
-	return "http-" + textOfDigest(digestOf(
+	return "http-" + encodeDigest(digestOf(
 		"letagentpay http request 1", method, strings.ToLower(request.URL.Scheme), strings.ToLower(request.URL.Host),
 		request.URL.EscapedPath(), header, strconv.Itoa(failed),
 	))

@@ -8,7 +8,7 @@ import (
 )
 
 func (t *transport) log(ctx context.Context, level slog.Level, message string, c *call, status int, err error, more ...slog.Attr) {
-	if !t.logs(ctx, level) {
+	if !t.logEnabled(ctx, level) {
 		return
 	}
 	attributes := append([]slog.Attr{
@@ -22,7 +22,7 @@ func (t *transport) log(ctx context.Context, level slog.Level, message string, c
 }
 
 // logs reports whether the logger wants records of a level. A handler that does not return wants none.
-func (t *transport) logs(ctx context.Context, level slog.Level) bool {
+func (t *transport) logEnabled(ctx context.Context, level slog.Level) bool {
 	if t.logger == nil {
 		return false
 	}
@@ -39,7 +39,7 @@ func (t *transport) logs(ctx context.Context, level slog.Level) bool {
 // withLogger lets do use the logger. A logger that hangs is left alone for a
 // while, because each call of it would take time from what is logged.
 func (t *transport) withLogger(do func(*slog.Logger)) {
-	if time.Now().UnixNano() < t.loggerHangs.Load() {
+	if time.Now().UnixNano() < t.loggerPausedUntil.Load() {
 		return
 	}
 	_, err := contained(logLimit, func() (struct{}, error) {
@@ -47,7 +47,7 @@ func (t *transport) withLogger(do func(*slog.Logger)) {
 		return struct{}{}, nil
 	})
 	if errors.Is(err, errTooSlow) {
-		t.loggerHangs.Store(time.Now().Add(time.Minute).UnixNano())
+		t.loggerPausedUntil.Store(time.Now().Add(time.Minute).UnixNano())
 	}
 }
 

@@ -38,7 +38,7 @@ func (c *Client) observe(ctx context.Context, op operation.Op) (context.Context,
 	begun := time.Now()
 	ends := make([]func(Observation), len(c.observers))
 	for i, observer := range c.observers {
-		ctx, ends[i] = observeWith(ctx, observer, op)
+		ctx, ends[i] = beginObserver(ctx, observer, op)
 	}
 	return ctx, func(o Observation) {
 		o.Op, o.Duration = op, time.Since(begun)
@@ -53,7 +53,7 @@ func (c *Client) observe(ctx context.Context, op operation.Op) (context.Context,
 }
 
 // observeWith calls an observer, which cannot keep the operation from going its way: a confirmation may be among them.
-func observeWith(ctx context.Context, observer Observer, op operation.Op) (context.Context, func(Observation)) {
+func beginObserver(ctx context.Context, observer Observer, op operation.Op) (context.Context, func(Observation)) {
 	type begun struct {
 		ctx context.Context
 		end func(Observation)
@@ -87,7 +87,7 @@ func (c *Client) logOperation(ctx context.Context, o *Observation) {
 	if o.Err != nil {
 		level = slog.LevelWarn
 	}
-	if !c.transport.logs(ctx, level) {
+	if !c.transport.logEnabled(ctx, level) {
 		return
 	}
 	attributes := []slog.Attr{slog.Duration("duration", o.Duration)}

@@ -74,28 +74,28 @@ func (pl *poller) await(ctx context.Context, wait *wait) (*Request, error) {
 		case <-wait.done:
 			return wait.decided, wait.failure
 		case <-over:
-			return nil, pl.timeout(wait)
+			return nil, pl.timeoutError(wait)
 		case <-ctx.Done():
-			return nil, pl.interrupted(ctx, wait)
-		case event := <-wait.polled:
+			return nil, pl.contextError(ctx, wait)
+		case event := <-wait.events:
 			wait.report(event)
 		}
 	}
 }
 
 // interrupted is the error of a wait whose context has ended.
-func (pl *poller) interrupted(ctx context.Context, wait *wait) error {
+func (pl *poller) contextError(ctx context.Context, wait *wait) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return pl.timeout(wait)
+		return pl.timeoutError(wait)
 	}
 	return fmt.Errorf("letagentpay: wait for request %s: %w", wait.requestID, ctx.Err())
 }
 
 // timeout describes how far a wait got whose time is over.
-func (pl *poller) timeout(of *wait) error {
+func (pl *poller) timeoutError(of *wait) error {
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
-	return of.timeout()
+	return of.timeoutError()
 }
 
 // run looks whenever a look is due.
@@ -174,7 +174,7 @@ func (pl *poller) poll(ctx context.Context) {
 			continue
 		}
 		if decided {
-			wait.n = 0
+			wait.polls = 0
 		}
 	}
 	for _, wait := range waits {
@@ -186,8 +186,8 @@ func (pl *poller) poll(ctx context.Context) {
 
 // plan sets when a wait is due for its next look.
 func (pl *poller) plan(wait *wait, now time.Time, jitter float64) {
-	pause := wait.config.delay(wait.n, jitter)
-	wait.n++
+	pause := wait.config.delay(wait.polls, jitter)
+	wait.polls++
 	if failure, ok := errors.AsType[*APIError](wait.err); ok {
 		pause = max(pause, failure.retryAfter)
 	}

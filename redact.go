@@ -135,7 +135,7 @@ func mayHoldToken(text string) bool { return strings.ContainsAny(text, `_\%&`) }
 
 // tokenAt returns the length of the token's prefix as text spells it, or 0 when text begins with something else.
 func tokenAt(text string) int {
-	if lower(text[0]) != tokenPrefix[0] && strings.IndexByte(`\%&`, text[0]) < 0 {
+	if asciiLower(text[0]) != tokenPrefix[0] && strings.IndexByte(`\%&`, text[0]) < 0 {
 		return 0
 	}
 	n := 0
@@ -143,7 +143,7 @@ func tokenAt(text string) int {
 		if n == len(text) {
 			return 0
 		}
-		r, size := character(text[n:])
+		r, size := decodeCharacter(text[n:])
 		if !sameLetter(r, tokenPrefix[i]) {
 			return 0
 		}
@@ -157,17 +157,17 @@ func tokenAt(text string) int {
 func restOfToken(text, rest string) int {
 	n := 0
 	for n < len(text) {
-		r, size := character(text[n:])
+		r, size := decodeCharacter(text[n:])
 		switch {
 		case rest != "" && sameLetter(r, rest[0]):
 			rest = rest[1:]
 		case unicode.IsSpace(r):
 			gap := len(text[n:]) - len(strings.TrimLeftFunc(text[n+size:], unicode.IsSpace))
-			if next, _ := character(text[n+gap:]); rest == "" || !sameLetter(next, rest[0]) {
+			if next, _ := decodeCharacter(text[n+gap:]); rest == "" || !sameLetter(next, rest[0]) {
 				return n
 			}
 			size = gap
-		case r == '"' && !continues(text[n+size:]):
+		case r == '"' && !startsWithTokenCharacter(text[n+size:]):
 			return n
 		}
 		n += size
@@ -176,25 +176,27 @@ func restOfToken(text, rest string) int {
 }
 
 // continues reports whether text goes on with a character that tokens are made of.
-func continues(text string) bool {
-	r, _ := character(text)
+func startsWithTokenCharacter(text string) bool {
+	r, _ := decodeCharacter(text)
 	return r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r) || r == '-' || r == '_')
 }
 
-func sameLetter(r rune, c byte) bool { return r < utf8.RuneSelf && lower(byte(r)) == lower(c) }
+func sameLetter(r rune, c byte) bool {
+	return r < utf8.RuneSelf && asciiLower(byte(r)) == asciiLower(c)
+}
 
 // character reads the first character of text, which may be escaped as in JSON, in a URL or in HTML, once or more
 // often; the size is that of its escaped form. The line ends and tabs of JSON count as a space. For an empty text both
 // are 0.
-func character(text string) (r rune, size int) {
+func decodeCharacter(text string) (r rune, size int) {
 	if text == "" {
 		return 0, 0
 	}
 	switch text[0] {
 	case '\\':
-		return backslashed(text)
+		return decodeBackslash(text)
 	case '%':
-		return percented(text)
+		return decodePercent(text)
 	case '&':
 		if end := strings.IndexByte(text[:min(len(text), 12)], ';'); end > 0 {
 			if plain := html.UnescapeString(text[:end+1]); plain != text[:end+1] {
@@ -209,7 +211,7 @@ func character(text string) (r rune, size int) {
 // maxEscapes is how often an escape may be escaped in its turn.
 const maxEscapes = 8
 
-func backslashed(text string) (rune, int) {
+func decodeBackslash(text string) (rune, int) {
 	n := 1
 	for n < maxEscapes && strings.HasPrefix(text[n:], `\`) {
 		n++
@@ -236,7 +238,7 @@ func backslashed(text string) (rune, int) {
 	return r, n + size
 }
 
-func percented(text string) (rune, int) {
+func decodePercent(text string) (rune, int) {
 	n := 1
 	for n < 2*maxEscapes && n+4 <= len(text) && text[n:n+2] == "25" {
 		n += len("25")
@@ -268,38 +270,38 @@ func becauseOf(err error) string {
 }
 
 // sound returns err, or where it or what it wraps cannot be asked without a panic, an error with its text alone.
-func sound(err error) (whole error) {
+func panicSafe(err error) (whole error) {
 	defer func() {
 		if recover() != nil {
 			whole = errors.New(errorText(err))
 		}
 	}()
-	ask(err)
+	callMethods(err)
 	return err
 }
 
 // ask calls the methods of err and of all that it wraps.
-func ask(err error) {
+func callMethods(err error) {
 	_ = err.Error()
 	for _, cause := range causes(err) {
-		ask(cause)
+		callMethods(cause)
 	}
 }
 
 // redactError returns err, the error of somebody else, with a text that may be shown, and without what would tell a token.
 func (t *transport) redactError(err error) error {
-	err = sound(err)
-	return shownAs(err, t.cleaned(err.Error(), causeText))
+	err = panicSafe(err)
+	return withText(err, t.cleaned(err.Error(), causeText))
 }
 
 // withoutToken is foreign for an error whose text is all right unless it tells a token.
 func withoutToken(err error) error {
-	return shownAs(err, redact("", err.Error()))
+	return withText(err, redact("", err.Error()))
 }
 
 // shownAs returns err as it is if it may be shown so, and with another text otherwise.
-func shownAs(err error, shown string) error {
-	if shown == err.Error() && !tells(err) {
+func withText(err error, shown string) error {
+	if shown == err.Error() && !errorHoldsToken(err) {
 		return err
 	}
 	hidden := redactedError{text: shown, cause: func() error { return err }}
@@ -321,7 +323,7 @@ func (e *redactedError) Is(target error) bool { return errors.Is(e.cause(), targ
 
 // As implements what [errors.As] asks for.
 func (e *redactedError) As(target any) bool {
-	return handOut(e.cause(), reflect.ValueOf(target).Elem())
+	return asWithoutToken(e.cause(), reflect.ValueOf(target).Elem())
 }
 
 // redactedNetError is a redactedError of a [net.Error].
@@ -335,12 +337,12 @@ func (e *redactedNetError) Timeout() bool   { return e.timeout }
 func (e *redactedNetError) Temporary() bool { return e.timeout }
 
 // handOut is errors.As for the errors that tell no token.
-func handOut(err error, target reflect.Value) bool {
-	if !tells(err) {
-		return errors.As(err, target.Addr().Interface()) && !tellsValue(target)
+func asWithoutToken(err error, target reflect.Value) bool {
+	if !errorHoldsToken(err) {
+		return errors.As(err, target.Addr().Interface()) && !clearIfHoldsToken(target)
 	}
 	for _, cause := range causes(err) {
-		if handOut(cause, target) {
+		if asWithoutToken(cause, target) {
 			return true
 		}
 	}
@@ -348,12 +350,12 @@ func handOut(err error, target reflect.Value) bool {
 }
 
 // tells reports whether the text of err, or of an error that it wraps, holds a token.
-func tells(err error) bool {
+func errorHoldsToken(err error) bool {
 	if holdsToken(err.Error()) {
 		return true
 	}
 	for _, cause := range causes(err) {
-		if tells(cause) {
+		if errorHoldsToken(cause) {
 			return true
 		}
 	}
@@ -361,9 +363,9 @@ func tells(err error) bool {
 }
 
 // tellsValue reports whether target, as an As method has set it, is an error that tells a token. It is emptied then.
-func tellsValue(target reflect.Value) bool {
+func clearIfHoldsToken(target reflect.Value) bool {
 	err, ok := target.Interface().(error)
-	if !ok || !tells(err) {
+	if !ok || !errorHoldsToken(err) {
 		return false
 	}
 	target.SetZero()

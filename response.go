@@ -43,7 +43,7 @@ func (cl *call) receive(response *http.Response) error {
 			return nil
 		}
 		failure.Err, failure.Detail = cl.transport.redactError(err), cl.transport.sample(data)
-		failure.answered = speaksForService(data)
+		failure.answered = isServiceAnswer(data)
 	}
 	failure.malformed = true
 	return failure
@@ -99,7 +99,7 @@ func isObject(data []byte) bool {
 
 // speaksForService reports whether data, which is not what the call asked for, is the service's own word all the same:
 // it names a request or says what is wrong. Any other object may come from whatever stands between.
-func speaksForService(data []byte) bool {
+func isServiceAnswer(data []byte) bool {
 	var body struct {
 		RequestID *string         `json:"request_id"`
 		Detail    json.RawMessage `json:"detail"`

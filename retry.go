@@ -28,7 +28,7 @@ func (cl *call) shouldRetry(ctx context.Context, _ *http.Response, err error) (b
 		cl.unclear = true
 	}
 	cl.transport.log(ctx, slog.LevelDebug, "letagentpay.attempt", cl, failure.StatusCode, cl.last)
-	if ctx.Err() != nil || cl.once || cl.attempts > cl.transport.maxRetries || !cl.isRepeatable() {
+	if ctx.Err() != nil || cl.once || cl.attempts > cl.transport.maxRetries || !cl.mayRetry() {
 		return false, cl.last
 	}
 	cl.wait = cl.nextWait()
@@ -45,7 +45,7 @@ func (cl *call) networkFailure(err error) *APIError {
 	if wrapped, ok := err.(*url.Error); ok { // http.Client's own wrapping, which repeats the method and the URL
 		err = wrapped.Err
 	}
-	err = sound(err)
+	err = panicSafe(err)
 	unsent := neverSent(err)
 	return &APIError{Err: cl.transport.redactError(err), unsent: unsent, untrusted: unsent && isUntrusted(err)}
 }
@@ -73,7 +73,7 @@ func isUntrusted(err error) bool {
 	return certificate
 }
 
-func (cl *call) isRepeatable() bool {
+func (cl *call) mayRetry() bool {
 	switch {
 	case cl.last.unsent:
 		return !cl.last.untrusted

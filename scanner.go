@@ -13,31 +13,31 @@ type scanner struct {
 	data []byte
 	at   int
 	// The members so far of all objects that are open: as many as an ordinary answer has, and what is beyond them.
-	keys [32]key
-	more []key
-	open int
+	names     [32]nameSpan
+	moreNames []nameSpan
+	nameCount int
 }
 
-// key is where the name of a member stands, without its quotes.
-type key struct {
+// nameSpan is where the name of a member stands, without its quotes.
+type nameSpan struct {
 	hash       uint32 // of the folded name
 	start, end uint32
 }
 
-func (sc *scanner) key(i int) key {
-	if i < len(sc.keys) {
-		return sc.keys[i]
+func (sc *scanner) nameAt(i int) nameSpan {
+	if i < len(sc.names) {
+		return sc.names[i]
 	}
-	return sc.more[i-len(sc.keys)]
+	return sc.moreNames[i-len(sc.names)]
 }
 
-func (sc *scanner) push(k key) {
-	if sc.open < len(sc.keys) {
-		sc.keys[sc.open] = k
+func (sc *scanner) push(k nameSpan) {
+	if sc.nameCount < len(sc.names) {
+		sc.names[sc.nameCount] = k
 	} else {
-		sc.more = append(sc.more[:sc.open-len(sc.keys)], k)
+		sc.moreNames = append(sc.moreNames[:sc.nameCount-len(sc.names)], k)
 	}
-	sc.open++
+	sc.nameCount++
 }
 
 // value reads the value that comes next and reports whether it is null.
@@ -103,11 +103,11 @@ func (sc *scanner) array(want *shape, depth int) error {
 }
 
 func (sc *scanner) object(want *shape, depth int) error {
-	first := sc.open
+	first := sc.nameCount
 	present := uint64(0) // bits of the shape's members
 	for sc.at++; sc.peek() == '"'; sc.at++ {
-		k, plain := sc.text()
-		m, err := sc.member(want, first, k, plain)
+		k, plain := sc.readName()
+		m, err := sc.addMember(want, first, k, plain)
 		if err != nil {
 			return err
 		}
@@ -115,7 +115,7 @@ func (sc *scanner) object(want *shape, depth int) error {
 		sc.at++ // the colon
 		var of *shape
 		if m >= 0 {
-			of = want.members[m].of
+			of = want.members[m].shape
 		}
 		null, err := sc.value(of, depth+1)
 		if err != nil {
@@ -129,20 +129,20 @@ func (sc *scanner) object(want *shape, depth int) error {
 		}
 	}
 	sc.at++
-	sc.open = first
+	sc.nameCount = first
 	return want.complete(present)
 }
 
 // member notes the name of a member, and returns its place in the shape or -1.
-func (sc *scanner) member(want *shape, first int, k key, plain bool) (int, error) {
+func (sc *scanner) addMember(want *shape, first int, k nameSpan, plain bool) (int, error) {
 	if !plain {
 		k.hash = foldedHash([]byte(folded(sc.name(k, false))))
 	}
-	if sc.open-first >= maxMembers {
+	if sc.nameCount-first >= maxMembers {
 		return 0, errTooMany
 	}
-	for i := first; i < sc.open; i++ {
-		if other := sc.key(i); other.hash == k.hash && folded(sc.name(other, false)) == folded(sc.name(k, plain)) {
+	for i := first; i < sc.nameCount; i++ {
+		if other := sc.nameAt(i); other.hash == k.hash && folded(sc.name(other, false)) == folded(sc.name(k, plain)) {
 			return 0, fmt.Errorf("a JSON object has the member %s twice", quoted(sc.name(k, plain), shortText))
 		}
 	}
@@ -169,7 +169,7 @@ func (sc *scanner) member(want *shape, first int, k key, plain bool) (int, error
 }
 
 // name returns the name at k. A plain one stands there as it is; any may be decoded.
-func (sc *scanner) name(k key, plain bool) string {
+func (sc *scanner) name(k nameSpan, plain bool) string {
 	if plain {
 		return string(sc.data[k.start:k.end])
 	}
@@ -193,7 +193,7 @@ func (sc *scanner) skipText() {
 }
 
 // text reads the name that comes next. Plain: it has no escapes and is ASCII; the hash is that of a plain one.
-func (sc *scanner) text() (k key, plain bool) {
+func (sc *scanner) readName() (k nameSpan, plain bool) {
 	sc.at++
 	k.start, plain = uint32(sc.at), true
 	hash := uint32(hashOffset)
@@ -205,7 +205,7 @@ func (sc *scanner) text() (k key, plain bool) {
 				sc.at++
 			}
 		}
-		hash = (hash ^ uint32(lower(c))) * hashPrime
+		hash = (hash ^ uint32(asciiLower(c))) * hashPrime
 	}
 	sc.at = min(sc.at, len(sc.data))
 	k.end, k.hash = uint32(sc.at), hash
@@ -219,12 +219,12 @@ const hashOffset, hashPrime = 2166136261, 16777619
 func foldedHash(name []byte) uint32 {
 	hash := uint32(hashOffset)
 	for _, c := range name {
-		hash = (hash ^ uint32(lower(c))) * hashPrime
+		hash = (hash ^ uint32(asciiLower(c))) * hashPrime
 	}
 	return hash
 }
 
-func lower(c byte) byte {
+func asciiLower(c byte) byte {
 	if 'A' <= c && c <= 'Z' {
 		c += 'a' - 'A'
 	}
@@ -243,7 +243,7 @@ func folded(name string) string {
 			r = next
 		}
 		if r < 0x80 {
-			r = rune(lower(byte(r)))
+			r = rune(asciiLower(byte(r)))
 		}
 		return r
 	}, name)

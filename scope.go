@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	mostOrdinals = 64               // identical purchases of one scope, those that failed or expired included
+	maxOrdinals  = 64               // identical purchases of one scope, those that failed or expired included
 	ordinalLimit = 30 * time.Second // how long a purchase waits to learn which category an identical one is resolved to
 )
 
@@ -40,7 +40,7 @@ type ordinal struct {
 	names    []string      // of the category: what was asked under, and what it was resolved to
 	answered chan struct{} // closed when names hold what the service says; nil when nobody has asked yet
 	calls    int           // calls under way
-	closed   bool          // it cannot be asked for again: bought in this run, failed and refunded, or expired
+	usedUp   bool          // it cannot be asked for again: bought in this run, failed and refunded, or expired
 }
 
 // WithPurchaseScope returns a context for a unit of work that may be retried as a whole: an agent's turn, a task, the
@@ -94,7 +94,7 @@ type scopedPurchase struct {
 	named    bool         // by a Ref
 	taken    int          // the number of the ordinal taken; -1: none
 	released bool         // the ordinal taken has turned out to be another purchase
-	left     map[int]bool // ordinals that are another purchase
+	skipped  map[int]bool // ordinals that are another purchase
 }
 
 // scoped gives p a key of the scope of ctx, if there is one and p has no key of its own. done must be called when the
@@ -124,7 +124,7 @@ func (c *Client) scoped(ctx context.Context, p *PurchaseParams) (*scopedPurchase
 
 // take takes the first ordinal that the purchase can be, and gives p its key.
 func (sp *scopedPurchase) take(ctx context.Context, p *PurchaseParams) error {
-	for n := 0; n < mostOrdinals; {
+	for n := 0; n < maxOrdinals; {
 		of, wait, fits := sp.tryTake(n)
 		switch {
 		case wait != nil:
@@ -141,7 +141,7 @@ func (sp *scopedPurchase) take(ctx context.Context, p *PurchaseParams) error {
 				return err
 			}
 			if relation != otherNames { // the answer decides
-				sp.force(n)
+				sp.takeUnchecked(n)
 				p.IdempotencyKey = sp.key(n)
 				return nil
 			}
@@ -167,7 +167,7 @@ func (sp *scopedPurchase) tryTake(n int) (names []string, wait <-chan struct{}, 
 	o := list[n]
 	known := sp.named || o.names == nil || slices.Contains(o.names, sp.category)
 	switch {
-	case o.closed, sp.left[n]:
+	case o.usedUp, sp.skipped[n]:
 		return nil, nil, false
 	case !known && o.calls > 0 && !isClosed(o.answered):
 		return nil, o.answered, false
@@ -176,11 +176,11 @@ func (sp *scopedPurchase) tryTake(n int) (names []string, wait <-chan struct{}, 
 	case !known:
 		return o.names, nil, false
 	}
-	sp.occupy(n, o)
+	sp.assign(n, o)
 	return nil, nil, true
 }
 
-func (sp *scopedPurchase) occupy(n int, o *ordinal) {
+func (sp *scopedPurchase) assign(n int, o *ordinal) {
 	if o.names == nil {
 		o.names, o.answered = []string{sp.category}, make(chan struct{})
 	}
@@ -189,10 +189,10 @@ func (sp *scopedPurchase) occupy(n int, o *ordinal) {
 }
 
 // force takes an ordinal whose category may be this purchase's under another name.
-func (sp *scopedPurchase) force(n int) {
+func (sp *scopedPurchase) takeUnchecked(n int) {
 	sp.scope.mu.Lock()
 	defer sp.scope.mu.Unlock()
-	sp.occupy(n, sp.scope.purchases[sp.content][n])
+	sp.assign(n, sp.scope.purchases[sp.content][n])
 }
 
 func (sp *scopedPurchase) await(ctx context.Context, answered <-chan struct{}) error {
@@ -213,7 +213,7 @@ func (sp *scopedPurchase) key(n int) string {
 	var count [8]byte
 	binary.BigEndian.PutUint64(count[:], uint64(n))
 	key := sha256.Sum256(append(sp.content.digest[:], count[:]...))
-	return "scope-" + textOfDigest(key)
+	return "scope-" + encodeDigest(key)
 }
 
 // answered notes what the request under the key is resolved to, and what name it was asked under.
@@ -249,7 +249,7 @@ func (sp *scopedPurchase) done(bought, ended bool) {
 	if !sp.released {
 		o.calls--
 	}
-	o.closed = o.closed || ended || bought && sp.scope.run && !sp.named
+	o.usedUp = o.usedUp || ended || bought && sp.scope.run && !sp.named
 	if o.calls == 0 && !isClosed(o.answered) { // nobody knows what it is
 		closeOnce(o.answered)
 		o.names, o.answered = nil, nil
@@ -259,10 +259,10 @@ func (sp *scopedPurchase) done(bought, ended bool) {
 // next leaves a request that failed or expired, or is another purchase, and takes the key after it.
 func (sp *scopedPurchase) next(ctx context.Context, p *PurchaseParams, ended bool) error {
 	if !ended {
-		if sp.left == nil {
-			sp.left = make(map[int]bool)
+		if sp.skipped == nil {
+			sp.skipped = make(map[int]bool)
 		}
-		sp.left[sp.taken] = true
+		sp.skipped[sp.taken] = true
 	}
 	sp.done(false, ended)
 	return sp.take(ctx, p)

@@ -47,7 +47,7 @@ type member struct {
 	name               string
 	hash               uint32 // of the folded name
 	required, nullable bool
-	of                 *shape // of the object that it is, or of the objects in the array that it is; nil: anything
+	shape              *shape // of the object that it is, or of the objects in the array that it is; nil: anything
 }
 
 // shapeOf returns the shape of the objects that decode into T. Required members are named by their path: "a.b" is the
@@ -58,7 +58,7 @@ func shapeOf[T any](required ...string) *shape {
 		name, nullable := strings.CutSuffix(path, orNull)
 		within := whole
 		for before, rest, more := strings.Cut(name, "."); more; before, rest, more = strings.Cut(rest, ".") {
-			within, name = within.member(before).of, rest
+			within, name = within.member(before).shape, rest
 		}
 		m := within.member(name)
 		m.required, m.nullable = true, nullable
@@ -84,7 +84,7 @@ func shapeOfType(t reflect.Type) *shape {
 	s := new(shape)
 	for field := range t.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		s.members = append(s.members, member{name: name, hash: foldedHash([]byte(name)), of: shapeOfType(field.Type)})
+		s.members = append(s.members, member{name: name, hash: foldedHash([]byte(name)), shape: shapeOfType(field.Type)})
 	}
 	return s
 }

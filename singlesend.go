@@ -32,17 +32,17 @@ type singleSend struct {
 	ctx    context.Context // for the request
 	cancel context.CancelCauseFunc
 
-	mu       sync.Mutex
-	asked    bool // net/http has looked for a connection
-	ended    bool // the context had ended when net/http began
-	got      bool // there was a connection for the request
-	http2    bool // it has been written as HTTP/2
-	sent     bool // the head of the request was written, so the far end may have it
-	wrote    bool // the same, of the attempt under way
-	answered bool // the attempt under way has an answer
-	early    int  // bytes of informational responses
-	refused  bool // another attempt was refused
-	over     bool // the RoundTripper has returned without a response
+	mu                 sync.Mutex
+	connRequested      bool // net/http has looked for a connection
+	ctxEnded           bool // the context had ended when net/http began
+	hasConn            bool // there was a connection for the request
+	http2              bool // it has been written as HTTP/2
+	sent               bool // the head of the request was written, so the far end may have it
+	attemptSent        bool // the same, of the attempt under way
+	answered           bool // the attempt under way has an answer
+	informationalBytes int  // bytes of informational responses
+	resendRefused      bool // another attempt was refused
+	finished           bool // the RoundTripper has returned without a response
 }
 
 // errNotRepeated takes the place of net/http's error, which is lost when net/http tries to repeat the request.
@@ -50,55 +50,55 @@ var errNotRepeated = fmt.Errorf("letagentpay: the connection failed after the re
 	"because it may have been paid for: %w", io.ErrUnexpectedEOF)
 
 // maxEarlyBytes bounds the informational responses to one request, as net/http does when nobody looks at them.
-const maxEarlyBytes = 1 << 20
+const maxInformationalBytes = 1 << 20
 
 func newSingleSend(ctx context.Context) *singleSend {
 	s := new(singleSend)
 	ctx, s.cancel = context.WithCancelCause(ctx)
 	s.ctx = watchedContext{httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn:              func(string) { s.begin() },
-		GotConn:              func(info httptrace.GotConnInfo) { s.connected(info.Conn) },
-		WroteHeaderField:     s.writing,
-		WroteHeaders:         s.written,
-		GotFirstResponseByte: s.gotAnswer,
-		Got1xxResponse:       s.informed,
+		GetConn:              func(string) { s.onGetConn() },
+		GotConn:              func(info httptrace.GotConnInfo) { s.onGotConn(info.Conn) },
+		WroteHeaderField:     s.onHeaderField,
+		WroteHeaders:         s.onWroteHeaders,
+		GotFirstResponseByte: s.onFirstByte,
+		Got1xxResponse:       s.onInformational,
 	}), s}
 	return s
 }
 
 // begin is called when net/http looks for a connection, for the first attempt and for each repetition.
-func (send *singleSend) begin() {
+func (send *singleSend) onGetConn() {
 	send.mu.Lock()
 	defer send.mu.Unlock()
-	send.asked = true
-	send.mayBegin()
+	send.connRequested = true
+	send.allowAttempt()
 }
 
 // connected is called when there is a connection for an attempt, before anything is written on it.
-func (send *singleSend) connected(conn net.Conn) {
+func (send *singleSend) onGotConn(conn net.Conn) {
 	send.mu.Lock()
 	defer send.mu.Unlock()
-	send.asked = true
-	if !send.mayBegin() {
-		if !send.shared(conn) {
+	send.connRequested = true
+	if !send.allowAttempt() {
+		if !send.isShared(conn) {
 			closeAtOnce(conn)
 		}
 		return
 	}
-	send.got, send.wrote, send.answered = true, false, false
+	send.hasConn, send.attemptSent, send.answered = true, false, false
 }
 
-func (send *singleSend) mayBegin() bool {
-	if !send.over && (!send.wrote || send.answered) {
+func (send *singleSend) allowAttempt() bool {
+	if !send.finished && (!send.attemptSent || send.answered) {
 		return true
 	}
-	send.refused = true
+	send.resendRefused = true
 	send.cancel(errNotRepeated)
 	return false
 }
 
 // shared reports whether other requests may be under way on conn, as they may on HTTP/2.
-func (send *singleSend) shared(conn net.Conn) bool {
+func (send *singleSend) isShared(conn net.Conn) bool {
 	secure, ok := conn.(*tls.Conn)
 	return send.http2 || ok && secure.ConnectionState().NegotiatedProtocol == "h2"
 }
@@ -111,7 +111,7 @@ func closeAtOnce(conn net.Conn) {
 	_ = conn.Close()
 }
 
-func (send *singleSend) writing(field string, _ []string) {
+func (send *singleSend) onHeaderField(field string, _ []string) {
 	if strings.HasPrefix(field, ":") {
 		send.mu.Lock()
 		send.http2 = true
@@ -120,49 +120,49 @@ func (send *singleSend) writing(field string, _ []string) {
 }
 
 // written is called when the head of the request is complete, in a buffer or on the wire.
-func (send *singleSend) written() {
+func (send *singleSend) onWroteHeaders() {
 	send.mu.Lock()
 	defer send.mu.Unlock()
-	if send.got { // else it is the head of something else, such as a dialer's own request
-		send.sent, send.wrote = true, true
+	if send.hasConn { // else it is the head of something else, such as a dialer's own request
+		send.sent, send.attemptSent = true, true
 	}
 }
 
-func (send *singleSend) gotAnswer() {
+func (send *singleSend) onFirstByte() {
 	send.mu.Lock()
 	send.answered = true
 	send.mu.Unlock()
 }
 
 // informed is called for responses such as 100 and 103, which the answer proper follows.
-func (send *singleSend) informed(_ int, header textproto.MIMEHeader) error {
+func (send *singleSend) onInformational(_ int, header textproto.MIMEHeader) error {
 	send.mu.Lock()
 	defer send.mu.Unlock()
 	send.answered = false
 	for name, values := range header {
-		send.early += len(name) + len(strings.Join(values, ""))
+		send.informationalBytes += len(name) + len(strings.Join(values, ""))
 	}
-	if send.early > maxEarlyBytes {
+	if send.informationalBytes > maxInformationalBytes {
 		return errors.New("letagentpay: too many informational responses")
 	}
 	return nil
 }
 
 // entered is called when net/http begins with the request, before it looks at the context.
-func (send *singleSend) entered(ended bool) {
+func (send *singleSend) onRoundTrip(ended bool) {
 	send.mu.Lock()
 	defer send.mu.Unlock()
-	send.ended = send.ended || ended && !send.asked
+	send.ctxEnded = send.ctxEnded || ended && !send.connRequested
 }
 
 // failed ends the sending without a response: what is still under way somewhere sends nothing any more. It returns the
 // error to return in the place of err, and whether it is certain that nothing was sent.
-func (send *singleSend) failed(request *http.Request, err error) (_ error, unsent bool) {
+func (send *singleSend) fail(request *http.Request, err error) (_ error, unsent bool) {
 	send.mu.Lock()
 	defer send.mu.Unlock()
-	send.over = true
+	send.finished = true
 	send.cancel(nil)
-	if send.refused {
+	if send.resendRefused {
 		return errNotRepeated, false
 	}
 	return err, !send.sent && send.certainlyUnsent(request, err)
@@ -173,16 +173,16 @@ func (send *singleSend) failed(request *http.Request, err error) (_ error, unsen
 func (send *singleSend) certainlyUnsent(request *http.Request, err error) (unsent bool) {
 	defer func() { _ = recover() }()
 	switch {
-	case send.got: // a request that is given up on HTTP/2 may be written a moment later
-		return !interrupted(request, err)
-	case send.asked, send.ended:
+	case send.hasConn: // a request that is given up on HTTP/2 may be written a moment later
+		return !isInterruption(request, err)
+	case send.connRequested, send.ctxEnded:
 		return true
 	}
 	return neverConnected(err)
 }
 
 // interrupted reports whether err says that somebody did not wait any longer.
-func interrupted(request *http.Request, err error) bool {
+func isInterruption(request *http.Request, err error) bool {
 	timeout, ok := errors.AsType[net.Error](err)
 	return request.Context().Err() != nil || errors.Is(err, context.Canceled) || ok && timeout.Timeout() ||
 		strings.Contains(err.Error(), "request canceled") // the words for [http.Request.Cancel]
@@ -191,11 +191,11 @@ func interrupted(request *http.Request, err error) bool {
 // neverConnected reports whether an error says by itself that there was no connection.
 func neverConnected(err error) bool {
 	refused := func(text string) bool { return strings.HasPrefix(err.Error(), text) }
-	return neverSent(err) || slices.ContainsFunc(refusedUnsent, refused)
+	return neverSent(err) || slices.ContainsFunc(unsentErrorPrefixes, refused)
 }
 
 // refusedUnsent are the beginnings of net/http's errors for requests that it does not send; they have no types.
-var refusedUnsent = []string{"unsupported protocol scheme", "net/http: invalid ", "http: no Host in request URL"}
+var unsentErrorPrefixes = []string{"unsupported protocol scheme", "net/http: invalid ", "http: no Host in request URL"}
 
 // body returns a response's body that releases the request's context when it is over.
 func (send *singleSend) body(body io.ReadCloser) io.ReadCloser {
@@ -252,7 +252,7 @@ type watchedContext struct {
 
 func (wc watchedContext) Value(key any) any {
 	if key == traceKey {
-		wc.send.entered(wc.Err() != nil)
+		wc.send.onRoundTrip(wc.Err() != nil)
 	}
 	return wc.Context.Value(key)
 }

@@ -28,7 +28,7 @@ func (sw *statusWriter) outcome(returned bool) error {
 	return nil
 }
 
-func (sw *statusWriter) sent(status int) {
+func (sw *statusWriter) noteStatus(status int) {
 	informational := status < 200 && status != http.StatusSwitchingProtocols
 	if sw.status == 0 && !informational {
 		sw.status = status
@@ -38,17 +38,17 @@ func (sw *statusWriter) sent(status int) {
 // WriteHeader passes a status on. It counts once it is through: a writer panics at one that makes no sense.
 func (sw *statusWriter) WriteHeader(status int) {
 	sw.ResponseWriter.WriteHeader(status)
-	sw.sent(status)
+	sw.noteStatus(status)
 }
 
 func (sw *statusWriter) Write(p []byte) (int, error) {
-	sw.sent(http.StatusOK)
+	sw.noteStatus(http.StatusOK)
 	return sw.ResponseWriter.Write(p)
 }
 
 // WriteString is [io.StringWriter].
 func (sw *statusWriter) WriteString(s string) (int, error) {
-	sw.sent(http.StatusOK)
+	sw.noteStatus(http.StatusOK)
 	return io.WriteString(sw.ResponseWriter, s)
 }
 
@@ -80,7 +80,7 @@ func (sw *statusWriter) Flush() { _ = sw.FlushError() }
 func (sw *statusWriter) FlushError() error {
 	err := http.NewResponseController(sw.ResponseWriter).Flush()
 	if !errors.Is(err, http.ErrNotSupported) {
-		sw.sent(http.StatusOK)
+		sw.noteStatus(http.StatusOK)
 	}
 	return err
 }
@@ -89,7 +89,7 @@ func (sw *statusWriter) FlushError() error {
 func (sw *statusWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffered, err := http.NewResponseController(sw.ResponseWriter).Hijack()
 	if err == nil {
-		sw.sent(http.StatusSwitchingProtocols)
+		sw.noteStatus(http.StatusSwitchingProtocols)
 	}
 	return conn, buffered, err
 }

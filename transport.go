@@ -49,7 +49,7 @@ type transport struct {
 	maxRetries int
 	logger     *slog.Logger
 
-	loggerHangs atomic.Int64 // until when, in Unix nanoseconds, the logger is not called
+	loggerPausedUntil atomic.Int64 // until when, in Unix nanoseconds, the logger is not called
 
 	authorization func() []string // the header, out of reach like the token itself
 }

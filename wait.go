@@ -137,12 +137,12 @@ func (c *Client) wait(ctx context.Context, w *wait) (*Request, error) {
 type wait struct {
 	requestID string
 	config    *waitConfig
-	begun     time.Time
+	started   time.Time
 	deadline  time.Time       // zero: none
-	polled    chan *WaitEvent // latest look, for progress; nil: not wanted
+	events    chan *WaitEvent // latest look, for progress; nil: not wanted
 	done      chan struct{}
 
-	n        int       // looks since the pauses began to grow
+	polls    int       // looks since the pauses began to grow
 	next     time.Time // when a look is due
 	final    bool      // that look is the last before the deadline
 	last     *Request  // the last state seen
@@ -164,15 +164,15 @@ func newWait(ctx context.Context, requestID string, opts []WaitOption) (*wait, e
 	if err != nil {
 		return nil, err
 	}
-	w := &wait{requestID: requestID, config: config, begun: time.Now(), done: make(chan struct{})}
+	w := &wait{requestID: requestID, config: config, started: time.Now(), done: make(chan struct{})}
 	w.deadline, _ = ctx.Deadline()
 	if config.timeout > 0 {
-		if deadline := w.begun.Add(config.timeout); w.deadline.IsZero() || deadline.Before(w.deadline) {
+		if deadline := w.started.Add(config.timeout); w.deadline.IsZero() || deadline.Before(w.deadline) {
 			w.deadline = deadline
 		}
 	}
 	if config.progress != nil {
-		w.polled = make(chan *WaitEvent, 1)
+		w.events = make(chan *WaitEvent, 1)
 	}
 	return w, nil
 }
@@ -199,21 +199,21 @@ func (w *wait) apply(found pollResult, begun time.Time) bool {
 	case err != nil:
 		w.err = err
 	}
-	if w.polled != nil && (state != nil || err != nil) {
+	if w.events != nil && (state != nil || err != nil) {
 		select { // a look that was not reported yet gives way
-		case <-w.polled:
+		case <-w.events:
 		default:
 		}
-		w.polled <- &WaitEvent{RequestID: w.requestID, Request: state, Err: err}
+		w.events <- &WaitEvent{RequestID: w.requestID, Request: state, Err: err}
 	}
 	if w.final && !begun.Before(w.next) { // not one that another wait has occasioned
-		w.finish(nil, w.timeout())
+		w.finish(nil, w.timeoutError())
 	}
 	return false
 }
 
 func (w *wait) report(event *WaitEvent) {
-	event.Elapsed = time.Since(w.begun)
+	event.Elapsed = time.Since(w.started)
 	w.config.progress(*event)
 }
 
@@ -222,6 +222,6 @@ func (w *wait) finish(decided *Request, failure error) {
 	close(w.done)
 }
 
-func (w *wait) timeout() error {
+func (w *wait) timeoutError() error {
 	return &WaitTimeoutError{RequestID: w.requestID, Last: w.last, Err: w.err}
 }

@@ -45,7 +45,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/by-hand-is-not-noted", file: "purchase.go",
-		old: "c.process.rememberByHand(c.requestKey(purchase.RequestID))", new: "c.process.ask(c.requestKey(purchase.RequestID), &askedRequest{content: purchase.content(p), name: p.Category})",
+		old: "c.process.rememberByHand(c.requestKey(purchase.RequestID))", new: "c.process.callMethods(c.requestKey(purchase.RequestID), &askedRequest{content: purchase.content(p), name: p.Category})",
 		why: "a guarded call takes what a caller of Client.Purchase spends by itself",
 	},
 	{
@@ -596,22 +596,22 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/closed-ordinal-taken", file: "scope.go",
-		old: "case o.closed, sp.left[n]:", new: "case sp.left[n]:",
+		old: "case o.usedUp, sp.skipped[n]:", new: "case sp.skipped[n]:",
 		why: "what was bought in a run is taken for the next identical purchase",
 	},
 	{
 		name: "scope/closed-by-an-error", file: "scope.go",
-		old: "o.closed = o.closed || ended || bought && sp.scope.run && !sp.named", new: "o.closed = o.closed || ended || sp.scope.run && !sp.named",
+		old: "o.usedUp = o.usedUp || ended || bought && sp.scope.run && !sp.named", new: "o.usedUp = o.usedUp || ended || sp.scope.run && !sp.named",
 		why: "an error uses a purchase up, and its repetition buys another one",
 	},
 	{
 		name: "scope/closed-without-a-run", file: "scope.go",
-		old: "o.closed = o.closed || ended || bought && sp.scope.run && !sp.named", new: "o.closed = o.closed || ended || bought",
+		old: "o.usedUp = o.usedUp || ended || bought && sp.scope.run && !sp.named", new: "o.usedUp = o.usedUp || ended || bought",
 		why: "without a run, the repetition of what was bought buys another one",
 	},
 	{
 		name: "scope/never-closed-by-an-end", file: "scope.go",
-		old: "o.closed = o.closed || ended || bought && sp.scope.run && !sp.named", new: "o.closed = o.closed || bought && sp.scope.run && !sp.named",
+		old: "o.usedUp = o.usedUp || ended || bought && sp.scope.run && !sp.named", new: "o.usedUp = o.usedUp || bought && sp.scope.run && !sp.named",
 		why: "a purchase that failed is asked for under its used key without end",
 	},
 	{
@@ -641,7 +641,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/one-identical-purchase-too-many", file: "scope.go",
-		old: "mostOrdinals = 64 ", new: "mostOrdinals = 65 ",
+		old: "maxOrdinals  = 64 ", new: "maxOrdinals = 65 ",
 		why: "the documented bound is another one",
 	},
 	{
@@ -651,7 +651,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/takes-what-it-has-left", file: "scope.go",
-		old: "case o.closed, sp.left[n]:", new: "case o.closed:",
+		old: "case o.usedUp, sp.skipped[n]:", new: "case o.usedUp:",
 		why: "a purchase goes back and forth between keys that lead to other purchases",
 	},
 	{

@@ -127,7 +127,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "retry/untrusted-servers-asked-again", file: "retry.go",
-		old: "untrusted: unsent && isUntrusted(err)", new: "isUntrusted: false",
+		old: "untrusted: unsent && isUntrusted(err)", new: "untrusted: false",
 		why: "a server that cannot prove who it is gets asked again and again",
 	},
 	{
@@ -227,7 +227,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "log/hanging-loggers-asked-again", file: "log.go",
-		old: "t.loggerHangs.Store(time.Now().Add(time.Minute).UnixNano())", new: "_ = t.loggerHangs.Load()",
+		old: "t.loggerPausedUntil.Store(time.Now().Add(time.Minute).UnixNano())", new: "_ = t.loggerPausedUntil.Load()",
 		why: "a logger that hangs takes time from each step of a purchase",
 	},
 	{
@@ -257,7 +257,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "attempt/attempts-without-a-limit", file: "attempt.go",
-		old: "a.limited, a.end = context.WithTimeout(a.caller, at.timeout)", new: "a.limited, a.end = context.WithCancel(a.caller)",
+		old: "a.limited, a.cancel = context.WithTimeout(a.caller, at.timeout)", new: "a.limited, a.cancel = context.WithCancel(a.caller)",
 		why: "a service that hangs holds a call for ever",
 	},
 	{
@@ -267,12 +267,12 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "attempt/stalled-bodies-end-the-context", file: "attempt.go",
-		old: "err != nil && err != io.EOF {\n\t\terr = la.explained(err)", new: "err != nil && err == io.ErrNoProgress {\n\t\terr = la.explained(err)",
+		old: "err != nil && err != io.EOF {\n\t\terr = la.explainTimeout(err)", new: "err != nil && err == io.ErrNoProgress {\n\t\terr = la.explainTimeout(err)",
 		why: "an answer that stalls looks as if the caller's context had ended",
 	},
 	{
 		name: "attempt/limit-ends-with-the-head", file: "attempt.go",
-		old: "a.body, response.Body = response.Body, a\n", new: "a.end()\n\ta.body, response.Body = response.Body, a\n",
+		old: "a.body, response.Body = response.Body, a\n", new: "a.cancel()\n\ta.body, response.Body = response.Body, a\n",
 		why: "each answer is cut off after its head",
 	},
 	{
@@ -371,7 +371,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "redact/capital-tokens-shown", file: "redact.go",
-		old: "return r < utf8.RuneSelf && lower(byte(r)) == lower(c)", new: "return r < utf8.RuneSelf && byte(r) == c",
+		old: "return r < utf8.RuneSelf && asciiLower(byte(r)) == asciiLower(c)", new: "return r < utf8.RuneSelf && byte(r) == c",
 		why: "a token that is repeated in capitals is shown",
 	},
 	{
@@ -381,7 +381,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "redact/tokens-in-urls-shown", file: "redact.go",
-		old: "case '%':\n\t\treturn percented(text)\n", new: "",
+		old: "case '%':\n\t\treturn decodePercent(text)\n", new: "",
 		why: "a token that is escaped as in a URL is shown",
 	},
 	{
@@ -396,12 +396,12 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "redact/quotes-within-tokens-end-them", file: "redact.go",
-		old: "case r == '\"' && !continues(text[n+size:]):", new: "case r == '\"':",
+		old: `case r == '"' && !startsWithTokenCharacter(text[n+size:]):`, new: "case r == '\"':",
 		why: "the rest of a token behind a quotation mark is shown",
 	},
 	{
 		name: "redact/folded-tokens-shown", file: "redact.go",
-		old: "if next, _ := character(text[n+gap:]); rest == \"\" || !sameLetter(next, rest[0]) {", new: "if next, _ := character(text[n+gap:]); rest == \"\" || !sameLetter(next, rest[0]) || true {",
+		old: `if next, _ := decodeCharacter(text[n+gap:]); rest == "" || !sameLetter(next, rest[0]) {`, new: `if next, _ := decodeCharacter(text[n+gap:]); rest == "" || !sameLetter(next, rest[0]) || true {`,
 		why: "the rest of a token behind white space is shown",
 	},
 	{
@@ -416,17 +416,17 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "redact/causes-tell-the-token", file: "redact.go",
-		old: "if shown == err.Error() && !tells(err) {", new: "if shown == err.Error() {",
+		old: "if shown == err.Error() && !errorHoldsToken(err) {", new: "if shown == err.Error() {",
 		why: "an error whose text is harmless hands out a cause that tells the token",
 	},
 	{
 		name: "redact/as-hands-the-token-out", file: "redact.go",
-		old: "return errors.As(err, target.Addr().Interface()) && !tellsValue(target)", new: "return errors.As(err, target.Addr().Interface())",
+		old: "return errors.As(err, target.Addr().Interface()) && !clearIfHoldsToken(target)", new: "return errors.As(err, target.Addr().Interface())",
 		why: "errors.As hands out an error that tells the token",
 	},
 	{
 		name: "redact/causes-are-lost", file: "redact.go",
-		old: "for _, cause := range causes(err) {\n\t\tif handOut(cause, target) {\n\t\t\treturn true\n\t\t}\n\t}\n\treturn false", new: "return false",
+		old: "for _, cause := range causes(err) {\n\t\tif asWithoutToken(cause, target) {\n\t\t\treturn true\n\t\t}\n\t}\n\treturn false", new: "return false",
 		why: "a harmless cause of a redacted error is not found by errors.As",
 	},
 	{
@@ -453,12 +453,12 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "scanner/members-beyond-the-first-forgotten", file: "scanner.go",
-		old: "sc.more = append(sc.more[:sc.open-len(sc.keys)], k)", new: "sc.more = append(sc.more[:sc.open-len(sc.keys)], key{})",
+		old: "sc.moreNames = append(sc.moreNames[:sc.nameCount-len(sc.names)], k)", new: "sc.moreNames = append(sc.moreNames[:sc.nameCount-len(sc.names)], nameSpan{})",
 		why: "of many members, one that is given twice is not noticed",
 	},
 	{
 		name: "scanner/members-given-twice-accepted", file: "scanner.go",
-		old: "if other := sc.key(i); other.hash == k.hash && folded", new: "if other := sc.key(i); false && other.hash == k.hash && folded",
+		old: "if other := sc.nameAt(i); other.hash == k.hash && folded", new: "if other := sc.nameAt(i); false && other.hash == k.hash && folded",
 		why: "an answer that gives a member twice is read in one of two ways",
 	},
 	{
@@ -473,7 +473,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "scanner/any-number-of-members-accepted", file: "scanner.go",
-		old: "if sc.open-first >= maxMembers {", new: "if sc.open-first >= 1000*maxMembers {",
+		old: "if sc.nameCount-first >= maxMembers {", new: "if sc.nameCount-first >= 1000*maxMembers {",
 		why: "an answer of a hundred thousand members takes minutes to check",
 	},
 	{
@@ -585,7 +585,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "wait/late-reports-block", file: "wait.go",
-		old: "case <-w.polled:\n\t\tdefault:\n\t\t}", new: "default:\n\t\t}",
+		old: "case <-w.events:\n\t\tdefault:\n\t\t}", new: "default:\n\t\t}",
 		why: "a slow report of progress holds all waits",
 	},
 	{
@@ -669,12 +669,12 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/uncharged-requests-block-their-header", file: "guardtransport.go",
-		old: "if !makesWay(err) || failed == maxRepeatedRequests {", new: "if true || failed == maxRepeatedRequests {",
+		old: "if !endedUnpaid(err) || failed == maxPurchasesPerHeader {", new: "if true || failed == maxPurchasesPerHeader {",
 		why: "a request that was not charged cannot be repeated under its header",
 	},
 	{
 		name: "guardtransport/charged-requests-make-way", file: "guardtransport.go",
-		old: "return handled.status() == StatusFailed || handled.status() == StatusExpired", new: "return handled.status().Final()",
+		old: "return status == StatusFailed || status == StatusExpired", new: "return status.Final()",
 		why: "a request that was paid for is sent and paid again under its header",
 	},
 	{
@@ -684,7 +684,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/repeated-without-end", file: "guardtransport.go",
-		old: "failed == maxRepeatedRequests {", new: "failed == 100*maxRepeatedRequests {",
+		old: "failed == maxPurchasesPerHeader {", new: "failed == 100*maxPurchasesPerHeader {",
 		why: "a header whose requests always fail is asked for without end",
 	},
 	{
@@ -786,7 +786,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardhandler/not-approved-is-unavailable", file: "guardhandler.go",
-		old: "if errors.Is(err, ErrNotApproved) {", new: "if false {",
+		old: "case as[*NotApprovedError](err) != nil:", new: "case false:",
 		why: "a client cannot tell a refusal from an outage",
 	},
 	{
@@ -811,7 +811,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "statuswriter/body-without-status-is-none", file: "statuswriter.go",
-		old: "func (sw *statusWriter) Write(p []byte) (int, error) {\n\tsw.sent(http.StatusOK)\n", new: "func (sw *statusWriter) Write(p []byte) (int, error) {\n",
+		old: "func (sw *statusWriter) Write(p []byte) (int, error) {\n\tsw.noteStatus(http.StatusOK)\n", new: "func (sw *statusWriter) Write(p []byte) (int, error) {\n",
 		why: "a handler that panics after it has answered is refunded",
 	},
 	{
@@ -843,32 +843,32 @@ var wireMutants = []mutant{
 	// singlesend.go
 	{
 		name: "singlesend/repeated-after-it-was-sent", file: "singlesend.go",
-		old: "if !send.over && (!send.wrote || send.answered) {", new: "if !send.over {",
+		old: "if !send.finished && (!send.attemptSent || send.answered) {", new: "if !send.finished {",
 		why: "net/http sends a paid request again when its connection fails",
 	},
 	{
 		name: "singlesend/sent-after-the-end", file: "singlesend.go",
-		old: "if !send.over && (!send.wrote || send.answered) {", new: "if !send.wrote || send.answered {",
+		old: "if !send.finished && (!send.attemptSent || send.answered) {", new: "if !send.attemptSent || send.answered {",
 		why: "an attempt that lingers sends a request whose caller has an error already",
 	},
 	{
 		name: "singlesend/not-repeated-after-an-answer", file: "singlesend.go",
-		old: "if !send.over && (!send.wrote || send.answered) {", new: "if !send.over && !send.wrote {",
+		old: "if !send.finished && (!send.attemptSent || send.answered) {", new: "if !send.finished && !send.attemptSent {",
 		why: "a transport that pays after a 402 cannot send the request again",
 	},
 	{
 		name: "singlesend/shared-connections-closed", file: "singlesend.go",
-		old: "if !send.shared(conn) {\n\t\t\tcloseAtOnce", new: "if true {\n\t\t\tcloseAtOnce",
+		old: "if !send.isShared(conn) {\n\t\t\tcloseAtOnce", new: "if true {\n\t\t\tcloseAtOnce",
 		why: "one request's failure ends all others on an HTTP/2 connection",
 	},
 	{
 		name: "singlesend/own-connection-left-open", file: "singlesend.go",
-		old: "if !send.shared(conn) {\n\t\t\tcloseAtOnce(conn)\n\t\t}\n", new: "",
+		old: "if !send.isShared(conn) {\n\t\t\tcloseAtOnce(conn)\n\t\t}\n", new: "",
 		why: "HTTP/1 writes a paid request again without looking at the context",
 	},
 	{
 		name: "singlesend/sent-is-not-noted", file: "singlesend.go",
-		old: "send.sent, send.wrote = true, true", new: "send.wrote = true",
+		old: "send.sent, send.attemptSent = true, true", new: "send.attemptSent = true",
 		why: "a request that was sent counts as not sent, and is refunded",
 	},
 	{
@@ -878,17 +878,17 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "singlesend/other-heads-count", file: "singlesend.go",
-		old: "if send.got { // else", new: "if send.got || !send.got { // else",
+		old: "if send.hasConn { // else", new: "if send.hasConn || !send.hasConn { // else",
 		why: "a proxy's handshake counts as the request, so that one that never left counts as paid",
 	},
 	{
 		name: "singlesend/refusal-shown-as-cancellation", file: "singlesend.go",
-		old: "if send.refused {\n\t\treturn errNotRepeated, false", new: "if false {\n\t\treturn errNotRepeated, false",
+		old: "if send.resendRefused {\n\t\treturn errNotRepeated, false", new: "if false {\n\t\treturn errNotRepeated, false",
 		why: "nobody learns that a request may have been paid for and was not sent again",
 	},
 	{
 		name: "singlesend/interrupted-is-unsent", file: "singlesend.go",
-		old: "return !interrupted(request, err)", new: "return true || interrupted(request, err)",
+		old: "return !isInterruption(request, err)", new: "return true || isInterruption(request, err)",
 		why: "a request that is given up as it is written is refunded although it may be sent a moment later",
 	},
 	{
