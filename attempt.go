@@ -46,6 +46,49 @@ func (at *attemptTransport) roundTrip(request *http.Request) (response *http.Res
 	return response, nil
 }
 
+// limitedAttempt is one attempt under its time limit, and the body of its response, with which it ends.
+type limitedAttempt struct {
+	caller  context.Context
+	limited context.Context // nil: the caller's deadline comes first
+	timeout time.Duration
+	cancel  func()
+	body    io.ReadCloser
+}
+
+func (la *limitedAttempt) Read(p []byte) (n int, err error) {
+	defer panicAsError("the body of the response", &err)
+	if n, err = la.body.Read(p); err != nil && err != io.EOF {
+		err = la.explainTimeout(err)
+	}
+	return n, err
+}
+
+func (la *limitedAttempt) Close() (err error) {
+	defer la.cancel()
+	defer panicAsError("the body of the response", &err)
+	return la.body.Close()
+}
+
+// explained tells the end of the time limit apart from that of the caller's context.
+func (la *limitedAttempt) explainTimeout(err error) error {
+	if la.limited != nil && la.limited.Err() != nil && la.caller.Err() == nil {
+		return &attemptTimeoutError{la.timeout}
+	}
+	return err
+}
+
+// attemptTimeoutError says that one attempt took too long, as opposed to the caller's context ending.
+type attemptTimeoutError struct {
+	limit time.Duration
+}
+
+func (e *attemptTimeoutError) Error() string { return "no answer within " + e.limit.String() }
+
+// Timeout and Temporary make it a [net.Error].
+func (e *attemptTimeoutError) Timeout() bool { return true }
+
+func (e *attemptTimeoutError) Temporary() bool { return true }
+
 // panicAsError makes an error of a panic in code of the caller's. It is to be deferred.
 func panicAsError(who string, err *error) {
 	if value := recover(); value != nil {
@@ -66,46 +109,3 @@ func (e *panicError) Unwrap() error {
 	err, _ := e.value.(error)
 	return err
 }
-
-// limitedAttempt is one attempt under its time limit, and the body of its response, with which it ends.
-type limitedAttempt struct {
-	caller  context.Context
-	limited context.Context // nil: the caller's deadline comes first
-	timeout time.Duration
-	cancel  func()
-	body    io.ReadCloser
-}
-
-// explained tells the end of the time limit apart from that of the caller's context.
-func (la *limitedAttempt) explainTimeout(err error) error {
-	if la.limited != nil && la.limited.Err() != nil && la.caller.Err() == nil {
-		return &attemptTimeoutError{la.timeout}
-	}
-	return err
-}
-
-func (la *limitedAttempt) Read(p []byte) (n int, err error) {
-	defer panicAsError("the body of the response", &err)
-	if n, err = la.body.Read(p); err != nil && err != io.EOF {
-		err = la.explainTimeout(err)
-	}
-	return n, err
-}
-
-func (la *limitedAttempt) Close() (err error) {
-	defer la.cancel()
-	defer panicAsError("the body of the response", &err)
-	return la.body.Close()
-}
-
-// attemptTimeoutError says that one attempt took too long, as opposed to the caller's context ending.
-type attemptTimeoutError struct {
-	limit time.Duration
-}
-
-func (e *attemptTimeoutError) Error() string { return "no answer within " + e.limit.String() }
-
-// Timeout and Temporary make it a [net.Error].
-func (e *attemptTimeoutError) Timeout() bool { return true }
-
-func (e *attemptTimeoutError) Temporary() bool { return true }

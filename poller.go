@@ -133,14 +133,6 @@ func (pl *poller) nextPoll() (next time.Time, any bool) {
 	return next, any
 }
 
-// pollResult is what a look saw: of each request its state or why it could not be read, or neither if its turn did not
-// come.
-type pollResult struct {
-	requests map[string]*Request
-	errs     map[string]error
-	all      error // of all requests
-}
-
 // poll looks at all requests that are waited for, for the waits that have not had their look yet at its beginning.
 func (pl *poller) poll(ctx context.Context) {
 	pl.mu.Lock()
@@ -200,6 +192,14 @@ func (pl *poller) plan(wait *wait, now time.Time, jitter float64) {
 	if !wait.next.Before(last) {
 		wait.next, wait.final = last, true
 	}
+}
+
+// pollResult is what a look saw: of each request its state or why it could not be read, or neither if its turn did not
+// come.
+type pollResult struct {
+	requests map[string]*Request
+	errs     map[string]error
+	all      error // of all requests
 }
 
 // find reads the states of requests: a single one by itself; of several, those that are still in the list of pending

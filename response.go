@@ -15,6 +15,8 @@ import (
 	"unicode/utf8"
 )
 
+var errTooLarge = fmt.Errorf("the answer is larger than %d bytes", maxResponseBytes)
+
 // receive reads an answer; what it returns goes to shouldRetry.
 func (cl *call) receive(response *http.Response) error {
 	defer response.Body.Close()
@@ -47,67 +49,6 @@ func (cl *call) receive(response *http.Response) error {
 	}
 	failure.malformed = true
 	return failure
-}
-
-var errTooLarge = fmt.Errorf("the answer is larger than %d bytes", maxResponseBytes)
-
-// readAll reads a body up to the limit, in as many bytes as it says it has and one more to see its end.
-func readAll(response *http.Response) ([]byte, error) {
-	size := int64(512)
-	if response.ContentLength > 0 {
-		size = min(response.ContentLength, maxResponseBytes)
-	}
-	data := make([]byte, 0, size+1)
-	for {
-		n, err := response.Body.Read(data[len(data):cap(data)])
-		data = data[:len(data)+n]
-		switch {
-		case len(data) > maxResponseBytes:
-			return data[:maxResponseBytes], errTooLarge
-		case err == io.EOF:
-			return data, nil
-		case err != nil:
-			return data, err
-		}
-		if len(data) == cap(data) {
-			data = slices.Grow(data, len(data)+1)
-		}
-	}
-}
-
-// isProblem reports whether an answer is a gateway's problem details (RFC 9457), which the service does not write.
-func isProblem(header http.Header) bool {
-	mediaType, _, err := mime.ParseMediaType(header.Get("Content-Type"))
-	return err == nil && mediaType == "application/problem+json"
-}
-
-// isJSON accepts a missing content type: the body then speaks for itself.
-func isJSON(header http.Header) bool {
-	contentType := header.Get("Content-Type")
-	if contentType == "" || contentType == "application/json" {
-		return true
-	}
-	mediaType, _, err := mime.ParseMediaType(contentType)
-	return err == nil && (mediaType == "application/json" || strings.HasSuffix(mediaType, "+json"))
-}
-
-// isObject reports whether data is a JSON object, and whole.
-func isObject(data []byte) bool {
-	var body map[string]json.RawMessage
-	return json.Unmarshal(data, &body) == nil && body != nil
-}
-
-// speaksForService reports whether data, which is not what the call asked for, is the service's own word all the same:
-// it names a request or says what is wrong. Any other object may come from whatever stands between.
-func isServiceAnswer(data []byte) bool {
-	var body struct {
-		RequestID *string         `json:"request_id"`
-		Detail    json.RawMessage `json:"detail"`
-	}
-	if json.Unmarshal(data, &body) != nil {
-		return false
-	}
-	return body.RequestID != nil && *body.RequestID != "" || len(body.Detail) > 0 && string(body.Detail) != "null"
 }
 
 // readRefusal fills in what an answer other than 2xx says.
@@ -181,6 +122,65 @@ func (t *transport) sample(data []byte) string {
 		text += "…"
 	}
 	return text
+}
+
+// readAll reads a body up to the limit, in as many bytes as it says it has and one more to see its end.
+func readAll(response *http.Response) ([]byte, error) {
+	size := int64(512)
+	if response.ContentLength > 0 {
+		size = min(response.ContentLength, maxResponseBytes)
+	}
+	data := make([]byte, 0, size+1)
+	for {
+		n, err := response.Body.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		switch {
+		case len(data) > maxResponseBytes:
+			return data[:maxResponseBytes], errTooLarge
+		case err == io.EOF:
+			return data, nil
+		case err != nil:
+			return data, err
+		}
+		if len(data) == cap(data) {
+			data = slices.Grow(data, len(data)+1)
+		}
+	}
+}
+
+// isProblem reports whether an answer is a gateway's problem details (RFC 9457), which the service does not write.
+func isProblem(header http.Header) bool {
+	mediaType, _, err := mime.ParseMediaType(header.Get("Content-Type"))
+	return err == nil && mediaType == "application/problem+json"
+}
+
+// isJSON accepts a missing content type: the body then speaks for itself.
+func isJSON(header http.Header) bool {
+	contentType := header.Get("Content-Type")
+	if contentType == "" || contentType == "application/json" {
+		return true
+	}
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (mediaType == "application/json" || strings.HasSuffix(mediaType, "+json"))
+}
+
+// isObject reports whether data is a JSON object, and whole.
+func isObject(data []byte) bool {
+	var body map[string]json.RawMessage
+	return json.Unmarshal(data, &body) == nil && body != nil
+}
+
+// speaksForService reports whether data, which is not what the call asked for, is the service's own word all the same:
+// it names a request or says what is wrong. Any other object may come from whatever stands between.
+func isServiceAnswer(data []byte) bool {
+	var body struct {
+		RequestID *string         `json:"request_id"`
+		Detail    json.RawMessage `json:"detail"`
+	}
+	if json.Unmarshal(data, &body) != nil {
+		return false
+	}
+	return body.RequestID != nil && *body.RequestID != "" || len(body.Detail) > 0 && string(body.Detail) != "null"
 }
 
 // retryAfter reads the Retry-After header, in seconds or as a date; 0 when there is none that makes sense.

@@ -8,6 +8,11 @@ import (
 	"unicode"
 )
 
+const (
+	maxDepth   = 64
+	maxMembers = 1000 // of one object; each is compared with all others
+)
+
 // scanner goes through JSON that is known to be valid, once. On other input it ends as well, in an error or not.
 type scanner struct {
 	data []byte
@@ -22,22 +27,6 @@ type scanner struct {
 type nameSpan struct {
 	hash       uint32 // of the folded name
 	start, end uint32
-}
-
-func (sc *scanner) nameAt(i int) nameSpan {
-	if i < len(sc.names) {
-		return sc.names[i]
-	}
-	return sc.moreNames[i-len(sc.names)]
-}
-
-func (sc *scanner) push(k nameSpan) {
-	if sc.nameCount < len(sc.names) {
-		sc.names[sc.nameCount] = k
-	} else {
-		sc.moreNames = append(sc.moreNames[:sc.nameCount-len(sc.names)], k)
-	}
-	sc.nameCount++
 }
 
 // value reads the value that comes next and reports whether it is null.
@@ -59,46 +48,6 @@ func (sc *scanner) value(want *shape, depth int) (null bool, err error) {
 	default:
 		sc.scalar()
 		return false, nil
-	}
-}
-
-// scalar skips a number, true or false.
-func (sc *scanner) scalar() {
-	for sc.at++; sc.at < len(sc.data); sc.at++ {
-		switch sc.data[sc.at] {
-		case ',', ']', '}', ' ', '\t', '\r', '\n':
-			return
-		}
-	}
-}
-
-// peek skips white space and returns the byte that comes next, or 0 at the end.
-func (sc *scanner) peek() byte {
-	for ; sc.at < len(sc.data); sc.at++ {
-		if c := sc.data[sc.at]; c != ' ' && c != '\t' && c != '\r' && c != '\n' {
-			return c
-		}
-	}
-	return 0
-}
-
-func (sc *scanner) array(want *shape, depth int) error {
-	for sc.at++; ; sc.at++ {
-		if c := sc.peek(); c == ']' || c == 0 {
-			sc.at++
-			return nil
-		}
-		null, err := sc.value(want, depth+1)
-		if err != nil {
-			return err
-		}
-		if null && want != nil {
-			return fmt.Errorf("%w: an object in a list is null", errIncomplete)
-		}
-		if sc.peek() != ',' {
-			sc.at++
-			return nil
-		}
 	}
 }
 
@@ -168,18 +117,44 @@ func (sc *scanner) addMember(want *shape, first int, k nameSpan, plain bool) (in
 	return -1, nil
 }
 
-// name returns the name at k. A plain one stands there as it is; any may be decoded.
-func (sc *scanner) name(k nameSpan, plain bool) string {
-	if plain {
-		return string(sc.data[k.start:k.end])
+func (sc *scanner) array(want *shape, depth int) error {
+	for sc.at++; ; sc.at++ {
+		if c := sc.peek(); c == ']' || c == 0 {
+			sc.at++
+			return nil
+		}
+		null, err := sc.value(want, depth+1)
+		if err != nil {
+			return err
+		}
+		if null && want != nil {
+			return fmt.Errorf("%w: an object in a list is null", errIncomplete)
+		}
+		if sc.peek() != ',' {
+			sc.at++
+			return nil
+		}
 	}
-	// The copy keeps the scanner on the stack.
-	text := bytes.Clone(sc.data[k.start-1 : min(int(k.end)+1, len(sc.data))])
-	var name string
-	if json.Unmarshal(text, &name) != nil {
-		return string(sc.data[k.start:k.end])
+}
+
+// scalar skips a number, true or false.
+func (sc *scanner) scalar() {
+	for sc.at++; sc.at < len(sc.data); sc.at++ {
+		switch sc.data[sc.at] {
+		case ',', ']', '}', ' ', '\t', '\r', '\n':
+			return
+		}
 	}
-	return name
+}
+
+// peek skips white space and returns the byte that comes next, or 0 at the end.
+func (sc *scanner) peek() byte {
+	for ; sc.at < len(sc.data); sc.at++ {
+		if c := sc.data[sc.at]; c != ' ' && c != '\t' && c != '\r' && c != '\n' {
+			return c
+		}
+	}
+	return 0
 }
 
 // skipText skips a string.
@@ -211,6 +186,36 @@ func (sc *scanner) readName() (k nameSpan, plain bool) {
 	k.end, k.hash = uint32(sc.at), hash
 	sc.at++
 	return k, plain
+}
+
+// name returns the name at k. A plain one stands there as it is; any may be decoded.
+func (sc *scanner) name(k nameSpan, plain bool) string {
+	if plain {
+		return string(sc.data[k.start:k.end])
+	}
+	// The copy keeps the scanner on the stack.
+	text := bytes.Clone(sc.data[k.start-1 : min(int(k.end)+1, len(sc.data))])
+	var name string
+	if json.Unmarshal(text, &name) != nil {
+		return string(sc.data[k.start:k.end])
+	}
+	return name
+}
+
+func (sc *scanner) nameAt(i int) nameSpan {
+	if i < len(sc.names) {
+		return sc.names[i]
+	}
+	return sc.moreNames[i-len(sc.names)]
+}
+
+func (sc *scanner) push(k nameSpan) {
+	if sc.nameCount < len(sc.names) {
+		sc.names[sc.nameCount] = k
+	} else {
+		sc.moreNames = append(sc.moreNames[:sc.nameCount-len(sc.names)], k)
+	}
+	sc.nameCount++
 }
 
 // The hash is FNV-1a.

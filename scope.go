@@ -19,30 +19,6 @@ const (
 
 type scopeKey struct{}
 
-// purchaseScope is a unit of work that may be retried as a whole, or one run of it.
-type purchaseScope struct {
-	name string
-	run  bool // identical purchases are counted
-
-	mu        sync.Mutex
-	purchases map[scopedContent][]*ordinal
-}
-
-// scopedContent names identical purchases of one agent. The category is no part of the digest, because only an answer
-// shows what a name is resolved to.
-type scopedContent struct {
-	agent  string
-	digest [sha256.Size]byte
-}
-
-// ordinal is one of the identical purchases of a scope, in the order of their numbers.
-type ordinal struct {
-	names    []string      // of the category: what was asked under, and what it was resolved to
-	answered chan struct{} // closed when names hold what the service says; nil when nobody has asked yet
-	calls    int           // calls under way
-	usedUp   bool          // it cannot be asked for again: bought in this run, failed and refunded, or expired
-}
-
 // WithPurchaseScope returns a context for a unit of work that may be retried as a whole: an agent's turn, a task, the
 // handling of a message. Name it by what stays the same when it is retried, such as the message's id; the name must not
 // be empty. It may be placed around a retry loop or inside it.
@@ -83,6 +59,30 @@ func WithScopeRun(ctx context.Context) context.Context {
 		name = scope.name
 	}
 	return context.WithValue(ctx, scopeKey{}, &purchaseScope{name: name, run: true})
+}
+
+// purchaseScope is a unit of work that may be retried as a whole, or one run of it.
+type purchaseScope struct {
+	name string
+	run  bool // identical purchases are counted
+
+	mu        sync.Mutex
+	purchases map[scopedContent][]*ordinal
+}
+
+// scopedContent names identical purchases of one agent. The category is no part of the digest, because only an answer
+// shows what a name is resolved to.
+type scopedContent struct {
+	agent  string
+	digest [sha256.Size]byte
+}
+
+// ordinal is one of the identical purchases of a scope, in the order of their numbers.
+type ordinal struct {
+	names    []string      // of the category: what was asked under, and what it was resolved to
+	answered chan struct{} // closed when names hold what the service says; nil when nobody has asked yet
+	calls    int           // calls under way
+	usedUp   bool          // it cannot be asked for again: bought in this run, failed and refunded, or expired
 }
 
 // scopedPurchase is a purchase whose key comes from a scope. A nil one is a purchase without a scope.
@@ -180,19 +180,19 @@ func (sp *scopedPurchase) tryTake(n int) (names []string, wait <-chan struct{}, 
 	return nil, nil, true
 }
 
+// force takes an ordinal whose category may be this purchase's under another name.
+func (sp *scopedPurchase) takeUnchecked(n int) {
+	sp.scope.mu.Lock()
+	defer sp.scope.mu.Unlock()
+	sp.assign(n, sp.scope.purchases[sp.content][n])
+}
+
 func (sp *scopedPurchase) assign(n int, o *ordinal) {
 	if o.names == nil {
 		o.names, o.answered = []string{sp.category}, make(chan struct{})
 	}
 	o.calls++
 	sp.taken, sp.released = n, false
-}
-
-// force takes an ordinal whose category may be this purchase's under another name.
-func (sp *scopedPurchase) takeUnchecked(n int) {
-	sp.scope.mu.Lock()
-	defer sp.scope.mu.Unlock()
-	sp.assign(n, sp.scope.purchases[sp.content][n])
 }
 
 func (sp *scopedPurchase) await(ctx context.Context, answered <-chan struct{}) error {
@@ -236,6 +236,18 @@ func (sp *scopedPurchase) answered(category, original string) {
 	closeOnce(o.answered)
 }
 
+// next leaves a request that failed or expired, or is another purchase, and takes the key after it.
+func (sp *scopedPurchase) next(ctx context.Context, p *PurchaseParams, ended bool) error {
+	if !ended {
+		if sp.skipped == nil {
+			sp.skipped = make(map[int]bool)
+		}
+		sp.skipped[sp.taken] = true
+	}
+	sp.done(false, ended)
+	return sp.take(ctx, p)
+}
+
 // done ends a call. used: it was bought in this run, or its request failed or expired, so that the key leads to
 // nothing more; then the next call takes the next ordinal.
 func (sp *scopedPurchase) done(bought, ended bool) {
@@ -254,18 +266,6 @@ func (sp *scopedPurchase) done(bought, ended bool) {
 		closeOnce(o.answered)
 		o.names, o.answered = nil, nil
 	}
-}
-
-// next leaves a request that failed or expired, or is another purchase, and takes the key after it.
-func (sp *scopedPurchase) next(ctx context.Context, p *PurchaseParams, ended bool) error {
-	if !ended {
-		if sp.skipped == nil {
-			sp.skipped = make(map[int]bool)
-		}
-		sp.skipped[sp.taken] = true
-	}
-	sp.done(false, ended)
-	return sp.take(ctx, p)
 }
 
 func isClosed(c <-chan struct{}) bool {

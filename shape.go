@@ -66,14 +66,6 @@ func shapeOf[T any](required ...string) *shape {
 	return whole
 }
 
-// inArray returns the shape of an array of such objects.
-func (sh *shape) inArray() *shape { return &shape{members: sh.members, array: true} }
-
-func (sh *shape) member(name string) *member {
-	i := slices.IndexFunc(sh.members, func(m member) bool { return m.name == name })
-	return &sh.members[i]
-}
-
 func shapeOfType(t reflect.Type) *shape {
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
 		t = t.Elem()
@@ -88,6 +80,14 @@ func shapeOfType(t reflect.Type) *shape {
 	}
 	return s
 }
+
+func (sh *shape) member(name string) *member {
+	i := slices.IndexFunc(sh.members, func(m member) bool { return m.name == name })
+	return &sh.members[i]
+}
+
+// inArray returns the shape of an array of such objects.
+func (sh *shape) inArray() *shape { return &shape{members: sh.members, array: true} }
 
 // complete reports the first required member that is not present.
 func (sh *shape) complete(present uint64) error {
@@ -118,8 +118,3 @@ func firstOf(data []byte) byte {
 	}
 	return 0
 }
-
-const (
-	maxDepth   = 64
-	maxMembers = 1000 // of one object; each is compared with all others
-)

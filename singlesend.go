@@ -66,6 +66,13 @@ func newSingleSend(ctx context.Context) *singleSend {
 	return s
 }
 
+// entered is called when net/http begins with the request, before it looks at the context.
+func (send *singleSend) onRoundTrip(ended bool) {
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	send.ctxEnded = send.ctxEnded || ended && !send.connRequested
+}
+
 // begin is called when net/http looks for a connection, for the first attempt and for each repetition.
 func (send *singleSend) onGetConn() {
 	send.mu.Lock()
@@ -86,29 +93,6 @@ func (send *singleSend) onGotConn(conn net.Conn) {
 		return
 	}
 	send.hasConn, send.attemptSent, send.answered = true, false, false
-}
-
-func (send *singleSend) allowAttempt() bool {
-	if !send.finished && (!send.attemptSent || send.answered) {
-		return true
-	}
-	send.resendRefused = true
-	send.cancel(errNotRepeated)
-	return false
-}
-
-// shared reports whether other requests may be under way on conn, as they may on HTTP/2.
-func (send *singleSend) isShared(conn net.Conn) bool {
-	secure, ok := conn.(*tls.Conn)
-	return send.http2 || ok && secure.ConnectionState().NegotiatedProtocol == "h2"
-}
-
-// closeAtOnce closes a connection without the farewell of TLS, which may wait for the far end.
-func closeAtOnce(conn net.Conn) {
-	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
-	}
-	_ = conn.Close()
 }
 
 func (send *singleSend) onHeaderField(field string, _ []string) {
@@ -148,11 +132,49 @@ func (send *singleSend) onInformational(_ int, header textproto.MIMEHeader) erro
 	return nil
 }
 
-// entered is called when net/http begins with the request, before it looks at the context.
-func (send *singleSend) onRoundTrip(ended bool) {
-	send.mu.Lock()
-	defer send.mu.Unlock()
-	send.ctxEnded = send.ctxEnded || ended && !send.connRequested
+func (send *singleSend) allowAttempt() bool {
+	if !send.finished && (!send.attemptSent || send.answered) {
+		return true
+	}
+	send.resendRefused = true
+	send.cancel(errNotRepeated)
+	return false
+}
+
+// shared reports whether other requests may be under way on conn, as they may on HTTP/2.
+func (send *singleSend) isShared(conn net.Conn) bool {
+	secure, ok := conn.(*tls.Conn)
+	return send.http2 || ok && secure.ConnectionState().NegotiatedProtocol == "h2"
+}
+
+// closeAtOnce closes a connection without the farewell of TLS, which may wait for the far end.
+func closeAtOnce(conn net.Conn) {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	_ = conn.Close()
+}
+
+// body returns a response's body that releases the request's context when it is over.
+func (send *singleSend) body(body io.ReadCloser) io.ReadCloser {
+	if body == nil || body == http.NoBody {
+		send.cancel(nil)
+		return body
+	}
+	released := &releasingBody{body, send}
+	writer, ok := body.(io.Writer)
+	if !ok {
+		return released
+	}
+	// After 101 Switching Protocols. Proxies close the two directions one by one.
+	switched := switchedBody{released, writer}
+	if closer, ok := body.(writeCloser); ok {
+		return struct {
+			switchedBody
+			writeCloser
+		}{switched, closer}
+	}
+	return switched
 }
 
 // failed ends the sending without a response: what is still under way somewhere sends nothing any more. It returns the
@@ -197,35 +219,6 @@ func neverConnected(err error) bool {
 // refusedUnsent are the beginnings of net/http's errors for requests that it does not send; they have no types.
 var unsentErrorPrefixes = []string{"unsupported protocol scheme", "net/http: invalid ", "http: no Host in request URL"}
 
-// body returns a response's body that releases the request's context when it is over.
-func (send *singleSend) body(body io.ReadCloser) io.ReadCloser {
-	if body == nil || body == http.NoBody {
-		send.cancel(nil)
-		return body
-	}
-	released := &releasingBody{body, send}
-	writer, ok := body.(io.Writer)
-	if !ok {
-		return released
-	}
-	// After 101 Switching Protocols. Proxies close the two directions one by one.
-	switched := switchedBody{released, writer}
-	if closer, ok := body.(writeCloser); ok {
-		return struct {
-			switchedBody
-			writeCloser
-		}{switched, closer}
-	}
-	return switched
-}
-
-type switchedBody struct {
-	*releasingBody
-	io.Writer
-}
-
-type writeCloser interface{ CloseWrite() error }
-
 type releasingBody struct {
 	io.ReadCloser
 	send *singleSend
@@ -243,6 +236,13 @@ func (b *releasingBody) Close() error {
 	defer b.send.cancel(nil)
 	return b.ReadCloser.Close()
 }
+
+type switchedBody struct {
+	*releasingBody
+	io.Writer
+}
+
+type writeCloser interface{ CloseWrite() error }
 
 // watchedContext notices that net/http begins with a request: it then looks for the trace.
 type watchedContext struct {

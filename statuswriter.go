@@ -17,24 +17,6 @@ type statusWriter struct {
 	status int // 0: none yet
 }
 
-// outcome returns the error that the purchase ended with; returned says whether the handler did.
-func (sw *statusWriter) outcome(returned bool) error {
-	switch {
-	case sw.status >= 400:
-		return fmt.Errorf("answered with status %d", sw.status)
-	case sw.status == 0 && !returned:
-		return errNotAnswered
-	}
-	return nil
-}
-
-func (sw *statusWriter) noteStatus(status int) {
-	informational := status < 200 && status != http.StatusSwitchingProtocols
-	if sw.status == 0 && !informational {
-		sw.status = status
-	}
-}
-
 // WriteHeader passes a status on. It counts once it is through: a writer panics at one that makes no sense.
 func (sw *statusWriter) WriteHeader(status int) {
 	sw.ResponseWriter.WriteHeader(status)
@@ -96,3 +78,21 @@ func (sw *statusWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // Unwrap returns the underlying writer, for [http.ResponseController].
 func (sw *statusWriter) Unwrap() http.ResponseWriter { return sw.ResponseWriter }
+
+func (sw *statusWriter) noteStatus(status int) {
+	informational := status < 200 && status != http.StatusSwitchingProtocols
+	if sw.status == 0 && !informational {
+		sw.status = status
+	}
+}
+
+// outcome returns the error that the purchase ended with; returned says whether the handler did.
+func (sw *statusWriter) outcome(returned bool) error {
+	switch {
+	case sw.status >= 400:
+		return fmt.Errorf("answered with status %d", sw.status)
+	case sw.status == 0 && !returned:
+		return errNotAnswered
+	}
+	return nil
+}

@@ -90,28 +90,21 @@ func newTransport(config *config, base *url.URL) *transport {
 	}
 }
 
-// call is one operation on its way through the transport, with all its attempts. The first block is what the caller
-// sets; only op is required.
-type call struct {
-	op             operation.Op
-	requestID      string // replaces {request_id} in the path
-	query          url.Values
-	body           any                     // encoded as JSON; nil: none
-	idempotencyKey string                  // set on a purchase
-	once           bool                    // no retries; otherwise the client's number of them
-	dated          bool                    // the date of the answer is wanted
-	decode         func(data []byte) error // reads the body of a 2xx answer
-
-	transport *transport
-	request   *http.Request
-	attempts  int
-	started   time.Time     // of the attempt under way
-	lasted    time.Duration // how long the last attempt took, to the last byte of its answer or its failure
-	wait      time.Duration
-	last      *APIError // how the last attempt failed
-	unclear   bool      // an attempt may have taken effect without telling
-	status    int       // of the last answer
-	date      time.Time // the service's clock at the last answer; zero when it was not given
+// redirectPolicy lets a read follow redirects within its host, and nothing else: a write would turn into a read, and
+// another host has no business with the token. What is not followed is reported with its 3xx status.
+func redirectPolicy(users func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
+	return func(request *http.Request, via []*http.Request) (err error) {
+		defer panicAsError("the redirect policy", &err)
+		const most = 3
+		first := via[0]
+		if first.Method != http.MethodGet || request.URL.Host != first.URL.Host || request.URL.Scheme != first.URL.Scheme || len(via) > most {
+			return http.ErrUseLastResponse
+		}
+		if users != nil {
+			return users(request, via)
+		}
+		return nil
+	}
 }
 
 // do makes a call: it sends the request, repeats it as the rules for its operation allow, and decodes the answer. The
@@ -190,21 +183,28 @@ func (t *transport) address(path string, c *call) *url.URL {
 	return &target
 }
 
-// redirectPolicy lets a read follow redirects within its host, and nothing else: a write would turn into a read, and
-// another host has no business with the token. What is not followed is reported with its 3xx status.
-func redirectPolicy(users func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
-	return func(request *http.Request, via []*http.Request) (err error) {
-		defer panicAsError("the redirect policy", &err)
-		const most = 3
-		first := via[0]
-		if first.Method != http.MethodGet || request.URL.Host != first.URL.Host || request.URL.Scheme != first.URL.Scheme || len(via) > most {
-			return http.ErrUseLastResponse
-		}
-		if users != nil {
-			return users(request, via)
-		}
-		return nil
-	}
+// call is one operation on its way through the transport, with all its attempts. The first block is what the caller
+// sets; only op is required.
+type call struct {
+	op             operation.Op
+	requestID      string // replaces {request_id} in the path
+	query          url.Values
+	body           any                     // encoded as JSON; nil: none
+	idempotencyKey string                  // set on a purchase
+	once           bool                    // no retries; otherwise the client's number of them
+	dated          bool                    // the date of the answer is wanted
+	decode         func(data []byte) error // reads the body of a 2xx answer
+
+	transport *transport
+	request   *http.Request
+	attempts  int
+	started   time.Time     // of the attempt under way
+	lasted    time.Duration // how long the last attempt took, to the last byte of its answer or its failure
+	wait      time.Duration
+	last      *APIError // how the last attempt failed
+	unclear   bool      // an attempt may have taken effect without telling
+	status    int       // of the last answer
+	date      time.Time // the service's clock at the last answer; zero when it was not given
 }
 
 func (cl *call) beginAttempt(retryablehttp.Logger, *http.Request, int) {

@@ -16,81 +16,6 @@ const (
 	waitGrowth     = 1.5
 )
 
-// WaitOption adjusts one wait; see [Client.WaitForDecision].
-type WaitOption func(*waitConfig) error
-
-type waitConfig struct {
-	timeout  time.Duration // 0: as long as ctx allows
-	min, max time.Duration
-	progress func(WaitEvent)
-}
-
-func newWaitConfig(opts []WaitOption) (*waitConfig, error) {
-	w := &waitConfig{min: defaultWaitMin, max: defaultWaitMax}
-	for _, option := range opts {
-		if option == nil {
-			return nil, paramError("WaitOption", "", "want an option, not nil")
-		}
-		if err := option(w); err != nil {
-			return nil, err
-		}
-	}
-	return w, nil
-}
-
-// delay returns the pause after the nth look, counted from 0: a growing span within the bounds, shortened by jitter, a
-// number from 0.5 to 1.
-func (config *waitConfig) delay(n int, jitter float64) time.Duration {
-	span := math.Min(float64(config.min)*math.Pow(waitGrowth, float64(n)), float64(config.max))
-	return max(config.min, time.Duration(span*jitter))
-}
-
-func waitJitter() float64 { return 0.5 + rand.Float64()/2 }
-
-// WaitTimeout bounds the wait: after d it ends with a [*WaitTimeoutError]. A deadline of the context bounds it too,
-// whichever comes first. Without either, the wait lasts until the request is decided or expires.
-func WaitTimeout(d time.Duration) WaitOption {
-	return func(w *waitConfig) error {
-		if d <= 0 {
-			return paramError("WaitTimeout", d.String(), "want a duration above zero; leave the option out to wait as long as the context allows")
-		}
-		w.timeout = d
-		return nil
-	}
-}
-
-// WaitInterval bounds the pause between two looks at the request. It begins at shortest and grows, with jitter, to
-// longest; the default is 1 to 15 seconds. A look that another wait of the same client occasions comes on top.
-func WaitInterval(shortest, longest time.Duration) WaitOption {
-	return func(w *waitConfig) error {
-		if shortest <= 0 || longest < shortest {
-			return paramError("WaitInterval", shortest.String()+" to "+longest.String(), "want a shortest pause above zero and a longest one not below it")
-		}
-		w.min, w.max = shortest, longest
-		return nil
-	}
-}
-
-// WaitEvent is one look at a request that is waited for.
-type WaitEvent struct {
-	RequestID string
-	Elapsed   time.Duration // since the wait began
-	Request   *Request      // the state seen; nil when the look failed
-	Err       error         // why it failed; it is repeated
-}
-
-// WaitProgress calls report after each look that did not end the wait, for a display of progress. It is called in the
-// goroutine that waits, so the wait lasts as long as report takes; when looks come faster, only the latest is reported.
-func WaitProgress(report func(WaitEvent)) WaitOption {
-	return func(w *waitConfig) error {
-		if report == nil {
-			return paramError("WaitProgress", "", "want a function, not nil")
-		}
-		w.progress = report
-		return nil
-	}
-}
-
 // WaitForDecision polls a request until it is no longer pending, and returns it as it then is: approved, rejected,
 // expired, or confirmed already. A rejection is an answer here, not an error.
 //
@@ -225,3 +150,78 @@ func (w *wait) finish(decided *Request, failure error) {
 func (w *wait) timeoutError() error {
 	return &WaitTimeoutError{RequestID: w.requestID, Last: w.last, Err: w.err}
 }
+
+// WaitEvent is one look at a request that is waited for.
+type WaitEvent struct {
+	RequestID string
+	Elapsed   time.Duration // since the wait began
+	Request   *Request      // the state seen; nil when the look failed
+	Err       error         // why it failed; it is repeated
+}
+
+// WaitOption adjusts one wait; see [Client.WaitForDecision].
+type WaitOption func(*waitConfig) error
+
+// WaitTimeout bounds the wait: after d it ends with a [*WaitTimeoutError]. A deadline of the context bounds it too,
+// whichever comes first. Without either, the wait lasts until the request is decided or expires.
+func WaitTimeout(d time.Duration) WaitOption {
+	return func(w *waitConfig) error {
+		if d <= 0 {
+			return paramError("WaitTimeout", d.String(), "want a duration above zero; leave the option out to wait as long as the context allows")
+		}
+		w.timeout = d
+		return nil
+	}
+}
+
+// WaitInterval bounds the pause between two looks at the request. It begins at shortest and grows, with jitter, to
+// longest; the default is 1 to 15 seconds. A look that another wait of the same client occasions comes on top.
+func WaitInterval(shortest, longest time.Duration) WaitOption {
+	return func(w *waitConfig) error {
+		if shortest <= 0 || longest < shortest {
+			return paramError("WaitInterval", shortest.String()+" to "+longest.String(), "want a shortest pause above zero and a longest one not below it")
+		}
+		w.min, w.max = shortest, longest
+		return nil
+	}
+}
+
+// WaitProgress calls report after each look that did not end the wait, for a display of progress. It is called in the
+// goroutine that waits, so the wait lasts as long as report takes; when looks come faster, only the latest is reported.
+func WaitProgress(report func(WaitEvent)) WaitOption {
+	return func(w *waitConfig) error {
+		if report == nil {
+			return paramError("WaitProgress", "", "want a function, not nil")
+		}
+		w.progress = report
+		return nil
+	}
+}
+
+type waitConfig struct {
+	timeout  time.Duration // 0: as long as ctx allows
+	min, max time.Duration
+	progress func(WaitEvent)
+}
+
+func newWaitConfig(opts []WaitOption) (*waitConfig, error) {
+	w := &waitConfig{min: defaultWaitMin, max: defaultWaitMax}
+	for _, option := range opts {
+		if option == nil {
+			return nil, paramError("WaitOption", "", "want an option, not nil")
+		}
+		if err := option(w); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// delay returns the pause after the nth look, counted from 0: a growing span within the bounds, shortened by jitter, a
+// number from 0.5 to 1.
+func (config *waitConfig) delay(n int, jitter float64) time.Duration {
+	span := math.Min(float64(config.min)*math.Pow(waitGrowth, float64(n)), float64(config.max))
+	return max(config.min, time.Duration(span*jitter))
+}
+
+func waitJitter() float64 { return 0.5 + rand.Float64()/2 }

@@ -335,37 +335,37 @@ var wireMutants = []mutant{
 
 	// redact.go
 	{
-		name: "redact/tokens-shown", file: "redact.go",
+		name: "cleantext/tokens-shown", file: "cleantext.go",
 		old: "text = redact(token, visible(text))", new: "text = visible(text)",
 		why: "tokens reach errors and logs",
 	},
 	{
-		name: "redact/control-characters-shown", file: "redact.go",
+		name: "cleantext/control-characters-shown", file: "cleantext.go",
 		old: "text = redact(token, visible(text))", new: "text = redact(token, text)",
 		why: "a service's text can forge lines of a log and hide what follows",
 	},
 	{
-		name: "redact/texts-of-any-length", file: "redact.go",
+		name: "cleantext/texts-of-any-length", file: "cleantext.go",
 		old: "cut := len(text) > longest*mostBytes", new: "cut := false && len(text) > longest*mostBytes",
 		why: "a megabyte is looked through for each error, or shown",
 	},
 	{
-		name: "redact/one-character-too-many", file: "redact.go",
+		name: "cleantext/one-character-too-many", file: "cleantext.go",
 		old: "text = string(runes[:longest])", new: "text = string(runes[:longest+1])",
 		why: "the documented bound is another one",
 	},
 	{
-		name: "redact/cut-without-a-sign", file: "redact.go",
+		name: "cleantext/cut-without-a-sign", file: "cleantext.go",
 		old: "return text + \"…\"\n", new: "return text\n",
 		why: "nobody sees that a text goes on",
 	},
 	{
-		name: "redact/writing-direction-kept", file: "redact.go",
+		name: "cleantext/writing-direction-kept", file: "cleantext.go",
 		old: "case unicode.In(r, unicode.Cc, unicode.Cf):\n\t\t\tcontinue", new: "case unicode.In(r, unicode.Cc):\n\t\t\tcontinue",
 		why: "characters that change the direction of writing make a text look like another one",
 	},
 	{
-		name: "redact/line-ends-kept", file: "redact.go",
+		name: "cleantext/line-ends-kept", file: "cleantext.go",
 		old: "case unicode.In(r, unicode.Zl, unicode.Zp) || unicode.Is(unicode.Cc, r) && unicode.IsSpace(r):", new: "case unicode.Is(unicode.Cc, r) && unicode.IsSpace(r):",
 		why: "line and paragraph separators forge lines of a log",
 	},
@@ -410,27 +410,27 @@ var wireMutants = []mutant{
 		why: "a token whose underscore is escaped is shown",
 	},
 	{
-		name: "redact/errors-without-a-text-panic", file: "redact.go",
+		name: "redacterror/errors-without-a-text-panic", file: "redacterror.go",
 		old: "if recover() != nil {\n\t\t\ttext = fmt", new: "if any(nil) != nil {\n\t\t\ttext = fmt",
 		why: "an error whose text panics takes the call with it",
 	},
 	{
-		name: "redact/causes-tell-the-token", file: "redact.go",
+		name: "redacterror/causes-tell-the-token", file: "redacterror.go",
 		old: "if shown == err.Error() && !errorHoldsToken(err) {", new: "if shown == err.Error() {",
 		why: "an error whose text is harmless hands out a cause that tells the token",
 	},
 	{
-		name: "redact/as-hands-the-token-out", file: "redact.go",
+		name: "redacterror/as-hands-the-token-out", file: "redacterror.go",
 		old: "return errors.As(err, target.Addr().Interface()) && !clearIfHoldsToken(target)", new: "return errors.As(err, target.Addr().Interface())",
 		why: "errors.As hands out an error that tells the token",
 	},
 	{
-		name: "redact/causes-are-lost", file: "redact.go",
+		name: "redacterror/causes-are-lost", file: "redacterror.go",
 		old: "for _, cause := range causes(err) {\n\t\tif asWithoutToken(cause, target) {\n\t\t\treturn true\n\t\t}\n\t}\n\treturn false", new: "return false",
 		why: "a harmless cause of a redacted error is not found by errors.As",
 	},
 	{
-		name: "redact/timeouts-are-none", file: "redact.go",
+		name: "redacterror/timeouts-are-none", file: "redacterror.go",
 		old: "if network, ok := errors.AsType[net.Error](err); ok {", new: "if network, ok := errors.AsType[net.Error](err); false && ok {",
 		why: "a timeout whose text was redacted is no timeout any more",
 	},
