@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// attemptTransport bounds the time of one attempt, from connecting to the last byte of the body.
+// attemptTransport limits the time of each attempt, from connecting to the last byte of the body.
 type attemptTransport struct {
 	next    http.RoundTripper
 	timeout time.Duration
@@ -31,7 +31,7 @@ func (at *attemptTransport) RoundTrip(request *http.Request) (*http.Response, er
 	return response, nil
 }
 
-// roundTrip makes errors of what the caller's transport may do wrong.
+// roundTrip turns panics and invalid results of the caller's transport into errors.
 func (at *attemptTransport) roundTrip(request *http.Request) (response *http.Response, err error) {
 	defer panicAsError("the transport", &err)
 	response, err = at.next.RoundTrip(request)
@@ -46,10 +46,10 @@ func (at *attemptTransport) roundTrip(request *http.Request) (response *http.Res
 	return response, nil
 }
 
-// limitedAttempt is one attempt under its time limit, and the body of its response, with which it ends.
+// limitedAttempt is one attempt under its time limit. It is also the body of the response; closing it ends the attempt.
 type limitedAttempt struct {
 	caller  context.Context
-	limited context.Context // nil: the caller's deadline comes first
+	limited context.Context // nil: the caller's deadline comes before the limit
 	timeout time.Duration
 	cancel  func()
 	body    io.ReadCloser
@@ -69,7 +69,8 @@ func (la *limitedAttempt) Close() (err error) {
 	return la.body.Close()
 }
 
-// explained tells the end of the time limit apart from that of the caller's context.
+// explainTimeout returns an *attemptTimeoutError if the attempt's limit has ended, not the caller's context; otherwise
+// err.
 func (la *limitedAttempt) explainTimeout(err error) error {
 	if la.limited != nil && la.limited.Err() != nil && la.caller.Err() == nil {
 		return &attemptTimeoutError{la.timeout}
@@ -77,26 +78,27 @@ func (la *limitedAttempt) explainTimeout(err error) error {
 	return err
 }
 
-// attemptTimeoutError says that one attempt took too long, as opposed to the caller's context ending.
+// attemptTimeoutError reports that one attempt took too long.
 type attemptTimeoutError struct {
 	limit time.Duration
 }
 
 func (e *attemptTimeoutError) Error() string { return "no answer within " + e.limit.String() }
 
-// Timeout and Temporary make it a [net.Error].
+// Timeout returns true. With Temporary it makes the error a [net.Error].
 func (e *attemptTimeoutError) Timeout() bool { return true }
 
+// Temporary is part of [net.Error].
 func (e *attemptTimeoutError) Temporary() bool { return true }
 
-// panicAsError makes an error of a panic in code of the caller's. It is to be deferred.
+// panicAsError turns a panic in the caller's code into an error. It must be deferred.
 func panicAsError(who string, err *error) {
 	if value := recover(); value != nil {
 		*err = &panicError{who: who, value: value}
 	}
 }
 
-// panicError is a panic of the transport that [WithHTTPClient] has set.
+// panicError reports a panic of the caller's code, such as the transport set by [WithHTTPClient].
 type panicError struct {
 	who   string
 	value any
@@ -104,7 +106,7 @@ type panicError struct {
 
 func (e *panicError) Error() string { return fmt.Sprintf("%s panicked: %v", e.who, e.value) }
 
-// Unwrap returns the value that was panicked with, if it is an error.
+// Unwrap returns the value of the panic if it is an error.
 func (e *panicError) Unwrap() error {
 	err, _ := e.value.(error)
 	return err

@@ -763,7 +763,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "retry/pause-not-in-proportion", file: "retry.go",
-		old: "wait, rested := max(settlePause, backoff(n, retryBase, retryCap), lasted), true", new: "wait, rested := max(settlePause, backoff(n, retryBase, retryCap)), true",
+		old: "wait, full := max(settlePause, backoff(n, retryBase, retryCap), lasted), true", new: "wait, full := max(settlePause, backoff(n, retryBase, retryCap)), true",
 		why: "the next attempt overlaps one that a slow service is still at work on",
 	},
 	{

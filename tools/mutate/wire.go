@@ -62,7 +62,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "response/refusals-not-explained", file: "response.go",
-		old: `failure.explained = cl.transport.cleaned(failure.Detail, longText), failure.Detail != ""`, new: "failure.explained = cl.transport.cleaned(failure.Detail, longText), false",
+		old: `failure.explained = failure.Detail != ""`, new: "failure.explained = false",
 		why: "the service's own word about a lost attempt is not believed",
 	},
 	{
@@ -72,7 +72,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "response/refusals-shown-as-they-are", file: "response.go",
-		old: `cl.transport.cleaned(failure.Detail, longText), failure.Detail != ""`, new: "failure.Detail, failure.Detail != \"\"",
+		old: "failure.Detail = cl.transport.cleaned(failure.Detail, longText)\n", new: "",
 		why: "an echoed token and control characters reach errors and logs",
 	},
 	{
@@ -232,12 +232,12 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "transport/token-sent-to-other-hosts", file: "transport.go",
-		old: "first.Method != http.MethodGet || request.URL.Host != first.URL.Host ||", new: "first.Method != http.MethodGet ||",
+		old: "sameOrigin := request.URL.Host == first.URL.Host && ", new: "sameOrigin := ",
 		why: "a redirect sends the token to another host",
 	},
 	{
 		name: "transport/token-sent-in-the-clear", file: "transport.go",
-		old: "|| request.URL.Scheme != first.URL.Scheme ||", new: "||",
+		old: " && request.URL.Scheme == first.URL.Scheme\n", new: "\n",
 		why: "a redirect from https to http shows the token to the network",
 	},
 	{
@@ -247,12 +247,12 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "transport/one-redirect-more", file: "transport.go",
-		old: "len(via) > most {", new: "len(via) > most+1 {",
+		old: "len(via) > maxRedirects {", new: "len(via) > maxRedirects+1 {",
 		why: "the documented bound is another one",
 	},
 	{
 		name: "transport/users-redirect-policy-ignored", file: "transport.go",
-		old: "return users(request, via)", new: "_ = users",
+		old: "return next(request, via)", new: "_ = next",
 		why: "a user's client follows redirects that its owner has forbidden",
 	},
 	{
