@@ -7,22 +7,22 @@ import (
 	"unicode/utf8"
 )
 
-// How many characters of a foreign text an error or a log line shows.
+// The number of characters of another party's text that an error or a log line shows.
 const (
 	shortText  = 100  // of an id, a name, a state, a media type
 	idText     = 255  // of an id or a host
-	sampleText = 200  // of an answer that is no JSON
+	sampleText = 200  // of a response that is not JSON
 	longText   = 500  // of an explanation
-	causeText  = 1000 // of the text of another error
-	loggedText = 8000 // of a text in a log line, which may be that of an error with several causes
+	causeText  = 1000 // of another error's text
+	loggedText = 8000 // of any text in a log line, such as an error with several causes
 )
 
-// cleaned returns a foreign text as an error or a log line may show it: at most longest characters and a sign that some
-// are left out, on one line, in UTF-8, without characters that are not seen but change what is, and without tokens.
-// Ordinary text stays as it is.
+// cleaned returns another party's text in a form that errors and log lines may show: without tokens, on one line, in
+// UTF-8, without invisible control and format characters, and at most longest characters long. Where it cuts, it adds
+// an ellipsis. Ordinary text is unchanged.
 func cleaned(text string, longest int) string { return cleanedOf("", text, longest) }
 
-// cleaned is the function cleaned, which knows the client's token as well.
+// cleaned is the function cleaned, and also knows the client's token.
 func (t *transport) cleaned(text string, longest int) string {
 	return cleanedOf(t.token.reveal(), text, longest)
 }
@@ -31,7 +31,7 @@ func (t *transport) cleaned(text string, longest int) string {
 func quoted(text string, longest int) string { return strconv.Quote(cleaned(text, longest)) }
 
 func cleanedOf(token, text string, longest int) string {
-	// What is cut off is not looked at: a megabyte may follow. A token that is cut short is recognised all the same.
+	// The rest is not scanned: it may be a megabyte. A token that is cut short is still recognised.
 	const mostBytes = utf8.UTFMax
 	cut := len(text) > longest*mostBytes
 	if cut {
@@ -51,14 +51,14 @@ func cleanedOf(token, text string, longest int) string {
 	return text + "…"
 }
 
-// visible makes one line of text, and leaves out characters that are not seen but act: control and format characters,
-// among them those that change the direction of writing.
+// visible returns text on one line and without invisible characters that change how it is shown: control and format
+// characters, such as those for the direction of writing.
 func visible(text string) string {
 	if printableASCII(text) {
 		return text
 	}
 	var b strings.Builder
-	broken, space := false, true // a line has ended, and needs no space of its own
+	broken, space := false, true // broken: a line has ended; space: the text ends in a space
 	for _, r := range text {
 		switch {
 		case unicode.In(r, unicode.Zl, unicode.Zp) || unicode.Is(unicode.Cc, r) && unicode.IsSpace(r):
@@ -69,7 +69,7 @@ func visible(text string) string {
 		case broken && !space && r != ' ':
 			b.WriteByte(' ')
 		}
-		b.WriteRune(r) // an invalid byte has become U+FFFD
+		b.WriteRune(r) // range turns an invalid byte into U+FFFD
 		broken, space = false, r == ' '
 	}
 	return b.String()

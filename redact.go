@@ -8,19 +8,20 @@ import (
 	"unicode/utf8"
 )
 
-// redacted stands for a token.
+// redacted replaces a token.
 const redacted = "[token]"
 
-// secret holds a string where neither fmt, nor a JSON encoder, nor a logger can reach it, not even through a struct's
-// unexported field: all they find is a function.
+// secret holds a string that fmt, JSON encoders and loggers cannot print, even through an unexported field: they find
+// only a function.
 type secret struct {
 	reveal func() string
 }
 
 func newSecret(s string) secret { return secret{func() string { return s }} }
 
-// redact replaces every token in text, the one given and any other, however it is spelled and wherever it is cut: from
-// the prefix, in any case and escaped or not, to the next white space or closing quotation mark.
+// redact replaces every token in text, the given one and any other, in every spelling and even if it is cut off. A
+// token extends from its prefix, in upper or lower case, escaped or not, to the next white space or closing quotation
+// mark.
 func redact(token, text string) string {
 	if !mayHoldToken(text) {
 		return text
@@ -44,7 +45,7 @@ func redact(token, text string) string {
 	return b.String() + text[from:]
 }
 
-// holdsToken reports whether redact finds a token in text.
+// holdsToken reports whether redact would find a token in text.
 func holdsToken(text string) bool {
 	if !mayHoldToken(text) {
 		return false
@@ -57,10 +58,12 @@ func holdsToken(text string) bool {
 	return false
 }
 
-// mayHoldToken is a quick look: the underscore of the prefix is one of these, or begins with one where it is escaped.
+// mayHoldToken is a quick test. The prefix has an underscore, which is one of these characters or starts with one when
+// it is escaped.
 func mayHoldToken(text string) bool { return strings.ContainsAny(text, `_\%&`) }
 
-// tokenAt returns the length of the token's prefix as text spells it, or 0 when text begins with something else.
+// tokenAt returns the length of the token prefix with which text starts, as text spells it. It returns 0 if text starts
+// with something else.
 func tokenAt(text string) int {
 	if asciiLower(text[0]) != tokenPrefix[0] && strings.IndexByte(`\%&`, text[0]) < 0 {
 		return 0
@@ -79,8 +82,8 @@ func tokenAt(text string) int {
 	return n
 }
 
-// restOfToken returns how much of text belongs to the token whose prefix has been read. rest is what the known token
-// continues with: as far as text agrees with it, quotation marks and white space do not end it.
+// restOfToken returns the length of the part of text that belongs to a token whose prefix precedes text. rest is the
+// remainder of the known token: while text agrees with it, quotation marks and white space do not end the token.
 func restOfToken(text, rest string) int {
 	n := 0
 	for n < len(text) {
@@ -102,7 +105,7 @@ func restOfToken(text, rest string) int {
 	return n
 }
 
-// continues reports whether text goes on with a character that tokens are made of.
+// startsWithTokenCharacter reports whether text starts with a character of which tokens consist.
 func startsWithTokenCharacter(text string) bool {
 	r, _ := decodeCharacter(text)
 	return r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r) || r == '-' || r == '_')
@@ -112,8 +115,8 @@ func sameLetter(r rune, c byte) bool {
 	return r < utf8.RuneSelf && asciiLower(byte(r)) == asciiLower(c)
 }
 
-// character reads the first character of text, which may be escaped as in JSON, in a URL or in HTML, once or more
-// often; the size is that of its escaped form. The line ends and tabs of JSON count as a space. For an empty text both
+// decodeCharacter returns the first character of text, which may be escaped one or more times as in JSON, a URL or
+// HTML, and the size of its escaped form. JSON's line ends and tabs count as a space. For an empty text both results
 // are 0.
 func decodeCharacter(text string) (r rune, size int) {
 	if text == "" {
@@ -135,7 +138,7 @@ func decodeCharacter(text string) (r rune, size int) {
 	return utf8.DecodeRuneInString(text)
 }
 
-// maxEscapes is how often an escape may be escaped in its turn.
+// maxEscapes is how many times a character may be escaped.
 const maxEscapes = 8
 
 func decodeBackslash(text string) (rune, int) {

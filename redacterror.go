@@ -8,18 +8,19 @@ import (
 	"slices"
 )
 
-// redactError returns err, the error of somebody else, with a text that may be shown, and without what would tell a token.
+// redactError returns another party's error with its text cleaned, and without access to causes that hold a token.
 func (t *transport) redactError(err error) error {
 	err = panicSafe(err)
 	return withText(err, t.cleaned(err.Error(), causeText))
 }
 
-// withoutToken is foreign for an error whose text is all right unless it tells a token.
+// withoutToken is redactError for an error whose text needs no other cleaning.
 func withoutToken(err error) error {
 	return withText(err, redact("", err.Error()))
 }
 
-// shownAs returns err as it is if it may be shown so, and with another text otherwise.
+// withText returns err itself if it has the text shown and holds no token. Otherwise it returns an error with that
+// text.
 func withText(err error, shown string) error {
 	if shown == err.Error() && !errorHoldsToken(err) {
 		return err
@@ -31,8 +32,8 @@ func withText(err error, shown string) error {
 	return &hidden
 }
 
-// redactedError takes the place of an error whose text may not be shown. What it wraps is found by errors.Is, and by
-// errors.As as far as it tells no token. Like a secret, the cause is out of reach for whoever prints it.
+// redactedError replaces an error whose text must not be shown. errors.Is finds all that the error wraps, errors.As
+// finds what holds no token. The cause is behind a function, as in a secret, so that printing does not show it.
 type redactedError struct {
 	text  string
 	cause func() error
@@ -41,12 +42,12 @@ type redactedError struct {
 func (e *redactedError) Error() string        { return e.text }
 func (e *redactedError) Is(target error) bool { return errors.Is(e.cause(), target) }
 
-// As implements what [errors.As] asks for.
+// As implements the method that [errors.As] looks for.
 func (e *redactedError) As(target any) bool {
 	return asWithoutToken(e.cause(), reflect.ValueOf(target).Elem())
 }
 
-// redactedNetError is a redactedError of a [net.Error].
+// redactedNetError replaces a [net.Error].
 type redactedNetError struct {
 	redactedError
 	timeout bool
@@ -56,7 +57,7 @@ type redactedNetError struct {
 func (e *redactedNetError) Timeout() bool   { return e.timeout }
 func (e *redactedNetError) Temporary() bool { return e.timeout }
 
-// handOut is errors.As for the errors that tell no token.
+// asWithoutToken is errors.As, limited to errors that hold no token.
 func asWithoutToken(err error, target reflect.Value) bool {
 	if !errorHoldsToken(err) {
 		return errors.As(err, target.Addr().Interface()) && !clearIfHoldsToken(target)
@@ -69,7 +70,7 @@ func asWithoutToken(err error, target reflect.Value) bool {
 	return false
 }
 
-// tells reports whether the text of err, or of an error that it wraps, holds a token.
+// errorHoldsToken reports whether the text of err, or of an error that it wraps, holds a token.
 func errorHoldsToken(err error) bool {
 	if holdsToken(err.Error()) {
 		return true
@@ -82,7 +83,7 @@ func errorHoldsToken(err error) bool {
 	return false
 }
 
-// tellsValue reports whether target, as an As method has set it, is an error that tells a token. It is emptied then.
+// clearIfHoldsToken clears target, and returns true, if an As method has set it to an error that holds a token.
 func clearIfHoldsToken(target reflect.Value) bool {
 	err, ok := target.Interface().(error)
 	if !ok || !errorHoldsToken(err) {
@@ -92,7 +93,7 @@ func clearIfHoldsToken(target reflect.Value) bool {
 	return true
 }
 
-// causes returns what err wraps.
+// causes returns the errors that err wraps directly.
 func causes(err error) []error {
 	switch wrapper := err.(type) {
 	case interface{ Unwrap() error }:
@@ -105,18 +106,19 @@ func causes(err error) []error {
 	return nil
 }
 
-// sound returns err, or where it or what it wraps cannot be asked without a panic, an error with its text alone.
-func panicSafe(err error) (whole error) {
+// panicSafe returns err. If a method of err, or of an error that it wraps, panics, it returns an error with the text of
+// err instead.
+func panicSafe(err error) (safe error) {
 	defer func() {
 		if recover() != nil {
-			whole = errors.New(errorText(err))
+			safe = errors.New(errorText(err))
 		}
 	}()
 	callMethods(err)
 	return err
 }
 
-// ask calls the methods of err and of all that it wraps.
+// callMethods calls the methods of err and of everything that it wraps.
 func callMethods(err error) {
 	_ = err.Error()
 	for _, cause := range causes(err) {
@@ -124,7 +126,7 @@ func callMethods(err error) {
 	}
 }
 
-// errorText returns the text of err, whose Error method may panic: it may be a nil pointer in an interface.
+// errorText returns the text of err. It survives an Error method that panics, such as that of a nil pointer.
 func errorText(err error) (text string) {
 	defer func() {
 		if recover() != nil {
@@ -134,7 +136,7 @@ func errorText(err error) (text string) {
 	return err.Error()
 }
 
-// becauseOf returns err as the end of a text, or nothing when it is nil.
+// becauseOf returns err as the end of a text: a colon and its own text, or nothing if err is nil.
 func becauseOf(err error) string {
 	if err == nil {
 		return ""

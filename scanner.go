@@ -10,26 +10,26 @@ import (
 
 const (
 	maxDepth   = 64
-	maxMembers = 1000 // of one object; each is compared with all others
+	maxMembers = 1000 // of one object, because each is compared with all others
 )
 
-// scanner goes through JSON that is known to be valid, once. On other input it ends as well, in an error or not.
+// scanner reads JSON that is known to be valid, once. On other input it also stops, with or without an error.
 type scanner struct {
 	data []byte
 	at   int
-	// The members so far of all objects that are open: as many as an ordinary answer has, and what is beyond them.
+	// The members read so far of all open objects: as many as an ordinary response has, and the rest.
 	names     [32]nameSpan
 	moreNames []nameSpan
 	nameCount int
 }
 
-// nameSpan is where the name of a member stands, without its quotes.
+// nameSpan is the position of a member's name, without its quotes.
 type nameSpan struct {
 	hash       uint32 // of the folded name
 	start, end uint32
 }
 
-// value reads the value that comes next and reports whether it is null.
+// value reads the next value and reports whether it is null.
 func (sc *scanner) value(want *shape, depth int) (null bool, err error) {
 	if depth > maxDepth {
 		return false, errTooDeep
@@ -51,6 +51,7 @@ func (sc *scanner) value(want *shape, depth int) (null bool, err error) {
 	}
 }
 
+// object reads an object and checks its members against the shape.
 func (sc *scanner) object(want *shape, depth int) error {
 	first := sc.nameCount
 	present := uint64(0) // bits of the shape's members
@@ -82,7 +83,7 @@ func (sc *scanner) object(want *shape, depth int) error {
 	return want.complete(present)
 }
 
-// member notes the name of a member, and returns its place in the shape or -1.
+// addMember records the name of a member. It returns the member's index in the shape, or -1.
 func (sc *scanner) addMember(want *shape, first int, k nameSpan, plain bool) (int, error) {
 	if !plain {
 		k.hash = foldedHash([]byte(folded(sc.name(k, false))))
@@ -117,6 +118,7 @@ func (sc *scanner) addMember(want *shape, first int, k nameSpan, plain bool) (in
 	return -1, nil
 }
 
+// array reads an array. With a shape, its elements must be objects of that shape.
 func (sc *scanner) array(want *shape, depth int) error {
 	for sc.at++; ; sc.at++ {
 		if c := sc.peek(); c == ']' || c == 0 {
@@ -147,7 +149,7 @@ func (sc *scanner) scalar() {
 	}
 }
 
-// peek skips white space and returns the byte that comes next, or 0 at the end.
+// peek skips white space and returns the next byte, or 0 at the end.
 func (sc *scanner) peek() byte {
 	for ; sc.at < len(sc.data); sc.at++ {
 		if c := sc.data[sc.at]; c != ' ' && c != '\t' && c != '\r' && c != '\n' {
@@ -167,7 +169,7 @@ func (sc *scanner) skipText() {
 	sc.at++
 }
 
-// text reads the name that comes next. Plain: it has no escapes and is ASCII; the hash is that of a plain one.
+// readName reads the next name. A plain name is ASCII without escapes; the hash is valid for plain names only.
 func (sc *scanner) readName() (k nameSpan, plain bool) {
 	sc.at++
 	k.start, plain = uint32(sc.at), true
@@ -188,7 +190,7 @@ func (sc *scanner) readName() (k nameSpan, plain bool) {
 	return k, plain
 }
 
-// name returns the name at k. A plain one stands there as it is; any may be decoded.
+// name returns the name at k: a plain one as it is, any other decoded.
 func (sc *scanner) name(k nameSpan, plain bool) string {
 	if plain {
 		return string(sc.data[k.start:k.end])
@@ -202,6 +204,7 @@ func (sc *scanner) name(k nameSpan, plain bool) string {
 	return name
 }
 
+// nameAt returns the ith name of the open objects.
 func (sc *scanner) nameAt(i int) nameSpan {
 	if i < len(sc.names) {
 		return sc.names[i]
@@ -209,6 +212,7 @@ func (sc *scanner) nameAt(i int) nameSpan {
 	return sc.moreNames[i-len(sc.names)]
 }
 
+// push adds a name to those of the open objects.
 func (sc *scanner) push(k nameSpan) {
 	if sc.nameCount < len(sc.names) {
 		sc.names[sc.nameCount] = k
@@ -218,9 +222,10 @@ func (sc *scanner) push(k nameSpan) {
 	sc.nameCount++
 }
 
-// The hash is FNV-1a.
+// The parameters of the hash, FNV-1a.
 const hashOffset, hashPrime = 2166136261, 16777619
 
+// foldedHash returns a hash that is equal for names that differ only in the case of ASCII letters.
 func foldedHash(name []byte) uint32 {
 	hash := uint32(hashOffset)
 	for _, c := range name {
@@ -236,7 +241,7 @@ func asciiLower(c byte) byte {
 	return c
 }
 
-// folded returns a form of name that is the same for all names that encoding/json takes for the same.
+// folded returns the same text for all names that encoding/json treats as equal.
 func folded(name string) string {
 	return strings.Map(func(r rune) rune {
 		for {
