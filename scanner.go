@@ -190,7 +190,7 @@ func (sc *scanner) readName() (k nameSpan, plain bool) {
 	return k, plain
 }
 
-// name returns the name at k: a plain one as it is, any other decoded.
+// name returns the name at k: a plain one as it is, any other decoded. plain may always be false.
 func (sc *scanner) name(k nameSpan, plain bool) string {
 	if plain {
 		return string(sc.data[k.start:k.end])

@@ -515,7 +515,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "poller/overdue-counts-as-pending", file: "poller.go",
-		old: "&& (request.ExpiresAt.IsZero() || now.Before(request.ExpiresAt))", new: "&& (true || now.Before(request.ExpiresAt))",
+		old: "&& !overdue {", new: "&& (!overdue || true) {",
 		why: "a request whose time is over is never read, and never expires",
 	},
 	{
@@ -555,7 +555,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "wait/state-is-shared", file: "wait.go",
-		old: "state = &own", new: "_ = own",
+		old: "state = &copied", new: "_ = copied",
 		why: "a caller who changes its request changes another caller's",
 	},
 	{
