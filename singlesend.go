@@ -15,41 +15,43 @@ import (
 	"sync"
 )
 
-// singleSend keeps net/http from sending a request a second time, and knows whether any of it was sent.
+// singleSend prevents net/http from sending a request twice, and records whether any of it was sent.
 //
-// On HTTP/1, net/http repeats a request when a kept-alive connection ends before the answer and the request has no
-// body, or one that it can rewind, and a method or a header that promises idempotence. On HTTP/2 it repeats whatever
-// it can rewind when the server resets the stream with REFUSED_STREAM or PROTOCOL_ERROR, or leaves it out of a GOAWAY.
-// A body that cannot be rewound stops most of that, but changes what is sent where a request has no body: a POST
-// becomes chunked on HTTP/1, and every method gets another frame on HTTP/2. So singleSend leaves the request as it is
-// and follows the attempts through [httptrace]: a new attempt may begin while nothing was sent, or after an answer (a
-// Next that pays after a 402 sends twice on purpose), but not while a request that was sent has no answer.
+// On HTTP/1, net/http retries a request when a kept-alive connection ends before the response, if the request has no
+// body or one that can be rewound, and its method or a header promises idempotence. On HTTP/2, it retries every request
+// that can be rewound when the server resets the stream with REFUSED_STREAM or PROTOCOL_ERROR, or excludes it in a
+// GOAWAY. A body that cannot be rewound would prevent most of that, but changes requests without a body: a POST becomes
+// chunked on HTTP/1, and every method gets another frame on HTTP/2.
 //
-// When such an attempt begins, the context ends, which keeps HTTP/2 from writing, and an HTTP/1 connection is closed
-// before anything is written on it: HTTP/1 begins to write without looking at the context again. The connection
-// belongs to this attempt alone, and net/http takes it for broken.
+// So singleSend leaves the request unchanged and follows the attempts through [httptrace]. It allows a new attempt
+// while nothing was sent, and after a response (a Next that pays after a 402 sends twice on purpose), but not while a
+// request that was sent has no response.
+//
+// To stop an attempt, singleSend cancels the context, which keeps HTTP/2 from writing, and closes an HTTP/1 connection
+// before anything is written to it, because HTTP/1 starts to write without checking the context again. The connection
+// belongs to that attempt alone, and net/http treats it as broken.
 type singleSend struct {
-	ctx    context.Context // for the request
+	ctx    context.Context // of the request
 	cancel context.CancelCauseFunc
 
 	mu                 sync.Mutex
-	connRequested      bool // net/http has looked for a connection
-	ctxEnded           bool // the context had ended when net/http began
-	hasConn            bool // there was a connection for the request
-	http2              bool // it has been written as HTTP/2
-	sent               bool // the head of the request was written, so the far end may have it
-	attemptSent        bool // the same, of the attempt under way
-	answered           bool // the attempt under way has an answer
-	informationalBytes int  // bytes of informational responses
-	resendRefused      bool // another attempt was refused
+	connRequested      bool // net/http has requested a connection
+	ctxEnded           bool // the context had ended before net/http requested a connection
+	hasConn            bool // the request had a connection
+	http2              bool // the request was written as HTTP/2
+	sent               bool // the header of the request was written, so the server may have it
+	attemptSent        bool // the same, of the current attempt
+	answered           bool // the current attempt has a response
+	informationalBytes int  // the size of the informational responses
+	resendRefused      bool // another attempt was stopped
 	finished           bool // the RoundTripper has returned without a response
 }
 
-// errNotRepeated takes the place of net/http's error, which is lost when net/http tries to repeat the request.
+// errNotRepeated replaces net/http's error, which net/http drops when it starts to retry the request.
 var errNotRepeated = fmt.Errorf("letagentpay: the connection failed after the request was sent; it is not sent again, "+
 	"because it may have been paid for: %w", io.ErrUnexpectedEOF)
 
-// maxEarlyBytes bounds the informational responses to one request, as net/http does when nobody looks at them.
+// maxInformationalBytes limits the informational responses to one request, as net/http does without a trace.
 const maxInformationalBytes = 1 << 20
 
 func newSingleSend(ctx context.Context) *singleSend {
@@ -66,14 +68,15 @@ func newSingleSend(ctx context.Context) *singleSend {
 	return s
 }
 
-// entered is called when net/http begins with the request, before it looks at the context.
+// onRoundTrip is called when net/http starts with the request, before it checks the context. ended reports whether the
+// context has ended.
 func (send *singleSend) onRoundTrip(ended bool) {
 	send.mu.Lock()
 	defer send.mu.Unlock()
 	send.ctxEnded = send.ctxEnded || ended && !send.connRequested
 }
 
-// begin is called when net/http looks for a connection, for the first attempt and for each repetition.
+// onGetConn is called when net/http requests a connection, for the first attempt and for each retry.
 func (send *singleSend) onGetConn() {
 	send.mu.Lock()
 	defer send.mu.Unlock()
@@ -81,7 +84,7 @@ func (send *singleSend) onGetConn() {
 	send.allowAttempt()
 }
 
-// connected is called when there is a connection for an attempt, before anything is written on it.
+// onGotConn is called when an attempt has a connection, before anything is written to it.
 func (send *singleSend) onGotConn(conn net.Conn) {
 	send.mu.Lock()
 	defer send.mu.Unlock()
@@ -95,6 +98,7 @@ func (send *singleSend) onGotConn(conn net.Conn) {
 	send.hasConn, send.attemptSent, send.answered = true, false, false
 }
 
+// onHeaderField is called for each header field written. Only HTTP/2 has names that start with a colon.
 func (send *singleSend) onHeaderField(field string, _ []string) {
 	if strings.HasPrefix(field, ":") {
 		send.mu.Lock()
@@ -103,22 +107,23 @@ func (send *singleSend) onHeaderField(field string, _ []string) {
 	}
 }
 
-// written is called when the head of the request is complete, in a buffer or on the wire.
+// onWroteHeaders is called when the request's header is complete, in a buffer or on the wire.
 func (send *singleSend) onWroteHeaders() {
 	send.mu.Lock()
 	defer send.mu.Unlock()
-	if send.hasConn { // else it is the head of something else, such as a dialer's own request
+	if send.hasConn { // otherwise the header belongs to another request, such as a dialer's own
 		send.sent, send.attemptSent = true, true
 	}
 }
 
+// onFirstByte is called when a response begins.
 func (send *singleSend) onFirstByte() {
 	send.mu.Lock()
 	send.answered = true
 	send.mu.Unlock()
 }
 
-// informed is called for responses such as 100 and 103, which the answer proper follows.
+// onInformational is called for responses such as 100 and 103, which precede the final response.
 func (send *singleSend) onInformational(_ int, header textproto.MIMEHeader) error {
 	send.mu.Lock()
 	defer send.mu.Unlock()
@@ -132,6 +137,7 @@ func (send *singleSend) onInformational(_ int, header textproto.MIMEHeader) erro
 	return nil
 }
 
+// allowAttempt reports whether a new attempt may begin. If not, it cancels the context. The caller holds the lock.
 func (send *singleSend) allowAttempt() bool {
 	if !send.finished && (!send.attemptSent || send.answered) {
 		return true
@@ -141,13 +147,13 @@ func (send *singleSend) allowAttempt() bool {
 	return false
 }
 
-// shared reports whether other requests may be under way on conn, as they may on HTTP/2.
+// isShared reports whether conn may carry other requests, as on HTTP/2.
 func (send *singleSend) isShared(conn net.Conn) bool {
 	secure, ok := conn.(*tls.Conn)
 	return send.http2 || ok && secure.ConnectionState().NegotiatedProtocol == "h2"
 }
 
-// closeAtOnce closes a connection without the farewell of TLS, which may wait for the far end.
+// closeAtOnce closes a connection without TLS's closing alert, which may block.
 func closeAtOnce(conn net.Conn) {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
@@ -155,7 +161,7 @@ func closeAtOnce(conn net.Conn) {
 	_ = conn.Close()
 }
 
-// body returns a response's body that releases the request's context when it is over.
+// body returns the body of a response. The body releases the request's context when it ends or is closed.
 func (send *singleSend) body(body io.ReadCloser) io.ReadCloser {
 	if body == nil || body == http.NoBody {
 		send.cancel(nil)
@@ -166,7 +172,7 @@ func (send *singleSend) body(body io.ReadCloser) io.ReadCloser {
 	if !ok {
 		return released
 	}
-	// After 101 Switching Protocols. Proxies close the two directions one by one.
+	// After 101 Switching Protocols, the body can be written. Proxies close the two directions separately.
 	switched := switchedBody{released, writer}
 	if closer, ok := body.(writeCloser); ok {
 		return struct {
@@ -177,8 +183,8 @@ func (send *singleSend) body(body io.ReadCloser) io.ReadCloser {
 	return switched
 }
 
-// failed ends the sending without a response: what is still under way somewhere sends nothing any more. It returns the
-// error to return in the place of err, and whether it is certain that nothing was sent.
+// fail ends the request without a response; nothing more is sent. It returns the error to return instead of err, and
+// whether it is certain that nothing was sent.
 func (send *singleSend) fail(request *http.Request, err error) (_ error, unsent bool) {
 	send.mu.Lock()
 	defer send.mu.Unlock()
@@ -190,12 +196,12 @@ func (send *singleSend) fail(request *http.Request, err error) (_ error, unsent 
 	return err, !send.sent && send.certainlyUnsent(request, err)
 }
 
-// certainlyUnsent judges an error that came before the head of the request was written. The error may be of a caller's
-// type: a panic of its methods leaves the doubt.
+// certainlyUnsent reports whether err, which came before the request's header was written, proves that nothing was
+// sent. The error may be of a type of the caller's: if one of its methods panics, the result is false.
 func (send *singleSend) certainlyUnsent(request *http.Request, err error) (unsent bool) {
 	defer func() { _ = recover() }()
 	switch {
-	case send.hasConn: // a request that is given up on HTTP/2 may be written a moment later
+	case send.hasConn: // on HTTP/2, a cancelled request may still be written a moment later
 		return !isInterruption(request, err)
 	case send.connRequested, send.ctxEnded:
 		return true
@@ -203,22 +209,23 @@ func (send *singleSend) certainlyUnsent(request *http.Request, err error) (unsen
 	return neverConnected(err)
 }
 
-// interrupted reports whether err says that somebody did not wait any longer.
+// isInterruption reports whether err means that the request was cancelled or timed out.
 func isInterruption(request *http.Request, err error) bool {
 	timeout, ok := errors.AsType[net.Error](err)
 	return request.Context().Err() != nil || errors.Is(err, context.Canceled) || ok && timeout.Timeout() ||
-		strings.Contains(err.Error(), "request canceled") // the words for [http.Request.Cancel]
+		strings.Contains(err.Error(), "request canceled") // net/http's text for [http.Request.Cancel]
 }
 
-// neverConnected reports whether an error says by itself that there was no connection.
+// neverConnected reports whether err proves that there was no connection.
 func neverConnected(err error) bool {
-	refused := func(text string) bool { return strings.HasPrefix(err.Error(), text) }
-	return neverSent(err) || slices.ContainsFunc(unsentErrorPrefixes, refused)
+	hasPrefix := func(prefix string) bool { return strings.HasPrefix(err.Error(), prefix) }
+	return neverSent(err) || slices.ContainsFunc(unsentErrorPrefixes, hasPrefix)
 }
 
-// refusedUnsent are the beginnings of net/http's errors for requests that it does not send; they have no types.
+// unsentErrorPrefixes are the first words of net/http's errors for requests that it does not send. They have no types.
 var unsentErrorPrefixes = []string{"unsupported protocol scheme", "net/http: invalid ", "http: no Host in request URL"}
 
+// releasingBody is the body of a response. It releases the request's context when it ends or is closed.
 type releasingBody struct {
 	io.ReadCloser
 	send *singleSend
@@ -237,6 +244,7 @@ func (b *releasingBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
+// switchedBody is a releasingBody that can be written.
 type switchedBody struct {
 	*releasingBody
 	io.Writer
@@ -244,7 +252,8 @@ type switchedBody struct {
 
 type writeCloser interface{ CloseWrite() error }
 
-// watchedContext notices that net/http begins with a request: it then looks for the trace.
+// watchedContext is the request's context. It notices that net/http starts with the request, because net/http then
+// looks up the trace.
 type watchedContext struct {
 	context.Context
 	send *singleSend
@@ -257,14 +266,14 @@ func (wc watchedContext) Value(key any) any {
 	return wc.Context.Value(key)
 }
 
-// traceKey is the key under which [httptrace] keeps a trace in a context.
+// traceKey is the context key under which [httptrace] stores a trace.
 var traceKey = func() any {
-	asked := keyOf{Context: context.Background()}
-	httptrace.ContextClientTrace(&asked)
-	return asked.key
+	recorder := keyOf{Context: context.Background()}
+	httptrace.ContextClientTrace(&recorder)
+	return recorder.key
 }()
 
-// keyOf notes what it is asked for.
+// keyOf records the key that is looked up in it.
 type keyOf struct {
 	context.Context
 	key any

@@ -634,7 +634,7 @@ var wireMutants = []mutant{
 	// guardtransport.go
 	{
 		name: "guardtransport/priced-requests-sent-unasked", file: "guardtransport.go",
-		old: "if params == nil {\n\t\thandedOn = true", new: "if params == nil || params.IdempotencyKey == \"\" {\n\t\thandedOn = true",
+		old: "if params == nil {\n\t\tpassedOn = true", new: "if params == nil || params.IdempotencyKey == \"\" {\n\t\tpassedOn = true",
 		why: "a request that costs money is sent without an approval",
 	},
 	{
@@ -649,7 +649,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/refused-bodies-stay-open", file: "guardtransport.go",
-		old: "if !handedOn && request.Body != nil {", new: "if handedOn && request.Body == nil {",
+		old: "if !passedOn && request.Body != nil {", new: "if passedOn && request.Body == nil {",
 		why: "the body of a request that is not sent is never closed",
 	},
 	{
@@ -694,7 +694,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/repeated-by-nethttp", file: "guardtransport.go",
-		old: "request.GetBody = nil // a body that is rewound would be sent again\n", new: "",
+		old: "request.GetBody = nil // with it, net/http could rewind the body and send it again\n", new: "",
 		why: "net/http sends a paid request again on another connection",
 	},
 	{
@@ -756,17 +756,17 @@ var wireMutants = []mutant{
 	// guardhttp.go, guardhandler.go, statuswriter.go, httpkey.go
 	{
 		name: "guardhttp/unconfirmed-is-silent", file: "guardhttp.go",
-		old: "if told {\n\t\t\treturn\n\t\t}\n", new: "if told || !told {\n\t\t\treturn\n\t\t}\n",
+		old: "if reported {\n\t\t\treturn\n\t\t}\n", new: "if told || !told {\n\t\t\treturn\n\t\t}\n",
 		why: "nobody learns that a paid request could not be confirmed",
 	},
 	{
 		name: "guardhttp/told-and-logged", file: "guardhttp.go",
-		old: "told = true\n", new: "told = false\n",
+		old: "reported = true\n", new: "told = false\n",
 		why: "what the user's function was told is alarmed about once more",
 	},
 	{
 		name: "guardhandler/serves-for-nobody", file: "guardhandler.go",
-		old: "if err := r.Context().Err(); err != nil { // nobody", new: "if err := r.Context().Err(); false { // nobody",
+		old: "if err := r.Context().Err(); err != nil { // the client", new: "if err := r.Context().Err(); false { // nobody",
 		why: "a request whose client has gone while it was approved is served and paid",
 	},
 	{
@@ -878,7 +878,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "singlesend/other-heads-count", file: "singlesend.go",
-		old: "if send.hasConn { // else", new: "if send.hasConn || !send.hasConn { // else",
+		old: "if send.hasConn { // otherwise", new: "if send.hasConn || !send.hasConn { // else",
 		why: "a proxy's handshake counts as the request, so that one that never left counts as paid",
 	},
 	{
@@ -903,7 +903,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/charged-panics-are-swallowed", file: "guardtransport.go",
-		old: "panic(v.panicked)", new: "return Amount{}, true",
+		old: "panic(r.panicked)", new: "return Amount{}, true",
 		why: "a panic of the user is lost",
 	},
 	{
