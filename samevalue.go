@@ -7,13 +7,14 @@ import (
 
 var timeType = reflect.TypeFor[time.Time]()
 
-// sameValue is [reflect.DeepEqual], but for times, which are the same when they are the same instant: what is written
-// down loses its monotonic clock reading.
+// sameValue is [reflect.DeepEqual], except that times are equal if they are the same instant: encoding a time drops its
+// monotonic clock reading.
 func sameValue(a, b reflect.Value) bool { return equalValues(a, b, 0) }
 
-// deepest bounds the recursion: a codec of the user's may know cycles.
+// maxValueDepth limits the recursion, because a user's codec may return cycles.
 const maxValueDepth = 1000
 
+// equalValues compares two values at the given depth.
 func equalValues(a, b reflect.Value, depth int) bool {
 	if depth > maxValueDepth {
 		return false

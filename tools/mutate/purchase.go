@@ -521,22 +521,22 @@ var purchaseMutants = []mutant{
 	// scope.go
 	{
 		name: "scope/key-ignores-the-scope", file: "scope.go",
-		old: "scope.name, \"content\", asked.amount", new: "\"\", \"content\", asked.amount",
+		old: "scope.name, \"content\", content.amount", new: "\"\", \"content\", content.amount",
 		why: "identical purchases of two scopes are one",
 	},
 	{
 		name: "scope/key-ignores-the-amount", file: "scope.go",
-		old: "asked.amount.String(), asked.merchant, asked.description}", new: "\"\", asked.merchant, asked.description}",
+		old: "content.amount.String(), content.merchant, content.description}", new: "\"\", content.merchant, content.description}",
 		why: "purchases of two amounts in one scope share a key, and the second is refused",
 	},
 	{
 		name: "scope/key-ignores-the-merchant", file: "scope.go",
-		old: "asked.amount.String(), asked.merchant, asked.description}", new: "asked.amount.String(), \"\", asked.description}",
+		old: "content.amount.String(), content.merchant, content.description}", new: "content.amount.String(), \"\", content.description}",
 		why: "purchases from two merchants in one scope share a key, and the second is refused",
 	},
 	{
 		name: "scope/key-ignores-the-description", file: "scope.go",
-		old: "asked.amount.String(), asked.merchant, asked.description}", new: "asked.amount.String(), asked.merchant, \"\"}",
+		old: "content.amount.String(), content.merchant, content.description}", new: "content.amount.String(), content.merchant, \"\"}",
 		why: "purchases of two things in one scope share a key, and the second is refused",
 	},
 	{
@@ -561,7 +561,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/named-by-ref-is-counted", file: "scope.go",
-		old: "named: p.Ref != \"\", taken: -1", new: "taken: -1",
+		old: "named:    p.Ref != \"\",", new: "",
 		why: "in a run, the same Ref names a second purchase after a success",
 	},
 	{
@@ -571,7 +571,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/agents-not-told-apart", file: "scope.go",
-		old: "content: scopedContent{c.identity, digestOf(parts...)}", new: "content: scopedContent{\"\", digestOf(parts...)}",
+		old: "content:  scopedContent{c.identity, digestOf(parts...)}", new: "content:  scopedContent{\"\", digestOf(parts...)}",
 		why: "in a run, one agent's purchase counts as another's",
 	},
 	{
@@ -616,7 +616,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/concurrent-purchases-of-a-run-are-one", file: "scope.go",
-		old: "case sp.scope.run && !sp.named && o.calls > 0: // at the same time: another one\n", new: "case false:\n",
+		old: "case sp.scope.run && !sp.named && o.calls > 0: // at the same time, it is another purchase\n", new: "case false:\n",
 		why: "identical purchases at the same time in a run buy one",
 	},
 	{
@@ -646,7 +646,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/asks-about-what-the-answer-decides", file: "scope.go",
-		old: "if relation != otherNames { // the answer decides", new: "if relation == checkCategory {",
+		old: "if relation != otherNames { // only the response", new: "if relation == checkCategory {",
 		why: "a repetition under a name whose category is not known here buys another one",
 	},
 	{

@@ -756,12 +756,12 @@ var wireMutants = []mutant{
 	// guardhttp.go, guardhandler.go, statuswriter.go, httpkey.go
 	{
 		name: "guardhttp/unconfirmed-is-silent", file: "guardhttp.go",
-		old: "if reported {\n\t\t\treturn\n\t\t}\n", new: "if told || !told {\n\t\t\treturn\n\t\t}\n",
+		old: "if reported {\n\t\t\treturn\n\t\t}\n", new: "if reported || !reported {\n\t\t\treturn\n\t\t}\n",
 		why: "nobody learns that a paid request could not be confirmed",
 	},
 	{
 		name: "guardhttp/told-and-logged", file: "guardhttp.go",
-		old: "reported = true\n", new: "told = false\n",
+		old: "reported = true\n", new: "reported = false\n",
 		why: "what the user's function was told is alarmed about once more",
 	},
 	{
