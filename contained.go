@@ -29,8 +29,8 @@ func contained[T any](limit time.Duration, do func() (T, error)) (T, error) {
 	return containedWithin(context.Background(), limit, do)
 }
 
-// containedWithin runs a user's code such that a panic, runtime.Goexit or a hang in it does not stop the caller. Code
-// that exceeds the limit, or still runs when ctx ends, is left running, and its result is dropped.
+// containedWithin runs a user's code. A panic, runtime.Goexit or a hang in it does not stop the caller. Code that
+// exceeds the limit, or still runs when ctx ends, is left running, and its result is dropped.
 func containedWithin[T any](ctx context.Context, limit time.Duration, do func() (T, error)) (T, error) {
 	type outcome struct {
 		value T

@@ -146,7 +146,7 @@ func (gt *GuardTransport) authorize(request *http.Request, p PurchaseParams) (*A
 	for failed := 0; ; failed++ {
 		p.IdempotencyKey = httpRequestKey(request, header, failed)
 		approval, err := gt.Client.Authorize(ctx, p, gt.Options...)
-		if !endedUnpaid(err) || failed == maxPurchasesPerHeader {
+		if !endedUnpaid(err) || failed == maxFurtherPurchases {
 			return approval, err
 		}
 	}
@@ -228,7 +228,7 @@ func (pay *payment) decideCharged(response *http.Response, err error, unsent boo
 	case unsent:
 		pay.outcome = errNotSent
 	case err != nil:
-		pay.outcome = errors.New("not charged, although the request failed")
+		pay.outcome = errors.New("not charged: the request failed without a payment")
 	default:
 		pay.outcome = fmt.Errorf("not charged: status %d", response.StatusCode)
 	}

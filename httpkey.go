@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// maxPurchasesPerHeader is how many purchases may follow the first one under one idempotency header, each after the one
+// maxFurtherPurchases is how many purchases may follow the first one under one idempotency header, each after the one
 // before was not charged.
-const maxPurchasesPerHeader = 10
+const maxFurtherPurchases = 10
 
 // idempotencyHeader returns the value of a request's Idempotency-Key header or else of X-Idempotency-Key, whatever the
 // case of their names. It returns "" if the request has neither.

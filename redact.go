@@ -105,7 +105,7 @@ func restOfToken(text, rest string) int {
 	return n
 }
 
-// startsWithTokenCharacter reports whether text starts with a character of which tokens consist.
+// startsWithTokenCharacter reports whether text starts with a character that occurs in tokens.
 func startsWithTokenCharacter(text string) bool {
 	r, _ := decodeCharacter(text)
 	return r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r) || r == '-' || r == '_')

@@ -87,7 +87,7 @@ type refusedField struct {
 
 func (cl *call) readFields(failure *APIError, items []refusedField) {
 	if len(items) > maxFields {
-		failure.Detail = fmt.Sprintf("%d fields, of which the first %d are listed", len(items), maxFields)
+		failure.Detail = fmt.Sprintf("%d fields, the first %d are listed", len(items), maxFields)
 		items = items[:maxFields]
 	}
 	for _, item := range items {

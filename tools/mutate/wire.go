@@ -669,7 +669,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/uncharged-requests-block-their-header", file: "guardtransport.go",
-		old: "if !endedUnpaid(err) || failed == maxPurchasesPerHeader {", new: "if true || failed == maxPurchasesPerHeader {",
+		old: "if !endedUnpaid(err) || failed == maxFurtherPurchases {", new: "if true || failed == maxFurtherPurchases {",
 		why: "a request that was not charged cannot be repeated under its header",
 	},
 	{
@@ -684,7 +684,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/repeated-without-end", file: "guardtransport.go",
-		old: "failed == maxPurchasesPerHeader {", new: "failed == 100*maxPurchasesPerHeader {",
+		old: "failed == maxFurtherPurchases {", new: "failed == 100*maxFurtherPurchases {",
 		why: "a header whose requests always fail is asked for without end",
 	},
 	{
