@@ -15,12 +15,12 @@ type Budget struct {
 	Spent     Amount // paid, or approved and not yet confirmed
 	Held      Amount // reserved for pending requests
 	Remaining Amount // Budget − Spent − Held; negative after an overspend or a cut
-	Currency  string // ISO 4217
+	Currency  string // ISO 4217; empty when the answer has none
 }
 
 // Budget reads the agent's budget.
 func (c *Client) Budget(ctx context.Context) (*Budget, error) {
-	body, err := fetch(ctx, c.transport, &call{op: operation.Budget}, budgetShape, checkBudget)
+	body, err := fetch[api.Budget](ctx, c.transport, &call{op: operation.Budget}, budgetShape, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -31,13 +31,6 @@ func (c *Client) Budget(ctx context.Context) (*Budget, error) {
 		Remaining: body.Remaining.Amount,
 		Currency:  body.Currency,
 	}, nil
-}
-
-func checkBudget(body *api.Budget) error {
-	if body.Currency == "" {
-		return errIncomplete
-	}
-	return nil
 }
 
 // Policy reads the agent's spending policy. A nil policy without an error means that no rules are set: every purchase

@@ -26,6 +26,7 @@ type Approval struct {
 	settling       chan struct{}  // holds a value while a Settle is under way
 	authorization  *authorization // whoever has the turn writes its record
 	scoped         *scopedPurchase
+	resumption     *resumption
 	callContext    context.Context
 	finish         func(Observation) // reports to the observers; nil when that is done
 
@@ -67,11 +68,7 @@ func (a *Approval) IdempotencyKey() string { return a.idempotencyKey }
 // context returns the context for the guarded function: that of the call, with the approval and what observers have
 // added, and without the id that this call resumed.
 func (a *Approval) context() context.Context {
-	ctx := context.WithValue(a.callContext, approvalKey{}, a)
-	if ctx.Value(resumeKey{}) != nil {
-		ctx = context.WithValue(ctx, resumeKey{}, nil)
-	}
-	return ctx
+	return withoutResumption(context.WithValue(a.callContext, approvalKey{}, a))
 }
 
 var leastAmount, maxAmount = MustAmount("0.01"), MustAmount("9999999")
@@ -162,6 +159,9 @@ func (a *Approval) Settle(ctx context.Context, err error) (settleErr error) {
 		settleErr = a.confirm(ctx, outcome)
 	}
 	a.scoped.done(settleErr == nil && err == nil, settleErr == nil && !outcome.params.Success)
+	if settleErr == nil && err == nil {
+		a.resumption.useUp(&a.authorization.params)
+	}
 	a.scoped = nil
 	a.report(outcome, errors.Join(err, settleErr))
 	return settleErr

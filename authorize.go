@@ -19,6 +19,11 @@ func (c *Client) Authorize(ctx context.Context, p PurchaseParams, opts ...GuardO
 	if err != nil {
 		return nil, err
 	}
+	return c.authorizeOnce(ctx, p, g)
+}
+
+// authorizeOnce is Authorize with its options read. An earlier run is an error here: there is no result to return.
+func (c *Client) authorizeOnce(ctx context.Context, p PurchaseParams, g *guardConfig) (*Approval, error) {
 	approval, earlier, err := c.authorize(ctx, p, g)
 	if earlier != nil {
 		earlier.scoped.done(false, false)
@@ -30,7 +35,9 @@ func (c *Client) Authorize(ctx context.Context, p PurchaseParams, opts ...GuardO
 // earlierRun is a run that the journal knows to have returned.
 type earlierRun struct {
 	*JournalEntry
-	scoped *scopedPurchase // done when it is known whether the run's result can be given back
+	scoped     *scopedPurchase // done when it is known whether the run's result can be given back
+	resumption *resumption
+	params     PurchaseParams
 }
 
 // authorize is Authorize; earlier is of a call whose function has returned before.
@@ -41,10 +48,10 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 	if err := p.validate(); err != nil {
 		return nil, nil, err
 	}
-	resumed, isResumed := ctx.Value(resumeKey{}).(string)
-	requestID := ""
+	resumption, requestID := g.resumption(ctx, &p), ""
+	isResumed := resumption != nil
 	if isResumed {
-		if requestID, err = requestIDOf(resumed); err != nil {
+		if requestID, err = requestIDOf(resumption.requestID); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -79,10 +86,10 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 		}
 	}
 	if approval != nil {
-		approval.finish, approval.scoped = end, scoped
+		approval.finish, approval.scoped, approval.resumption = end, scoped, resumption
 	}
 	if entry != nil {
-		earlier = &earlierRun{entry, scoped}
+		earlier = &earlierRun{entry, scoped, resumption, p}
 	}
 	return approval, earlier, auth.joinDuplicates(plainly(err))
 }
@@ -177,7 +184,7 @@ func (auth *authorization) start(ctx context.Context, category string) error {
 // checkNotBeingConfirmed refuses a request whose confirmation is under way, or may still be handled by the service: it is still
 // approved, and the money would return while it is spent.
 func (auth *authorization) checkNotBeingConfirmed() error {
-	held := auth.client.process.locks.TryLock(lockKey{auth.client.service, "confirm", auth.requestID})
+	held := auth.client.process.locks.TryLock(lockKey{auth.client.service, confirmLock, auth.requestID})
 	if held != nil {
 		held.Release()
 		if !auth.client.process.refundSent(auth.client.requestKey(auth.requestID)) {
@@ -274,7 +281,7 @@ func (auth *authorization) heldKey() string {
 }
 
 func (auth *authorization) holdKey(ctx context.Context) error {
-	return auth.hold(ctx, lockKey{auth.client.identity, "authorize", auth.heldKey()})
+	return auth.hold(ctx, lockKey{auth.client.identity, keyLock, auth.heldKey()})
 }
 
 // hold takes a lock that is kept until the approval is settled.
@@ -293,7 +300,7 @@ func (auth *authorization) holdRequest(ctx context.Context) error {
 	if err := auth.checkNotNested(ctx); err != nil {
 		return err
 	}
-	return auth.hold(ctx, lockKey{auth.client.service, "run", auth.requestID})
+	return auth.hold(ctx, lockKey{auth.client.service, runLock, auth.requestID})
 }
 
 func (auth *authorization) release() {
@@ -329,7 +336,7 @@ func (auth *authorization) awaitDecision(ctx context.Context, state *Request) (*
 	if auth.config.pendingWait == 0 {
 		return nil, pending
 	}
-	decided, err := auth.client.WaitForDecision(ctx, auth.requestID, WaitTimeout(auth.config.pendingWait))
+	decided, err := auth.client.WaitForDecision(ctx, auth.requestID, append([]WaitOption{WaitTimeout(auth.config.pendingWait)}, auth.config.waitOptions...)...)
 	if err != nil {
 		pending.Err = err
 		return nil, pending

@@ -20,8 +20,8 @@ const DefaultBaseURL = "https://letagentpay.com/api/v1/agent-api"
 
 // The environment variables that [New] reads where no option says otherwise.
 const (
-	EnvToken   = "LETAGENTPAY_TOKEN"
-	EnvBaseURL = "LETAGENTPAY_BASE_URL"
+	envToken   = "LETAGENTPAY_TOKEN"
+	envBaseURL = "LETAGENTPAY_BASE_URL"
 )
 
 const (
@@ -68,8 +68,8 @@ type config struct {
 // is a [*ParamError] that names it.
 func New(opts ...Option) (*Client, error) {
 	c := config{
-		token: os.Getenv(EnvToken), tokenField: EnvToken,
-		baseURL: os.Getenv(EnvBaseURL), baseURLField: EnvBaseURL,
+		token: os.Getenv(envToken), tokenField: envToken,
+		baseURL: os.Getenv(envBaseURL), baseURLField: envBaseURL,
 		maxRetries: defaultMaxRetries, process: thisProcess,
 	}
 	for i, option := range opts {
@@ -81,7 +81,7 @@ func New(opts ...Option) (*Client, error) {
 		}
 	}
 	if c.token == "" {
-		return nil, paramError("WithToken", "", "want the agent's token, from WithToken or the environment variable "+EnvToken)
+		return nil, paramError("WithToken", "", "want the agent's token, from WithToken or the environment variable "+envToken)
 	}
 	if reason := checkToken(c.token); reason != "" {
 		return nil, paramError(c.tokenField, "", reason)

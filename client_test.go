@@ -24,7 +24,7 @@ func TestNewRefusesBadValues(t *testing.T) {
 		field string
 	}{
 		"no token":               {nil, nil, "WithToken"},
-		"empty token":            {[]letagentpay.Option{letagentpay.WithToken("")}, map[string]string{letagentpay.EnvToken: testToken}, "WithToken"},
+		"empty token":            {[]letagentpay.Option{letagentpay.WithToken("")}, map[string]string{"LETAGENTPAY_TOKEN": testToken}, "WithToken"},
 		"no prefix":              {[]letagentpay.Option{letagentpay.WithToken("secret-of-this-test")}, nil, "WithToken"},
 		"prefix only":            {[]letagentpay.Option{letagentpay.WithToken("agt_")}, nil, "WithToken"},
 		"final newline":          {[]letagentpay.Option{letagentpay.WithToken(testToken + "\n")}, nil, "WithToken"},
@@ -32,7 +32,7 @@ func TestNewRefusesBadValues(t *testing.T) {
 		"header injection":       {[]letagentpay.Option{letagentpay.WithToken("agt_secret-of-this-test\r\nX: y")}, nil, "WithToken"},
 		"not ASCII":              {[]letagentpay.Option{letagentpay.WithToken("agt_secret-of-this-tést")}, nil, "WithToken"},
 		"very long":              {[]letagentpay.Option{letagentpay.WithToken("agt_" + strings.Repeat("secret-of-this-test", 100))}, nil, "WithToken"},
-		"bad token in the env":   {nil, map[string]string{letagentpay.EnvToken: "secret-of-this-test"}, letagentpay.EnvToken},
+		"bad token in the env":   {nil, map[string]string{"LETAGENTPAY_TOKEN": "secret-of-this-test"}, "LETAGENTPAY_TOKEN"},
 		"base without scheme":    {[]letagentpay.Option{token, letagentpay.WithBaseURL("letagentpay.com/api")}, nil, "WithBaseURL"},
 		"base without slashes":   {[]letagentpay.Option{token, letagentpay.WithBaseURL("https:letagentpay.com")}, nil, "WithBaseURL"},
 		"base without host":      {[]letagentpay.Option{token, letagentpay.WithBaseURL("https:///api")}, nil, "WithBaseURL"},
@@ -50,7 +50,7 @@ func TestNewRefusesBadValues(t *testing.T) {
 		"host of a point":        {[]letagentpay.Option{token, letagentpay.WithBaseURL("https://.")}, nil, "WithBaseURL"},
 		"token in its place":     {[]letagentpay.Option{token, letagentpay.WithBaseURL(testToken)}, nil, "WithBaseURL"},
 		"plain http, 0.0.0.0":    {[]letagentpay.Option{token, letagentpay.WithBaseURL("http://0.0.0.0/api")}, nil, "WithBaseURL"},
-		"bad base in the env":    {[]letagentpay.Option{token}, map[string]string{letagentpay.EnvBaseURL: "pay"}, letagentpay.EnvBaseURL},
+		"bad base in the env":    {[]letagentpay.Option{token}, map[string]string{"LETAGENTPAY_BASE_URL": "pay"}, "LETAGENTPAY_BASE_URL"},
 		"nil HTTP client":        {[]letagentpay.Option{token, letagentpay.WithHTTPClient(nil)}, nil, "WithHTTPClient"},
 		"nil logger":             {[]letagentpay.Option{token, letagentpay.WithLogger(nil)}, nil, "WithLogger"},
 		"negative retries":       {[]letagentpay.Option{token, letagentpay.WithMaxRetries(-1)}, nil, "WithMaxRetries"},
@@ -60,8 +60,8 @@ func TestNewRefusesBadValues(t *testing.T) {
 		"nil option":             {[]letagentpay.Option{token, nil}, nil, "Option"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Setenv(letagentpay.EnvToken, c.env[letagentpay.EnvToken])
-			t.Setenv(letagentpay.EnvBaseURL, c.env[letagentpay.EnvBaseURL])
+			t.Setenv("LETAGENTPAY_TOKEN", c.env["LETAGENTPAY_TOKEN"])
+			t.Setenv("LETAGENTPAY_BASE_URL", c.env["LETAGENTPAY_BASE_URL"])
 			client, err := letagentpay.New(c.opts...)
 			assert.Nil(t, client)
 			var param *letagentpay.ParamError
@@ -88,13 +88,13 @@ func TestNewAcceptsLoopbackAndSelfHosted(t *testing.T) {
 }
 
 func TestNewReadsTheEnvironment(t *testing.T) {
-	t.Setenv(letagentpay.EnvToken, testToken)
-	t.Setenv(letagentpay.EnvBaseURL, "")
+	t.Setenv("LETAGENTPAY_TOKEN", testToken)
+	t.Setenv("LETAGENTPAY_BASE_URL", "")
 	client, err := letagentpay.New()
 	require.NoError(t, err)
 	assert.Equal(t, letagentpay.DefaultBaseURL, client.BaseURL())
 
-	t.Setenv(letagentpay.EnvBaseURL, "https://other.example/api")
+	t.Setenv("LETAGENTPAY_BASE_URL", "https://other.example/api")
 	client, err = letagentpay.New()
 	require.NoError(t, err)
 	assert.Equal(t, "https://other.example/api", client.BaseURL())

@@ -102,7 +102,7 @@ func (c *Client) confirm(ctx context.Context, id string, p ConfirmParams, o conf
 		}
 		end(o)
 	}()
-	key, began := lockKey{c.service, "confirm", requestID}, time.Now()
+	key, began := lockKey{c.service, confirmLock, requestID}, time.Now()
 	held, err := c.lock(ctx, operation.Confirm, key, o.limit)
 	if err != nil {
 		return nil, err

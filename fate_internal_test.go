@@ -38,7 +38,7 @@ func attempt(t *testing.T, status int, contentType string, body io.Reader, err e
 	require.NoError(t, newErr)
 	c := &call{op: operation.Purchase, body: &api.PurchaseRequest{}}
 	_, fetchErr := fetch(t.Context(), client.transport, c, purchaseShape, func(body *api.PurchaseResult) error {
-		_, err := newPurchase(body, "k")
+		_, err := newPurchase(body, &PurchaseParams{})
 		return err
 	})
 	require.Error(t, fetchErr)

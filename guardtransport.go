@@ -1,7 +1,6 @@
 package letagentpay
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,7 +26,7 @@ import (
 //
 // The idempotency key of the purchase comes from the first row that applies:
 //
-//	the request's context has ResumeApproval    the request that it names is continued
+//	ResumeApproval or Resume applies            the request that it names is continued
 //	Price sets IdempotencyKey                   that key
 //	the request has an Idempotency-Key header   a key derived from the request's method, its address without the
 //	  or an X-Idempotency-Key header              query, and the header's value
@@ -47,8 +46,8 @@ import (
 // and the same request afterwards is another purchase. For an SDK that retries in this case, use a header, or the scope
 // without a run.
 //
-// With an [http.Client], each redirect is a request of its own, with a purchase of its own. [ResumeApproval] applies to
-// the first request only.
+// With an [http.Client], each redirect is a request of its own, with a purchase of its own. [ResumeApproval] and
+// [Resume] apply to the first request only.
 //
 // # What is sent twice
 //
@@ -135,17 +134,20 @@ func (gt *GuardTransport) RoundTrip(request *http.Request) (*http.Response, erro
 // authorize returns the approval of the purchase that a request makes.
 func (gt *GuardTransport) authorize(request *http.Request, p PurchaseParams) (*Approval, error) {
 	ctx := request.Context()
-	if request.Response != nil { // a redirect, which has the context of the first request
-		ctx = context.WithValue(ctx, resumeKey{}, nil)
+	g, err := newGuardConfig(gt.Options)
+	if err != nil {
+		return nil, err
 	}
-	_, resumed := ctx.Value(resumeKey{}).(string)
+	if request.Response != nil { // a redirect, which has the context of the first request
+		ctx, g.resumed = withoutResumption(ctx), nil
+	}
 	header := idempotencyHeader(request.Header)
-	if resumed || p.IdempotencyKey != "" || header == "" {
-		return gt.Client.Authorize(ctx, p, gt.Options...)
+	if g.resumption(ctx, &p) != nil || p.IdempotencyKey != "" || header == "" {
+		return gt.Client.authorizeOnce(ctx, p, g)
 	}
 	for failed := 0; ; failed++ {
 		p.IdempotencyKey = httpRequestKey(request, header, failed)
-		approval, err := gt.Client.Authorize(ctx, p, gt.Options...)
+		approval, err := gt.Client.authorizeOnce(ctx, p, g)
 		if !endedUnpaid(err) || failed == maxFurtherPurchases {
 			return approval, err
 		}

@@ -55,7 +55,7 @@ func TestLifecycleAgainstTheServer(t *testing.T) {
 				purchase, err := client.Purchase(t.Context(), price("49.99"))
 				require.NoError(t, err)
 				assert.Equal(t, letagentpay.StatusAutoApproved, purchase.Status)
-				assert.Equal(t, letagentpay.MustAmount("450.01"), purchase.BudgetRemaining)
+				assert.Equal(t, letagentpay.MustAmount("450.01"), *purchase.BudgetRemaining)
 				_, err = client.Confirm(t.Context(), purchase.RequestID, letagentpay.ConfirmParams{Success: true, ActualAmount: letagentpay.MustAmount("47.50")})
 				require.NoError(t, err)
 				books(t, server, "47.50", "0.00")

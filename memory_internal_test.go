@@ -107,7 +107,7 @@ func TestCooldownIsInProportion(t *testing.T) {
 }
 
 func TestRests(t *testing.T) {
-	first, second := lockKey{"a", "key", "1"}, lockKey{"a", "key", "2"}
+	first, second := lockKey{"a", postLock, "1"}, lockKey{"a", postLock, "2"}
 	waited := func(t *testing.T, r *cooldowns, key lockKey, limit time.Duration) (time.Duration, error) {
 		t.Helper()
 		begun := time.Now()

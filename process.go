@@ -9,11 +9,23 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// thisProcess is what all clients of this process share, whichever way they were made.
+// thisProcess is the only state that the package keeps outside of clients: all clients of the process share it, because
+// the service cannot tell their writes apart. It holds a lock for each key and each request, and remembers requests.
+//
+// Locks that a call holds together are taken in this order, and released in the opposite one:
+//
+//	keyLock      a guarded call, from before it requests the purchase until the approval is settled
+//	postLock     while the purchase is posted
+//	runLock      a guarded call, from the time that it knows the request until the approval is settled
+//	confirmLock  while the request is confirmed
+//	reportLock   while an x402 authorisation is reported; alone
+//
+// A call that resumes a request takes its runLock first. When the journal shows that the request was made under a key,
+// it releases the runLock and takes keyLock and runLock in order. The mutexes of memory, postings, cooldowns,
+// entryWrites and of a scope are taken last and one at a time: no call and no other lock is waited for under them.
 var thisProcess = newProcess()
 
-// process is what clients of one process share, so that they never do together what one of them would not do alone: what
-// they remember, which writes are under way, and which rest.
+// process is what the clients of one process share.
 type process struct {
 	*memory
 	locks     keylock.Locks[lockKey]
@@ -28,33 +40,45 @@ func newProcess() *process {
 	return p
 }
 
-// lockKey names what must not overlap in this process, whichever client it goes through: posts under one key,
-// confirmations of one request, and runs under one key or request. Where several are held, they are taken in this order:
-// "authorize" with the idempotency key of a guarded call, "key" while that is posted, "run" with the id of its request,
-// "confirm" while that is confirmed.
+// lockKind is what a lock keeps from overlapping.
+type lockKind int
+
+const (
+	keyLock     lockKind = iota + 1 // guarded calls under one idempotency key
+	postLock                        // posts under one idempotency key
+	runLock                         // guarded calls under one request
+	confirmLock                     // confirmations of one request
+	reportLock                      // reports of one x402 authorisation
+)
+
+// lockKey names a lock of the process, whichever client takes it.
 type lockKey struct {
-	identity string // of service and agent; of the service alone where a request's id names it
-	kind     string
-	name     string
+	owner string // an agent's identity for a key; the service for an id, which is unique there
+	kind  lockKind
+	id    string // the idempotency key, or the id of the request or authorisation
 }
 
-// idempotencyKey returns the key that the lock is about, if it is about one.
+// idempotencyKey returns the key that the lock is about, empty for a lock on a request.
 func (k lockKey) idempotencyKey() string {
-	if k.kind == "key" || k.kind == "authorize" {
-		return k.name
+	if k.kind == keyLock || k.kind == postLock {
+		return k.id
 	}
 	return ""
 }
 
 // lock keeps writes that the service could not tell apart from overlapping: with each other, and with one that is not
 // waited for any more but may still be under way. With a limit above 0 it fails with ErrInProgress after that time.
-func (c *Client) lock(ctx context.Context, op operation.Op, key lockKey, limit time.Duration) (*keylock.Held[lockKey], error) {
+func (c *Client) lock(ctx context.Context, op operation.Op, key lockKey, limit time.Duration) (*keylock.Held[lockKey],
+	error,
+) {
 	return c.lockWithin(ctx, op, key, limit, limit)
 }
 
-// lockWithin is lock with a limit for another write that is waited for, and one for both that and the rest of one that is
-// not.
-func (c *Client) lockWithin(ctx context.Context, op operation.Op, key lockKey, limit, restLimit time.Duration) (*keylock.Held[lockKey], error) {
+// lockWithin is lock with a limit for another write that is waited for, and one for both that and the rest of one that
+// is not.
+func (c *Client) lockWithin(ctx context.Context, op operation.Op, key lockKey, limit,
+	restLimit time.Duration,
+) (*keylock.Held[lockKey], error) {
 	var began time.Time // zero: now
 	var err error
 	held := c.process.locks.TryLock(key)

@@ -63,6 +63,9 @@ func (p *PurchaseParams) validate() error {
 	if strings.ContainsFunc(trimText(p.Category), unicode.IsControl) {
 		return paramError("PurchaseParams.Category", p.Category, "want a category without control characters")
 	}
+	if code := strings.ToUpper(p.Currency); slices.Contains(zeroDecimalCurrencies, code) && p.Amount.Decimals() > 0 {
+		return paramError("PurchaseParams.Amount", p.Amount.String(), "want a whole number: "+code+" has no decimals")
+	}
 	return checkIdempotencyKey("PurchaseParams.IdempotencyKey", p.IdempotencyKey)
 }
 
@@ -103,12 +106,15 @@ func (check PolicyCheck) Failed() []Check {
 type Purchase struct {
 	RequestID        string
 	Status           Status
+	Amount           Amount // as requested
 	Currency         string
 	Category         string // as the service resolved it
 	OriginalCategory string // what was sent, when that was an alias or unknown
+	MerchantName     string // as requested
+	Description      string // as requested
 	PolicyCheck      PolicyCheck
 	AutoApproved     bool
-	BudgetRemaining  Amount    // what is left of the budget; known only when auto-approved
+	BudgetRemaining  *Amount   // what is left of the budget; nil unless auto-approved
 	ExpiresAt        time.Time // when a pending request expires; zero unless pending
 	IdempotencyKey   string    // the key it was sent under
 
@@ -168,8 +174,8 @@ func (purchase *Purchase) contradicts() error {
 	return nil
 }
 
-// newPurchase returns what an answer says, which must not contradict itself. key is the one that the purchase was sent under.
-func newPurchase(body *api.PurchaseResult, key string) (*Purchase, error) {
+// newPurchase returns what the answer to a purchase reports, which must not contradict itself.
+func newPurchase(body *api.PurchaseResult, requested *PurchaseParams) (*Purchase, error) {
 	if body.RequestID == "" || body.Status == "" || body.Currency == "" || body.Category == "" {
 		return nil, errIncomplete
 	}
@@ -179,19 +185,20 @@ func newPurchase(body *api.PurchaseResult, key string) (*Purchase, error) {
 	purchase := &Purchase{
 		RequestID:        canonicalID(body.RequestID),
 		Status:           Status(body.Status),
+		Amount:           requested.Amount,
 		Currency:         body.Currency,
 		Category:         body.Category,
 		OriginalCategory: deref(body.OriginalCategory),
+		MerchantName:     requested.MerchantName,
+		Description:      requested.Description,
 		PolicyCheck:      PolicyCheck{Passed: body.PolicyCheck.Passed, Checks: checksOf(body.PolicyCheck.Checks)},
 		AutoApproved:     body.AutoApproved,
+		BudgetRemaining:  amountOf(body.BudgetRemaining),
 		ExpiresAt:        timeOf(body.ExpiresAt),
-		IdempotencyKey:   key,
+		IdempotencyKey:   requested.IdempotencyKey,
 	}
 	if err := purchase.contradicts(); err != nil {
 		return nil, err
-	}
-	if body.BudgetRemaining != nil {
-		purchase.BudgetRemaining = body.BudgetRemaining.Amount
 	}
 	return purchase, nil
 }
@@ -250,9 +257,9 @@ func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purc
 // purchaseByHand makes a purchase whose caller spends by itself, so that no guarded call takes its approval. repeated
 // says that the key may have been used before.
 func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, repeated bool) (*Purchase, error) {
-	purchase, err := c.post(ctx, p, baseline{}, !repeated, 0, func(purchase *Purchase) {
+	purchase, err := c.post(ctx, p, postParams{freshKey: !repeated, answered: func(purchase *Purchase) {
 		c.process.rememberByHand(c.requestKey(purchase.RequestID))
-	})
+	}})
 	if err == nil && repeated && purchase.Status != StatusRejected {
 		if err = c.refresh(ctx, p, purchase); err == nil {
 			err = c.guardedHere(p, purchase)

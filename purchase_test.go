@@ -47,7 +47,8 @@ func TestPurchase(t *testing.T) {
 	})
 	require.NoError(t, err, "a rejection is an answer")
 	assert.Equal(t, &letagentpay.Purchase{
-		RequestID: "r1", Status: letagentpay.StatusRejected, Currency: "USD", Category: "other", OriginalCategory: "Yachts", IdempotencyKey: "turn 7/yacht",
+		RequestID: "r1", Status: letagentpay.StatusRejected, Amount: letagentpay.MustAmount("1234.5"), Currency: "USD",
+		Category: "other", OriginalCategory: "Yachts", MerchantName: "Wharf & Co <1>", Description: "Ünï ☕\n2", IdempotencyKey: "turn 7/yacht",
 		PolicyCheck: letagentpay.PolicyCheck{Checks: []letagentpay.Check{
 			{Rule: "status", Result: policy.Pass, Detail: "active"}, {Rule: "budget", Result: policy.Fail, Detail: "500.00 left"},
 		}},
@@ -69,14 +70,14 @@ func TestPurchaseAnswers(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, purchase.AutoApproved)
 	assert.True(t, purchase.Status.Approved())
-	assert.Equal(t, letagentpay.MustAmount("450.01"), purchase.BudgetRemaining)
+	assert.Equal(t, letagentpay.MustAmount("450.01"), *purchase.BudgetRemaining)
 	assert.Zero(t, purchase.ExpiresAt)
 	assert.NotEmpty(t, purchase.IdempotencyKey)
 
 	purchase, err = client.Purchase(t.Context(), groceries())
 	require.NoError(t, err)
 	assert.Equal(t, time.Date(2026, 3, 11, 12, 30, 0, 0, time.UTC), purchase.ExpiresAt.UTC())
-	assert.Zero(t, purchase.BudgetRemaining)
+	assert.Nil(t, purchase.BudgetRemaining)
 
 	purchase, err = client.Purchase(t.Context(), groceries())
 	require.NoError(t, err, "what is new to this version does not break it")

@@ -130,10 +130,10 @@ func (r *recovery) entry(ctx context.Context, entry *JournalEntry) {
 func (c *Client) locksOf(entry *JournalEntry) []lockKey {
 	var locks []lockKey
 	if key := c.keyOf(entry); key != "" {
-		locks = append(locks, lockKey{c.identity, "authorize", key})
+		locks = append(locks, lockKey{c.identity, keyLock, key})
 	}
 	if entry.RequestID != "" {
-		locks = append(locks, lockKey{c.service, "run", canonicalID(entry.RequestID)})
+		locks = append(locks, lockKey{c.service, runLock, canonicalID(entry.RequestID)})
 	}
 	return locks
 }

@@ -27,7 +27,12 @@ func (auth *authorization) requestApproval(ctx context.Context, scoped *scopedPu
 	if err := auth.record.put(ctx, JournalAsked); err != nil {
 		return nil, err
 	}
-	auth.purchase, err = auth.client.post(ctx, &auth.params, auth.baseline, !auth.callerKey, auth.config.lockWait(), auth.rememberAnswer)
+	auth.purchase, err = auth.client.post(ctx, &auth.params, postParams{
+		since:     auth.baseline,
+		freshKey:  !auth.callerKey,
+		lockLimit: auth.config.lockWait(),
+		answered:  auth.rememberAnswer,
+	})
 	if err != nil {
 		return nil, auth.dropIfRefused(ctx, err)
 	}

@@ -11,9 +11,9 @@ import (
 )
 
 // The shapes of responses. A member is required if the API's description requires it and does not let it be null; a
-// member that may be null may also be missing. There are three exceptions: a request's created_at and a budget's held
-// may be missing, and the policy must be present although it may be null, because otherwise an empty object would mean
-// that there are no rules.
+// member that may be null may also be missing. There are exceptions: a request's created_at and a budget's held and
+// currency may be missing, and the policy must be present although it may be null, because otherwise an empty object
+// would mean that there are no rules.
 var (
 	purchaseShape = shapeOf[api.PurchaseResult]("request_id", "status", "currency", "category", "auto_approved",
 		"policy_check", "policy_check.passed", "policy_check.checks", "policy_check.checks.rule",
@@ -22,7 +22,7 @@ var (
 	listShape    = shapeOf[api.RequestList]("requests", "requests.request_id", "requests.status", "requests.amount",
 		"requests.currency", "requests.category", "requests.created_at")
 	confirmationShape = shapeOf[api.Confirmation]("request_id", "status")
-	budgetShape       = shapeOf[api.Budget]("budget", "spent", "remaining", "currency")
+	budgetShape       = shapeOf[api.Budget]("budget", "spent", "remaining")
 	policyShape       = shapeOf[api.PolicyDocument]("policy" + orNull)
 	categoriesShape   = shapeOf[api.CategoryList]("categories")
 	refusalShape      = shapeOf[api.Error]("detail")

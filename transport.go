@@ -125,7 +125,7 @@ func redirectPolicy(
 // does nothing yet) and receive if there is a response, shouldRetry with the failure if there is one, and backoff.
 func (t *transport) do(ctx context.Context, c *call) error {
 	if ctx == nil {
-		return paramError("ctx", "", "want a context; use context.Background() if you have none")
+		return paramError("ctx", "", "want a context; use context.Background() where there is none")
 	}
 	request, err := t.newRequest(c)
 	if err != nil {

@@ -85,6 +85,11 @@ func checkIdempotencyKey(field, key string) error {
 	return nil
 }
 
+// zeroDecimalCurrencies are the currencies of ISO 4217 without a minor unit.
+var zeroDecimalCurrencies = []string{
+	"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF",
+}
+
 func isCurrency(code string) bool {
 	for i := range len(code) {
 		if letter := code[i] | 0x20; letter < 'a' || letter > 'z' {

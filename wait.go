@@ -81,7 +81,7 @@ type wait struct {
 
 func newWait(ctx context.Context, requestID string, opts []WaitOption) (*wait, error) {
 	if ctx == nil {
-		return nil, paramError("ctx", "", "want a context; use context.Background() if you have none")
+		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
 	}
 	requestID, err := requestIDOf(requestID)
 	if err != nil {

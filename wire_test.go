@@ -73,7 +73,7 @@ func TestAnswersNeedTheirRequiredFields(t *testing.T) {
 			[]string{`"merchant":null,`, `"description":null,`, `"reviewed_at":null,`, `,"expires_at":null`, `"total":1,`, `"limit":1,`, `,"offset":0`},
 		},
 		"confirm":    {"POST /requests/r1/confirm", confirmed, []string{`"request_id":"r1",`, `"status":"completed",`}, []string{`,"actual_amount":"47.50"`}},
-		"budget":     {"GET /budget", someBudget, []string{`"budget":"500.00",`, `"spent":"10.00",`, `"remaining":"490.00",`, `,"currency":"USD"`}, []string{`"held":"0.00",`}},
+		"budget":     {"GET /budget", someBudget, []string{`"budget":"500.00",`, `"spent":"10.00",`, `"remaining":"490.00",`}, []string{`"held":"0.00",`, `,"currency":"USD"`}},
 		"policy":     {"GET /policy", `{"x":1,"policy":null}`, []string{`,"policy":null`}, nil},
 		"categories": {"GET /categories", `{"x":1,"categories":[]}`, []string{`,"categories":[]`}, nil},
 	} {

@@ -67,7 +67,7 @@ type X402Budget struct {
 	DailySpent, MonthlySpent Amount
 	AllowedDomains           []string // nil: all
 	AllowedChains            []string
-	Wallets                  []X402Wallet // without CreatedAt
+	Wallets                  []X402Wallet // without CreatedAt and Active
 }
 
 // X402Wallet is a wallet that pays on a chain.
@@ -76,6 +76,7 @@ type X402Wallet struct {
 	Chain     string // "base", "base-sepolia", "ethereum" or "solana"
 	Provider  string // the maker of the wallet, if that is known
 	CreatedAt time.Time
+	Active    bool // whether it may pay; known from Wallets and RegisterWallet
 }
 
 var (
@@ -132,7 +133,7 @@ func (x *X402Client) Report(ctx context.Context, p X402ReportParams) (_ *X402Rep
 	if ctx == nil {
 		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
 	}
-	key, began := lockKey{x.client.service, "report", canonicalID(p.AuthorizationID)}, time.Now()
+	key, began := lockKey{x.client.service, reportLock, canonicalID(p.AuthorizationID)}, time.Now()
 	held, err := x.client.lock(ctx, operation.X402Report, key, 0)
 	if err != nil {
 		return nil, err
@@ -261,7 +262,7 @@ func (x *X402Client) Wallets(ctx context.Context) ([]X402Wallet, error) {
 }
 
 func walletOf(w *api.X402Wallet) *X402Wallet {
-	return &X402Wallet{Address: w.WalletAddress, Chain: w.Chain, Provider: deref(w.WalletProvider), CreatedAt: w.CreatedAt.Time}
+	return &X402Wallet{Address: w.WalletAddress, Chain: w.Chain, Provider: deref(w.WalletProvider), CreatedAt: w.CreatedAt.Time, Active: w.IsActive}
 }
 
 func (p *X402AuthorizeParams) body() *api.X402AuthorizeRequest {

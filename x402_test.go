@@ -62,6 +62,7 @@ func TestX402Lifecycle(t *testing.T) {
 	registered, err := x402.RegisterWallet(t.Context(), wallet)
 	require.NoError(t, err)
 	assert.False(t, registered.CreatedAt.IsZero())
+	assert.True(t, registered.Active)
 	_, err = x402.RegisterWallet(t.Context(), wallet)
 	require.ErrorIs(t, err, letagentpay.ErrConflict)
 	wallets, err := x402.Wallets(t.Context())

@@ -42,7 +42,7 @@ const embeddedPolicy = `{
 
 func run(ctx context.Context, out io.Writer) error {
 	s := &story{out: out}
-	if os.Getenv(letagentpay.EnvToken) != "" {
+	if os.Getenv("LETAGENTPAY_TOKEN") != "" {
 		client, err := letagentpay.New()
 		if err != nil {
 			return err

@@ -16,7 +16,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestStoryGoesAsTold(t *testing.T) {
-	t.Setenv(letagentpay.EnvToken, "")
+	t.Setenv("LETAGENTPAY_TOKEN", "")
 	var out strings.Builder
 	require.NoError(t, run(t.Context(), &out))
 	for _, line := range []string{
@@ -38,8 +38,8 @@ func TestStoryGoesAsTold(t *testing.T) {
 // With a token the program talks to that service, and is content with what its policy decides.
 func TestStoryTalksToTheServiceItIsGiven(t *testing.T) {
 	server := letagentpaytest.NewServer(t, letagentpaytest.WithBudget(letagentpay.MustAmount("10")))
-	t.Setenv(letagentpay.EnvToken, server.Token)
-	t.Setenv(letagentpay.EnvBaseURL, server.URL)
+	t.Setenv("LETAGENTPAY_TOKEN", server.Token)
+	t.Setenv("LETAGENTPAY_BASE_URL", server.URL)
 	var out strings.Builder
 	require.NoError(t, run(t.Context(), &out))
 	assert.Contains(t, out.String(), "Talking to "+server.URL)

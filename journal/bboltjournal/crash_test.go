@@ -288,7 +288,7 @@ func (a *agent) start(change func(*plan)) (r report, died bool) {
 	change(&p)
 	encoded, err := json.Marshal(p)
 	require.NoError(a, err)
-	command := child(a, "purchase", envPlan+"="+string(encoded), letagentpay.EnvBaseURL+"="+a.server.URL, letagentpay.EnvToken+"="+a.server.Token)
+	command := child(a, "purchase", envPlan+"="+string(encoded), "LETAGENTPAY_BASE_URL="+a.server.URL, "LETAGENTPAY_TOKEN="+a.server.Token)
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
 	err = command.Run()

@@ -10,17 +10,17 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/no-lock-on-the-key", file: "authorize.go",
-		old: `lockKey{auth.client.identity, "authorize", auth.heldKey()}`, new: `lockKey{auth.client.identity, "authorize", rand.Text()}`,
+		old: `lockKey{auth.client.identity, keyLock, auth.heldKey()}`, new: `lockKey{auth.client.identity, keyLock, rand.Text()}`,
 		why: "two calls under one key ask and run at the same time",
 	},
 	{
 		name: "authorize/no-lock-on-the-request", file: "authorize.go",
-		old: `lockKey{auth.client.service, "run", auth.requestID}`, new: `lockKey{auth.client.service, "run", rand.Text()}`,
+		old: `lockKey{auth.client.service, runLock, auth.requestID}`, new: `lockKey{auth.client.service, runLock, rand.Text()}`,
 		why: "two calls that resume one request run at the same time",
 	},
 	{
 		name: "authorize/lock-on-the-request-by-token", file: "authorize.go",
-		old: `lockKey{auth.client.service, "run", auth.requestID}`, new: `lockKey{auth.client.identity, "run", auth.requestID}`,
+		old: `lockKey{auth.client.service, runLock, auth.requestID}`, new: `lockKey{auth.client.identity, runLock, auth.requestID}`,
 		why: "clients of two tokens of one agent run one request at the same time",
 	},
 	{
@@ -45,7 +45,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "requestapproval/started-has-surely-not-run", file: "requestapproval.go",
-		old: "MayHaveRun: true,\n\t\tErr: errors.New(\"it has run, and is still to be confirmed\"),", new: "Err: errors.New(\"it has run, and is still to be confirmed\"),",
+		old: "return auth.mayHaveRun(auth.approvedRequest(), reasonUnconfirmed)", new: "return auth.handled(auth.approvedRequest(), reasonUnconfirmed)",
 		why: "the caller of a purchase that has run is told that it has not",
 	},
 	{
@@ -70,8 +70,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "requestapproval/asked-before-the-journal-knows", file: "requestapproval.go",
-		old: "if err := auth.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}\n\tauth.purchase, err = auth.client.post(ctx, &auth.params, auth.baseline, !auth.callerKey, auth.config.lockWait(), auth.rememberAnswer)\n\tif err != nil {\n\t\treturn nil, auth.dropIfRefused(ctx, err)\n\t}",
-		new: "auth.purchase, err = auth.client.post(ctx, &auth.params, auth.baseline, !auth.callerKey, auth.config.lockWait(), auth.rememberAnswer)\n\tif err != nil {\n\t\treturn nil, auth.dropIfRefused(ctx, err)\n\t}\n\tif err := auth.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}",
+		old: "if err := auth.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}\n\tauth.purchase, err = auth.client.post(ctx, &auth.params, postParams{\n\t\tsince:     auth.baseline,\n\t\tfreshKey:  !auth.callerKey,\n\t\tlockLimit: auth.config.lockWait(),\n\t\tanswered:  auth.rememberAnswer,\n\t})\n\tif err != nil {\n\t\treturn nil, auth.dropIfRefused(ctx, err)\n\t}",
+		new: "auth.purchase, err = auth.client.post(ctx, &auth.params, postParams{\n\t\tsince:     auth.baseline,\n\t\tfreshKey:  !auth.callerKey,\n\t\tlockLimit: auth.config.lockWait(),\n\t\tanswered:  auth.rememberAnswer,\n\t})\n\tif err != nil {\n\t\treturn nil, auth.dropIfRefused(ctx, err)\n\t}\n\tif err := auth.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}",
 		why: "a crash after the purchase leaves no entry, and a journal that fails leaves the money booked",
 	},
 	{
@@ -196,7 +196,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "lookup/started-entry-has-surely-not-run", file: "lookup.go",
-		old: "IdempotencyKey: auth.params.IdempotencyKey, MayHaveRun: true}\n\t\tif entry.Error", new: "IdempotencyKey: auth.params.IdempotencyKey}\n\t\tif entry.Error",
+		old: "auth.mayHaveRun(request, reasonStarted)", new: "auth.handled(request, reasonStarted)",
 		why: "the caller is told that nothing has run where a crash has cut the function off",
 	},
 	{
@@ -210,8 +210,8 @@ var guardMutants = []mutant{
 		why: "the journal holds rejected purchases as open for ever",
 	},
 	{
-		name: "authorize/entry-dropped-while-pending", file: "authorize.go",
-		old: "return rejected || expired || handled", new: "return true || rejected || expired || handled",
+		name: "errors/entry-dropped-while-pending", file: "errors.go",
+		old: "return decision{refused.RequestID, refused.Status, refused.Status != StatusPending}", new: "return decision{refused.RequestID, refused.Status, true}",
 		why: "a purchase that awaits a human is forgotten by the journal, and not continued after a restart",
 	},
 	{
@@ -276,7 +276,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "decision/anothers-has-surely-not-run", file: "decision.go",
-		old: "MayHaveRun: state.Status.Approved(), Err: errOtherCall}", new: "Err: errOtherCall}",
+		old: "return \"\", auth.mayHaveRun(state, reasonOtherMayRun)", new: "return \"\", auth.handled(state, reasonOtherMayRun)",
 		why: "the caller is told that nothing has run where another process may have",
 	},
 	{
@@ -341,7 +341,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/completed-runs", file: "authorize.go",
-		old: "default:\n\t\treturn &AlreadyHandledError{Request: state, IdempotencyKey: auth.params.IdempotencyKey}", new: "default:\n\t\treturn nil",
+		old: "case state.Status.Final():\n\t\treturn auth.handled(state, reasonDecided)", new: "case state.Status.Final():\n\t\treturn nil",
 		why: "what is completed runs again",
 	},
 	{
@@ -356,7 +356,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/expired-counts-as-handled", file: "authorize.go",
-		old: "case state.Status == StatusExpired:\n\t\treturn &ExpiredError", new: "case false:\n\t\treturn &ExpiredError",
+		old: "case state.Status == StatusExpired:\n\t\treturn auth.notApproved", new: "case false:\n\t\treturn auth.notApproved",
 		why: "a request whose time is over is reported as another call's",
 	},
 	{
@@ -371,17 +371,17 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/pending-wait-unbounded", file: "authorize.go",
-		old: "auth.client.WaitForDecision(ctx, auth.requestID, WaitTimeout(auth.config.pendingWait))", new: "auth.client.WaitForDecision(ctx, auth.requestID)",
+		old: "append([]WaitOption{WaitTimeout(auth.config.pendingWait)}, auth.config.waitOptions...)...", new: "auth.config.waitOptions...",
 		why: "the wait for a human lasts longer than the call allows",
 	},
 	{
 		name: "baseline/same-instant-counts-as-later", file: "baseline.go",
-		old: "state.CreatedAt.Equal(b.createdAt) && !slices.Contains(b.ids, state.RequestID)", new: "state.CreatedAt.Equal(b.createdAt)",
+		old: "state.CreatedAt.Equal(b.createdAt) &&\n\t\t!slices.Contains(b.ids, state.RequestID)", new: "state.CreatedAt.Equal(b.createdAt)",
 		why: "the newest request before the call counts as made by the call",
 	},
 	{
 		name: "baseline/same-instant-counts-as-earlier", file: "baseline.go",
-		old: "return state.CreatedAt.After(b.createdAt) || state.CreatedAt.Equal(b.createdAt) && !slices.Contains(b.ids, state.RequestID)", new: "return state.CreatedAt.After(b.createdAt)",
+		old: "return state.CreatedAt.After(b.createdAt) || state.CreatedAt.Equal(b.createdAt) &&\n\t\t!slices.Contains(b.ids, state.RequestID)", new: "return state.CreatedAt.After(b.createdAt)",
 		why: "a purchase made in the same instant as another one is never this call's",
 	},
 	{
@@ -552,10 +552,43 @@ var guardMutants = []mutant{
 		why: "a generic function gets back a result of another type",
 	},
 
+	// resume.go
+	{
+		name: "resume/used-up-for-its-own-purchase", file: "resume.go",
+		old: "return bought == nil || contentOf(p).mismatch(r.requestID, *bought) == nil", new: "return bought == nil",
+		why: "a resumed call that is repeated after its success buys again",
+	},
+	{
+		name: "resume/never-used-up", file: "resume.go",
+		old: "r.bought.CompareAndSwap(nil, &bought)", new: "_ = bought",
+		why: "another purchase under a resumed context is refused for ever",
+	},
+	{
+		name: "resume/option-ignored", file: "resume.go",
+		old: "if g.resumed.appliesTo(p) {", new: "if false {",
+		why: "a call that is to resume a request makes another one",
+	},
+	{
+		name: "approval/resumption-used-up-by-an-error", file: "approval.go",
+		old: "if settleErr == nil && err == nil {\n\t\ta.resumption", new: "if true {\n\t\ta.resumption",
+		why: "another purchase follows a resumed one that failed",
+	},
+	{
+		name: "guardtransport/redirect-resumes", file: "guardtransport.go",
+		old: "ctx, g.resumed = withoutResumption(ctx), nil", new: "_ = withoutResumption",
+		why: "a redirected request runs under the request that paid for the one before it",
+	},
+	{
+		name: "purchase/fraction-of-a-yen-accepted", file: "purchase.go",
+		old: "slices.Contains(zeroDecimalCurrencies, code) &&", new: "false &&",
+		why: "an amount that the currency cannot have is sent",
+	},
+
 	// approval.go
 	{
 		name: "approval/resumed-id-inherited", file: "approval.go",
-		old: "if ctx.Value(resumeKey{}) != nil {", new: "if false {",
+		old: "return withoutResumption(context.WithValue(a.callContext, approvalKey{}, a))",
+		new: "return context.WithValue(a.callContext, approvalKey{}, a)",
 		why: "a guarded call within a resumed function claims the function's own request",
 	},
 	{
