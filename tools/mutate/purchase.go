@@ -646,7 +646,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/asks-about-what-the-answer-decides", file: "scope.go",
-		old: "if relation != otherNames { // only the response", new: "if relation == checkCategory { // only the response",
+		old: "if relation != otherNames { // only the response", new: "if relation == sameCategory { // only the response",
 		why: "a repetition under a name whose category is not known here buys another one",
 	},
 	{
