@@ -122,7 +122,12 @@ func (gt *GuardTransport) RoundTrip(request *http.Request) (*http.Response, erro
 	if err != nil {
 		return nil, err
 	}
-	p := &payment{guard: gt, request: request, approval: approval, outcome: errNotSent}
+	p := &payment{
+		guard:    gt,
+		request:  request,
+		approval: approval,
+		outcome:  errNotSent,
+	}
 	defer p.settle()
 	if err := request.Context().Err(); err != nil {
 		return nil, err

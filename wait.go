@@ -166,7 +166,7 @@ type WaitEvent struct {
 	Err       error         // why the poll failed; the next poll is made all the same
 }
 
-// WaitOption adjusts one wait; see [Client.WaitForDecision].
+// WaitOption is an option of one wait; see [Client.WaitForDecision]. A nil option is a [*ParamError].
 type WaitOption func(*waitConfig) error
 
 // WaitTimeout ends the wait with a [*WaitTimeoutError] after d, which must be positive, or at the deadline of the
