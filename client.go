@@ -38,6 +38,7 @@ type Client struct {
 
 	transport *transport
 	service   string // the address in one form, however it is spelled
+	agent     string // the digest of the token
 	identity  string // of service and agent, to tell this agent's keys from another's
 	process   *process
 	poller    *poller
@@ -94,8 +95,13 @@ func New(opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	digest := sha256.Sum256([]byte(c.token))
-	client := &Client{transport: newTransport(&c, base), service: identityOf(base), process: c.process}
-	client.identity = client.service + " " + hex.EncodeToString(digest[:]) + " "
+	client := &Client{
+		transport: newTransport(&c, base),
+		service:   identityOf(base),
+		agent:     hex.EncodeToString(digest[:]),
+		process:   c.process,
+	}
+	client.identity = client.service + " " + client.agent + " "
 	client.X402, client.observers = &X402Client{client}, c.observers
 	client.poller = &poller{client: client}
 	return client, nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/letagentpay/letagentpay-go/journal"
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
@@ -332,12 +333,12 @@ func (e *OverspendError) Error() string {
 	return text + ": spent " + e.Actual.String() + ", approved " + e.Approved.String()
 }
 
-// JournalError reports that the journal could not be read or written. Unless State is JournalExecuted or
-// JournalSettled, the function did not run.
+// JournalError reports that the journal could not be read or written. Unless State is [journal.Returned] or
+// [journal.Settled], the function did not run.
 type JournalError struct {
-	Op             string       // "get", "put", "delete" or "entries"
-	State          JournalState // the state that was to be written
-	RequestID      string       // once it is known
+	Op             string        // "get", "put", "delete" or "entries"
+	State          journal.State // the state that was to be written
+	RequestID      string        // once it is known
 	IdempotencyKey string
 	Err            error
 }

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"runtime"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/journal"
 )
 
 // Guard returns fn gated on approval: each call requests the purchase that describe returns, runs fn only when it is
@@ -66,7 +68,7 @@ func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(con
 			return out, err
 		}
 		if earlier != nil {
-			out, err = replay[Out](ctx, c, g, earlier.JournalEntry)
+			out, err = replay[Out](ctx, c, g, earlier.Entry)
 			earlier.scoped.done(err == nil, false)
 			if err == nil {
 				earlier.resumption.useUp(&earlier.params)
@@ -130,7 +132,7 @@ type GuardOption func(*guardConfig) error
 type guardConfig struct {
 	pendingWait time.Duration // 0: do not wait
 	waitOptions []WaitOption  // of the wait, besides its timeout
-	journal     Journal       // nil: none
+	journal     journal.Store // nil: none
 	codec       ResultCodec
 	mayHavePaid func(error) bool // nil: MayHavePaid
 	resumed     *resumption      // of the option Resume; nil: none
@@ -245,12 +247,12 @@ func OnError(mayHavePaid func(error) bool) GuardOption {
 // When the journal cannot be written, the function does not run, an approved purchase is refunded, and the error is a
 // [*JournalError]. Each write may take 5 seconds. After the function has run, the confirmation is sent even if the
 // journal fails.
-func WithJournal(journal Journal) GuardOption {
+func WithJournal(store journal.Store) GuardOption {
 	return func(g *guardConfig) error {
-		if journal == nil {
+		if store == nil {
 			return paramError("WithJournal", "", "want a journal; leave the option out to keep none")
 		}
-		g.journal = journal
+		g.journal = store
 		return nil
 	}
 }

@@ -34,7 +34,7 @@ type scopeKey struct{}
 // Under the context an identical purchase is the same purchase, however often it is requested. An error does not use it
 // up:
 //
-//   - A purchase that was made, or may have been, is an [*AlreadyHandledError]; with a [Journal], a purchase that was
+//   - A purchase that was made, or may have been, is an [*AlreadyHandledError]; with a journal, a purchase that was
 //     made returns the first result instead.
 //   - A purchase that the policy or a human rejected stays rejected, and no human is asked again.
 //   - A pending purchase is continued.
