@@ -19,7 +19,7 @@ func (c *Client) keyOf(entry *journal.Entry) string {
 	return entry.IdempotencyKey
 }
 
-// sameService reports whether an entry is of the client's service. That is enough where a request's id is known: the
+// sameService reports whether an entry is of the client's service. That is enough when the request's id is known: the
 // entry may have been written under an earlier token.
 func (c *Client) sameService(entry *journal.Entry) bool { return entry.Service == c.service }
 
@@ -28,8 +28,8 @@ func (c *Client) owns(entry *journal.Entry) bool {
 	return c.sameService(entry) && entry.Agent == c.agent
 }
 
-// checkValid refuses an entry that lacks what money depends on: a store that loses fields must not turn a paid purchase
-// into one that failed.
+// checkValid returns an error if an entry lacks what money depends on: a store that loses fields must not turn a paid
+// purchase into one that failed.
 func checkValid(entry *journal.Entry) error {
 	if err := entry.Validate(); err != nil {
 		return fmt.Errorf("the entry of the key %s: %w", quoted(entry.Key, sampleText), err)
@@ -37,14 +37,14 @@ func checkValid(entry *journal.Entry) error {
 	return nil
 }
 
-// setPurchase sets what an entry says was requested. It leaves Ref out: the idempotency key names the purchase.
+// setPurchase sets the purchase of an entry. It leaves Ref out, because the idempotency key names the purchase.
 func setPurchase(entry *journal.Entry, p *PurchaseParams) {
 	entry.IdempotencyKey = p.IdempotencyKey
 	entry.Amount, entry.Currency, entry.Category = p.Amount, p.Currency, p.Category
 	entry.MerchantName, entry.Description, entry.AgentComment = p.MerchantName, p.Description, p.AgentComment
 }
 
-// purchaseOfEntry returns what an entry says was requested. It is the inverse of setPurchase.
+// purchaseOfEntry returns the purchase of an entry. It is the inverse of setPurchase.
 func purchaseOfEntry(entry *journal.Entry) PurchaseParams {
 	return PurchaseParams{
 		Amount:         entry.Amount,
@@ -57,17 +57,17 @@ func purchaseOfEntry(entry *journal.Entry) PurchaseParams {
 	}
 }
 
-// setOutcome sets how an entry says that the purchase ended.
+// setOutcome sets the outcome of an entry.
 func setOutcome(entry *journal.Entry, p ConfirmParams) {
 	entry.Success, entry.ActualAmount, entry.ReceiptURL = p.Success, p.ActualAmount, p.ReceiptURL
 }
 
-// outcomeOfEntry returns how an entry says that the purchase ended. It is the inverse of setOutcome.
+// outcomeOfEntry returns the outcome of an entry. It is the inverse of setOutcome.
 func outcomeOfEntry(entry *journal.Entry) ConfirmParams {
 	return ConfirmParams{Success: entry.Success, ActualAmount: entry.ActualAmount, ReceiptURL: entry.ReceiptURL}
 }
 
-// contentOfEntry returns what an entry says was requested, as far as it makes two purchases the same.
+// contentOfEntry returns the identity of the purchase of an entry, as the caller described it.
 func contentOfEntry(entry *journal.Entry) content {
 	p := purchaseOfEntry(entry)
 	return contentOf(&p)

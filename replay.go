@@ -11,7 +11,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/journal"
 )
 
-// replay gives the result of an earlier run back, and reports it to the service if that is still to be done.
+// replay returns the result of an earlier run, and confirms the run if that has not been done.
 func replay[Out any](ctx context.Context, c *Client, g *guardConfig, earlier *journal.Entry) (out Out, err error) {
 	err = c.confirmEarlier(ctx, g, earlier)
 	decodeErr := errors.New("its result could not be kept")
@@ -34,7 +34,7 @@ func replay[Out any](ctx context.Context, c *Client, g *guardConfig, earlier *jo
 	return out, withCleanup(handled, err)
 }
 
-// confirmEarlier reports an earlier run to the service if that is still to be done.
+// confirmEarlier confirms an earlier run if that has not been done.
 func (c *Client) confirmEarlier(ctx context.Context, g *guardConfig, earlier *journal.Entry) error {
 	if earlier.State != journal.Returned {
 		return nil
@@ -44,13 +44,18 @@ func (c *Client) confirmEarlier(ctx context.Context, g *guardConfig, earlier *jo
 	return c.confirmRecorded(ctx, &record{journal: g.journal, process: c.process, entry: *earlier})
 }
 
-// alreadyHandled returns the error for a call that an earlier one already handled.
+// alreadyHandled is the error of a call whose purchase an earlier call has run.
 func alreadyHandled(entry *journal.Entry) *AlreadyHandledError {
 	confirmed := outcomeOfEntry(entry)
 	handled := &AlreadyHandledError{
-		Reason:         reasonReturned,
-		Request:        &Request{RequestID: entry.RequestID, Status: confirmed.status(), Amount: entry.Amount, Category: entry.ResolvedCategory},
+		Request: &Request{
+			RequestID: entry.RequestID,
+			Status:    confirmed.status(),
+			Amount:    entry.Amount,
+			Category:  entry.ResolvedCategory,
+		},
 		IdempotencyKey: entry.IdempotencyKey,
+		Reason:         reasonReturned,
 	}
 	if entry.Error != "" {
 		handled.Err = errors.New(entry.Error)
@@ -58,10 +63,14 @@ func alreadyHandled(entry *journal.Entry) *AlreadyHandledError {
 	return handled
 }
 
-// ResultCodec turns the results of guarded functions into bytes and back, for the journal.
+// ResultCodec encodes the results of guarded functions for the journal, and decodes them. It must be safe for
+// concurrent use. A call that takes more than 5 seconds, panics or ends its goroutine counts as failed. See
+// [WithResultCodec].
 type ResultCodec interface {
+	// Encode returns the encoded result.
 	Encode(result any) ([]byte, error)
-	Decode(data []byte, result any) error // result is a pointer
+	// Decode decodes data into result, a pointer to a value of the type that was encoded.
+	Decode(data []byte, result any) error
 }
 
 type jsonCodec struct{}
@@ -70,10 +79,10 @@ func (jsonCodec) Encode(result any) ([]byte, error) { return json.Marshal(result
 
 func (jsonCodec) Decode(data []byte, result any) error { return json.Unmarshal(data, result) }
 
-// maxJournalResult is how much of a function's result a journal keeps.
+// maxJournalResult is the size in bytes of the largest encoded result that is kept.
 const maxJournalResult = 64 << 10
 
-// recordResult holds what a guarded function returned, for the journal.
+// recordResult keeps the result of a guarded function for the journal.
 func recordResult[Out any](a *Approval, g *guardConfig, result Out) {
 	if g.journal == nil {
 		return
@@ -86,10 +95,10 @@ func recordResult[Out any](a *Approval, g *guardConfig, result Out) {
 	}
 }
 
-var errUnfaithful = errors.New("it would come back changed")
+var errUnfaithful = errors.New("the decoded result would differ")
 
-// encodeFaithfully encodes a result, unless it would come back as another one: JSON drops unexported fields, and what an
-// interface holds comes back as a map.
+// encodeFaithfully encodes a result, unless it would decode to another one: JSON drops unexported fields, and decodes
+// what an interface holds as a map.
 func encodeFaithfully[Out any](codec ResultCodec, result Out) ([]byte, error) {
 	encoded, err := codec.Encode(result)
 	if err != nil {

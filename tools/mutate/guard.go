@@ -693,7 +693,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/confirmed-before-the-journal-knows", file: "approval.go",
-		old: "journalErr := a.recordOutcome(ctx, o.params)\n\t_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit: settleLimit})",
+		old: "journalErr := a.recordOutcome(ctx, o.params)\n\t_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{\n\t\tdoubt:   a.confirmationInDoubt(),\n\t\tattempt: attemptLimit,\n\t\tlimit:   settleLimit,\n\t})",
 		new: "_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit: settleLimit})\n\tjournalErr := a.recordOutcome(ctx, o.params)",
 		why: "a crash during the confirmation loses the function's result",
 	},
@@ -704,17 +704,17 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/doubtful-confirmation-sent-blindly", file: "approval.go",
-		old: "confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit", new: "confirmOptions{attempt: attemptLimit, limit",
+		old: "confirmOptions{\n\t\tdoubt:   a.confirmationInDoubt(),\n\t\tattempt: attemptLimit,\n\t\tlimit", new: "confirmOptions{attempt: attemptLimit, limit",
 		why: "a confirmation that may have got through is sent again without a look",
 	},
 	{
 		name: "approval/hanging-confirmation-takes-all-the-time", file: "approval.go",
-		old: "confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit", new: "confirmOptions{doubt: a.confirmationInDoubt(), limit",
+		old: "confirmOptions{\n\t\tdoubt:   a.confirmationInDoubt(),\n\t\tattempt: attemptLimit,\n\t\tlimit", new: "confirmOptions{doubt: a.confirmationInDoubt(), limit",
 		why: "an attempt that hangs leaves no time for another one",
 	},
 	{
 		name: "approval/confirmation-without-a-limit", file: "approval.go",
-		old: "attempt: attemptLimit, limit: settleLimit})\n\tduplicates", new: "attempt: attemptLimit})\n\tduplicates",
+		old: "attempt: attemptLimit,\n\t\tlimit:   settleLimit,\n\t})\n\tduplicates", new: "attempt: attemptLimit})\n\tduplicates",
 		why: "a call whose confirmation does not get through returns only after minutes",
 	},
 	{
@@ -749,7 +749,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/others-requests-stay-duplicates", file: "approval.go",
-		old: "return a.client.progress(id) != unknownHere // another call's, as has turned out", new: "return a.client.progress(id) > finishedHere",
+		old: "return a.client.progress(id) != unknownHere", new: "return a.client.progress(id) > finishedHere",
 		why: "the caller is told to give the money of another call's purchase back",
 	},
 	{
