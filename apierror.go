@@ -126,12 +126,12 @@ func (e *APIError) because(cause error) *APIError {
 	if e == nil {
 		return &APIError{Err: cause}
 	}
-	again := *e
-	again.Err = cause
+	copied := *e
+	copied.Err = cause
 	if e.Err != nil {
-		again.Err = fmt.Errorf("%w (last: %w)", cause, e.Err)
+		copied.Err = fmt.Errorf("%w (last: %w)", cause, e.Err)
 	}
-	return &again
+	return &copied
 }
 
 // mayHaveTakenEffect reports whether the service may have done what was asked although it did not say so. A redirect is

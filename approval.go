@@ -205,7 +205,7 @@ func (a *Approval) leaveBooked(ctx context.Context, o *outcome, first bool) erro
 // confirm reports the outcome to the service, and to the journal before and after it.
 func (a *Approval) confirm(ctx context.Context, o *outcome) error {
 	journalErr := a.recordOutcome(ctx, o.params)
-	_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit: settleLimit})
+	_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{mayHaveConfirmed: a.confirmationInDoubt(), attemptLimit: attemptLimit, totalLimit: settleLimit})
 	duplicates := a.findDuplicates(ctx)
 	if confirmErr != nil {
 		if _, unknown := errors.AsType[*OutcomeUnknownError](confirmErr); unknown {

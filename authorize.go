@@ -213,7 +213,7 @@ func (auth *authorization) giveBack(ctx context.Context, reason error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
-	if _, err := auth.client.confirm(ctx, auth.requestID, ConfirmParams{}, confirmOptions{attempt: attemptLimit}); err != nil {
+	if _, err := auth.client.confirm(ctx, auth.requestID, ConfirmParams{}, confirmOptions{attemptLimit: attemptLimit}); err != nil {
 		auth.client.process.rememberRefund(auth.client.requestKey(auth.requestID))
 		return errors.Join(reason, &UnconfirmedError{RequestID: auth.requestID, Err: err}, putErr)
 	}

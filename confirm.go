@@ -77,10 +77,10 @@ func (c *Client) Confirm(ctx context.Context, requestID string, p ConfirmParams)
 }
 
 type confirmOptions struct {
-	doubt   bool          // an earlier confirmation may have taken effect, so the request is read first
-	attempt time.Duration // how long one attempt may take; 0: as long as the client's
-	limit   time.Duration // how long all may take together; 0: as long as ctx allows
-	before  func() error  // called before something is sent, unless its error forbids it; nil: nothing
+	mayHaveConfirmed bool          // an earlier confirmation may have taken effect, so the request is read first
+	attemptLimit     time.Duration // how long one attempt may take; 0: as long as the client's
+	totalLimit       time.Duration // how long all may take together; 0: as long as ctx allows
+	beforeSend       func() error  // called before something is sent, unless its error forbids it; nil: nothing
 }
 
 func (c *Client) confirm(ctx context.Context, id string, p ConfirmParams, o confirmOptions) (confirmation *Confirmation, err error) {
@@ -103,7 +103,7 @@ func (c *Client) confirm(ctx context.Context, id string, p ConfirmParams, o conf
 		end(o)
 	}()
 	key, began := lockKey{c.service, confirmLock, requestID}, time.Now()
-	held, err := c.lock(ctx, operation.Confirm, key, o.limit)
+	held, err := c.lock(ctx, operation.Confirm, key, o.totalLimit)
 	if err != nil {
 		return nil, err
 	}
@@ -131,19 +131,19 @@ func (cf *confirmer) run(ctx context.Context) (*Confirmation, error) {
 	key := cf.client.requestKey(cf.requestID)
 	refund := !cf.params.Success
 	onlyRead := refund && cf.client.process.coolingDown(key)
-	if cf.doubt || onlyRead {
+	if cf.mayHaveConfirmed || onlyRead {
 		read, err := cf.read(ctx)
 		switch {
 		case err != nil:
-			return nil, cf.unknown(err)
+			return nil, cf.outcomeUnknown(err)
 		case read.Status == cf.params.status():
 			return &Confirmation{RequestID: cf.requestID, Status: read.Status}, nil
 		case onlyRead && read.Status.Approved():
-			return nil, cf.unknown(errCoolingDown)
+			return nil, cf.outcomeUnknown(errCoolingDown)
 		}
 	}
-	if cf.before != nil {
-		if err := cf.before(); err != nil {
+	if cf.beforeSend != nil {
+		if err := cf.beforeSend(); err != nil {
 			return nil, err
 		}
 	}
@@ -152,94 +152,94 @@ func (cf *confirmer) run(ctx context.Context) (*Confirmation, error) {
 		if err == nil {
 			return confirmation, nil
 		}
-		if n == 0 && cf.limit > 0 { // not before: mostly there is but one attempt
+		if n == 0 && cf.totalLimit > 0 { // not before: mostly there is but one attempt
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithDeadline(ctx, cf.began.Add(cf.limit))
+			ctx, cancel = context.WithDeadline(ctx, cf.began.Add(cf.totalLimit))
 			defer cancel()
 		}
 		switch {
-		case attempt.unclear, cf.doubt && errors.Is(err, ErrConflict):
+		case attempt.unclear, cf.mayHaveConfirmed && errors.Is(err, ErrConflict):
 		case unclear: // an earlier attempt may have taken effect
-			return nil, cf.unknown(err)
+			return nil, cf.outcomeUnknown(err)
 		default:
 			return nil, err
 		}
-		unclear, cf.doubt = unclear || attempt.unclear, true
+		unclear, cf.mayHaveConfirmed = unclear || attempt.unclear, true
 		if attempt.unclear && refund && attempt.last.fate() == mayStillRun {
 			cf.client.process.coolDownRefund(key, attempt.lasted)
-			return cf.watch(ctx, attempt, err)
+			return cf.pollRefund(ctx, attempt, err)
 		}
-		confirmation, rested, err := cf.settle(ctx, n, attempt, err)
+		confirmation, fullPause, err := cf.pauseAndRead(ctx, n, attempt, err)
 		if confirmation != nil || err != nil {
 			return confirmation, err
 		}
-		if !rested || n >= cf.client.transport.maxRetries {
-			return nil, cf.unknown(fmt.Errorf("%w; the request was still approved a moment later", attempt.last))
+		if !fullPause || n >= cf.client.transport.maxRetries {
+			return nil, cf.outcomeUnknown(fmt.Errorf("%w; the request was still approved a moment later", attempt.last))
 		}
 	}
 }
 
-// watch reads a request after an unclear failure confirmation until it shows that it has failed, within bounds.
-func (cf *confirmer) watch(ctx context.Context, attempt *call, failure error) (*Confirmation, error) {
+// pollRefund reads a request after an unclear failure confirmation until it shows that it has failed, within bounds.
+func (cf *confirmer) pollRefund(ctx context.Context, attempt *call, failure error) (*Confirmation, error) {
 	for n := 0; ; n++ {
-		confirmation, rested, err := cf.settle(ctx, n, attempt, failure)
+		confirmation, fullPause, err := cf.pauseAndRead(ctx, n, attempt, failure)
 		if confirmation != nil || err != nil {
 			return confirmation, err
 		}
-		if !rested || n >= cf.client.transport.maxRetries {
-			return nil, cf.unknown(fmt.Errorf("%w; the request was still approved a moment later", failure))
+		if !fullPause || n >= cf.client.transport.maxRetries {
+			return nil, cf.outcomeUnknown(fmt.Errorf("%w; the request was still approved a moment later", failure))
 		}
 	}
 }
 
-// settle pauses and reads the request, which may show how an unclear attempt ended. Without a confirmation and an error
-// the request is still approved; rested is false when ctx left too little time for the pause.
-func (cf *confirmer) settle(ctx context.Context, n int, attempt *call, failure error) (confirmation *Confirmation, rested bool, err error) {
-	rested = true
+// pauseAndRead pauses and reads the request, which may show how an unclear attempt ended. Without a confirmation and an error
+// the request is still approved; fullPause is false when ctx left too little time for the pause.
+func (cf *confirmer) pauseAndRead(ctx context.Context, n int, attempt *call, failure error) (confirmation *Confirmation, fullPause bool, err error) {
+	fullPause = true
 	if attempt.unclear {
 		var cancelled error
-		if rested, cancelled = pauseWithinHalf(ctx, n, attempt.lasted); cancelled != nil {
-			return nil, false, cf.unknown(failure)
+		if fullPause, cancelled = pauseWithinHalf(ctx, n, attempt.lasted); cancelled != nil {
+			return nil, false, cf.outcomeUnknown(failure)
 		}
 	}
 	read, readErr := cf.read(ctx)
 	switch {
 	case readErr != nil:
-		return nil, false, cf.unknown(fmt.Errorf("%w; reading the request: %w", failure, readErr))
+		return nil, false, cf.outcomeUnknown(fmt.Errorf("%w; reading the request: %w", failure, readErr))
 	case read.Status == cf.params.status():
-		return &Confirmation{RequestID: cf.requestID, Status: read.Status}, rested, nil
+		return &Confirmation{RequestID: cf.requestID, Status: read.Status}, fullPause, nil
 	case !attempt.unclear && read.Status.Approved(): // the service contradicts itself: an earlier attempt may still be handled
-		return nil, false, cf.unknown(failure)
+		return nil, false, cf.outcomeUnknown(failure)
 	case !attempt.unclear:
 		return nil, false, failure // confirmed, but otherwise, and by somebody else
 	}
-	return nil, rested, nil
+	return nil, fullPause, nil
 }
 
-func (cf *confirmer) unknown(err error) error {
+func (cf *confirmer) outcomeUnknown(err error) error {
 	return &OutcomeUnknownError{Op: operation.Confirm, RequestID: cf.requestID, Err: err}
 }
 
 func (cf *confirmer) read(ctx context.Context) (*Request, error) {
-	ctx, cancel := cf.limited(ctx)
+	ctx, cancel := cf.withinAttemptLimit(ctx)
 	defer cancel()
 	return cf.client.Request(ctx, cf.requestID)
 }
 
-func (cf *confirmer) limited(ctx context.Context) (context.Context, context.CancelFunc) {
-	if cf.attempt == 0 {
+func (cf *confirmer) withinAttemptLimit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if cf.attemptLimit == 0 {
 		return ctx, func() {}
 	}
-	limit := cf.attempt
-	if cf.limit > 0 {
-		limit = min(limit, time.Until(cf.began.Add(cf.limit)))
+	limit := cf.attemptLimit
+	if cf.totalLimit > 0 {
+		limit = min(limit, time.Until(cf.began.Add(cf.totalLimit)))
 	}
 	return context.WithTimeout(ctx, limit)
 }
 
 // send sends the confirmation once.
 func (cf *confirmer) send(ctx context.Context) (confirmation *Confirmation, attempt *call, err error) {
-	ctx, cancel := cf.limited(ctx)
+	ctx, cancel := cf.withinAttemptLimit(ctx)
 	defer cancel()
 	attempt = &call{op: operation.Confirm, requestID: cf.requestID, body: cf.params.body()}
 	body, err := fetch(ctx, cf.client.transport, attempt, confirmationShape, cf.check)

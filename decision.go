@@ -179,7 +179,7 @@ func (auth *authorization) checkContent(ctx context.Context, state *Request, ask
 			return err
 		}
 	case !mine:
-		if row, err := auth.client.row(ctx, auth.requestID, ""); err == nil && row != nil {
+		if row, err := auth.client.findInList(ctx, auth.requestID, ""); err == nil && row != nil {
 			if err := described.mismatch(auth.requestID, contentOfRequest(row)); err != nil {
 				return err
 			}
@@ -228,9 +228,9 @@ func (auth *authorization) checkResumedContent(ctx context.Context, state *Reque
 // checkListedContent compares what a read by id does not show with the list of requests, first of those of a status.
 func (auth *authorization) checkListedContent(ctx context.Context, status Status) error {
 	described := contentOf(&auth.params)
-	row, err := auth.client.row(ctx, auth.requestID, status)
+	row, err := auth.client.findInList(ctx, auth.requestID, status)
 	if err == nil && row == nil && status != "" {
-		row, err = auth.client.row(ctx, auth.requestID, "") // decided meanwhile
+		row, err = auth.client.findInList(ctx, auth.requestID, "") // decided meanwhile
 	}
 	if err != nil {
 		return err

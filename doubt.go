@@ -64,7 +64,7 @@ func hidesPayment(err error) (hides, decided bool) {
 		}
 		return true, true
 	}
-	if hidesByItself(err) {
+	if isAmbiguous(err) {
 		// What it wraps may know better: a timeout while dialling has paid nothing.
 		if hides, decided := hidesPayment(errors.Unwrap(err)); decided && !hides {
 			return false, true
@@ -92,19 +92,19 @@ func anyHidesPayment(errs []error) (hides, decided bool) {
 	return hides, decided
 }
 
-var doubtful = []error{
+var ambiguous = []error{
 	context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed,
 	syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ETIMEDOUT,
 }
 
-// hidesByItself looks at one error without what it wraps.
-func hidesByItself(err error) bool {
+// isAmbiguous looks at one error without what it wraps.
+func isAmbiguous(err error) bool {
 	if timeout, ok := err.(interface{ Timeout() bool }); ok && timeout.Timeout() {
 		return true
 	}
 	is, hasIs := err.(interface{ Is(error) bool })
-	for _, doubt := range doubtful {
-		if reflect.TypeOf(err).Comparable() && err == doubt || hasIs && is.Is(doubt) {
+	for _, target := range ambiguous {
+		if reflect.TypeOf(err).Comparable() && err == target || hasIs && is.Is(target) {
 			return true
 		}
 	}

@@ -61,7 +61,7 @@ func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fr
 	if purchase, err = posting.run(ctx); err != nil {
 		return nil, err
 	}
-	if err := purchase.answers(p, posting.status); fresh && err != nil {
+	if err := purchase.checkAgainst(p, posting.status); fresh && err != nil {
 		return nil, &OutcomeUnknownError{Op: operation.Purchase, IdempotencyKey: p.IdempotencyKey, RequestID: purchase.RequestID, Err: err}
 	}
 	if original := normalCategory(purchase.OriginalCategory); original != "" {

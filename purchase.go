@@ -128,22 +128,22 @@ type Purchase struct {
 }
 
 // content is what was asked for, as the answer resolved it.
-func (purchase *Purchase) content(asked *PurchaseParams) content {
-	resolved := contentOf(asked)
+func (purchase *Purchase) content(requested *PurchaseParams) content {
+	resolved := contentOf(requested)
 	resolved.currency, resolved.category = purchase.Currency, normalCategory(purchase.Category)
 	return resolved
 }
 
-// answers compares an answer with the question. A rejection need not agree: nothing runs, and beyond a velocity limit the
+// checkAgainst compares an answer with the question. A rejection need not agree: nothing runs, and beyond a velocity limit the
 // service repeats the first one of the minute.
-func (purchase *Purchase) answers(asked *PurchaseParams, status int) error {
-	question, contradiction := contentOf(asked), ""
+func (purchase *Purchase) checkAgainst(requested *PurchaseParams, status int) error {
+	expected, contradiction := contentOf(requested), ""
 	switch {
 	case purchase.Status == StatusRejected:
 		return nil
-	case question.currency != "" && question.currency != strings.ToUpper(purchase.Currency):
+	case expected.currency != "" && expected.currency != strings.ToUpper(purchase.Currency):
 		contradiction = "it is in another currency"
-	case question.category != normalCategory(purchase.Category) && question.category != normalCategory(purchase.OriginalCategory):
+	case expected.category != normalCategory(purchase.Category) && expected.category != normalCategory(purchase.OriginalCategory):
 		contradiction = "it is in another category"
 	default:
 		return nil
@@ -154,9 +154,9 @@ func (purchase *Purchase) answers(asked *PurchaseParams, status int) error {
 	}
 }
 
-// contradicts reports where the answer contradicts itself. States that the service may learn, and those in which nothing
+// checkConsistent reports where the answer contradicts itself. States that the service may learn, and those in which nothing
 // can be spent any more, are taken as they are.
-func (purchase *Purchase) contradicts() error {
+func (purchase *Purchase) checkConsistent() error {
 	failed := slices.ContainsFunc(purchase.PolicyCheck.Checks, func(check Check) bool {
 		return strings.EqualFold(string(check.Result), string(policy.Fail))
 	})
@@ -197,15 +197,15 @@ func newPurchase(body *api.PurchaseResult, requested *PurchaseParams) (*Purchase
 		ExpiresAt:        timeOf(body.ExpiresAt),
 		IdempotencyKey:   requested.IdempotencyKey,
 	}
-	if err := purchase.contradicts(); err != nil {
+	if err := purchase.checkConsistent(); err != nil {
 		return nil, err
 	}
 	return purchase, nil
 }
 
-func checksOf(answered []api.Check) []Check {
-	checks := slices.Grow([]Check(nil), len(answered))
-	for _, check := range answered {
+func checksOf(items []api.Check) []Check {
+	checks := slices.Grow([]Check(nil), len(items))
+	for _, check := range items {
 		checks = append(checks, Check{Rule: check.Rule, Result: policy.Result(check.Result), Detail: cleaned(check.Detail, longText)})
 	}
 	return checks
@@ -254,15 +254,15 @@ func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purc
 	}
 }
 
-// purchaseByHand makes a purchase whose caller spends by itself, so that no guarded call takes its approval. repeated
+// purchaseByHand makes a purchase whose caller spends by itself, so that no guarded call takes its approval. reusable
 // says that the key may have been used before.
-func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, repeated bool) (*Purchase, error) {
-	purchase, err := c.post(ctx, p, baseline{}, !repeated, 0, func(purchase *Purchase) {
+func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, reusable bool) (*Purchase, error) {
+	purchase, err := c.post(ctx, p, baseline{}, !reusable, 0, func(purchase *Purchase) {
 		c.process.rememberByHand(c.requestKey(purchase.RequestID))
 	})
-	if err == nil && repeated && purchase.Status != StatusRejected {
+	if err == nil && reusable && purchase.Status != StatusRejected {
 		if err = c.refresh(ctx, p, purchase); err == nil {
-			err = c.guardedHere(p, purchase)
+			err = c.checkNotGuarded(p, purchase)
 		}
 	}
 	if _, moved := errors.AsType[*errMovesOn](err); err != nil && !moved {
@@ -271,45 +271,45 @@ func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, repeated
 	return purchase, err
 }
 
-// guardedHere refuses a request that a guarded call of this process has asked for: that one spends.
-func (c *Client) guardedHere(p *PurchaseParams, purchase *Purchase) error {
-	standing := c.progress(purchase.RequestID)
-	if standing != askedFor && standing != startedHere {
+// checkNotGuarded refuses a request that a guarded call of this process has asked for: that one spends.
+func (c *Client) checkNotGuarded(p *PurchaseParams, purchase *Purchase) error {
+	known := c.progress(purchase.RequestID)
+	if known != askedFor && known != startedHere {
 		return nil
 	}
 	request := &Request{RequestID: purchase.RequestID, Status: purchase.Status, Amount: p.Amount, Currency: purchase.Currency, Category: purchase.Category}
 	return &AlreadyHandledError{
 		Request:        request,
 		IdempotencyKey: p.IdempotencyKey,
-		MayHaveRun:     standing == startedHere,
+		MayHaveRun:     known == startedHere,
 		Reason:         reasonGuarded,
 	}
 }
 
 // refresh brings an answer that may be an old one repeated up to date, and compares it with what was asked.
 func (c *Client) refresh(ctx context.Context, p *PurchaseParams, purchase *Purchase) error {
-	row, err := c.row(ctx, purchase.RequestID, "")
-	if err == nil && row == nil {
-		row, err = c.Request(ctx, purchase.RequestID)
+	read, err := c.findInList(ctx, purchase.RequestID, "")
+	if err == nil && read == nil {
+		read, err = c.Request(ctx, purchase.RequestID)
 	}
 	if err != nil {
 		return &OutcomeUnknownError{Op: operation.Purchase, IdempotencyKey: p.IdempotencyKey, RequestID: purchase.RequestID, Err: err}
 	}
-	if err := c.compare(ctx, p, row, purchase.OriginalCategory); err != nil {
+	if err := c.checkMatch(ctx, p, read, purchase.OriginalCategory); err != nil {
 		return err
 	}
-	purchase.Status, purchase.AutoApproved = row.Status, row.Status == StatusAutoApproved
-	if row.Status != StatusPending {
+	purchase.Status, purchase.AutoApproved = read.Status, read.Status == StatusAutoApproved
+	if read.Status != StatusPending {
 		purchase.ExpiresAt = time.Time{}
 	}
-	if row.Status == StatusFailed || row.Status == StatusExpired {
+	if read.Status == StatusFailed || read.Status == StatusExpired {
 		return &errMovesOn{ended: true}
 	}
 	return nil
 }
 
-// compare holds a request as it was read against what the call describes.
-func (c *Client) compare(ctx context.Context, p *PurchaseParams, read *Request, askedUnder ...string) error {
+// checkMatch holds a request as it was read against what the call describes.
+func (c *Client) checkMatch(ctx context.Context, p *PurchaseParams, read *Request, requestedAs ...string) error {
 	described, requested := contentOf(p), contentOfRequest(read)
 	if read.Currency == "" { // a read by id tells neither
 		requested.merchant, requested.description = described.merchant, described.description
@@ -317,5 +317,5 @@ func (c *Client) compare(ctx context.Context, p *PurchaseParams, read *Request, 
 	if err := described.mismatch(read.RequestID, requested); err != nil {
 		return err
 	}
-	return c.sameCategory(ctx, read.RequestID, read.Category, p.Category, askedUnder...)
+	return c.sameCategory(ctx, read.RequestID, read.Category, p.Category, requestedAs...)
 }

@@ -191,7 +191,7 @@ func (r *recovery) readList(ctx context.Context) {
 			r.fail(err)
 			return
 		}
-		if r.listed = append(r.listed, *request); len(r.listed) == mostRows {
+		if r.listed = append(r.listed, *request); len(r.listed) == maxListed {
 			break
 		}
 	}
@@ -274,9 +274,9 @@ func (c *Client) confirmRecorded(ctx context.Context, r *record) error {
 	if err := c.awaitEarlierRefund(ctx, r); err != nil {
 		return &UnconfirmedError{RequestID: r.entry.RequestID, Params: params, Err: err}
 	}
-	options := confirmOptions{doubt: true, attempt: attemptLimit}
+	options := confirmOptions{mayHaveConfirmed: true, attemptLimit: attemptLimit}
 	if !params.Success { // another process waits from then on, should this one end
-		options.before = func() error { return r.put(ctx, JournalExecuted) }
+		options.beforeSend = func() error { return r.put(ctx, JournalExecuted) }
 	}
 	if _, err := c.confirm(ctx, r.entry.RequestID, params, options); err != nil {
 		return &UnconfirmedError{RequestID: r.entry.RequestID, Params: params, Err: err}

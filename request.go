@@ -149,7 +149,7 @@ func (c *Client) Requests(ctx context.Context, p ListParams) iter.Seq2[*Request,
 			if len(page) < size {
 				return
 			}
-			if stale == mostStalePages {
+			if stale == maxStalePages {
 				yield(nil, &APIError{Op: operation.Requests, Method: http.MethodGet, StatusCode: http.StatusOK, malformed: true, Detail: "the same requests again and again, whatever the offset"})
 				return
 			}
@@ -159,8 +159,8 @@ func (c *Client) Requests(ctx context.Context, p ListParams) iter.Seq2[*Request,
 }
 
 const (
-	maxPageSize    = 100
-	mostStalePages = 10 // pages without anything new, after which the list is taken to have no end
+	maxPageSize   = 100
+	maxStalePages = 10 // pages without anything new, after which the list is taken to have no end
 )
 
 // pageParams selects a page of the list of requests.
@@ -221,13 +221,13 @@ func requestOf(item *api.RequestListItem) Request {
 	}
 }
 
-const mostRows = 1000 // how far back one request is looked for in the list
+const maxListed = 1000 // how far back one request is looked for in the list
 
-// row finds a request in the list, which returns what a read by id does not: currency, merchant and description. A nil
+// findInList finds a request in the list, which returns what a read by id does not: currency, merchant and description. A nil
 // row without an error was not found.
-func (c *Client) row(ctx context.Context, requestID string, status Status) (*Request, error) {
+func (c *Client) findInList(ctx context.Context, requestID string, status Status) (*Request, error) {
 	size := listSample // it is mostly one of the newest
-	for offset := 0; offset < mostRows; size = maxPageSize {
+	for offset := 0; offset < maxListed; size = maxPageSize {
 		page, err := c.page(ctx, pageParams{status: status, limit: size, offset: offset})
 		if err != nil {
 			return nil, err

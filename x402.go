@@ -139,27 +139,27 @@ func (x *X402Client) Report(ctx context.Context, p X402ReportParams) (_ *X402Rep
 		return nil, err
 	}
 	defer func() { x.client.unlock(held, key, began, err) }()
-	for n, doubt := 0, false; ; n++ {
+	for n, mayBeRecorded := 0, false; ; n++ {
 		report, unclear, err := x.sendReport(ctx, p)
 		switch {
 		case err == nil:
 			return report, nil
-		case doubt && errors.Is(err, ErrConflict) && reportedAlready(err):
+		case mayBeRecorded && errors.Is(err, ErrConflict) && isAlreadyReported(err):
 			return &X402Report{TransactionID: p.AuthorizationID}, nil // the service gives the two one id
 		case !unclear:
 			return nil, err
 		}
-		doubt = true
-		sure, restErr := pauseWithinHalf(ctx, n, 0)
-		if restErr != nil || !sure || n >= x.client.transport.maxRetries {
+		mayBeRecorded = true
+		fullPause, pauseErr := pauseWithinHalf(ctx, n, 0)
+		if pauseErr != nil || !fullPause || n >= x.client.transport.maxRetries {
 			return nil, &OutcomeUnknownError{Op: operation.X402Report, RequestID: p.AuthorizationID, Err: err}
 		}
 	}
 }
 
-// reportedAlready tells the two conflicts of a report apart: this authorisation was reported, or this hash settled
+// isAlreadyReported tells the two conflicts of a report apart: this authorisation was reported, or this hash settled
 // another one.
-func reportedAlready(err error) bool {
+func isAlreadyReported(err error) bool {
 	failure, ok := errors.AsType[*APIError](err)
 	return ok && strings.Contains(failure.Detail, "already reported")
 }
@@ -232,7 +232,7 @@ func (x *X402Client) RegisterWallet(ctx context.Context, wallet X402Wallet) (*X4
 		return nil, err
 	}
 	unknown := &OutcomeUnknownError{Op: operation.X402RegisterWallet, Err: err}
-	if _, restErr := pauseWithinHalf(ctx, 0, 0); restErr != nil {
+	if _, pauseErr := pauseWithinHalf(ctx, 0, 0); pauseErr != nil {
 		return nil, unknown
 	}
 	wallets, readErr := x.Wallets(ctx)

@@ -693,8 +693,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/confirmed-before-the-journal-knows", file: "approval.go",
-		old: "journalErr := a.recordOutcome(ctx, o.params)\n\t_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit: settleLimit})",
-		new: "_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit: settleLimit})\n\tjournalErr := a.recordOutcome(ctx, o.params)",
+		old: "journalErr := a.recordOutcome(ctx, o.params)\n\t_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{mayHaveConfirmed: a.confirmationInDoubt(), attemptLimit: attemptLimit, totalLimit: settleLimit})",
+		new: "_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{mayHaveConfirmed: a.confirmationInDoubt(), attemptLimit: attemptLimit, totalLimit: settleLimit})\n\tjournalErr := a.recordOutcome(ctx, o.params)",
 		why: "a crash during the confirmation loses the function's result",
 	},
 	{
@@ -704,17 +704,17 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/doubtful-confirmation-sent-blindly", file: "approval.go",
-		old: "confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit", new: "confirmOptions{attempt: attemptLimit, limit",
+		old: "confirmOptions{mayHaveConfirmed: a.confirmationInDoubt(), attemptLimit: attemptLimit, totalLimit", new: "confirmOptions{attemptLimit: attemptLimit, totalLimit",
 		why: "a confirmation that may have got through is sent again without a look",
 	},
 	{
 		name: "approval/hanging-confirmation-takes-all-the-time", file: "approval.go",
-		old: "confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit", new: "confirmOptions{doubt: a.confirmationInDoubt(), limit",
+		old: "confirmOptions{mayHaveConfirmed: a.confirmationInDoubt(), attemptLimit: attemptLimit, totalLimit", new: "confirmOptions{mayHaveConfirmed: a.confirmationInDoubt(), totalLimit",
 		why: "an attempt that hangs leaves no time for another one",
 	},
 	{
 		name: "approval/confirmation-without-a-limit", file: "approval.go",
-		old: "attempt: attemptLimit, limit: settleLimit})\n\tduplicates", new: "attempt: attemptLimit})\n\tduplicates",
+		old: "attemptLimit: attemptLimit, totalLimit: settleLimit})\n\tduplicates", new: "attemptLimit: attemptLimit})\n\tduplicates",
 		why: "a call whose confirmation does not get through returns only after minutes",
 	},
 	{

@@ -197,7 +197,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/confirms-without-a-look", file: "recover.go",
-		old: "confirmOptions{doubt: true, attempt: attemptLimit}", new: "confirmOptions{attempt: attemptLimit}",
+		old: "confirmOptions{mayHaveConfirmed: true, attemptLimit: attemptLimit}", new: "confirmOptions{attemptLimit: attemptLimit}",
 		why: "a refund that got through before the crash is sent again",
 	},
 	{
@@ -525,7 +525,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/refund-not-renewed", file: "recover.go",
-		old: "options.before = func() error {", new: "_ = func() error {",
+		old: "options.beforeSend = func() error {", new: "_ = func() error {",
 		why: "a refund is sent beside one of a process that has just ended",
 	},
 	{
