@@ -11,24 +11,6 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// FieldError is one field that the service refused (422).
-type FieldError struct {
-	Field   string // path inside the body: "amount", "payment_requirements.network"; empty for the body as a whole
-	Type    string // the kind of mistake: "missing", "greater_than", "string_too_long", …
-	Message string // the service's own words
-}
-
-func (e FieldError) String() string {
-	text := e.Message
-	if text == "" {
-		text = e.Type
-	}
-	if e.Field == "" {
-		return text
-	}
-	return e.Field + ": " + text
-}
-
 // APIError is a call that the service refused or that got no usable answer.
 //
 // Ask with [errors.Is] for the category: [ErrUnauthorized], [ErrForbidden], [ErrNotFound], [ErrConflict],
@@ -151,21 +133,6 @@ func (e *APIError) isRetryable() bool {
 	return e.StatusCode != http.StatusNotImplemented && e.StatusCode/100 != 3 && !errors.Is(e, errTooLarge)
 }
 
-// fate is what is known of an attempt that ended in an error: whether the service may still be at work on it.
-type fate int
-
-const (
-	// neverArrived: nothing reached the service, and nothing will.
-	neverArrived fate = iota
-	// ended: the service itself has answered, so it is done with the attempt.
-	ended
-	// mayStillRun: the service may have taken the attempt and be at work on it, or get to it yet.
-	mayStillRun
-)
-
-// statusClientClosed is nginx's own status for a client that has hung up.
-const statusClientClosed = 499
-
 // fate tells what may have become of the attempt. It says nothing about its effect: an attempt that ended may have
 // taken effect, as a 500 may, and one that may still run may never have arrived.
 func (e *APIError) fate() fate {
@@ -185,8 +152,41 @@ func (e *APIError) fate() fate {
 	}
 }
 
+// fate is what is known of an attempt that ended in an error: whether the service may still be at work on it.
+type fate int
+
+const (
+	// neverArrived: nothing reached the service, and nothing will.
+	neverArrived fate = iota
+	// ended: the service itself has answered, so it is done with the attempt.
+	ended
+	// mayStillRun: the service may have taken the attempt and be at work on it, or get to it yet.
+	mayStillRun
+)
+
+// statusClientClosed is nginx's own status for a client that has hung up.
+const statusClientClosed = 499
+
 // gatewayStatus reports whether a status is one of those with which a gateway answers for a service that it has not heard
 // of. Some of them come with a JSON body and a "detail", as problem details (RFC 9457) have one.
 func gatewayStatus(status int) bool {
 	return status == http.StatusBadGateway || status == http.StatusGatewayTimeout || status >= 520 && status <= 530 || status >= 598
+}
+
+// FieldError is one field that the service refused (422).
+type FieldError struct {
+	Field   string // path inside the body: "amount", "payment_requirements.network"; empty for the body as a whole
+	Type    string // the kind of mistake: "missing", "greater_than", "string_too_long", …
+	Message string // the service's own words
+}
+
+func (e FieldError) String() string {
+	text := e.Message
+	if text == "" {
+		text = e.Type
+	}
+	if e.Field == "" {
+		return text
+	}
+	return e.Field + ": " + text
 }

@@ -41,15 +41,6 @@ func (p *ConfirmParams) status() Status {
 	return StatusFailed
 }
 
-// Confirmation is the service's answer to a confirmation.
-type Confirmation struct {
-	RequestID string
-	Status    Status // completed or failed
-	// ActualAmount is what was confirmed as paid. It is zero for the amount requested, and where it is not known because
-	// the service's answer was lost and the request was read instead: a read has the state alone.
-	ActualAmount Amount
-}
-
 // body returns what is sent.
 func (p *ConfirmParams) body() *api.ConfirmRequest {
 	body := &api.ConfirmRequest{Success: p.Success, ReceiptURL: optional(p.ReceiptURL)}
@@ -57,6 +48,15 @@ func (p *ConfirmParams) body() *api.ConfirmRequest {
 		body.ActualAmount = &p.ActualAmount
 	}
 	return body
+}
+
+// Confirmation is the service's answer to a confirmation.
+type Confirmation struct {
+	RequestID string
+	Status    Status // completed or failed
+	// ActualAmount is what was confirmed as paid. It is zero for the amount requested, and where it is not known because
+	// the service's answer was lost and the request was read instead: a read has the state alone.
+	ActualAmount Amount
 }
 
 // Confirm reports to the service how an approved purchase ended: completed, for the amount requested or another, or
@@ -179,6 +179,31 @@ func (cf *confirmer) run(ctx context.Context) (*Confirmation, error) {
 	}
 }
 
+// send sends the confirmation once.
+func (cf *confirmer) send(ctx context.Context) (confirmation *Confirmation, attempt *call, err error) {
+	ctx, cancel := cf.withinAttemptLimit(ctx)
+	defer cancel()
+	attempt = &call{op: operation.Confirm, requestID: cf.requestID, body: cf.params.body()}
+	body, err := fetch(ctx, cf.client.transport, attempt, confirmationShape, cf.check)
+	if err != nil {
+		return nil, attempt, err
+	}
+	confirmation = &Confirmation{RequestID: cf.requestID, Status: Status(body.Status)}
+	if body.ActualAmount != nil {
+		confirmation.ActualAmount = body.ActualAmount.Amount
+	}
+	return confirmation, attempt, nil
+}
+
+// check compares an answer with the confirmation.
+func (cf *confirmer) check(body *api.Confirmation) error {
+	if canonicalID(body.RequestID) != cf.requestID || Status(body.Status) != cf.params.status() {
+		return fmt.Errorf("want a confirmation of request %s as %s, got one of %s as %s", cf.requestID, cf.params.status(),
+			quoted(body.RequestID, shortText), quoted(body.Status, shortText))
+	}
+	return nil
+}
+
 // pollRefund reads a request after an unclear failure confirmation until it shows that it has failed, within bounds.
 func (cf *confirmer) pollRefund(ctx context.Context, attempt *call, failure error) (*Confirmation, error) {
 	for n := 0; ; n++ {
@@ -216,10 +241,6 @@ func (cf *confirmer) pauseAndRead(ctx context.Context, n int, attempt *call, fai
 	return nil, fullPause, nil
 }
 
-func (cf *confirmer) outcomeUnknown(err error) error {
-	return &OutcomeUnknownError{Op: operation.Confirm, RequestID: cf.requestID, Err: err}
-}
-
 func (cf *confirmer) read(ctx context.Context) (*Request, error) {
 	ctx, cancel := cf.withinAttemptLimit(ctx)
 	defer cancel()
@@ -237,27 +258,6 @@ func (cf *confirmer) withinAttemptLimit(ctx context.Context) (context.Context, c
 	return context.WithTimeout(ctx, limit)
 }
 
-// send sends the confirmation once.
-func (cf *confirmer) send(ctx context.Context) (confirmation *Confirmation, attempt *call, err error) {
-	ctx, cancel := cf.withinAttemptLimit(ctx)
-	defer cancel()
-	attempt = &call{op: operation.Confirm, requestID: cf.requestID, body: cf.params.body()}
-	body, err := fetch(ctx, cf.client.transport, attempt, confirmationShape, cf.check)
-	if err != nil {
-		return nil, attempt, err
-	}
-	confirmation = &Confirmation{RequestID: cf.requestID, Status: Status(body.Status)}
-	if body.ActualAmount != nil {
-		confirmation.ActualAmount = body.ActualAmount.Amount
-	}
-	return confirmation, attempt, nil
-}
-
-// check compares an answer with the confirmation.
-func (cf *confirmer) check(body *api.Confirmation) error {
-	if canonicalID(body.RequestID) != cf.requestID || Status(body.Status) != cf.params.status() {
-		return fmt.Errorf("want a confirmation of request %s as %s, got one of %s as %s", cf.requestID, cf.params.status(),
-			quoted(body.RequestID, shortText), quoted(body.Status, shortText))
-	}
-	return nil
+func (cf *confirmer) outcomeUnknown(err error) error {
+	return &OutcomeUnknownError{Op: operation.Confirm, RequestID: cf.requestID, Err: err}
 }

@@ -127,90 +127,6 @@ type Purchase struct {
 	posting *posting // set when an attempt may have made a request without an answer
 }
 
-// content is what was asked for, as the answer resolved it.
-func (purchase *Purchase) content(requested *PurchaseParams) content {
-	resolved := contentOf(requested)
-	resolved.currency, resolved.category = purchase.Currency, normalCategory(purchase.Category)
-	return resolved
-}
-
-// checkAgainst compares an answer with the question. A rejection need not agree: nothing runs, and beyond a velocity limit the
-// service repeats the first one of the minute.
-func (purchase *Purchase) checkAgainst(requested *PurchaseParams, status int) error {
-	expected, contradiction := contentOf(requested), ""
-	switch {
-	case purchase.Status == StatusRejected:
-		return nil
-	case expected.currency != "" && expected.currency != strings.ToUpper(purchase.Currency):
-		contradiction = "it is in another currency"
-	case expected.category != normalCategory(purchase.Category) && expected.category != normalCategory(purchase.OriginalCategory):
-		contradiction = "it is in another category"
-	default:
-		return nil
-	}
-	return &APIError{
-		Op: operation.Purchase, IdempotencyKey: purchase.IdempotencyKey, StatusCode: status, malformed: true,
-		Err: errors.New("the answer contradicts the question: " + contradiction),
-	}
-}
-
-// checkConsistent reports where the answer contradicts itself. States that the service may learn, and those in which nothing
-// can be spent any more, are taken as they are.
-func (purchase *Purchase) checkConsistent() error {
-	failed := slices.ContainsFunc(purchase.PolicyCheck.Checks, func(check Check) bool {
-		return strings.EqualFold(string(check.Result), string(policy.Fail))
-	})
-	automatic := purchase.Status == StatusAutoApproved
-	switch {
-	case purchase.Status.Approved() && !purchase.PolicyCheck.Passed:
-		return errors.New("approved, although the policy check did not pass")
-	case purchase.Status.Approved() && failed:
-		return errors.New("approved, although a check failed")
-	case purchase.Status == StatusPending && failed && purchase.PolicyCheck.Passed:
-		return errors.New("the policy check passed, although a check failed")
-	case purchase.AutoApproved != automatic && (purchase.Status.Approved() || purchase.Status == StatusPending || purchase.Status == StatusRejected):
-		return fmt.Errorf("%s, although auto_approved is %t", purchase.Status, purchase.AutoApproved)
-	}
-	return nil
-}
-
-// newPurchase returns what the answer to a purchase reports, which must not contradict itself.
-func newPurchase(body *api.PurchaseResult, requested *PurchaseParams) (*Purchase, error) {
-	if body.RequestID == "" || body.Status == "" || body.Currency == "" || body.Category == "" {
-		return nil, errIncomplete
-	}
-	if err := checkAnsweredID(body.RequestID); err != nil {
-		return nil, err
-	}
-	purchase := &Purchase{
-		RequestID:        canonicalID(body.RequestID),
-		Status:           Status(body.Status),
-		Amount:           requested.Amount,
-		Currency:         body.Currency,
-		Category:         body.Category,
-		OriginalCategory: deref(body.OriginalCategory),
-		MerchantName:     requested.MerchantName,
-		Description:      requested.Description,
-		PolicyCheck:      PolicyCheck{Passed: body.PolicyCheck.Passed, Checks: checksOf(body.PolicyCheck.Checks)},
-		AutoApproved:     body.AutoApproved,
-		BudgetRemaining:  amountOf(body.BudgetRemaining),
-		ExpiresAt:        timeOf(body.ExpiresAt),
-		IdempotencyKey:   requested.IdempotencyKey,
-	}
-	if err := purchase.checkConsistent(); err != nil {
-		return nil, err
-	}
-	return purchase, nil
-}
-
-func checksOf(items []api.Check) []Check {
-	checks := slices.Grow([]Check(nil), len(items))
-	for _, check := range items {
-		checks = append(checks, Check{Rule: check.Rule, Result: policy.Result(check.Result), Detail: cleaned(check.Detail, longText)})
-	}
-	return checks
-}
-
 // Purchase asks for the approval of a purchase. A rejection is an answer, not an error: look at Status, and at
 // PolicyCheck.Failed for the reasons. The money is not moved by this call; spend it once Status.Approved, then call
 // [Client.Confirm]. [Guard] does all of it.
@@ -318,4 +234,88 @@ func (c *Client) checkMatch(ctx context.Context, p *PurchaseParams, read *Reques
 		return err
 	}
 	return c.sameCategory(ctx, read.RequestID, read.Category, p.Category, requestedAs...)
+}
+
+// newPurchase returns what the answer to a purchase reports, which must not contradict itself.
+func newPurchase(body *api.PurchaseResult, requested *PurchaseParams) (*Purchase, error) {
+	if body.RequestID == "" || body.Status == "" || body.Currency == "" || body.Category == "" {
+		return nil, errIncomplete
+	}
+	if err := checkAnsweredID(body.RequestID); err != nil {
+		return nil, err
+	}
+	purchase := &Purchase{
+		RequestID:        canonicalID(body.RequestID),
+		Status:           Status(body.Status),
+		Amount:           requested.Amount,
+		Currency:         body.Currency,
+		Category:         body.Category,
+		OriginalCategory: deref(body.OriginalCategory),
+		MerchantName:     requested.MerchantName,
+		Description:      requested.Description,
+		PolicyCheck:      PolicyCheck{Passed: body.PolicyCheck.Passed, Checks: checksOf(body.PolicyCheck.Checks)},
+		AutoApproved:     body.AutoApproved,
+		BudgetRemaining:  amountOf(body.BudgetRemaining),
+		ExpiresAt:        timeOf(body.ExpiresAt),
+		IdempotencyKey:   requested.IdempotencyKey,
+	}
+	if err := purchase.checkConsistent(); err != nil {
+		return nil, err
+	}
+	return purchase, nil
+}
+
+func checksOf(items []api.Check) []Check {
+	checks := slices.Grow([]Check(nil), len(items))
+	for _, check := range items {
+		checks = append(checks, Check{Rule: check.Rule, Result: policy.Result(check.Result), Detail: cleaned(check.Detail, longText)})
+	}
+	return checks
+}
+
+// checkConsistent reports where the answer contradicts itself. States that the service may learn, and those in which nothing
+// can be spent any more, are taken as they are.
+func (purchase *Purchase) checkConsistent() error {
+	failed := slices.ContainsFunc(purchase.PolicyCheck.Checks, func(check Check) bool {
+		return strings.EqualFold(string(check.Result), string(policy.Fail))
+	})
+	automatic := purchase.Status == StatusAutoApproved
+	switch {
+	case purchase.Status.Approved() && !purchase.PolicyCheck.Passed:
+		return errors.New("approved, although the policy check did not pass")
+	case purchase.Status.Approved() && failed:
+		return errors.New("approved, although a check failed")
+	case purchase.Status == StatusPending && failed && purchase.PolicyCheck.Passed:
+		return errors.New("the policy check passed, although a check failed")
+	case purchase.AutoApproved != automatic && (purchase.Status.Approved() || purchase.Status == StatusPending || purchase.Status == StatusRejected):
+		return fmt.Errorf("%s, although auto_approved is %t", purchase.Status, purchase.AutoApproved)
+	}
+	return nil
+}
+
+// checkAgainst compares an answer with the question. A rejection need not agree: nothing runs, and beyond a velocity limit the
+// service repeats the first one of the minute.
+func (purchase *Purchase) checkAgainst(requested *PurchaseParams, status int) error {
+	expected, contradiction := contentOf(requested), ""
+	switch {
+	case purchase.Status == StatusRejected:
+		return nil
+	case expected.currency != "" && expected.currency != strings.ToUpper(purchase.Currency):
+		contradiction = "it is in another currency"
+	case expected.category != normalCategory(purchase.Category) && expected.category != normalCategory(purchase.OriginalCategory):
+		contradiction = "it is in another category"
+	default:
+		return nil
+	}
+	return &APIError{
+		Op: operation.Purchase, IdempotencyKey: purchase.IdempotencyKey, StatusCode: status, malformed: true,
+		Err: errors.New("the answer contradicts the question: " + contradiction),
+	}
+}
+
+// content is what was asked for, as the answer resolved it.
+func (purchase *Purchase) content(requested *PurchaseParams) content {
+	resolved := contentOf(requested)
+	resolved.currency, resolved.category = purchase.Currency, normalCategory(purchase.Category)
+	return resolved
 }

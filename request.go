@@ -59,10 +59,6 @@ type Request struct {
 	ExpiresAt    time.Time
 }
 
-func contentOfRequest(r *Request) content {
-	return content{r.Amount, strings.ToUpper(r.Currency), normalCategory(r.Category), trimText(r.MerchantName), trimText(r.Description)}
-}
-
 // ListParams selects requests; see [Client.Requests]. The zero value selects all.
 type ListParams struct {
 	Status   Status // only requests in this state; empty: all
@@ -114,6 +110,12 @@ func (c *Client) request(ctx context.Context, id string, once bool) (*Request, e
 	}, nil
 }
 
+const (
+	maxPageSize   = 100
+	maxStalePages = 10   // pages without anything new, after which the list is taken to have no end
+	maxListed     = 1000 // how far back one request is looked for in the list
+)
+
 // Requests lists the agent's requests, newest first, fetching pages as the loop goes on. An error ends the list: it is
 // the second value of the last pair, and the first is nil then. Requests made meanwhile do not appear, and nothing
 // appears twice; with a Status, a request that changes its state meanwhile may be missed.
@@ -158,10 +160,27 @@ func (c *Client) Requests(ctx context.Context, p ListParams) iter.Seq2[*Request,
 	}
 }
 
-const (
-	maxPageSize   = 100
-	maxStalePages = 10 // pages without anything new, after which the list is taken to have no end
-)
+// findInList finds a request in the list, which returns what a read by id does not: currency, merchant and description. A nil
+// row without an error was not found.
+func (c *Client) findInList(ctx context.Context, requestID string, status Status) (*Request, error) {
+	size := listSample // it is mostly one of the newest
+	for offset := 0; offset < maxListed; size = maxPageSize {
+		page, err := c.page(ctx, pageParams{status: status, limit: size, offset: offset})
+		if err != nil {
+			return nil, err
+		}
+		for i := range page {
+			if page[i].RequestID == requestID {
+				return &page[i], nil
+			}
+		}
+		if len(page) < size {
+			break
+		}
+		offset += len(page)
+	}
+	return nil, nil
+}
 
 // pageParams selects a page of the list of requests.
 type pageParams struct {
@@ -221,26 +240,6 @@ func requestOf(item *api.RequestListItem) Request {
 	}
 }
 
-const maxListed = 1000 // how far back one request is looked for in the list
-
-// findInList finds a request in the list, which returns what a read by id does not: currency, merchant and description. A nil
-// row without an error was not found.
-func (c *Client) findInList(ctx context.Context, requestID string, status Status) (*Request, error) {
-	size := listSample // it is mostly one of the newest
-	for offset := 0; offset < maxListed; size = maxPageSize {
-		page, err := c.page(ctx, pageParams{status: status, limit: size, offset: offset})
-		if err != nil {
-			return nil, err
-		}
-		for i := range page {
-			if page[i].RequestID == requestID {
-				return &page[i], nil
-			}
-		}
-		if len(page) < size {
-			break
-		}
-		offset += len(page)
-	}
-	return nil, nil
+func contentOfRequest(r *Request) content {
+	return content{r.Amount, strings.ToUpper(r.Currency), normalCategory(r.Category), trimText(r.MerchantName), trimText(r.Description)}
 }

@@ -107,6 +107,44 @@ func (x *X402Client) Authorize(ctx context.Context, p X402AuthorizeParams) (*X40
 	}, nil
 }
 
+func (p *X402AuthorizeParams) validate() error {
+	if p.MaxAmountUSD.Sign() <= 0 || maxX402Amount.Less(p.MaxAmountUSD) {
+		return paramError("X402AuthorizeParams.MaxAmountUSD", p.MaxAmountUSD.String(), "want an amount above zero and at most "+maxX402Amount.String())
+	}
+	r := &p.Requirements
+	if err := checkTexts([]boundedText{
+		{"PaymentRequirements.Scheme", r.Scheme, 20, true},
+		{"PaymentRequirements.Network", r.Network, 30, true},
+		{"PaymentRequirements.Amount", r.Amount, 50, true},
+		{"PaymentRequirements.Asset", r.Asset, 100, true},
+		{"PaymentRequirements.PayTo", r.PayTo, 64, true},
+		{"PaymentRequirements.Resource", r.Resource, 2000, false},
+		{"X402AuthorizeParams.Category", p.Category, 50, false},
+	}); err != nil {
+		return err
+	}
+	if strings.ContainsFunc(r.Amount, func(digit rune) bool { return digit < '0' || digit > '9' }) {
+		return paramError("PaymentRequirements.Amount", r.Amount, "want a whole number of atomic units, such as 1000000")
+	}
+	return nil
+}
+
+func (p *X402AuthorizeParams) body() *api.X402AuthorizeRequest {
+	r := &p.Requirements
+	return &api.X402AuthorizeRequest{
+		MaxAmountUSD: p.MaxAmountUSD,
+		Category:     optional(p.Category),
+		PaymentRequirements: api.X402PaymentRequirements{
+			Scheme:   r.Scheme,
+			Network:  r.Network,
+			Amount:   r.Amount,
+			Asset:    r.Asset,
+			PayTo:    r.PayTo,
+			Resource: optional(r.Resource),
+		},
+	}
+}
+
 // checkAuthorization wants an id with an authorisation, and none with a decline.
 func checkAuthorization(body *api.X402Authorization) error {
 	switch id := deref(body.AuthorizationID); {
@@ -157,13 +195,6 @@ func (x *X402Client) Report(ctx context.Context, p X402ReportParams) (_ *X402Rep
 	}
 }
 
-// isAlreadyReported tells the two conflicts of a report apart: this authorisation was reported, or this hash settled
-// another one.
-func isAlreadyReported(err error) bool {
-	failure, ok := errors.AsType[*APIError](err)
-	return ok && strings.Contains(failure.Detail, "already reported")
-}
-
 func (x *X402Client) sendReport(ctx context.Context, p X402ReportParams) (report *X402Report, unclear bool, err error) {
 	attempt := call{op: operation.X402Report, body: p.body()}
 	body, err := fetch(ctx, x.client.transport, &attempt, reportShape, checkReport)
@@ -173,11 +204,45 @@ func (x *X402Client) sendReport(ctx context.Context, p X402ReportParams) (report
 	return &X402Report{TransactionID: body.TransactionID}, false, nil
 }
 
+func (p *X402ReportParams) validate() error {
+	switch {
+	case p.AuthorizationID == "":
+		return paramError("X402ReportParams.AuthorizationID", "", "want the id of an authorisation")
+	case !txHash.MatchString(p.TxHash):
+		return paramError("X402ReportParams.TxHash", p.TxHash, "want 0x and 64 hexadecimal digits, or 87 to 88 base58 characters")
+	case p.ActualAmountUSD.Sign() < 0:
+		return paramError("X402ReportParams.ActualAmountUSD", p.ActualAmountUSD.String(), "want an amount above zero, or zero for what was authorised")
+	}
+	return checkTexts([]boundedText{
+		{"X402ReportParams.AuthorizationID", p.AuthorizationID, 36, true},
+		{"X402ReportParams.ResourceURL", p.ResourceURL, 2000, false},
+	})
+}
+
+func (p *X402ReportParams) body() *api.X402ReportRequest {
+	body := &api.X402ReportRequest{
+		AuthorizationID: p.AuthorizationID,
+		TxHash:          p.TxHash,
+		ResourceURL:     optional(p.ResourceURL),
+	}
+	if !p.ActualAmountUSD.IsZero() {
+		body.ActualAmountUSD = &p.ActualAmountUSD
+	}
+	return body
+}
+
 func checkReport(body *api.X402Report) error {
 	if !body.Recorded || body.TransactionID == "" {
 		return errIncomplete
 	}
 	return nil
+}
+
+// isAlreadyReported tells the two conflicts of a report apart: this authorisation was reported, or this hash settled
+// another one.
+func isAlreadyReported(err error) bool {
+	failure, ok := errors.AsType[*APIError](err)
+	return ok && strings.Contains(failure.Detail, "already reported")
 }
 
 // Budget reads the agent's budget and the limits of its x402 payments.
@@ -248,6 +313,24 @@ func (x *X402Client) RegisterWallet(ctx context.Context, wallet X402Wallet) (*X4
 	return nil, unknown
 }
 
+func (wallet *X402Wallet) validate() error {
+	return checkTexts([]boundedText{
+		{"X402Wallet.Address", wallet.Address, 64, true}, {"X402Wallet.Chain", wallet.Chain, 20, true}, {"X402Wallet.Provider", wallet.Provider, 50, false},
+	})
+}
+
+func (wallet *X402Wallet) body() *api.X402WalletRequest {
+	return &api.X402WalletRequest{WalletAddress: wallet.Address, Chain: wallet.Chain, WalletProvider: optional(wallet.Provider)}
+}
+
+// check compares an answer with the wallet that was registered.
+func (wallet *X402Wallet) check(body *api.X402Wallet) error {
+	if !strings.EqualFold(body.Chain, strings.TrimSpace(wallet.Chain)) || !strings.EqualFold(body.WalletAddress, strings.TrimSpace(wallet.Address)) {
+		return fmt.Errorf("it is about another wallet, %s on %s", quoted(body.WalletAddress, shortText), quoted(body.Chain, shortText))
+	}
+	return nil
+}
+
 // Wallets lists the agent's wallets.
 func (x *X402Client) Wallets(ctx context.Context) ([]X402Wallet, error) {
 	body, err := fetch[[]api.X402Wallet](ctx, x.client.transport, &call{op: operation.X402Wallets}, walletsShape, nil)
@@ -263,87 +346,4 @@ func (x *X402Client) Wallets(ctx context.Context) ([]X402Wallet, error) {
 
 func walletOf(w *api.X402Wallet) *X402Wallet {
 	return &X402Wallet{Address: w.WalletAddress, Chain: w.Chain, Provider: deref(w.WalletProvider), CreatedAt: w.CreatedAt.Time, Active: w.IsActive}
-}
-
-func (p *X402AuthorizeParams) body() *api.X402AuthorizeRequest {
-	r := &p.Requirements
-	return &api.X402AuthorizeRequest{
-		MaxAmountUSD: p.MaxAmountUSD,
-		Category:     optional(p.Category),
-		PaymentRequirements: api.X402PaymentRequirements{
-			Scheme:   r.Scheme,
-			Network:  r.Network,
-			Amount:   r.Amount,
-			Asset:    r.Asset,
-			PayTo:    r.PayTo,
-			Resource: optional(r.Resource),
-		},
-	}
-}
-
-func (p *X402ReportParams) body() *api.X402ReportRequest {
-	body := &api.X402ReportRequest{
-		AuthorizationID: p.AuthorizationID,
-		TxHash:          p.TxHash,
-		ResourceURL:     optional(p.ResourceURL),
-	}
-	if !p.ActualAmountUSD.IsZero() {
-		body.ActualAmountUSD = &p.ActualAmountUSD
-	}
-	return body
-}
-
-func (wallet *X402Wallet) body() *api.X402WalletRequest {
-	return &api.X402WalletRequest{WalletAddress: wallet.Address, Chain: wallet.Chain, WalletProvider: optional(wallet.Provider)}
-}
-
-// check compares an answer with the wallet that was registered.
-func (wallet *X402Wallet) check(body *api.X402Wallet) error {
-	if !strings.EqualFold(body.Chain, strings.TrimSpace(wallet.Chain)) || !strings.EqualFold(body.WalletAddress, strings.TrimSpace(wallet.Address)) {
-		return fmt.Errorf("it is about another wallet, %s on %s", quoted(body.WalletAddress, shortText), quoted(body.Chain, shortText))
-	}
-	return nil
-}
-
-func (p *X402AuthorizeParams) validate() error {
-	if p.MaxAmountUSD.Sign() <= 0 || maxX402Amount.Less(p.MaxAmountUSD) {
-		return paramError("X402AuthorizeParams.MaxAmountUSD", p.MaxAmountUSD.String(), "want an amount above zero and at most "+maxX402Amount.String())
-	}
-	r := &p.Requirements
-	if err := checkTexts([]boundedText{
-		{"PaymentRequirements.Scheme", r.Scheme, 20, true},
-		{"PaymentRequirements.Network", r.Network, 30, true},
-		{"PaymentRequirements.Amount", r.Amount, 50, true},
-		{"PaymentRequirements.Asset", r.Asset, 100, true},
-		{"PaymentRequirements.PayTo", r.PayTo, 64, true},
-		{"PaymentRequirements.Resource", r.Resource, 2000, false},
-		{"X402AuthorizeParams.Category", p.Category, 50, false},
-	}); err != nil {
-		return err
-	}
-	if strings.ContainsFunc(r.Amount, func(digit rune) bool { return digit < '0' || digit > '9' }) {
-		return paramError("PaymentRequirements.Amount", r.Amount, "want a whole number of atomic units, such as 1000000")
-	}
-	return nil
-}
-
-func (p *X402ReportParams) validate() error {
-	switch {
-	case p.AuthorizationID == "":
-		return paramError("X402ReportParams.AuthorizationID", "", "want the id of an authorisation")
-	case !txHash.MatchString(p.TxHash):
-		return paramError("X402ReportParams.TxHash", p.TxHash, "want 0x and 64 hexadecimal digits, or 87 to 88 base58 characters")
-	case p.ActualAmountUSD.Sign() < 0:
-		return paramError("X402ReportParams.ActualAmountUSD", p.ActualAmountUSD.String(), "want an amount above zero, or zero for what was authorised")
-	}
-	return checkTexts([]boundedText{
-		{"X402ReportParams.AuthorizationID", p.AuthorizationID, 36, true},
-		{"X402ReportParams.ResourceURL", p.ResourceURL, 2000, false},
-	})
-}
-
-func (wallet *X402Wallet) validate() error {
-	return checkTexts([]boundedText{
-		{"X402Wallet.Address", wallet.Address, 64, true}, {"X402Wallet.Chain", wallet.Chain, 20, true}, {"X402Wallet.Provider", wallet.Provider, 50, false},
-	})
 }
