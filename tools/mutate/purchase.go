@@ -95,7 +95,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/merchants-not-compared", file: "purchase.go",
-		old: "if read.Currency == \"\" { // a read by id tells neither", new: "if true {",
+		old: "if read.Currency == \"\" { // a read by id returns neither merchant nor description", new: "if true {",
 		why: "a key of a purchase from another merchant is answered with that purchase",
 	},
 	{
