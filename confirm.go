@@ -10,21 +10,22 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// ConfirmParams says how an approved purchase ended.
+// ConfirmParams is the outcome of an approved purchase. The zero value refunds the purchase.
 type ConfirmParams struct {
-	// Success: the money was spent. Otherwise the purchase failed and its whole amount returns to the budget.
+	// Success reports that the money was spent. Otherwise the purchase failed, and its whole amount is refunded.
 	Success bool
-	// ActualAmount is what was really paid, at most 9,999,999, with at most two decimals; zero: as requested. It may be
-	// more or less than the amount requested, and must be zero when Success is false.
+	// ActualAmount is the amount really paid, more or less than requested: at most 9,999,999, with at most two
+	// decimals. Zero means the amount requested. It must be zero if Success is false.
 	ActualAmount Amount
-	// ReceiptURL points to the receipt, at most 2000 characters.
+	// ReceiptURL is the address of the receipt, at most 2000 characters.
 	ReceiptURL string
 }
 
 func (p *ConfirmParams) validate() error {
 	if !p.ActualAmount.IsZero() {
 		if !p.Success {
-			return paramError("ConfirmParams.ActualAmount", p.ActualAmount.String(), "want zero when Success is false: a failed purchase returns the whole amount")
+			reason := "want zero when Success is false: a failed purchase is refunded in full"
+			return paramError("ConfirmParams.ActualAmount", p.ActualAmount.String(), reason)
 		}
 		if err := checkAmount("ConfirmParams.ActualAmount", p.ActualAmount); err != nil {
 			return err
@@ -33,7 +34,7 @@ func (p *ConfirmParams) validate() error {
 	return checkText("ConfirmParams.ReceiptURL", p.ReceiptURL, 2000)
 }
 
-// status returns the state that the confirmation leads to.
+// status returns the status after the confirmation.
 func (p *ConfirmParams) status() Status {
 	if p.Success {
 		return StatusCompleted
@@ -41,7 +42,7 @@ func (p *ConfirmParams) status() Status {
 	return StatusFailed
 }
 
-// body returns what is sent.
+// body returns the body of the request.
 func (p *ConfirmParams) body() *api.ConfirmRequest {
 	body := &api.ConfirmRequest{Success: p.Success, ReceiptURL: optional(p.ReceiptURL)}
 	if !p.ActualAmount.IsZero() {
@@ -53,39 +54,44 @@ func (p *ConfirmParams) body() *api.ConfirmRequest {
 // Confirmation is the service's answer to a confirmation.
 type Confirmation struct {
 	RequestID string
-	Status    Status // completed or failed
-	// ActualAmount is what was confirmed as paid. It is zero for the amount requested, and where it is not known because
-	// the service's answer was lost and the request was read instead: a read has the state alone.
+	Status    Status // StatusCompleted or StatusFailed
+	// ActualAmount is the amount confirmed as paid. Zero means the amount requested, or unknown because the response
+	// was lost and the request was read instead: a read returns only the status.
 	ActualAmount Amount
 }
 
-// Confirm reports to the service how an approved purchase ended: completed, for the amount requested or another, or
-// failed, which returns the whole amount to the budget. It works once per request: a second confirmation, or one of a
-// request that is not approved, is an [*APIError] that matches [ErrConflict].
+// Confirm reports the outcome of an approved purchase: completed, for the amount requested or another, or failed, which
+// refunds the whole amount. It works once per request: a second confirmation, or one of a request that is not approved,
+// is an [*APIError] that matches [ErrConflict].
 //
-// A confirmation whose answer is lost is never repeated blindly. The request is read after a pause that is at least as
-// long as the attempt lasted: if it shows the state confirmed, Confirm succeeds. If it is still approved, a success is
-// sent again, and a failure only when the service itself has answered the attempt. Otherwise a failure is only read again,
-// because a second failure confirmation beside the first may return the money twice; within a minute of such an attempt,
-// Confirm does not send another. Two success confirmations of another amount than requested that the service handles at
-// the same time correct its books twice: that can happen when it takes more than twice as long as an attempt was given.
-// What stays unclear, or is unclear when ctx ends, is an [*OutcomeUnknownError]. The service itself cannot tell two
-// failure confirmations apart that it handles at the same time, so one that it is still handling after that minute remains
-// a risk.
+// The service refunds twice if it handles two failure confirmations of one request at the same time. Confirm therefore
+// sends no other for at least a minute after one that the service may still be handling. If the service still handles
+// it after that, the risk remains. Likewise, two success confirmations handled at the same time, for another amount
+// than requested, correct the service's books twice. That can happen if the service takes more than twice as long as an
+// attempt lasted.
+//
+// A confirmation whose response is lost is never retried blindly. Confirm pauses for at least as long as the attempt
+// lasted, and reads the request. If the request has the status confirmed, Confirm succeeds. If it is still approved, a
+// success is sent again. A failure is sent again only if the service itself has answered the attempt; otherwise the
+// request is only read again. If the outcome is still unclear after all retries or when ctx ends, the error is an
+// [*OutcomeUnknownError].
 func (c *Client) Confirm(ctx context.Context, requestID string, p ConfirmParams) (*Confirmation, error) {
 	return c.confirm(ctx, requestID, p, confirmOptions{})
 }
 
 type confirmOptions struct {
 	mayHaveConfirmed bool          // an earlier confirmation may have taken effect, so the request is read first
-	attemptLimit     time.Duration // how long one attempt may take; 0: as long as the client's
-	totalLimit       time.Duration // how long all may take together; 0: as long as ctx allows
-	beforeSend       func() error  // called before something is sent, unless its error forbids it; nil: nothing
+	attemptLimit     time.Duration // the maximum duration of one attempt; 0: the client's
+	totalLimit       time.Duration // the maximum duration of all attempts together; 0: until ctx ends
+	beforeSend       func() error  // called before the first attempt, which an error prevents; may be nil
 }
 
-func (c *Client) confirm(ctx context.Context, id string, p ConfirmParams, o confirmOptions) (confirmation *Confirmation, err error) {
+// confirm is Confirm with options.
+func (c *Client) confirm(
+	ctx context.Context, id string, p ConfirmParams, o confirmOptions,
+) (confirmation *Confirmation, err error) {
 	if ctx == nil {
-		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
+		return nil, paramError("ctx", "", "want a context; use context.Background() if you have none")
 	}
 	requestID, err := requestIDOf(id)
 	if err != nil {
@@ -108,15 +114,22 @@ func (c *Client) confirm(ctx context.Context, id string, p ConfirmParams, o conf
 		return nil, err
 	}
 	defer func() { c.unlock(held, key, began, err) }()
-	cf := &confirmer{client: c, requestID: requestID, params: &p, confirmOptions: o, began: began}
+	cf := &confirmer{
+		client:         c,
+		requestID:      requestID,
+		params:         &p,
+		began:          began,
+		confirmOptions: o,
+	}
 	confirmation, err = cf.run(ctx)
-	if err == nil || errors.Is(err, ErrConflict) && c.progress(requestID) == startedHere { // its status says from now on that it has run
+	// After a success or a conflict, the status of the request shows from now on that it has run.
+	if err == nil || errors.Is(err, ErrConflict) && c.progress(requestID) == startedHere {
 		c.process.rememberFinished(c.requestKey(requestID))
 	}
 	return confirmation, err
 }
 
-// confirmer is one confirmation on its way.
+// confirmer makes one confirmation.
 type confirmer struct {
 	client    *Client
 	requestID string
@@ -125,8 +138,11 @@ type confirmer struct {
 	confirmOptions
 }
 
-var errCoolingDown = errors.New("an earlier failure confirmation may still be handled, and another beside it may return the money twice")
+var errCoolingDown = errors.New("the service may still be handling an earlier failure confirmation, " +
+	"and another one could refund twice")
 
+// run confirms: it reads the request first if an earlier confirmation may have taken effect, and after each unclear
+// attempt.
 func (cf *confirmer) run(ctx context.Context) (*Confirmation, error) {
 	key := cf.client.requestKey(cf.requestID)
 	refund := !cf.params.Success
@@ -152,7 +168,7 @@ func (cf *confirmer) run(ctx context.Context) (*Confirmation, error) {
 		if err == nil {
 			return confirmation, nil
 		}
-		if n == 0 && cf.totalLimit > 0 { // not before: mostly there is but one attempt
+		if n == 0 && cf.totalLimit > 0 { // only now: usually the first attempt succeeds
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithDeadline(ctx, cf.began.Add(cf.totalLimit))
 			defer cancel()
@@ -179,7 +195,7 @@ func (cf *confirmer) run(ctx context.Context) (*Confirmation, error) {
 	}
 }
 
-// send sends the confirmation once.
+// send makes one attempt.
 func (cf *confirmer) send(ctx context.Context) (confirmation *Confirmation, attempt *call, err error) {
 	ctx, cancel := cf.withinAttemptLimit(ctx)
 	defer cancel()
@@ -195,16 +211,17 @@ func (cf *confirmer) send(ctx context.Context) (confirmation *Confirmation, atte
 	return confirmation, attempt, nil
 }
 
-// check compares an answer with the confirmation.
+// check returns an error if a response is about another request or another outcome.
 func (cf *confirmer) check(body *api.Confirmation) error {
 	if canonicalID(body.RequestID) != cf.requestID || Status(body.Status) != cf.params.status() {
-		return fmt.Errorf("want a confirmation of request %s as %s, got one of %s as %s", cf.requestID, cf.params.status(),
-			quoted(body.RequestID, shortText), quoted(body.Status, shortText))
+		return fmt.Errorf("want a confirmation of request %s as %s, got one of %s as %s",
+			cf.requestID, cf.params.status(), quoted(body.RequestID, shortText), quoted(body.Status, shortText))
 	}
 	return nil
 }
 
-// pollRefund reads a request after an unclear failure confirmation until it shows that it has failed, within bounds.
+// pollRefund polls the request after an unclear failure confirmation until it has failed, at most as often as the
+// client retries. It never sends another.
 func (cf *confirmer) pollRefund(ctx context.Context, attempt *call, failure error) (*Confirmation, error) {
 	for n := 0; ; n++ {
 		confirmation, fullPause, err := cf.pauseAndRead(ctx, n, attempt, failure)
@@ -217,9 +234,12 @@ func (cf *confirmer) pollRefund(ctx context.Context, attempt *call, failure erro
 	}
 }
 
-// pauseAndRead pauses and reads the request, which may show how an unclear attempt ended. Without a confirmation and an error
-// the request is still approved; fullPause is false when ctx left too little time for the pause.
-func (cf *confirmer) pauseAndRead(ctx context.Context, n int, attempt *call, failure error) (confirmation *Confirmation, fullPause bool, err error) {
+// pauseAndRead pauses and reads the request, which may show the outcome of an unclear attempt. If it returns neither a
+// confirmation nor an error, the request is still approved. fullPause is false if ctx leaves too little time for the
+// pause.
+func (cf *confirmer) pauseAndRead(
+	ctx context.Context, n int, attempt *call, failure error,
+) (confirmation *Confirmation, fullPause bool, err error) {
 	fullPause = true
 	if attempt.unclear {
 		var cancelled error
@@ -233,10 +253,11 @@ func (cf *confirmer) pauseAndRead(ctx context.Context, n int, attempt *call, fai
 		return nil, false, cf.outcomeUnknown(fmt.Errorf("%w; reading the request: %w", failure, readErr))
 	case read.Status == cf.params.status():
 		return &Confirmation{RequestID: cf.requestID, Status: read.Status}, fullPause, nil
-	case !attempt.unclear && read.Status.Approved(): // the service contradicts itself: an earlier attempt may still be handled
+	case !attempt.unclear && read.Status.Approved():
+		// The service contradicts itself: it may still be handling an earlier attempt.
 		return nil, false, cf.outcomeUnknown(failure)
 	case !attempt.unclear:
-		return nil, false, failure // confirmed, but otherwise, and by somebody else
+		return nil, false, failure // somebody else confirmed it with another outcome
 	}
 	return nil, fullPause, nil
 }
@@ -247,6 +268,7 @@ func (cf *confirmer) read(ctx context.Context) (*Request, error) {
 	return cf.client.Request(ctx, cf.requestID)
 }
 
+// withinAttemptLimit limits ctx to the duration of one attempt.
 func (cf *confirmer) withinAttemptLimit(ctx context.Context) (context.Context, context.CancelFunc) {
 	if cf.attemptLimit == 0 {
 		return ctx, func() {}

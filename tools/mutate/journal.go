@@ -455,12 +455,12 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "doubt/deadlines-cannot-hide-a-payment", file: "doubt.go",
-		old: "context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded, io.EOF,", new: "context.Canceled, os.ErrDeadlineExceeded, io.EOF,",
+		old: "context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded,", new: "context.Canceled, os.ErrDeadlineExceeded,",
 		why: "a payment that an error of its own type reports as out of time is refunded",
 	},
 	{
 		name: "doubt/cancellations-cannot-hide-a-payment", file: "doubt.go",
-		old: "context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded, io.EOF,", new: "context.DeadlineExceeded, os.ErrDeadlineExceeded, io.EOF,",
+		old: "context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded,", new: "context.DeadlineExceeded, os.ErrDeadlineExceeded,",
 		why: "a payment that was cancelled on its way is refunded",
 	},
 	{
