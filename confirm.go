@@ -51,7 +51,7 @@ func (p *ConfirmParams) body() *api.ConfirmRequest {
 	return body
 }
 
-// Confirmation is the service's answer to a confirmation.
+// Confirmation is the service's response to a confirmation.
 type Confirmation struct {
 	RequestID string
 	Status    Status // StatusCompleted or StatusFailed

@@ -14,7 +14,7 @@ import (
 
 // NotPaid marks an error of a guarded function. By marking it you assert that the whole call has paid nothing: the
 // purchase is then refunded, although the error could hide a payment, such as a timeout before the payment was sent.
-// The mark counts anywhere in the tree of the error that the function returns, also beside other errors joined with
+// The mark counts anywhere in the tree of the error that the function returns, including errors joined with
 // [errors.Join]. [errors.Is] and [errors.As] see err. NotPaid(nil) is nil.
 func NotPaid(err error) error {
 	if err == nil {

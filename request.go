@@ -210,7 +210,12 @@ func (c *Client) datedPage(ctx context.Context, p pageParams, dated bool) ([]Req
 	if p.status != "" {
 		query.Set("status", string(p.status))
 	}
-	list := call{op: operation.Requests, query: query, once: p.once, dated: dated}
+	list := call{
+		op:    operation.Requests,
+		query: query,
+		once:  p.once,
+		dated: dated,
+	}
 	body, err := fetch(ctx, c.transport, &list, listShape, checkList)
 	if err != nil {
 		return nil, time.Time{}, err

@@ -55,7 +55,7 @@ type X402ReportParams struct {
 	ResourceURL     string // at most 2000 characters
 }
 
-// X402Report is the service's answer to a report.
+// X402Report is the service's response to a report.
 type X402Report struct {
 	TransactionID string
 }
