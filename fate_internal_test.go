@@ -98,7 +98,12 @@ func TestFateOfAnAttemptThatFailed(t *testing.T) {
 			body:        `{"message":"no upstream"}`,
 			want:        mayStillRun,
 		},
-		"bad gateway":     {status: 502, contentType: html, body: `<html>`, want: mayStillRun},
+		"bad gateway": {
+			status:      502,
+			contentType: html,
+			body:        `<html>`,
+			want:        mayStillRun,
+		},
 		"gateway timeout": {status: 504, body: ``, want: mayStillRun},
 		"500 of nobody known": {
 			status:      500,
@@ -112,8 +117,18 @@ func TestFateOfAnAttemptThatFailed(t *testing.T) {
 			body:        `{"message":"Forbidden"}`,
 			want:        ended,
 		},
-		"a gateway's refusal": {status: 403, contentType: html, body: `<html>`, want: mayStillRun},
-		"a refusal cut short": {status: 403, contentType: text, body: `{"deta`, want: mayStillRun},
+		"a gateway's refusal": {
+			status:      403,
+			contentType: html,
+			body:        `<html>`,
+			want:        mayStillRun,
+		},
+		"a refusal cut short": {
+			status:      403,
+			contentType: text,
+			body:        `{"deta`,
+			want:        mayStillRun,
+		},
 		"request timeout": {
 			status:      408,
 			contentType: text,
@@ -133,10 +148,30 @@ func TestFateOfAnAttemptThatFailed(t *testing.T) {
 			body:        `{"request_id":"r1","sta`,
 			want:        mayStillRun,
 		},
-		"answer without its fields":         {status: 201, contentType: text, body: `{"request_id":"r1"}`, want: ended},
-		"a detail where a result should be": {status: 200, contentType: text, body: `{"detail":"x"}`, want: ended},
-		"an object of anybody's":            {status: 200, contentType: text, body: `{"ok":true}`, want: mayStillRun},
-		"a portal's page":                   {status: 200, contentType: html, body: `<html>`, want: mayStillRun},
+		"answer without its fields": {
+			status:      201,
+			contentType: text,
+			body:        `{"request_id":"r1"}`,
+			want:        ended,
+		},
+		"a detail where a result should be": {
+			status:      200,
+			contentType: text,
+			body:        `{"detail":"x"}`,
+			want:        ended,
+		},
+		"an object of anybody's": {
+			status:      200,
+			contentType: text,
+			body:        `{"ok":true}`,
+			want:        mayStillRun,
+		},
+		"a portal's page": {
+			status:      200,
+			contentType: html,
+			body:        `<html>`,
+			want:        mayStillRun,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -43,7 +43,12 @@ func TestRequestsAreBuiltAsTheContractSays(t *testing.T) {
 	require.NoError(t, err)
 	const id = "3f2a9c1e-0b7d-4c55-9e21-aa01bb02cc03"
 	actual, receipt := MustAmount("47.50"), "https://shop.example/?a=1&b=<2>"
-	purchase := PurchaseParams{Amount: actual, Category: "x", Currency: "usd", MerchantName: "Ü & Söhne"}
+	purchase := PurchaseParams{
+		Amount:       actual,
+		Category:     "x",
+		Currency:     "usd",
+		MerchantName: "Ü & Söhne",
+	}
 	for name, c := range map[string]struct {
 		call               call
 		method, path, body string

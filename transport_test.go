@@ -817,7 +817,12 @@ func TestPanicsOfTheTransportAreErrorsOfTheAttempt(t *testing.T) {
 			letagentpay.ErrNoResponse,
 		},
 		"body": {func(r *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 201, Header: http.Header{}, Body: panickingBody{}, Request: r}, nil
+			return &http.Response{
+				StatusCode: 201,
+				Header:     http.Header{},
+				Body:       panickingBody{},
+				Request:    r,
+			}, nil
 		}, letagentpay.ErrMalformedResponse},
 	} {
 		t.Run(name, func(t *testing.T) {
