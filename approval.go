@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/journal"
 )
 
 const (
@@ -191,7 +193,7 @@ func (a *Approval) decide(err error) (decided *outcome, first, settled bool) {
 func (a *Approval) leaveBooked(ctx context.Context, o *outcome, first bool) error {
 	if first {
 		a.authorization.record.entry.Error = textOfUsers(o.doubt)
-		if err := a.authorization.record.put(ctx, JournalStarted); err != nil {
+		if err := a.authorization.record.put(ctx, journal.Started); err != nil {
 			a.client.alertJournal(ctx, a.requestID, err)
 		}
 	}
@@ -221,7 +223,7 @@ func (a *Approval) confirm(ctx context.Context, o *outcome) error {
 	if a.authorization.purchase != nil {
 		a.authorization.record.entry.Duplicates = a.authorization.purchase.Duplicates
 	}
-	if err := a.authorization.record.put(ctx, JournalSettled); err != nil { // all is well but for the record
+	if err := a.authorization.record.put(ctx, journal.Settled); err != nil { // all is well but for the record
 		a.client.alertJournal(ctx, a.requestID, err)
 	}
 	return duplicates
@@ -279,9 +281,10 @@ func (a *Approval) report(o *outcome, err error) {
 // recordOutcome writes down how it ended before the service is told. The service is told in any case.
 func (a *Approval) recordOutcome(ctx context.Context, params ConfirmParams) error {
 	a.mu.Lock()
-	a.authorization.record.entry.Confirm, a.authorization.record.entry.Result, a.authorization.record.entry.Error = params, a.result, a.failure
+	setOutcome(&a.authorization.record.entry, params)
+	a.authorization.record.entry.Result, a.authorization.record.entry.Error = a.result, a.failure
 	a.mu.Unlock()
-	return a.authorization.record.put(ctx, JournalExecuted)
+	return a.authorization.record.put(ctx, journal.Returned)
 }
 
 // recordFailure holds the text of the error that a purchase ended in, for the journal.

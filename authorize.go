@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/letagentpay/letagentpay-go/internal/keylock"
+	"github.com/letagentpay/letagentpay-go/journal"
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
@@ -27,14 +28,14 @@ func (c *Client) authorizeOnce(ctx context.Context, p PurchaseParams, g *guardCo
 	approval, earlier, err := c.authorize(ctx, p, g)
 	if earlier != nil {
 		earlier.scoped.done(false, false)
-		return nil, withCleanup(earlier.alreadyHandled(), c.confirmEarlier(ctx, g, earlier.JournalEntry))
+		return nil, withCleanup(alreadyHandled(earlier.Entry), c.confirmEarlier(ctx, g, earlier.Entry))
 	}
 	return approval, err
 }
 
 // earlierRun is a run that the journal knows to have returned.
 type earlierRun struct {
-	*JournalEntry
+	*journal.Entry
 	scoped     *scopedPurchase // done when it is known whether the run's result can be given back
 	resumption *resumption
 	params     PurchaseParams
@@ -62,7 +63,7 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 			end(auth.observation(earlier, err))
 		}
 	}()
-	var entry *JournalEntry
+	var entry *journal.Entry
 	var scoped *scopedPurchase
 	if !isResumed {
 		if scoped, err = c.scoped(ctx, &p); err != nil {
@@ -126,7 +127,7 @@ func newAuthorization(c *Client, g *guardConfig, p PurchaseParams, requestID str
 }
 
 // obtain brings the claim to an approval under which the function may run. Without one, all locks are free again.
-func (auth *authorization) obtain(ctx context.Context, scoped *scopedPurchase) (approval *Approval, earlier *JournalEntry, err error) {
+func (auth *authorization) obtain(ctx context.Context, scoped *scopedPurchase) (approval *Approval, earlier *journal.Entry, err error) {
 	defer func() {
 		if approval == nil {
 			auth.release()
@@ -152,14 +153,14 @@ func (auth *authorization) obtain(ctx context.Context, scoped *scopedPurchase) (
 }
 
 // skipRefunded makes way for the next purchase of a scope where the journal knows that this one failed and was refunded.
-func (auth *authorization) skipRefunded(ctx context.Context, scoped *scopedPurchase, earlier *JournalEntry) (*Approval, *JournalEntry, error) {
-	if scoped == nil || earlier.Confirm.Success {
+func (auth *authorization) skipRefunded(ctx context.Context, scoped *scopedPurchase, earlier *journal.Entry) (*Approval, *journal.Entry, error) {
+	if scoped == nil || earlier.Success {
 		return nil, earlier, nil
 	}
 	if err := auth.client.confirmEarlier(ctx, auth.config, earlier); err != nil {
-		return nil, nil, errors.Join(earlier.alreadyHandled(), err)
+		return nil, nil, errors.Join(alreadyHandled(earlier), err)
 	}
-	return nil, nil, &errMovesOn{ended: true, err: earlier.alreadyHandled()}
+	return nil, nil, &errMovesOn{ended: true, err: alreadyHandled(earlier)}
 }
 
 // start is the last step before the function runs. What can no longer run is given back.
@@ -170,8 +171,8 @@ func (auth *authorization) start(ctx context.Context, category string) error {
 	if err := auth.checkNotBeingConfirmed(); err != nil {
 		return auth.dropIfFinal(ctx, err)
 	}
-	auth.record.entry.RequestID, auth.record.entry.Category = auth.requestID, category
-	if err := auth.record.put(ctx, JournalStarted); err != nil {
+	auth.record.entry.RequestID, auth.record.entry.ResolvedCategory = auth.requestID, category
+	if err := auth.record.put(ctx, journal.Started); err != nil {
 		return auth.giveBack(ctx, err)
 	}
 	auth.client.process.rememberStarted(auth.client.requestKey(auth.requestID))
@@ -206,7 +207,7 @@ func (auth *authorization) giveBack(ctx context.Context, reason error) error {
 	// The service may be handling the confirmation when nobody waits for it any more. So nobody runs under the request
 	// from now on, and Recover confirms it.
 	auth.record.entry.RequestID, auth.record.entry.Error = auth.requestID, textOfUsers(reason)
-	putErr := auth.record.put(ctx, JournalExecuted)
+	putErr := auth.record.put(ctx, journal.Returned)
 	if putErr != nil {
 		// The entry says that the purchase is to be continued. Without it, another process takes it for somebody's.
 		_ = auth.record.drop(ctx)
@@ -218,7 +219,7 @@ func (auth *authorization) giveBack(ctx context.Context, reason error) error {
 		return errors.Join(reason, &UnconfirmedError{RequestID: auth.requestID, Err: err}, putErr)
 	}
 	if len(auth.record.entry.Duplicates) > 0 { // Recover reports them until their money is back
-		return withCleanup(reason, auth.record.put(ctx, JournalSettled))
+		return withCleanup(reason, auth.record.put(ctx, journal.Settled))
 	}
 	return withCleanup(reason, auth.record.drop(ctx))
 }
@@ -236,7 +237,8 @@ func (auth *authorization) joinDuplicates(err error) error {
 func (auth *authorization) observation(earlier *earlierRun, err error) Observation {
 	o := auth.newObservation(err)
 	if earlier != nil {
-		o.RequestID, o.Status = earlier.RequestID, earlier.Confirm.status()
+		confirmed := outcomeOfEntry(earlier.Entry)
+		o.RequestID, o.Status = earlier.RequestID, confirmed.status()
 	}
 	if status := decisionOf(err).status; status != "" {
 		o.Status = status
@@ -327,7 +329,7 @@ func (auth *authorization) read(ctx context.Context, requestID string) (*Request
 func (auth *authorization) awaitDecision(ctx context.Context, state *Request) (*Request, error) {
 	if !auth.resumed && auth.record.entry.RequestID != auth.requestID { // so that whoever resumes the request finds the entry
 		auth.record.entry.RequestID = auth.requestID
-		if err := auth.record.put(ctx, JournalAsked); err != nil {
+		if err := auth.record.put(ctx, journal.Requested); err != nil {
 			return nil, err
 		}
 	}

@@ -37,6 +37,7 @@ type Client struct {
 
 	transport *transport
 	service   string // the base URL in canonical form
+	agent     string // the digest of the token
 	identity  string // the service and the agent, which own idempotency keys, aliases and journal entries
 	process   *process
 	poller    *poller
@@ -97,8 +98,13 @@ func New(opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	digest := sha256.Sum256([]byte(c.token))
-	client := &Client{transport: newTransport(&c, base), service: identityOf(base), process: c.process}
-	client.identity = client.service + " " + hex.EncodeToString(digest[:]) + " "
+	client := &Client{
+		transport: newTransport(&c, base),
+		service:   identityOf(base),
+		agent:     hex.EncodeToString(digest[:]),
+		process:   c.process,
+	}
+	client.identity = client.service + " " + client.agent + " "
 	client.X402, client.observers = &X402Client{client}, c.observers
 	client.poller = &poller{client: client}
 	return client, nil

@@ -140,10 +140,10 @@ func TestErrorsThatSayWhetherSomethingWasPaid(t *testing.T) {
 		&letagentpay.UnconfirmedError{MayHaveSpent: true, Err: errShop}:  true,
 		// It failed, and could not be refunded.
 		&letagentpay.UnconfirmedError{Err: errShop}:                            false,
-		&letagentpay.JournalError{State: letagentpay.JournalAsked}:             false,
-		&letagentpay.JournalError{State: letagentpay.JournalStarted}:           false,
-		&letagentpay.JournalError{State: letagentpay.JournalExecuted}:          true,
-		&letagentpay.JournalError{State: letagentpay.JournalSettled}:           true,
+		&letagentpay.JournalError{State: stateRequested}:                       false,
+		&letagentpay.JournalError{State: stateStarted}:                         false,
+		&letagentpay.JournalError{State: stateReturned}:                        true,
+		&letagentpay.JournalError{State: stateSettled}:                         true,
 		&letagentpay.DuplicateError{RequestID: "r1", Duplicates: []string{""}}: true,
 		syscall.ECONNRESET: true, // of a connection without the wrapping of package net
 		syscall.EPIPE:      true,

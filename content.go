@@ -5,21 +5,28 @@ import (
 	"unicode"
 )
 
-// content is what makes two purchases the same: the one definition that scopes, journals, resuming, repeated keys and
-// mismatches use. The comment for the reviewer and the idempotency key are no part of it.
+// content is the identity of a purchase: two purchases are the same if their contents are. Scopes, journals, resuming,
+// repeated keys, mismatches and duplicates all use it. The agent's comment, Ref and the idempotency key do not belong
+// to it.
 type content struct {
 	amount      Amount
-	currency    string // upper case; empty: the account's, which is the only one that the service accepts
-	category    string // normal form; see sameCategory for what it may have been resolved to
+	currency    string // in upper case; empty: the account's, the only one that the service accepts
+	category    string // in normal form, as described or as resolved: compared by Client.relate, not by mismatch
 	merchant    string
 	description string
 }
 
 func contentOf(p *PurchaseParams) content {
-	return content{p.Amount, strings.ToUpper(p.Currency), normalCategory(p.Category), trimText(p.MerchantName), trimText(p.Description)}
+	return content{
+		amount:      p.Amount,
+		currency:    strings.ToUpper(p.Currency),
+		category:    normalCategory(p.Category),
+		merchant:    trimText(p.MerchantName),
+		description: trimText(p.Description),
+	}
 }
 
-// trimText removes white space and invisible characters around a text.
+// trimText removes leading and trailing white space and invisible characters.
 func trimText(text string) string {
 	if text == "" || plain(text[0]) && plain(text[len(text)-1]) {
 		return text
@@ -31,7 +38,14 @@ func trimText(text string) string {
 
 func plain(c byte) bool { return c > ' ' && c < 0x7f }
 
-// mismatch compares all but the category, and what is not known on either side.
+// withoutNames returns the part of a content that does not depend on how the category and the currency are described.
+func (described content) withoutNames() content {
+	described.category, described.currency = "", ""
+	return described
+}
+
+// mismatch returns an error when the contents differ. It does not compare the categories, nor the currencies unless
+// both are known.
 func (described content) mismatch(requestID string, requested content) error {
 	differs := func(field, requested, described string) error {
 		return &MismatchError{RequestID: requestID, Field: field, Requested: requested, Described: described}

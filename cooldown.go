@@ -7,10 +7,11 @@ import (
 	"time"
 )
 
-// longestCooldown bounds how long a write rests after an unknown outcome.
+// longestCooldown bounds the cooldown after a write with an unknown outcome.
 const longestCooldown = 2 * defaultAttemptTimeout
 
-// cooldowns are names that are left alone until a time. The zero value is ready.
+// cooldowns hold the keys under which nothing is sent until a time, because the service may still handle an earlier
+// write. The zero value is ready to use. It is safe for concurrent use.
 type cooldowns struct {
 	mu    sync.Mutex
 	until map[lockKey]time.Time
@@ -27,19 +28,19 @@ func (cd *cooldowns) coolDown(key lockKey, until time.Time) {
 	cd.until[key] = until
 }
 
-// wait returns when the time of key has come, or with ctx's error, or at once with ErrInProgress when it does not come
-// within a limit, if that is above 0. The limit counts from began, or from now where that is zero.
+// wait waits until the cooldown of key is over. It returns ctx's error when ctx ends first, and ErrInProgress at once
+// when the cooldown ends after a limit above 0, which counts from began, or from now when began is zero.
 func (cd *cooldowns) wait(ctx context.Context, key lockKey, limit time.Duration, began time.Time) error {
 	cd.mu.Lock()
 	until, cooling := cd.until[key]
 	cd.mu.Unlock()
-	if !cooling { // mostly, and reading the clock takes time
+	if !cooling { // the usual case, without the cost of reading the clock
 		return nil
 	}
 	if began.IsZero() {
 		began = time.Now()
 	}
-	// Bounded, because a test's clock may have given the time, and this one's may be another.
+	// Bounded: the time may come from another clock, such as that of a synctest bubble.
 	pause := min(time.Until(until), longestCooldown)
 	switch {
 	case pause <= 0:

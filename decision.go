@@ -250,7 +250,7 @@ func (auth *authorization) checkMatch(ctx context.Context, state *Request) error
 		return auth.checkCategory(ctx, state.Category, auth.purchase.OriginalCategory)
 	}
 	if auth.fromJournal { // the request came of what was described then
-		return auth.checkCategory(ctx, state.Category, auth.record.entry.Purchase.Category)
+		return auth.checkCategory(ctx, state.Category, auth.record.entry.Category)
 	}
 	if _, asked := auth.client.process.lookUp(auth.client.requestKey(auth.requestID)); asked != nil && asked.content.category == normalCategory(state.Category) {
 		return auth.checkCategory(ctx, state.Category, asked.name)

@@ -10,6 +10,8 @@ import (
 	"os"
 	"reflect"
 	"syscall"
+
+	"github.com/letagentpay/letagentpay-go/journal"
 )
 
 // NotPaid marks an error of a guarded function. By marking it you assert that the whole call has paid nothing: the
@@ -52,7 +54,7 @@ func hidesPayment(err error) (hides, decided bool) {
 	case *UnconfirmedError: // of a nested guarded call
 		return e.MayHaveSpent || e.Params.Success, true
 	case *JournalError:
-		return e.State == JournalExecuted || e.State == JournalSettled, true
+		return e.State == journal.Returned || e.State == journal.Settled, true
 	case *OutcomeUnknownError, *OverspendError, *DuplicateError:
 		return true, true
 	case *APIError:

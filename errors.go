@@ -8,45 +8,47 @@ import (
 	"strings"
 	"time"
 
+	"github.com/letagentpay/letagentpay-go/journal"
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// Categories of failure, to be asked for with [errors.Is]. The structs in this file carry the details and are reached
-// with [errors.As].
+// The categories of errors, for [errors.Is]. The error types of this package carry the details, for [errors.As].
 var (
-	// ErrInvalid: a value was refused, before anything was sent ([*ParamError]) or by the service (400, 422).
+	// ErrInvalid is returned when a value is refused, by the client before anything is sent ([*ParamError]) or by the
+	// service (400, 422).
 	ErrInvalid = errors.New("letagentpay: invalid request")
-	// ErrUnauthorized: the token is missing, malformed or unknown (401).
+	// ErrUnauthorized is returned when the token is missing, malformed or unknown (401).
 	ErrUnauthorized = errors.New("letagentpay: unauthorized")
-	// ErrForbidden: the account is blocked, or the agent is paused or archived (403).
+	// ErrForbidden is returned when the account is blocked, or the agent is paused or archived (403).
 	ErrForbidden = errors.New("letagentpay: forbidden")
-	// ErrNotFound: no such request, or it belongs to another agent (404).
+	// ErrNotFound is returned when there is no such request, or it belongs to another agent (404).
 	ErrNotFound = errors.New("letagentpay: not found")
-	// ErrConflict: the object is in a state that rules the operation out (409, and the 400 that answers a confirmation
-	// of a request that is not approved or was confirmed before).
+	// ErrConflict is returned when the state of the object rules the operation out (409, and the 400 that answers a
+	// confirmation of a request that is not approved or is already confirmed), and for a [*MismatchError].
 	ErrConflict = errors.New("letagentpay: conflict")
-	// ErrRateLimited: more purchases in a minute than the service takes (429).
+	// ErrRateLimited is returned when the agent makes more purchases in a minute than the service accepts (429).
 	ErrRateLimited = errors.New("letagentpay: rate limited")
-	// ErrTooManyPending: too many purchases await a human already (429). Repeating does not help until some are decided.
+	// ErrTooManyPending is returned when too many purchases await a human (429). Retrying helps once some are decided.
 	ErrTooManyPending = errors.New("letagentpay: too many pending requests")
-	// ErrServer: the service failed (5xx).
+	// ErrServer is returned when the service failed (5xx).
 	ErrServer = errors.New("letagentpay: server error")
-	// ErrNoResponse: no answer arrived: the connection could not be made, or broke, or timed out.
+	// ErrNoResponse is returned when no answer arrived: the connection could not be made, broke, or timed out.
 	ErrNoResponse = errors.New("letagentpay: no response")
-	// ErrMalformedResponse: an answer arrived that is not what the API promises: no JSON, truncated, too large, without
-	// its required fields, with one of them twice, or in contradiction with itself or with the question.
+	// ErrMalformedResponse is returned when an answer is not what the API promises: not JSON, truncated, too large,
+	// without a required field, with a field given twice, or contradicting itself or the request.
 	ErrMalformedResponse = errors.New("letagentpay: malformed response")
-	// ErrNotApproved is matched by [*NotApprovedError]: the purchase is rejected, pending or expired, and was not run.
+	// ErrNotApproved is returned as a [*NotApprovedError]: the purchase is rejected, pending or expired, and was not
+	// run.
 	ErrNotApproved = errors.New("letagentpay: not approved")
-	// ErrInProgress: another call of this process under the same idempotency key or request did not end in time.
+	// ErrInProgress is returned when another call of this process under the same key or request does not end in time.
 	ErrInProgress = errors.New("letagentpay: another call under the same key or request is in progress")
-	// ErrSettled: the approval was settled before, and what is said of it now comes too late.
+	// ErrSettled is returned by [Approval.Spent] after [Approval.Settle]: the amount is no longer confirmed.
 	ErrSettled = errors.New("letagentpay: approval already settled")
 )
 
 // ParamError reports a value that was refused before anything was sent. It matches [ErrInvalid].
 type ParamError struct {
-	Field  string // the field or option, as it is written in Go: "PurchaseParams.Amount"
+	Field  string // the field, option or parameter, as it is written in Go: "PurchaseParams.Amount"
 	Value  string // the value refused, shortened when long; never a secret
 	Reason string // what is accepted instead
 	Err    error  // the cause, if there is one
@@ -70,7 +72,7 @@ func (e *ParamError) Unwrap() error { return e.Err }
 // matches [ErrNotApproved]. Status reports why:
 //
 //   - [StatusRejected]: the policy or a human rejected it.
-//   - [StatusPending]: it awaits a human, and the call does not wait longer. [Resume] or [ResumeApproval] with RequestID
+//   - [StatusPending]: it awaits a human, and the call waits no longer. [Resume] or [ResumeApproval] with RequestID
 //     continues it once it is decided.
 //   - [StatusExpired]: nobody decided it in time.
 type NotApprovedError struct {
@@ -79,7 +81,8 @@ type NotApprovedError struct {
 	Status         Status    // StatusRejected, StatusPending or StatusExpired
 	Checks         []Check   // of a rejection: the policy checks that failed; empty when a human rejected it
 	ExpiresAt      time.Time // of a pending purchase: when it expires unless it is decided; zero when unknown
-	Err            error     // of a pending purchase: why the wait ended, such as a *WaitTimeoutError; nil without a wait
+	// of a pending purchase: why the wait ended, such as a *WaitTimeoutError; nil without a wait
+	Err error
 }
 
 func (e *NotApprovedError) Error() string {
@@ -122,7 +125,7 @@ func (e *NotApprovedError) Is(target error) bool { return target == ErrNotApprov
 // Unwrap returns why the wait ended, or nil.
 func (e *NotApprovedError) Unwrap() error { return e.Err }
 
-// WaitTimeoutError reports that the time to wait ended before the request was decided. It matches
+// WaitTimeoutError reports that a request was not decided in the time that the wait had. It matches
 // [context.DeadlineExceeded].
 type WaitTimeoutError struct {
 	RequestID string
@@ -147,40 +150,41 @@ func (e *WaitTimeoutError) Is(target error) bool { return target == context.Dead
 // Unwrap returns the failure of the last poll, or nil.
 func (e *WaitTimeoutError) Unwrap() error { return e.Err }
 
-// UnconfirmedError reports that the guarded function ran, and the service does not know how it ended. Either the confirmation
-// did not get through: send it again, with [Client.Confirm] or by calling [Approval.Settle] once more. Or, with
-// MayHaveSpent, the function failed in a way that can hide a payment, and nothing was confirmed: the money stays booked
-// until the caller, who can find out, confirms the purchase with [Client.Confirm].
+// UnconfirmedError reports that a guarded function ran, and that the service does not know the outcome.
+//
+// With MayHaveSpent the function may have paid: its error can hide a payment, so nothing was confirmed, and the money
+// stays booked. Find out whether it paid, and confirm the purchase with [Client.Confirm].
+//
+// Otherwise the confirmation did not succeed: send Params again with [Client.Confirm], or call [Approval.Settle] again.
 type UnconfirmedError struct {
 	RequestID    string
-	Params       ConfirmParams // what to send; with MayHaveSpent, what to send if it was paid as requested
-	MayHaveSpent bool          // the function's own outcome is in doubt
-	Err          error         // why it did not get through: *APIError, *OutcomeUnknownError; with MayHaveSpent the function's error
+	Params       ConfirmParams // what to confirm; with MayHaveSpent, if the amount requested was paid
+	MayHaveSpent bool          // the function may have paid
+	Err          error         // why confirming failed: *APIError, *OutcomeUnknownError; with MayHaveSpent fn's error
 }
 
 func (e *UnconfirmedError) Error() string {
+	text := "letagentpay: " + purchaseOf(e.RequestID)
 	if e.MayHaveSpent {
-		return "letagentpay: " + purchaseOf(e.RequestID) + " may have been paid, and stays booked until it is confirmed" + becauseOf(e.Err)
+		return text + " may have been paid, and stays booked until it is confirmed" + becauseOf(e.Err)
 	}
-	outcome := "failed"
-	if e.Params.Success {
-		outcome = "completed"
-	}
-	return "letagentpay: " + purchaseOf(e.RequestID) + " " + outcome + " but could not be confirmed" + becauseOf(e.Err)
+	return text + " " + string(e.Params.status()) + " but could not be confirmed" + becauseOf(e.Err)
 }
 
-// Unwrap returns why the confirmation did not get through, or the function's error.
+// Unwrap returns why the confirmation failed, or the function's error.
 func (e *UnconfirmedError) Unwrap() error { return e.Err }
 
-// DuplicateError reports that the attempts at one purchase have made more than one request, because the service was
-// still at work on an attempt when the next arrived. The purchase itself is not affected: it ran under RequestID or not,
-// as the call's result and other errors say. Nothing of this process runs under the duplicates. Give their money back with
-// [Client.Confirm] and a zero [ConfirmParams] once they are approved.
+// DuplicateError reports that the attempts at one purchase have made more than one request, because the service still
+// handled an attempt when the next one arrived.
 //
-// Duplicates are looked for as long as the call lasts, and by [Client.Recover] where there is a journal: one that the
-// service makes later is not found without. They are found by their content and time. Where another process of the agent
-// makes an identical purchase at the same time, or for [Client.Recover] within five minutes, it may be one of them: find
-// out before you give it back, because that process may be paying.
+// A duplicate may be the purchase of another process. Duplicates are found by content and creation time, so when
+// another process of the agent makes an identical purchase at the same time, or for [Client.Recover] within five
+// minutes, its request looks like one. Make sure that no process pays under a duplicate; then refund it with
+// [Client.Confirm] and a zero [ConfirmParams] once it is approved.
+//
+// The purchase itself is not affected: whether it ran under RequestID is what the call's result and its other errors
+// report. This process runs nothing under the duplicates. It looks for them while the call lasts, and with a journal in
+// [Client.Recover]; without a journal, one that the service makes later is not found.
 type DuplicateError struct {
 	RequestID      string   // the request that counts
 	Duplicates     []string // the others
@@ -188,27 +192,29 @@ type DuplicateError struct {
 }
 
 func (e *DuplicateError) Error() string {
-	return "letagentpay: " + purchaseOf(e.RequestID) + " was also made as " + listOf(e.Duplicates) + ", which will not be used"
+	text := "letagentpay: " + purchaseOf(e.RequestID) + " was also made as "
+	return text + listOf(e.Duplicates) + ", which will not be used"
 }
 
-// OutcomeUnknownError reports that the call may or may not have taken effect, and all attempts to find out failed.
+// OutcomeUnknownError reports that a call may or may not have taken effect, and that all attempts to find out failed.
 //
-// A purchase is safe to repeat with IdempotencyKey set to the one given here: the service then answers for the first. A
-// guarded call that is repeated so runs if the lost purchase had not been made; if it had, another process may have
-// used the key, so it is an [*AlreadyHandledError], and [ResumeApproval] continues.
-//
-// A confirmation is settled by reading the request, an x402 report by sending it again. An x402 authorisation that is
-// unknown may have used up budget, and must not be paid on.
+//   - A purchase is safe to repeat under the IdempotencyKey of the error: the service answers with the first request. A
+//     guarded call under that key runs if the purchase was not made. If it was made, another process may have used the
+//     key, so the error is an [*AlreadyHandledError], and [ResumeApproval] continues the purchase.
+//   - A confirmation is safe to settle: read the request, and confirm it again while it is approved.
+//   - An x402 report is safe to send again.
+//   - Do not pay on an x402 authorisation with an unknown outcome. It may have used up budget.
 type OutcomeUnknownError struct {
-	Op             operation.Op // operation.Purchase, Confirm, X402Authorize, X402Report or X402RegisterWallet
-	IdempotencyKey string       // of a purchase: the key to repeat it with
-	RequestID      string       // of a confirmation, the authorisation of a report, or a purchase that was answered and could not be judged
-	Err            error        // the last failure
-	// Found are the ids of requests of the same content that came since the first attempt: one of them may be this
-	// purchase. The others are duplicates, see [DuplicateError], or identical purchases made at the same time.
+	Op             operation.Op // Purchase, Confirm, X402Authorize, X402Report or X402RegisterWallet
+	IdempotencyKey string       // of a purchase: the key to repeat it under
+	// of a confirmation, of a purchase whose answer is in doubt; of a report: the authorisation
+	RequestID string
+	Err       error // the last failure
+	// Found are the requests of the same content that were created since the first attempt. One of them may be this
+	// purchase; the others are duplicates, see [DuplicateError], or identical purchases made at the same time.
 	Found []string
 
-	alone bool // no identical purchase of this process was made at the same time
+	alone bool // no other identical purchase of this process was under way at the same time
 }
 
 func (e *OutcomeUnknownError) Error() string {
@@ -228,25 +234,25 @@ func (e *OutcomeUnknownError) Error() string {
 // Unwrap returns the last failure.
 func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
 
-// AlreadyHandledError reports that this call did not run the purchase under its idempotency key or request id, because
-// another call has handled it, handles it now, or may still do so.
+// AlreadyHandledError reports that this call did not run the purchase, because another call has run it, runs it now, or
+// may still run it. By resuming the request, see [Resume], you assert that no other call has run it or will.
 //
-// MayHaveRun and Request.Status say what to do:
+// Request.Status and MayHaveRun show what to do:
 //
 //	Request.Status           MayHaveRun  what to do
 //	completed                either      nothing: it was bought
-//	failed                   either      nothing was bought, or it was refunded: make a new purchase if it is still wanted
-//	approved, auto_approved  true        look into your own books; confirm it with Client.Confirm, or resume it
-//	approved, auto_approved  false       resume it, if no other process runs it or will
-//	pending                  false       another process awaits the decision; resume it, if that process has given up
-//
-// By resuming, see [Resume], the caller asserts that no other call has run the purchase or will.
+//	failed                   either      it was refunded: make a new purchase if it is still wanted
+//	approved, auto_approved  true        look into your own books, then confirm or resume it
+//	approved, auto_approved  false       another call of this process will run or refund it: wait for that call
+//	pending                  either      another process waits for the decision; resume it if that process has ended
+//	rejected, expired        either      nothing: nothing was bought
+//	any other                either      update the SDK: it does not know the status
 type AlreadyHandledError struct {
-	Request        *Request // what is known of the request; its Status decides
+	Request        *Request // as far as it is known; of a duplicate: the request that counts
 	IdempotencyKey string
-	MayHaveRun     bool   // the function may have run under it, or runs now
-	Reason         string // why this call did not run it, in words
-	Err            error  // the cause, if there is one: with a journal, the function's error then, or why its result is gone
+	MayHaveRun     bool   // a function may have run under the request, or runs under it now
+	Reason         string // why this call did not run it, for people
+	Err            error  // from the journal: the text of the function's error, or why its result is gone; else nil
 }
 
 func (e *AlreadyHandledError) Error() string {
@@ -277,7 +283,7 @@ const (
 	reasonBeingConfirmed = "its confirmation is under way, or the service may still handle one"
 	reasonStarted        = "the journal shows that an earlier call started it, and not how that ended"
 	reasonReturned       = "the journal shows that an earlier call ran it"
-	reasonOtherProcess   = "neither this process nor its journal has requested it; resume it if no other process will run it"
+	reasonOtherProcess   = "neither this process nor its journal has requested it; resume it if no other process will"
 	reasonOtherMayRun    = "neither this process nor its journal has requested it, so another process may have run it"
 	reasonGuarded        = "a guarded call of this process has requested it"
 	reasonOtherCall      = "the answer names the request of another call of this process"
@@ -289,7 +295,7 @@ const (
 // Unwrap returns Err, or nil.
 func (e *AlreadyHandledError) Unwrap() error { return e.Err }
 
-// status returns the status of the request, empty for an error made by hand without one.
+// status returns the status of the request, empty when the error has no request.
 func (e *AlreadyHandledError) status() Status {
 	if e.Request == nil {
 		return ""
@@ -323,15 +329,16 @@ type OverspendError struct {
 }
 
 func (e *OverspendError) Error() string {
-	return "letagentpay: " + purchaseOf(e.RequestID) + ": spent " + e.Actual.String() + ", approved " + e.Approved.String()
+	text := "letagentpay: " + purchaseOf(e.RequestID)
+	return text + ": spent " + e.Actual.String() + ", approved " + e.Approved.String()
 }
 
-// JournalError reports that the journal could not be read or written. Unless State is JournalExecuted or
-// JournalSettled, the function did not run.
+// JournalError reports that the journal could not be read or written. Unless State is [journal.Returned] or
+// [journal.Settled], the function did not run.
 type JournalError struct {
-	Op             string       // "get", "put", "delete" or "entries"
-	State          JournalState // the state that was to be written
-	RequestID      string       // once it is known
+	Op             string        // "get", "put", "delete" or "entries"
+	State          journal.State // the state that was to be written
+	RequestID      string        // once it is known
 	IdempotencyKey string
 	Err            error
 }

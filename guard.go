@@ -7,39 +7,47 @@ import (
 	"reflect"
 	"runtime"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/journal"
 )
 
-// Guard returns fn gated on approval: each call requests what describe says it will buy, runs fn only when that is
-// approved, and reports to the service how it ended.
+// Guard returns fn gated on approval: each call requests the purchase that describe returns, runs fn only when it is
+// approved, and reports the outcome to the service.
 //
-//   - Anything but an approval, and any doubt, is an error, and fn does not run: [*RejectedError], [*PendingError],
-//     [*ExpiredError] and [*MismatchError], which match [ErrNotApproved]; [*AlreadyHandledError], [*ParamError],
-//     [*JournalError], [*OutcomeUnknownError] and [*APIError]. What was approved and can no longer run, because the
-//     context has ended or the journal cannot be written, is confirmed as failed, so that its money returns.
-//   - fn returns no error: the purchase is confirmed as completed, for the amount requested unless fn has called
-//     [Approval.Spent] on the approval that [ApprovalFromContext] gives it.
-//   - fn calls Spent and returns an error, panics or ends its goroutine: what was spent is confirmed.
-//   - fn returns an error that can hide a payment, see [MayHavePaid], and has not called Spent: nothing is confirmed, the
-//     money stays booked, and the error is joined with an [*UnconfirmedError] with MayHaveSpent. [NotPaid] and [OnError]
-//     decide otherwise.
-//   - fn returns any other error, panics or ends its goroutine without Spent: the purchase is confirmed as failed and the
-//     money returns to the budget. A panic continues.
-//   - The confirmation does not get through within 10 seconds: fn's result is returned all the same, its error joined
-//     with an [*UnconfirmedError]. The confirmation does not depend on ctx, so a call may return up to that much after ctx
-//     has ended; up to 5 seconds later when the attempts at the purchase may have made further requests, which are
-//     looked for; and up to 5 seconds more for each journal, observer or codec that hangs.
-//   - A [*DuplicateError] is joined when the attempts at the purchase have made another request of it.
+// fn does not run without an approval, nor in doubt. The error is then a [*NotApprovedError], [*AlreadyHandledError],
+// [*MismatchError], [*ParamError], [*JournalError], [*OutcomeUnknownError] or [*APIError]. A purchase that is approved
+// but cannot run, because ctx has ended or the journal cannot be written, is confirmed as failed, which refunds it.
 //
-// With a caller's own [PurchaseParams.IdempotencyKey], or one of a scope, a call that was made before is not run again:
-// [*AlreadyHandledError]. That costs two small reads a call. A request that this process asked for and never started is
-// continued when it was approved since; one that another process asked for is that process's. Calls under one key and
-// token at the same time run one after another within a process; one that waits for more than 30 seconds, or the
-// pending wait, fails with an error that matches [ErrInProgress]. Calls that two processes make under one key at the
-// very same moment are not distinguished. The service remembers keys for 24 hours.
+// What is confirmed after fn:
 //
-// A nil client, describe or fn, or a bad option, is a [*ParamError] from each call. The function returned is safe for
-// concurrent use if describe and fn are.
-func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(context.Context, In) (Out, error), opts ...GuardOption) func(context.Context, In) (Out, error) {
+//	fn called Approval.Spent           completed for the amount spent, even if fn then fails
+//	fn returned no error               completed for the amount requested
+//	an error that can hide a payment   nothing: the money stays booked; the error is joined with an
+//	                                   *UnconfirmedError with MayHaveSpent
+//	any other error                    failed: the money returns to the budget
+//	fn panicked or ended its goroutine failed; a panic continues afterwards
+//
+// fn reaches its [Approval] with [ApprovalFromContext]. [MayHavePaid] decides which errors can hide a payment;
+// [NotPaid] and [OnError] override it.
+//
+// If the confirmation does not succeed within 10 seconds, fn's result is returned all the same, with its error joined
+// with an [*UnconfirmedError]. The confirmation does not depend on ctx. A call may return 10 seconds after ctx has
+// ended, 5 seconds later when attempts at the purchase may have made further requests, which it then looks for, and 5
+// seconds more for each journal, observer or codec that hangs. A [*DuplicateError] is joined when the attempts have
+// made another request.
+//
+// Under an idempotency key of the caller or of a scope, a purchase that an earlier call has run is not run again: the
+// error is an [*AlreadyHandledError]. This costs two small reads a call. A request that this process made and never
+// started is continued; a request of another process is left to that process. Calls of a process under one key and
+// token run one after another, and a call that waits for more than 30 seconds, or the pending wait, fails with
+// [ErrInProgress]. Calls of two processes under one key at the same moment are not told apart. The service remembers
+// keys for 24 hours.
+//
+// A nil client, describe or fn, or an invalid option, is a [*ParamError] from each call. The returned function is safe
+// for concurrent use if describe and fn are.
+func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(context.Context, In) (Out, error),
+	opts ...GuardOption,
+) func(context.Context, In) (Out, error) {
 	g, optionErr := newGuardConfig(opts)
 	if optionErr == nil {
 		g.function = nameOf(fn, reflect.TypeFor[Out]())
@@ -60,7 +68,7 @@ func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(con
 			return out, err
 		}
 		if earlier != nil {
-			out, err = replay[Out](ctx, c, g, earlier.JournalEntry)
+			out, err = replay[Out](ctx, c, g, earlier.Entry)
 			earlier.scoped.done(err == nil, false)
 			if err == nil {
 				earlier.resumption.useUp(&earlier.params)
@@ -72,9 +80,10 @@ func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(con
 			if settled {
 				return
 			}
-			// fn panicked or ended its goroutine, which continues when this is done.
+			// fn panicked or ended its goroutine; either continues afterwards.
 			if err := approval.Settle(approval.callContext, outcome); err != nil {
-				c.alert(ctx, "letagentpay.unconfirmed", slog.String("request_id", approval.RequestID()), slog.String("error", err.Error()))
+				c.alert(ctx, "letagentpay.unconfirmed", slog.String("request_id", approval.RequestID()),
+					slog.String("error", err.Error()))
 			}
 		}()
 		out, err = fn(approval.context(), in)
@@ -99,8 +108,8 @@ func mayHaveSpent(settleErr error) bool {
 	return unconfirmed != nil && unconfirmed.MayHaveSpent
 }
 
-// nameOf names a guarded function and the type of its results, so that the journal gives no function the result of
-// another.
+// nameOf returns the name of a guarded function and the type of its results. The journal records it, so that a function
+// never gets the result of another one.
 func nameOf(fn any, out reflect.Type) string {
 	name := ""
 	if value := reflect.ValueOf(fn); !value.IsNil() {
@@ -113,7 +122,7 @@ var errDidNotReturn = errors.New("the guarded function did not return")
 
 const (
 	defaultPendingWait = 5 * time.Minute
-	// mostLockWait bounds how long a guarded call waits for another one of the process under the same key or request.
+	// mostLockWait bounds how long a guarded call waits for another call under the same key or request.
 	mostLockWait = 30 * time.Second
 )
 
@@ -123,7 +132,7 @@ type GuardOption func(*guardConfig) error
 type guardConfig struct {
 	pendingWait time.Duration // 0: do not wait
 	waitOptions []WaitOption  // of the wait, besides its timeout
-	journal     Journal       // nil: none
+	journal     journal.Store // nil: none
 	codec       ResultCodec
 	mayHavePaid func(error) bool // nil: MayHavePaid
 	resumed     *resumption      // of the option Resume; nil: none
@@ -182,15 +191,16 @@ func OnPendingWait(d time.Duration, opts ...WaitOption) GuardOption {
 			return err
 		}
 		if wait.timeout != 0 {
-			return paramError("OnPendingWait", "WaitTimeout", "want no WaitTimeout: OnPendingWait bounds the wait itself")
+			return paramError("OnPendingWait", "WaitTimeout",
+				"want no WaitTimeout: OnPendingWait bounds the wait itself")
 		}
 		g.pendingWait, g.waitOptions = d, opts
 		return nil
 	}
 }
 
-// OnPendingFail does not wait for a human: a pending purchase is a [*PendingError] at once, with the request id to
-// resume it by; see [ResumeApproval].
+// OnPendingFail does not wait for a human: a pending purchase is a [*NotApprovedError] at once. [Resume] or
+// [ResumeApproval] with its RequestID continues the purchase later.
 func OnPendingFail() GuardOption {
 	return func(g *guardConfig) error {
 		g.pendingWait = 0
@@ -198,14 +208,15 @@ func OnPendingFail() GuardOption {
 	}
 }
 
-// OnError sets which errors of a guarded function can hide a payment. After such an error the purchase stays booked and
-// unconfirmed, and the call returns an [*UnconfirmedError] with MayHaveSpent; after any other the money returns to the budget.
-// [NotPaid] and [Approval.Spent] have precedence over it.
+// OnError sets the function that decides which errors of a guarded function can hide a payment; the default is
+// [MayHavePaid]. A function that returns false for an error that hides a payment refunds what was paid.
 //
-// The default, [MayHavePaid], takes timeouts, cancellations, broken connections and unknown outcomes for such errors. A
-// function that returns false for every error refunds after all of them. When mayHavePaid panics, ends its goroutine or
-// takes more than 5 seconds, the error counts as one that can hide a payment, and so does a nil pointer returned as an
-// error, whatever mayHavePaid says. Calls of the guarded function at the same time call mayHavePaid at the same time.
+// After an error that can hide a payment the purchase stays booked and unconfirmed, and the call returns an
+// [*UnconfirmedError] with MayHaveSpent. After any other error the money returns to the budget. [NotPaid] and
+// [Approval.Spent] take precedence.
+//
+// An error counts as one that can hide a payment, too, when mayHavePaid panics, ends its goroutine or takes more than 5
+// seconds, and when it is a nil pointer. mayHavePaid must be safe for concurrent use if the guarded function is.
 func OnError(mayHavePaid func(error) bool) GuardOption {
 	return func(g *guardConfig) error {
 		if mayHavePaid == nil {
@@ -216,35 +227,37 @@ func OnError(mayHavePaid func(error) bool) GuardOption {
 	}
 }
 
-// WithJournal keeps a record of each guarded purchase, written before the function runs and after it returns, so that a
-// crash at any point leaves no doubt that the journal cannot settle:
+// WithJournal records each guarded purchase before the function runs and after it returns, so that after a crash the
+// journal shows what happened. Call [Client.Recover] once at start.
 //
-//   - A call under an idempotency key whose function has returned before, in this process or an earlier one, gets that
-//     run's result back, without an error and without a second run; if the function had failed, an
-//     [*AlreadyHandledError] with the text of its error. Results are kept up to 64 KiB, as JSON unless [WithResultCodec]
-//     says otherwise. A result that could not be kept, or would come back changed (JSON drops unexported fields), is an
-//     [*AlreadyHandledError], too, and so is the result of another function than the one that is called now.
-//   - A call whose function was started and never known to have returned is an [*AlreadyHandledError]: it may have run.
-//   - A call that was asked for and never started is simply continued.
+// Do not share a journal between processes. Several processes may share an agent's token if each has a journal, keys
+// and scopes of its own: a call that was interrupted while it made a request takes a request that was made under its
+// key since then for its own. Use one journal for all guarded calls under a key or scope.
 //
-// Call [Client.Recover] once at start. When the journal cannot be written, the function does not run, an approval is given
-// back, and the error is a [*JournalError]. A write of the journal has 5 seconds; after the function has run, the
-// confirmation is sent whatever becomes of the journal.
+// What a call under an idempotency key returns when the journal has an entry for it:
 //
-// Several processes may share an agent's token, but each needs a journal of its own, and keys and scopes of its own: a
-// call that was cut off while it asked takes the request that was made under its key since then for its own. For the same
-// reason all guarded calls under one key or scope use the same journal.
-func WithJournal(journal Journal) GuardOption {
+//   - The function has returned without an error: its result, without a second run. Results up to 64 KiB are kept, as
+//     JSON unless [WithResultCodec] sets another codec. If the result was not kept, would change (JSON drops unexported
+//     fields), or is another function's, an [*AlreadyHandledError].
+//   - The function has returned an error: an [*AlreadyHandledError] with the text of the error.
+//   - The function was started, and the journal does not show that it returned: an [*AlreadyHandledError] with
+//     MayHaveRun.
+//   - The purchase was requested, and the function not started: the call continues the purchase.
+//
+// When the journal cannot be written, the function does not run, an approved purchase is refunded, and the error is a
+// [*JournalError]. Each write may take 5 seconds. After the function has run, the confirmation is sent even if the
+// journal fails.
+func WithJournal(store journal.Store) GuardOption {
 	return func(g *guardConfig) error {
-		if journal == nil {
+		if store == nil {
 			return paramError("WithJournal", "", "want a journal; leave the option out to keep none")
 		}
-		g.journal = journal
+		g.journal = store
 		return nil
 	}
 }
 
-// WithResultCodec sets how the journal encodes what guarded functions return; the default is JSON.
+// WithResultCodec sets the codec by which the journal keeps the results of guarded functions; the default is JSON.
 func WithResultCodec(codec ResultCodec) GuardOption {
 	return func(g *guardConfig) error {
 		if codec == nil {
@@ -257,7 +270,7 @@ func WithResultCodec(codec ResultCodec) GuardOption {
 
 type approvalKey struct{}
 
-// ApprovalFromContext returns the approval that a guarded function runs under.
+// ApprovalFromContext returns the approval under which a guarded function runs, and whether ctx is that of one.
 func ApprovalFromContext(ctx context.Context) (*Approval, bool) {
 	approval, ok := ctx.Value(approvalKey{}).(*Approval)
 	return approval, ok

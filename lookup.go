@@ -5,23 +5,25 @@ import (
 	"context"
 	"errors"
 	"slices"
+
+	"github.com/letagentpay/letagentpay-go/journal"
 )
 
 // lookUpKey finds out what is known of an own key before anything is asked under it.
-func (auth *authorization) lookUpKey(ctx context.Context, scoped *scopedPurchase) (earlier *JournalEntry, err error) {
+func (auth *authorization) lookUpKey(ctx context.Context, scoped *scopedPurchase) (earlier *journal.Entry, err error) {
 	entry, err := auth.record.find(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if entry != nil {
-		if entry.Category != "" {
-			scoped.answered(entry.Category, entry.Purchase.Category)
+		if entry.ResolvedCategory != "" {
+			scoped.answered(entry.ResolvedCategory, entry.Category)
 		}
 		if err := auth.checkEntry(ctx, entry); err != nil {
 			return nil, err
 		}
 		auth.takeOverEntry(entry)
-		auth.baseline, auth.askedBefore = baseline{!entry.NewestAt.IsZero(), entry.NewestAt, entry.NewestIDs}, entry.State == JournalAsked
+		auth.baseline, auth.askedBefore = baseline{!entry.BaselineAt.IsZero(), entry.BaselineAt, entry.BaselineIDs}, entry.State == journal.Requested
 		return auth.checkEarlierRun(ctx, entry)
 	}
 	auth.baseline, err = auth.client.currentBaseline(ctx)
@@ -30,7 +32,7 @@ func (auth *authorization) lookUpKey(ctx context.Context, scoped *scopedPurchase
 
 // lookUpRequest finds out whether a request that an earlier call had asked for was resumed by its id meanwhile,
 // before the journal knew which request the key had led to.
-func (auth *authorization) lookUpRequest(ctx context.Context) (earlier *JournalEntry, err error) {
+func (auth *authorization) lookUpRequest(ctx context.Context) (earlier *journal.Entry, err error) {
 	if auth.config.journal == nil || !auth.callerKey || !auth.askedBefore && !auth.known {
 		return nil, nil
 	}
@@ -53,14 +55,14 @@ func (auth *authorization) lookUpRequest(ctx context.Context) (earlier *JournalE
 
 // lookUpResumed finds out what this process knows of a resumed request, and the journal, which has an entry of it if
 // that is not nil.
-func (auth *authorization) lookUpResumed(ctx context.Context, entry *JournalEntry) (earlier *JournalEntry, err error) {
+func (auth *authorization) lookUpResumed(ctx context.Context, entry *journal.Entry) (earlier *journal.Entry, err error) {
 	if entry == nil {
 		return nil, auth.checkNotStarted()
 	}
 	if err := auth.checkEntry(ctx, entry); err != nil {
 		return nil, err
 	}
-	if entry.State == JournalExecuted || entry.State == JournalSettled {
+	if entry.State == journal.Returned || entry.State == journal.Settled {
 		return entry, nil
 	}
 	if err := auth.checkNotStarted(); err != nil {
@@ -72,7 +74,7 @@ func (auth *authorization) lookUpResumed(ctx context.Context, entry *JournalEntr
 }
 
 // takeOverEntry takes over what an entry says of the requests that an earlier call under the key has made.
-func (auth *authorization) takeOverEntry(entry *JournalEntry) {
+func (auth *authorization) takeOverEntry(entry *journal.Entry) {
 	known := &auth.record.entry
 	known.Found, known.Unclear, known.Duplicates = slices.Clone(entry.Found), entry.Unclear, slices.Clone(entry.Duplicates)
 	if entry.RequestID == "" {
@@ -88,10 +90,10 @@ func (auth *authorization) takeOverEntry(entry *JournalEntry) {
 }
 
 // checkEntry holds what the journal says was asked for against what the call describes.
-func (auth *authorization) checkEntry(ctx context.Context, entry *JournalEntry) error {
-	described, requested := contentOf(&auth.params), contentOf(&entry.Purchase)
+func (auth *authorization) checkEntry(ctx context.Context, entry *journal.Entry) error {
+	described, requested := contentOf(&auth.params), contentOfEntry(entry)
 	if requested.currency == "" {
-		requested.currency = entry.Currency
+		requested.currency = entry.ResolvedCurrency
 	}
 	if err := described.mismatch(entry.RequestID, requested); err != nil {
 		return err
@@ -99,19 +101,15 @@ func (auth *authorization) checkEntry(ctx context.Context, entry *JournalEntry) 
 	if described.category == requested.category {
 		return nil
 	}
-	category := entry.Category
-	if category == "" {
-		category = entry.Purchase.Category
-	}
-	return auth.checkCategory(ctx, category, entry.Purchase.Category)
+	return auth.checkCategory(ctx, cmp.Or(entry.ResolvedCategory, entry.Category), entry.Category)
 }
 
 // checkEarlierRun refuses what was started, and may have run, and returns the entry of what has run.
-func (auth *authorization) checkEarlierRun(ctx context.Context, entry *JournalEntry) (earlier *JournalEntry, err error) {
+func (auth *authorization) checkEarlierRun(ctx context.Context, entry *journal.Entry) (earlier *journal.Entry, err error) {
 	switch entry.State {
-	case JournalAsked:
+	case journal.Requested:
 		return nil, nil
-	case JournalStarted:
+	case journal.Started:
 		request, err := auth.client.Request(ctx, entry.RequestID)
 		if err != nil {
 			return nil, err
@@ -131,7 +129,7 @@ func (auth *authorization) checkEarlierRun(ctx context.Context, entry *JournalEn
 
 // lookUpNamed takes hold of a request that the caller has named, and of the key that the journal says it was made under: calls
 // under that key write the same entry.
-func (auth *authorization) lookUpNamed(ctx context.Context) (earlier *JournalEntry, err error) {
+func (auth *authorization) lookUpNamed(ctx context.Context) (earlier *journal.Entry, err error) {
 	auth.record.setPurchase(auth.client, "request", auth.requestID, &auth.params, auth.config.function)
 	for {
 		if err := auth.holdRequest(ctx); err != nil {

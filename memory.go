@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// How much a process remembers. What is forgotten is treated as somebody else's, which is the safe side, but for runs
-// whose confirmation never got through: a request is only then in danger of a second run when it is resumed by its id
-// after as many later runs have stayed unconfirmed.
+// How much a process remembers. A request that is forgotten counts as another process's, and is not run. The exception
+// is a run that was never confirmed: after mostStarted later ones, resuming its request by id can run it a second time.
 const (
 	mostAsked      = 4 << 10
 	mostStarted    = 128 << 10
@@ -18,46 +17,47 @@ const (
 	mostDuplicates = 4 << 10
 )
 
-// requestKey names a request in this process.
+// requestKey is a request, and the service that gave the id.
 type requestKey struct{ service, id string }
 
 func (c *Client) requestKey(requestID string) requestKey { return requestKey{c.service, requestID} }
 
-// progress is how far a request has come, as this process knows it.
+// progress is how far a request has come in this process.
 type progress int
 
 const (
-	unknownHere  progress = iota // neither asked for nor run here, or forgotten
-	askedByHand                  // the answer to a Client.Purchase, whose caller spends or does not
-	askedFor                     // asked for by a guarded call, and surely not started
-	startedHere                  // something runs or has run under it, and the service does not know how it ended
-	finishedHere                 // the service knows
+	unknownHere  progress = iota // neither requested nor run here, or forgotten
+	askedByHand                  // requested by Client.Purchase, whose caller decides whether to pay
+	askedFor                     // requested by a guarded call, and not started
+	startedHere                  // a function runs or has run under it, and the service does not know the outcome
+	finishedHere                 // the service knows the outcome
 )
 
-// memory remembers requests, within bounds. A request's id names it at its service; agents need not be told apart,
-// because the service gives no id twice. It is safe for concurrent use.
+// memory remembers requests, within bounds. Agents are not told apart, because a service gives no id twice. It is safe
+// for concurrent use.
 type memory struct {
-	mu         sync.Mutex
-	seed       maphash.Seed
-	asked      *recent[requestKey, *askedRequest]
-	byHand     *recent[uint64, struct{}]
-	unclear    *recent[uint64, struct{}] // by fingerprint of an idempotency key: what an attempt under it has made is not known
-	keys       *recent[uint64, string]   // by fingerprint of an idempotency key: the request that was run under it
+	mu     sync.Mutex
+	seed   maphash.Seed
+	asked  *recent[requestKey, *askedRequest]
+	byHand *recent[uint64, struct{}]
+	// by fingerprint of an idempotency key: an attempt under it may have made a request
+	unclear    *recent[uint64, struct{}]
+	keys       *recent[uint64, string] // by fingerprint of an idempotency key: the request that was run under it
 	started    *recent[requestKey, struct{}]
 	finished   *recent[uint64, struct{}] // by fingerprint, as byHand: there are many
 	aliases    *recent[aliasKey, string]
 	refunds    *recent[requestKey, time.Time]
-	duplicates *recent[requestKey, countedRequest] // duplicates
+	duplicates *recent[requestKey, countedRequest]
 }
 
-// countedRequest is the request that counts among those of a purchase, and the purchase's key.
+// countedRequest is the request of a purchase that is not a duplicate, and the purchase's idempotency key.
 type countedRequest struct{ requestID, key string }
 
-// askedRequest is what a guarded call has asked for. It is not changed.
+// askedRequest is what a guarded call has requested. It is immutable.
 type askedRequest struct {
 	content content
-	name    string    // of the category, as it was asked under
-	since   *baseline // the request could not be read: it is this process's if it came after that; nil: it is
+	name    string    // of the category, as the caller described it
+	since   *baseline // if set, the request is this process's only if it was created after that
 }
 
 type aliasKey struct{ identity, name string }
@@ -77,7 +77,7 @@ func newMemory() *memory {
 	}
 }
 
-// lookUp returns how far a request has come, and what was asked for where that is remembered.
+// lookUp returns how far a request has come, and what was requested if a guarded call of this process did that.
 func (m *memory) lookUp(key requestKey) (progress, *askedRequest) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -103,8 +103,8 @@ func (c *Client) progress(requestID string) progress {
 	return standing
 }
 
-// rememberAsked remembers a request that a guarded call has asked for, unless more is known of it. Who asked first, by hand or by
-// a guarded call, decides which it is.
+// rememberAsked remembers what a guarded call has requested, unless the request has come further or was first requested
+// by hand.
 func (m *memory) rememberAsked(key requestKey, asked *askedRequest) {
 	known, before := m.lookUp(key)
 	if known >= startedHere || known == askedByHand || before != nil && before.since == nil {
@@ -115,7 +115,7 @@ func (m *memory) rememberAsked(key requestKey, asked *askedRequest) {
 	m.asked.put(key, asked)
 }
 
-// rememberByHand remembers the answer to a Client.Purchase, unless a guarded call has asked first.
+// rememberByHand remembers what Client.Purchase has requested, unless a guarded call has requested it before.
 func (m *memory) rememberByHand(key requestKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -124,7 +124,7 @@ func (m *memory) rememberByHand(key requestKey) {
 	}
 }
 
-// rememberStarted remembers that something runs under a request.
+// rememberStarted remembers that a function runs under a request.
 func (m *memory) rememberStarted(key requestKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -132,14 +132,14 @@ func (m *memory) rememberStarted(key requestKey) {
 	m.started.put(key, struct{}{})
 }
 
-// rememberStartedUnder remembers which request was run under an idempotency key.
+// rememberStartedUnder remembers the request that is run under an idempotency key.
 func (m *memory) rememberStartedUnder(identity, key, requestID string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.keys.put(m.fingerprint(requestKey{identity, key}), requestID)
 }
 
-// ranUnder returns the request that was run under an idempotency key, empty if none is remembered.
+// ranUnder returns the request that was run under an idempotency key, empty when none is remembered.
 func (m *memory) ranUnder(identity, key string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -147,8 +147,8 @@ func (m *memory) ranUnder(identity, key string) string {
 	return id
 }
 
-// rememberUnclear remembers that an attempt under an idempotency key may have made a request, or make it yet, for whatever
-// the key was used for then.
+// rememberUnclear remembers that an attempt under an idempotency key may have made a request, or may still make it. The
+// request may be for another purchase than the key is used for later.
 func (m *memory) rememberUnclear(identity, key string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -162,15 +162,15 @@ func (m *memory) isUnclear(identity, key string) bool {
 	return ok
 }
 
-// rememberDuplicate remembers a duplicate, under which nothing runs.
+// rememberDuplicate remembers that a request is a duplicate, so that nothing runs under it.
 func (m *memory) rememberDuplicate(key requestKey, of countedRequest) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.duplicates.put(key, of)
 }
 
-// countsFor returns the request that counts when the answer under an idempotency key is a known duplicate of it, empty
-// otherwise.
+// countsFor returns the request that counts when the answer under an idempotency key names a known duplicate of it, and
+// otherwise an empty id.
 func (m *memory) countsFor(answered requestKey, key string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -180,7 +180,7 @@ func (m *memory) countsFor(answered requestKey, key string) string {
 	return ""
 }
 
-// duplicateOf returns the request that counts when one is a known duplicate, empty otherwise.
+// duplicateOf returns the request that counts when another one is a known duplicate of it, and otherwise an empty id.
 func (m *memory) duplicateOf(key requestKey) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -188,7 +188,7 @@ func (m *memory) duplicateOf(key requestKey) string {
 	return of.requestID
 }
 
-// rememberFinished remembers that the service knows how a request ended.
+// rememberFinished remembers that the service knows the outcome of a request.
 func (m *memory) rememberFinished(key requestKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -212,18 +212,18 @@ func (m *memory) rememberAlias(key aliasKey, category string) {
 	m.aliases.put(key, category)
 }
 
-// leastCooldown is how long a service is given to end the handling of a failure confirmation that nobody waits for any
-// more. A second one beside it refunds twice.
+// leastCooldown is how long the service may take for a failure confirmation after the client has given up waiting. A
+// second failure confirmation during that time may refund twice.
 const leastCooldown = time.Minute
 
-// coolDownRefund notes that an attempt at a failure confirmation, which lasted for a time, may still be handled.
+// coolDownRefund remembers that the service may still handle a failure confirmation whose attempt lasted for a time.
 func (m *memory) coolDownRefund(key requestKey, lasted time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.refunds.put(key, time.Now().Add(max(leastCooldown, 2*lasted)))
 }
 
-// rememberRefund notes that a request is to be given back, so that nothing runs under it.
+// rememberRefund remembers that a request is to be refunded, so that nothing runs under it.
 func (m *memory) rememberRefund(key requestKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -232,7 +232,7 @@ func (m *memory) rememberRefund(key requestKey) {
 	}
 }
 
-// refundSent reports whether a failure confirmation was sent whose outcome is unknown, or is still to be sent.
+// refundSent reports whether a failure confirmation has an unknown outcome or is still to be sent.
 func (m *memory) refundSent(key requestKey) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -240,7 +240,7 @@ func (m *memory) refundSent(key requestKey) bool {
 	return ok
 }
 
-// coolingDown reports whether an earlier failure confirmation may still be handled.
+// coolingDown reports whether the service may still handle an earlier failure confirmation.
 func (m *memory) coolingDown(key requestKey) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -12,39 +12,44 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// The bounds within which a purchase is posted again after an attempt that the service may still be working on. The
-// service carries on after a client or a gateway has given up, and it looks for the idempotency key before it begins and
-// stores it at the end, so a post that overlaps an earlier one makes a second request. An attempt that lasted for d is
-// followed by a pause of d, but at least settlePause, and a look at the list of requests. When the request is there, the
-// attempt is over, and the next post is answered with it. When it is not, there is a second pause of the same length.
-// So a service that needs no more than three times as long as the attempt was given makes one request; what a slower one
-// makes beside it is found and named; see [DuplicateError].
-
-// posting is one purchase on its way: its attempts, and what they may have left behind.
+// posting is a purchase that is being sent: its attempts, and what they may have left behind.
+//
+// The service looks for the idempotency key before it handles a post and stores the key at the end, and it continues
+// after a client or a gateway has given up. So a post that overlaps an earlier one makes a second request. After an
+// attempt that lasted for d, the posting pauses for d, at least settlePause, and reads the list of requests. If the
+// request is there, the attempt is over, and the next post is answered with it. If not, it pauses for as long again. A
+// service that needs up to three times as long as the attempt was given therefore makes one request. A slower one makes
+// a second one, which is found and reported as a duplicate; see [DuplicateError].
 type posting struct {
 	client   *Client
 	params   *PurchaseParams
-	since    baseline  // what there was before the first attempt; not taken: estimated from the service's own clock
+	since    baseline  // from before the first attempt; if not taken, the service's clock takes its place
 	first    time.Time // when the first attempt began
 	began    time.Time // when the last attempt began
-	ended    time.Time // and ended
-	counted  bool      // among the postings under way
+	ended    time.Time // when the last attempt ended
+	counted  bool      // the process counts it as under way
 	attempts int
-	status   int  // of the answer
+	status   int  // the HTTP status of the answer
 	unclear  bool // an attempt may have made a request without an answer
-	running  bool // an attempt may still be handled
+	running  bool // the service may still handle an attempt
 }
 
-// post makes a purchase under the key of p. While it lasts, no other client of the process posts under the key. fresh says
-// that the key is a random one, so that the answer must be about this purchase. limit bounds the wait for another post
-// under the key, when above 0. answered is called with the answer before the next post can begin.
-func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fresh bool, limit time.Duration, answered func(*Purchase)) (purchase *Purchase, err error) {
+// postParams says how a purchase is posted.
+type postParams struct {
+	since     baseline        // see posting
+	freshKey  bool            // the key is random, so the answer must be about this purchase
+	lockLimit time.Duration   // how long another post under the key is waited for; 0: as long as ctx allows
+	answered  func(*Purchase) // called with the answer before the next post can begin
+}
+
+// post sends a purchase under its idempotency key. No other client of the process posts under the key at the same time.
+func (c *Client) post(ctx context.Context, p *PurchaseParams, how postParams) (purchase *Purchase, err error) {
 	key := lockKey{c.identity, postLock, p.IdempotencyKey}
-	held, err := c.lockWithin(ctx, operation.Purchase, key, limit, 0)
+	held, err := c.lockWithin(ctx, operation.Purchase, key, how.lockLimit, 0)
 	if err != nil {
 		return nil, err
 	}
-	posting := &posting{client: c, params: p, since: since}
+	posting := &posting{client: c, params: p, since: how.since}
 	posting.enter()
 	defer func() {
 		posting.leave()
@@ -54,23 +59,30 @@ func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fr
 	defer func() {
 		o := Observation{Amount: p.Amount, Currency: strings.ToUpper(p.Currency), Category: p.Category, Err: err}
 		if purchase != nil {
-			o.RequestID, o.Status, o.Currency, o.Category = purchase.RequestID, purchase.Status, purchase.Currency, purchase.Category
+			o.RequestID, o.Status = purchase.RequestID, purchase.Status
+			o.Currency, o.Category = purchase.Currency, purchase.Category
 		}
 		end(o)
 	}()
 	if purchase, err = posting.run(ctx); err != nil {
 		return nil, err
 	}
-	if err := purchase.checkAgainst(p, posting.status); fresh && err != nil {
-		return nil, &OutcomeUnknownError{Op: operation.Purchase, IdempotencyKey: p.IdempotencyKey, RequestID: purchase.RequestID, Err: err}
+	if err := purchase.checkAgainst(p, posting.status); how.freshKey && err != nil {
+		return nil, &OutcomeUnknownError{
+			Op:             operation.Purchase,
+			IdempotencyKey: p.IdempotencyKey,
+			RequestID:      purchase.RequestID,
+			Err:            err,
+		}
 	}
 	if original := normalCategory(purchase.OriginalCategory); original != "" {
 		c.process.rememberAlias(aliasKey{c.identity, original}, purchase.Category)
 	}
 	if counts := c.process.countsFor(c.requestKey(purchase.RequestID), p.IdempotencyKey); counts != "" {
-		purchase.RequestID, purchase.Duplicates = counts, []string{purchase.RequestID} // the service repeats the one it stored last
+		// Under a key with several requests, the service repeats the one that it stored last.
+		purchase.RequestID, purchase.Duplicates = counts, []string{purchase.RequestID}
 	}
-	answered(purchase)
+	how.answered(purchase)
 	posting.leave()
 	if posting.unclear {
 		purchase.posting = posting
@@ -83,7 +95,7 @@ func (c *Client) post(ctx context.Context, p *PurchaseParams, since baseline, fr
 	return purchase, nil
 }
 
-// run posts until there is an answer, or none can be had within bounds.
+// run posts until there is an answer, or until another attempt is not allowed.
 func (po *posting) run(ctx context.Context) (*Purchase, error) {
 	for n := 0; ; n++ {
 		if po.began = time.Now(); n == 0 {
@@ -110,7 +122,7 @@ func (po *posting) run(ctx context.Context) (*Purchase, error) {
 	}
 }
 
-// enter counts the posting among those under way whose requests are not known. leave ends that, once the answer is
+// enter counts the posting as under way: its requests are not known yet. leave ends that, once the answer is
 // remembered.
 func (po *posting) enter() {
 	if !po.counted {
@@ -126,7 +138,7 @@ func (po *posting) leave() {
 	}
 }
 
-// attempt posts once, and again only after what surely never arrived and when the service says that it is too busy.
+// attempt posts once. The transport retries only a post that never reached the service, and one that is rate limited.
 func (po *posting) attempt(ctx context.Context) (purchase *Purchase, attempt *call, err error) {
 	key := po.params.IdempotencyKey
 	attempt = &call{op: operation.Purchase, body: po.params.body(), idempotencyKey: key, attempts: po.attempts}
@@ -137,25 +149,29 @@ func (po *posting) attempt(ctx context.Context) (purchase *Purchase, attempt *ca
 	return purchase, attempt, err
 }
 
-// isConclusive is the function certain. How many requests are pending says nothing about an attempt that has not come that
-// far yet.
+// isConclusive is the function isConclusive for this posting. The refusal of too many pending requests does not cover
+// an attempt that the service still handles.
 func (po *posting) isConclusive(e *APIError) bool {
 	return isConclusive(e) && !(po.running && e.Is(ErrTooManyPending))
 }
 
-// isConclusive reports whether an answer is certain about all earlier attempts under its key: one that the service gives after
-// it has looked for the key, or that every attempt would have got.
+// isConclusive reports whether a failure proves that no attempt under its key has made a request:
+//
+//	the service's own 400 or 422                 every attempt gets the same answer
+//	the service's own 429, too many pending      it is given after the service has looked for the key
+//	any other failure, or one of a gateway       proves nothing
 func isConclusive(e *APIError) bool {
 	return e != nil && e.explained && !e.mayHaveTakenEffect() && (e.Is(ErrInvalid) || e.Is(ErrTooManyPending))
 }
 
-// pause waits until the next attempt may be made. It fails when there is no time left for another.
+// pause waits until the next attempt may be sent. It fails when ctx leaves no time for one.
 func (po *posting) pause(ctx context.Context, n int, attempt *call) error {
 	wait := max(settlePause, backoff(n, retryBase, retryCap), attempt.last.retryAfter)
 	if attempt.last.fate() == mayStillRun {
 		wait = max(wait, attempt.lasted)
 	}
-	po.client.transport.log(ctx, slog.LevelWarn, "letagentpay.retry", attempt, attempt.last.StatusCode, attempt.last, slog.Duration("wait", wait))
+	po.client.transport.log(ctx, slog.LevelWarn, "letagentpay.retry", attempt, attempt.last.StatusCode, attempt.last,
+		slog.Duration("wait", wait))
 	if err := pauseWithin(ctx, wait); err != nil {
 		return err
 	}
@@ -170,7 +186,7 @@ func (po *posting) pause(ctx context.Context, n int, attempt *call) error {
 
 var errNoTime = fmt.Errorf("no time left for another attempt: %w", context.DeadlineExceeded)
 
-// pauseWithin waits for d, or fails at once where ctx ends before.
+// pauseWithin waits for d, or fails at once when ctx ends before that.
 func pauseWithin(ctx context.Context, d time.Duration) error {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
 		return errNoTime
@@ -178,9 +194,11 @@ func pauseWithin(ctx context.Context, d time.Duration) error {
 	return sleep(ctx, d)
 }
 
-// unknown is the outcome of a purchase of which nobody knows whether it was made.
+// unknown is the error of a purchase that may or may not have been made. It lists the requests that may be it.
 func (po *posting) unknown(ctx context.Context, err error) error {
-	po.client.process.postings.addUnknown(po.content(), unknownPosting{po.params.IdempotencyKey, po.first, po.latestEnd()})
+	po.client.process.postings.addUnknown(po.content(), unknownPosting{
+		po.params.IdempotencyKey, po.first, po.latestEnd(),
+	})
 	po.client.process.rememberUnclear(po.client.identity, po.params.IdempotencyKey)
 	po.leave()
 	alone := po.isAlone()
@@ -191,11 +209,17 @@ func (po *posting) unknown(ctx context.Context, err error) error {
 			po.client.alertDuplicate(ctx, id, "", po.params.IdempotencyKey)
 		}
 	}
-	return &OutcomeUnknownError{Op: operation.Purchase, IdempotencyKey: po.params.IdempotencyKey, Err: err, Found: found, alone: alone}
+	return &OutcomeUnknownError{
+		Op:             operation.Purchase,
+		IdempotencyKey: po.params.IdempotencyKey,
+		Err:            err,
+		Found:          found,
+		alone:          alone,
+	}
 }
 
-// reportDuplicates returns the ids of further requests of this purchase than the one that is known, and reports them to the
-// log. Where another call of this process makes an identical purchase at the same time, nobody can tell whose they are.
+// reportDuplicates returns the ids of the requests that the attempts seem to have made besides the known one, and logs
+// them. It returns none while another call of this process makes an identical purchase, whose they may be.
 func (po *posting) reportDuplicates(ctx context.Context, known string) []string {
 	ids := po.lateRequests(context.WithoutCancel(ctx), known)
 	for _, id := range ids {
@@ -205,7 +229,7 @@ func (po *posting) reportDuplicates(ctx context.Context, known string) []string 
 	return ids
 }
 
-// lateRequests is duplicates without a report.
+// lateRequests is reportDuplicates without the report.
 func (po *posting) lateRequests(ctx context.Context, known string) []string {
 	if !po.isAlone() {
 		return nil
@@ -215,23 +239,25 @@ func (po *posting) lateRequests(ctx context.Context, known string) []string {
 }
 
 func (c *Client) alertDuplicate(ctx context.Context, id, of, key string) {
-	c.alert(ctx, "letagentpay.duplicate", slog.String("request_id", id), slog.String("of", of), slog.String("idempotency_key", key))
+	c.alert(ctx, "letagentpay.duplicate", slog.String("request_id", id), slog.String("of", of),
+		slog.String("idempotency_key", key))
 }
 
 const (
-	listSample = 20              // how many of the newest requests a look reads
+	listSample = 20              // how many of the newest requests are read to find one
 	clockSlack = 2 * time.Second // the service's Date header has whole seconds
-	leastLate  = time.Minute     // how long after an attempt its request may still come, and longer if the attempt lasted longer
+	// for how long after an attempt its request may appear; longer when the attempt lasted longer
+	leastLate = time.Minute
 )
 
-// listIsEmpty reports whether the list was read and shows no request that may be this purchase.
+// listIsEmpty reports whether the list of requests was read and shows none that may be this purchase.
 func (po *posting) listIsEmpty(ctx context.Context) bool {
 	ids, ok := po.listedRequests(ctx, "")
 	return ok && len(ids) == 0
 }
 
-// listedRequests returns the ids of requests of the same content that came of the attempts, as it seems, but for the one known and
-// those that this process knows to be other calls'. ok is false when the list could not be read.
+// listedRequests returns the ids of the listed requests that the attempts seem to have made, without the known one. ok
+// is false when the list could not be read.
 func (po *posting) listedRequests(ctx context.Context, known string) (ids []string, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, hookLimit)
 	defer cancel()
@@ -242,16 +268,28 @@ func (po *posting) listedRequests(ctx context.Context, known string) (ids []stri
 	described := contentOf(po.params)
 	for i := range page {
 		row := &page[i]
-		if row.RequestID != known && po.client.progress(row.RequestID) == unknownHere && (row.Status.Approved() || !row.Status.Decided()) &&
-			described.mismatch(row.RequestID, contentOfRequest(row)) == nil && po.cameFromAttempts(row, date) {
+		if row.RequestID != known && po.client.mayBeDuplicate(row, described) && po.cameFromAttempts(row, date) {
 			ids = append(ids, row.RequestID)
 		}
 	}
 	return ids, true
 }
 
-// cameFromAttempts reports whether a request came into being between the beginning of the first attempt and the time at which the
-// service must be done with the last. The service's own stamps are compared, with its clock where that is needed.
+// mayBeDuplicate reports whether a listed request may be another request of a purchase, with money booked for nothing:
+//
+//	this process knows whose it is    no
+//	rejected, expired or confirmed    no: no money is booked
+//	of another content                no
+//	otherwise                         yes; when it was created decides
+func (c *Client) mayBeDuplicate(row *Request, purchase content) bool {
+	return c.progress(row.RequestID) == unknownHere &&
+		!row.Status.Final() &&
+		purchase.mismatch(row.RequestID, contentOfRequest(row)) == nil
+}
+
+// cameFromAttempts reports whether a request was created between the start of the first attempt and the time at which
+// the service has ended the last one. It compares the service's own stamps, with the service's clock where that is
+// needed.
 func (po *posting) cameFromAttempts(row *Request, date time.Time) bool {
 	if latest := date.Add(time.Until(po.latestEnd()) + clockSlack); !date.IsZero() && row.CreatedAt.After(latest) {
 		return false
@@ -265,8 +303,8 @@ func (po *posting) cameFromAttempts(row *Request, date time.Time) bool {
 	return row.CreatedAt.After(date.Add(-time.Since(po.first) - clockSlack))
 }
 
-// isAlone reports whether no identical purchase of this process can have made the requests that are found: none is under
-// way, and none whose outcome stayed unknown was at the same time.
+// isAlone reports whether no other identical purchase of this process can have made the requests that are found: none
+// is under way, and none with an unknown outcome was under way at the same time.
 func (po *posting) isAlone() bool {
 	po.client.process.postings.mu.Lock()
 	defer po.client.process.postings.mu.Unlock()
@@ -276,13 +314,14 @@ func (po *posting) isAlone() bool {
 	}
 	unknown, _ := postings.unknown.get(content)
 	return !slices.ContainsFunc(unknown, func(other unknownPosting) bool {
-		return other.key != po.params.IdempotencyKey && !other.first.After(po.latestEnd()) && !other.latest.Before(po.first)
+		return other.key != po.params.IdempotencyKey && !other.first.After(po.latestEnd()) &&
+			!other.latest.Before(po.first)
 	})
 }
 
-// latestEnd is when the service must be done with the last attempt.
+// latestEnd returns when the service has ended the last attempt at the latest.
 func (po *posting) latestEnd() time.Time { return po.ended.Add(max(po.ended.Sub(po.began), leastLate)) }
 
 func (po *posting) content() postingContent {
-	return postingContent{po.client.identity, po.params.Amount, trimText(po.params.MerchantName), trimText(po.params.Description)}
+	return postingContent{po.client.identity, contentOf(po.params).withoutNames()}
 }

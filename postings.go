@@ -6,29 +6,28 @@ import (
 	"time"
 )
 
-// postingContent names identical purchases of an agent.
+// postingContent is equal for identical purchases of an agent, whatever their category and currency are called.
 type postingContent struct {
-	identity              string
-	amount                Amount
-	merchant, description string
+	identity string
+	content  content // without names
 }
 
-// postings are the purchases of a process that may have made requests that it does not know.
+// postings are the purchases of a process that may have made requests unknown to it. It is safe for concurrent use.
 type postings struct {
 	mu       sync.Mutex
 	underWay map[postingContent]int
 	unknown  *recent[postingContent, []unknownPosting]
 }
 
-// unknownPosting is one whose outcome has stayed unknown.
+// unknownPosting is a posting with an unknown outcome: its key, and when its attempts were under way.
 type unknownPosting struct {
 	key           string
 	first, latest time.Time
 }
 
 const (
-	mostUnknown      = 1 << 10 // contents
-	mostUnknownAlike = 16      // of one content
+	mostUnknown      = 1 << 10 // remembered contents
+	mostUnknownAlike = 16      // remembered postings of one content
 )
 
 func (ps *postings) add(of postingContent, n int) {

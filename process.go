@@ -20,9 +20,9 @@ import (
 //	confirmLock  while the request is confirmed
 //	reportLock   while an x402 authorisation is reported; alone
 //
-// A call that resumes a request takes its runLock first. When the journal shows that the request was made under a key, it
-// releases the runLock and takes keyLock and runLock in order. The mutexes of memory, postings, cooldowns, entryWrites
-// and of a scope are taken last and one at a time: no call and no other lock is waited for under them.
+// A call that resumes a request takes its runLock first. When the journal shows that the request was made under a key,
+// it releases the runLock and takes keyLock and runLock in order. The mutexes of memory, postings, cooldowns,
+// entryWrites and of a scope are taken last and one at a time: no call and no other lock is waited for under them.
 var thisProcess = newProcess()
 
 // process is what the clients of one process share.
@@ -68,13 +68,17 @@ func (k lockKey) idempotencyKey() string {
 
 // lock keeps writes that the service could not tell apart from overlapping: with each other, and with one that is not
 // waited for any more but may still be under way. With a limit above 0 it fails with ErrInProgress after that time.
-func (c *Client) lock(ctx context.Context, op operation.Op, key lockKey, limit time.Duration) (*keylock.Held[lockKey], error) {
+func (c *Client) lock(ctx context.Context, op operation.Op, key lockKey, limit time.Duration) (*keylock.Held[lockKey],
+	error,
+) {
 	return c.lockWithin(ctx, op, key, limit, limit)
 }
 
-// lockWithin is lock with a limit for another write that is waited for, and one for both that and the rest of one that is
-// not.
-func (c *Client) lockWithin(ctx context.Context, op operation.Op, key lockKey, limit, restLimit time.Duration) (*keylock.Held[lockKey], error) {
+// lockWithin is lock with a limit for another write that is waited for, and one for both that and the rest of one that
+// is not.
+func (c *Client) lockWithin(ctx context.Context, op operation.Op, key lockKey, limit,
+	restLimit time.Duration,
+) (*keylock.Held[lockKey], error) {
 	var began time.Time // zero: now
 	var err error
 	held := c.process.locks.TryLock(key)

@@ -181,9 +181,9 @@ func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purc
 // purchaseByHand makes a purchase whose caller pays without a guarded call, so no guarded call may use the approval.
 // reusable reports that an earlier call may have used the key.
 func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, reusable bool) (*Purchase, error) {
-	purchase, err := c.post(ctx, p, baseline{}, !reusable, 0, func(purchase *Purchase) {
+	purchase, err := c.post(ctx, p, postParams{freshKey: !reusable, answered: func(purchase *Purchase) {
 		c.process.rememberByHand(c.requestKey(purchase.RequestID))
-	})
+	}})
 	if err == nil && reusable && purchase.Status != StatusRejected {
 		if err = c.refresh(ctx, p, purchase); err == nil {
 			err = c.checkNotGuarded(p, purchase)

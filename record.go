@@ -4,48 +4,59 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/journal"
 )
 
 // record is the journal's entry of one guarded purchase; without a journal it does nothing. It is not safe for
 // concurrent use.
 type record struct {
-	journal Journal
+	journal journal.Store
 	process *process
-	entry   JournalEntry
+	entry   journal.Entry
 }
 
-// setPurchase says what the record is of. Entries of different kinds have different keys, whatever the names are.
+// setPurchase sets what the record is of.
 func (rec *record) setPurchase(c *Client, kind, name string, p *PurchaseParams, function string) {
 	if rec.journal != nil {
-		rec.entry.Key, rec.entry.Purchase, rec.entry.Function = c.identity+kind+" "+name, *p, function
-		rec.entry.Purchase.Ref = "" // it is in the key, with which the purchase can be made again
+		rec.entry.Key, rec.entry.Service, rec.entry.Agent = c.entryKey(kind, name), c.service, c.agent
+		rec.entry.Function = function
+		setPurchase(&rec.entry, p)
 	}
 }
 
 // find returns the entry with the record's key, nil if there is none.
-func (rec *record) find(ctx context.Context) (*JournalEntry, error) {
+func (rec *record) find(ctx context.Context) (*journal.Entry, error) {
 	if rec.journal == nil {
 		return nil, nil
 	}
-	entry, err := contained(journalLimit, func() (*JournalEntry, error) { return rec.journal.Get(ctx, rec.entry.Key) })
+	entry, err := contained(journalLimit, func() (*journal.Entry, error) {
+		entry, err := rec.journal.Get(ctx, rec.entry.Key)
+		switch {
+		case err != nil || entry == nil:
+			return nil, err
+		case entry.Key != rec.entry.Key:
+			return nil, errors.New("it returned the entry of the key " + quoted(entry.Key, sampleText))
+		}
+		return entry, checkValid(entry)
+	})
 	if err != nil {
-		return nil, &JournalError{Op: "get", IdempotencyKey: rec.entry.Purchase.IdempotencyKey, Err: err}
+		return nil, &JournalError{Op: "get", IdempotencyKey: rec.entry.IdempotencyKey, Err: err}
 	}
 	return entry, nil
 }
 
-func (rec *record) put(ctx context.Context, state JournalState) error {
+func (rec *record) put(ctx context.Context, state journal.State) error {
 	if rec.journal == nil {
 		return nil
 	}
-	rec.entry.State, rec.entry.UpdatedAt = state, time.Now().UTC()
+	rec.entry.Version, rec.entry.State, rec.entry.UpdatedAt = journal.Version, state, time.Now().UTC()
 	entry := rec.entry
-	entry.NewestIDs, entry.Found, entry.Duplicates = slices.Clone(entry.NewestIDs), slices.Clone(entry.Found), slices.Clone(entry.Duplicates)
+	entry.BaselineIDs, entry.Found, entry.Duplicates = slices.Clone(entry.BaselineIDs), slices.Clone(entry.Found), slices.Clone(entry.Duplicates)
 	if err := rec.write(func() error { return rec.journal.Put(ctx, &entry) }); err != nil {
-		return &JournalError{Op: "put", State: state, RequestID: entry.RequestID, IdempotencyKey: entry.Purchase.IdempotencyKey, Err: err}
+		return &JournalError{Op: "put", State: state, RequestID: entry.RequestID, IdempotencyKey: entry.IdempotencyKey, Err: err}
 	}
 	return nil
 }
@@ -55,7 +66,7 @@ func (rec *record) drop(ctx context.Context) error {
 		return nil
 	}
 	if err := rec.write(func() error { return rec.journal.Delete(ctx, rec.entry.Key) }); err != nil {
-		return &JournalError{Op: "delete", RequestID: rec.entry.RequestID, IdempotencyKey: rec.entry.Purchase.IdempotencyKey, Err: err}
+		return &JournalError{Op: "delete", RequestID: rec.entry.RequestID, IdempotencyKey: rec.entry.IdempotencyKey, Err: err}
 	}
 	return nil
 }
@@ -103,36 +114,24 @@ func (ew *entryWrites) enqueue(key string) (before <-chan struct{}, ended func()
 	}
 }
 
-// keyOf returns the idempotency key that an entry is of, empty for none, a resumed request, and another token.
-func (c *Client) keyOf(entry *JournalEntry) string {
-	if entry == nil {
-		return ""
-	}
-	key, ok := strings.CutPrefix(entry.Key, c.identity+"key ")
-	if !ok {
-		return ""
-	}
-	return key
-}
-
 // requestRecords are what a journal says of a request.
 type requestRecords struct {
-	entry       *JournalEntry // its own, that has come furthest; nil if there is none
-	foundUnder  *JournalEntry // of a purchase that may have led to it; nil if there is none
-	duplicateOf string        // the request that counts in its place; empty if there is none
+	entry       *journal.Entry // its own, that has come furthest; nil if there is none
+	foundUnder  *journal.Entry // of a purchase that may have led to it; nil if there is none
+	duplicateOf string         // the request that counts in its place; empty if there is none
 }
 
 // entriesOfRequest finds what a journal says of a request, but for the entry with a key. An entry that cannot be read may be the
 // one sought, so without another there is an error.
-func (c *Client) entriesOfRequest(ctx context.Context, journal Journal, requestID, exceptKey string) (found requestRecords, err error) {
-	if journal == nil {
+func (c *Client) entriesOfRequest(ctx context.Context, store journal.Store, requestID, exceptKey string) (found requestRecords, err error) {
+	if store == nil {
 		return found, nil
 	}
-	err = eachEntry(ctx, journal, searchLimit, func(entry *JournalEntry) {
+	err = eachEntry(ctx, store, searchLimit, func(entry *journal.Entry) {
 		if !c.sameService(entry) {
 			return
 		}
-		if canonicalID(entry.RequestID) == requestID && entry.Key != exceptKey && (found.entry == nil || found.entry.State.before(entry.State)) {
+		if canonicalID(entry.RequestID) == requestID && entry.Key != exceptKey && (found.entry == nil || found.entry.State.Before(entry.State)) {
 			found.entry = entry
 		}
 		if slices.Contains(entry.Found, requestID) && (found.foundUnder == nil || entry.Key < found.foundUnder.Key) {
@@ -142,7 +141,7 @@ func (c *Client) entriesOfRequest(ctx context.Context, journal Journal, requestI
 			found.duplicateOf = canonicalID(entry.RequestID)
 		}
 	})
-	if err != nil && (found.entry == nil || found.entry.State == JournalAsked) {
+	if err != nil && (found.entry == nil || found.entry.State == journal.Requested) {
 		return requestRecords{}, &JournalError{Op: "entries", RequestID: requestID, Err: err}
 	}
 	return found, nil
@@ -154,14 +153,17 @@ const (
 	searchLimit    = mostLockWait // and in a guarded call
 )
 
-// eachEntry calls do for a journal's entries, past those that cannot be read, whose errors it joins. It ends with ctx, and
-// after limit.
-func eachEntry(ctx context.Context, journal Journal, limit time.Duration, do func(*JournalEntry)) error {
+// eachEntry calls do for a journal's entries. It passes over those that cannot be read or are not valid, and joins their
+// errors. It ends with ctx, and after limit.
+func eachEntry(ctx context.Context, store journal.Store, limit time.Duration, do func(*journal.Entry)) error {
 	var mu sync.Mutex // a journal that takes too long is left alone, and may come back
 	over := false
 	_, err := containedWithin(ctx, limit, func() (struct{}, error) {
 		var unreadable []error
-		for entry, err := range journal.Entries(ctx) {
+		for entry, err := range store.Entries(ctx) {
+			if err == nil && entry != nil {
+				err = checkValid(entry)
+			}
 			mu.Lock()
 			switch {
 			case over:
@@ -184,11 +186,3 @@ func eachEntry(ctx context.Context, journal Journal, limit time.Duration, do fun
 	over = true
 	return err
 }
-
-// sameService reports whether an entry is of the client's service. Where a request's id is known, that is enough: it may
-// have been written under an earlier token.
-func (c *Client) sameService(entry *JournalEntry) bool {
-	return strings.HasPrefix(entry.Key, c.service+" ")
-}
-
-func (c *Client) owns(entry *JournalEntry) bool { return strings.HasPrefix(entry.Key, c.identity) }

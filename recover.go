@@ -7,14 +7,15 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/journal"
 )
 
 // Interrupted is a guarded purchase that a crash has cut off before its function was known to have returned, or whose
 // function failed in a way that can hide a payment, or a duplicate of a purchase.
 type Interrupted struct {
-	Entry *JournalEntry
+	Entry *journal.Entry
 	// Request is its state; nil when no answer to the purchase had arrived, so that it is not known whether there is one.
 	Request *Request
 	// MayHaveRun: the function had been started. Otherwise it has surely not run.
@@ -25,12 +26,21 @@ type Interrupted struct {
 	Duplicate bool
 }
 
+// Params returns what the entry says was requested, with its idempotency key: a guarded call that describes it continues
+// the purchase.
+func (i Interrupted) Params() PurchaseParams {
+	if i.Entry == nil {
+		return PurchaseParams{}
+	}
+	return purchaseOfEntry(i.Entry)
+}
+
 // Recover brings a journal and the service together after a crash. Call it once at start, before guarded calls.
 //
 // What was executed but not confirmed is confirmed. For a failure whose confirmation may have been sent less than a
 // minute ago, Recover waits until that minute is over, because the service may still be handling it, unless it shows
 // that it was handled. What was cut off before is returned, for the caller to decide: without MayHaveRun, calling the
-// guarded function again under Entry.Purchase.IdempotencyKey continues it; with it, look into your own books, then run
+// guarded function again under Entry.IdempotencyKey continues it; with it, look into your own books, then run
 // it with [ResumeApproval] or confirm it with [Client.Confirm]. An entry whose request turns out rejected, expired,
 // completed or failed needs no decision and is forgotten. A Duplicate that is approved has money booked: once it is
 // certain that no other process of the agent runs under it, give it back with [Client.Confirm] and a zero
@@ -44,20 +54,20 @@ type Interrupted struct {
 //
 // The error joins what could not be confirmed or read; the entries concerned stay, and another Recover tries again. One
 // entry that cannot be read does not keep the others from being dealt with.
-func (c *Client) Recover(ctx context.Context, journal Journal) ([]Interrupted, error) {
+func (c *Client) Recover(ctx context.Context, store journal.Store) ([]Interrupted, error) {
 	if ctx == nil {
 		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
 	}
-	if journal == nil {
-		return nil, paramError("journal", "", "want a journal, not nil")
+	if store == nil {
+		return nil, paramError("store", "", "want a journal, not nil")
 	}
-	r := &recovery{client: c, journal: journal}
-	var open []*JournalEntry
-	if err := eachEntry(ctx, journal, entriesLimit, func(entry *JournalEntry) {
+	r := &recovery{client: c, journal: store}
+	var open []*journal.Entry
+	if err := eachEntry(ctx, store, entriesLimit, func(entry *journal.Entry) {
 		if entry.Unclear {
 			r.unclear = true
 		}
-		if entry.State != JournalSettled || len(entry.Duplicates) > 0 || entry.Unclear {
+		if entry.State != journal.Settled || len(entry.Duplicates) > 0 || entry.Unclear {
 			open = append(open, entry)
 		}
 	}); err != nil {
@@ -73,7 +83,7 @@ func (c *Client) Recover(ctx context.Context, journal Journal) ([]Interrupted, e
 // recovery is one call of Recover.
 type recovery struct {
 	client      *Client
-	journal     Journal
+	journal     journal.Store
 	unclear     bool                // there are entries of purchases that may have duplicates
 	listed      []Request           // the requests that such duplicates are among
 	journaled   map[string]struct{} // ids of listed requests that the journal has entries of
@@ -89,7 +99,7 @@ func (r *recovery) fail(err error) {
 }
 
 // entry deals with one entry, unless a call of this process does so now.
-func (r *recovery) entry(ctx context.Context, entry *JournalEntry) {
+func (r *recovery) entry(ctx context.Context, entry *journal.Entry) {
 	for _, key := range r.client.locksOf(entry) {
 		held := r.client.process.locks.TryLock(key)
 		if held == nil {
@@ -97,7 +107,7 @@ func (r *recovery) entry(ctx context.Context, entry *JournalEntry) {
 		}
 		defer held.Release()
 	}
-	read := &record{journal: r.journal, entry: JournalEntry{Key: entry.Key}}
+	read := &record{journal: r.journal, entry: journal.Entry{Key: entry.Key}}
 	switch now, err := read.find(ctx); { // a call may have written it since
 	case err != nil: // as it was listed
 	case now == nil:
@@ -119,15 +129,15 @@ func (r *recovery) entry(ctx context.Context, entry *JournalEntry) {
 		r.duplicates(ctx, record)
 	}
 	switch {
-	case entry.State == JournalExecuted:
+	case entry.State == journal.Returned:
 		r.fail(r.client.confirmRecorded(ctx, record))
-	case entry.State != JournalSettled:
+	case entry.State != journal.Settled:
 		r.undecided(ctx, record, request)
 	}
 }
 
 // locksOf returns what calls hold that write an entry.
-func (c *Client) locksOf(entry *JournalEntry) []lockKey {
+func (c *Client) locksOf(entry *journal.Entry) []lockKey {
 	var locks []lockKey
 	if key := c.keyOf(entry); key != "" {
 		locks = append(locks, lockKey{c.identity, keyLock, key})
@@ -140,11 +150,11 @@ func (c *Client) locksOf(entry *JournalEntry) []lockKey {
 
 // adopted returns the state of the request of an entry that was written under another token, if the service shows it to
 // this one.
-func (r *recovery) adopted(ctx context.Context, entry *JournalEntry) *Request {
+func (r *recovery) adopted(ctx context.Context, entry *journal.Entry) *Request {
 	if !r.client.sameService(entry) {
-		if entry.State == JournalExecuted {
+		if entry.State == journal.Returned {
 			r.client.alert(ctx, "letagentpay.unconfirmed_elsewhere", slog.String("request_id", entry.RequestID),
-				slog.String("address", entry.Key[:max(0, strings.IndexByte(entry.Key, ' '))]))
+				slog.String("address", entry.Service))
 		}
 		return nil
 	}
@@ -161,7 +171,7 @@ func (r *recovery) adopted(ctx context.Context, entry *JournalEntry) *Request {
 // undecided is about an entry whose function was not known to have returned.
 func (r *recovery) undecided(ctx context.Context, record *record, request *Request) {
 	entry := record.entry
-	found := Interrupted{Entry: &entry, MayHaveRun: entry.State == JournalStarted, Request: request}
+	found := Interrupted{Entry: &entry, MayHaveRun: entry.State == journal.Started, Request: request}
 	if entry.RequestID != "" && request == nil {
 		var err error
 		if found.Request, err = r.client.Request(ctx, entry.RequestID); err != nil {
@@ -200,12 +210,12 @@ func (r *recovery) readList(ctx context.Context) {
 		ids[r.listed[i].RequestID] = true
 	}
 	r.journaled = make(map[string]struct{})
-	_ = eachEntry(ctx, r.journal, entriesLimit, func(entry *JournalEntry) { // what cannot be read was reported before
+	_ = eachEntry(ctx, r.journal, entriesLimit, func(entry *journal.Entry) { // what cannot be read was reported before
 		if id := canonicalID(entry.RequestID); ids[id] {
 			r.journaled[id] = struct{}{}
 		}
 		if entry.RequestID == "" {
-			r.undecidedOf = append(r.undecidedOf, contentOf(&entry.Purchase))
+			r.undecidedOf = append(r.undecidedOf, contentOfEntry(entry))
 		}
 	})
 }
@@ -218,7 +228,7 @@ func (r *recovery) findDuplicates(ctx context.Context, record *record) {
 	if at < 0 {
 		return
 	}
-	counts, content := &r.listed[at], contentOf(&entry.Purchase)
+	counts, content := &r.listed[at], contentOfEntry(entry)
 	for _, other := range r.undecidedOf {
 		if content.mismatch("", other) == nil {
 			return // what is found may be that one
@@ -232,10 +242,10 @@ func (r *recovery) findDuplicates(ctx context.Context, record *record) {
 			content.mismatch(other.RequestID, contentOfRequest(other)) == nil &&
 			other.CreatedAt.Sub(counts.CreatedAt).Abs() <= duplicateSpan && !slices.Contains(entry.Duplicates, other.RequestID) {
 			entry.Duplicates = append(entry.Duplicates, other.RequestID)
-			r.client.alertDuplicate(ctx, other.RequestID, entry.RequestID, entry.Purchase.IdempotencyKey)
+			r.client.alertDuplicate(ctx, other.RequestID, entry.RequestID, entry.IdempotencyKey)
 		}
 	}
-	settled := entry.State == JournalSettled && time.Since(entry.UpdatedAt) > 2*duplicateSpan
+	settled := entry.State == journal.Settled && time.Since(entry.UpdatedAt) > 2*duplicateSpan
 	if settled {
 		entry.Unclear = false // nothing comes any more
 	}
@@ -270,18 +280,18 @@ func (r *recovery) duplicates(ctx context.Context, record *record) {
 
 // confirmRecorded reports to the service what an executed entry says; an earlier attempt may have got through.
 func (c *Client) confirmRecorded(ctx context.Context, r *record) error {
-	params := r.entry.Confirm
+	params := outcomeOfEntry(&r.entry)
 	if err := c.awaitEarlierRefund(ctx, r); err != nil {
 		return &UnconfirmedError{RequestID: r.entry.RequestID, Params: params, Err: err}
 	}
 	options := confirmOptions{mayHaveConfirmed: true, attemptLimit: attemptLimit}
 	if !params.Success { // another process waits from then on, should this one end
-		options.beforeSend = func() error { return r.put(ctx, JournalExecuted) }
+		options.beforeSend = func() error { return r.put(ctx, journal.Returned) }
 	}
 	if _, err := c.confirm(ctx, r.entry.RequestID, params, options); err != nil {
 		return &UnconfirmedError{RequestID: r.entry.RequestID, Params: params, Err: err}
 	}
-	if err := r.put(ctx, JournalSettled); err != nil { // all is well but for the record
+	if err := r.put(ctx, journal.Settled); err != nil { // all is well but for the record
 		c.alertJournal(ctx, r.entry.RequestID, err)
 	}
 	return nil
@@ -290,7 +300,7 @@ func (c *Client) confirmRecorded(ctx context.Context, r *record) error {
 // awaitEarlierRefund waits until a failure confirmation that another process may have sent is not handled any more.
 func (c *Client) awaitEarlierRefund(ctx context.Context, r *record) error {
 	rest := min(time.Until(r.entry.UpdatedAt.Add(leastCooldown)), leastCooldown)
-	if r.entry.Confirm.Success || rest <= 0 {
+	if r.entry.Success || rest <= 0 {
 		return nil
 	}
 	request, err := c.Request(ctx, r.entry.RequestID)

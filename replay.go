@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+
+	"github.com/letagentpay/letagentpay-go/journal"
 )
 
 // replay gives the result of an earlier run back, and reports it to the service if that is still to be done.
-func replay[Out any](ctx context.Context, c *Client, g *guardConfig, earlier *JournalEntry) (out Out, err error) {
+func replay[Out any](ctx context.Context, c *Client, g *guardConfig, earlier *journal.Entry) (out Out, err error) {
 	err = c.confirmEarlier(ctx, g, earlier)
 	decodeErr := errors.New("its result could not be kept")
 	switch {
@@ -25,7 +27,7 @@ func replay[Out any](ctx context.Context, c *Client, g *guardConfig, earlier *Jo
 	if earlier.Error == "" && decodeErr == nil {
 		return out, err
 	}
-	handled := earlier.alreadyHandled()
+	handled := alreadyHandled(earlier)
 	if handled.Err == nil {
 		handled.Err = decodeErr
 	}
@@ -33,8 +35,8 @@ func replay[Out any](ctx context.Context, c *Client, g *guardConfig, earlier *Jo
 }
 
 // confirmEarlier reports an earlier run to the service if that is still to be done.
-func (c *Client) confirmEarlier(ctx context.Context, g *guardConfig, earlier *JournalEntry) error {
-	if earlier.State != JournalExecuted {
+func (c *Client) confirmEarlier(ctx context.Context, g *guardConfig, earlier *journal.Entry) error {
+	if earlier.State != journal.Returned {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
@@ -42,15 +44,16 @@ func (c *Client) confirmEarlier(ctx context.Context, g *guardConfig, earlier *Jo
 	return c.confirmRecorded(ctx, &record{journal: g.journal, process: c.process, entry: *earlier})
 }
 
-// alreadyHandled is the error of a call that an earlier one has made needless.
-func (e *JournalEntry) alreadyHandled() *AlreadyHandledError {
+// alreadyHandled returns the error for a call that an earlier one already handled.
+func alreadyHandled(entry *journal.Entry) *AlreadyHandledError {
+	confirmed := outcomeOfEntry(entry)
 	handled := &AlreadyHandledError{
 		Reason:         reasonReturned,
-		Request:        &Request{RequestID: e.RequestID, Status: e.Confirm.status(), Amount: e.Purchase.Amount, Category: e.Category},
-		IdempotencyKey: e.Purchase.IdempotencyKey,
+		Request:        &Request{RequestID: entry.RequestID, Status: confirmed.status(), Amount: entry.Amount, Category: entry.ResolvedCategory},
+		IdempotencyKey: entry.IdempotencyKey,
 	}
-	if e.Error != "" {
-		handled.Err = errors.New(e.Error)
+	if entry.Error != "" {
+		handled.Err = errors.New(entry.Error)
 	}
 	return handled
 }

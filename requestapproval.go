@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+
+	"github.com/letagentpay/letagentpay-go/journal"
 )
 
 // requestApproval makes the purchase, unless a request is resumed, and takes hold of the request.
-func (auth *authorization) requestApproval(ctx context.Context, scoped *scopedPurchase) (earlier *JournalEntry, err error) {
+func (auth *authorization) requestApproval(ctx context.Context, scoped *scopedPurchase) (earlier *journal.Entry, err error) {
 	if err := auth.checkNotNested(ctx); err != nil {
 		return nil, err
 	}
@@ -23,11 +25,16 @@ func (auth *authorization) requestApproval(ctx context.Context, scoped *scopedPu
 			return earlier, err
 		}
 	} // else nobody can have asked under the key before, as if there were no requests
-	auth.record.entry.NewestAt, auth.record.entry.NewestIDs = auth.baseline.createdAt, auth.baseline.ids
-	if err := auth.record.put(ctx, JournalAsked); err != nil {
+	auth.record.entry.BaselineAt, auth.record.entry.BaselineIDs = auth.baseline.createdAt, auth.baseline.ids
+	if err := auth.record.put(ctx, journal.Requested); err != nil {
 		return nil, err
 	}
-	auth.purchase, err = auth.client.post(ctx, &auth.params, auth.baseline, !auth.callerKey, auth.config.lockWait(), auth.rememberAnswer)
+	auth.purchase, err = auth.client.post(ctx, &auth.params, postParams{
+		since:     auth.baseline,
+		freshKey:  !auth.callerKey,
+		lockLimit: auth.config.lockWait(),
+		answered:  auth.rememberAnswer,
+	})
 	if err != nil {
 		return nil, auth.dropIfRefused(ctx, err)
 	}
@@ -73,7 +80,7 @@ func (auth *authorization) recordAnswer(ctx context.Context) {
 			auth.purchase.Duplicates = append(auth.purchase.Duplicates, id)
 		}
 	}
-	entry.Currency, entry.Category = auth.purchase.Currency, auth.purchase.Category
+	entry.ResolvedCurrency, entry.ResolvedCategory = auth.purchase.Currency, auth.purchase.Category
 	entry.Duplicates, entry.Found = auth.purchase.Duplicates, nil
 	entry.Unclear = entry.Unclear || auth.purchase.posting != nil
 	if len(entry.Duplicates) == known && (known == 0 || entry.RequestID == auth.purchase.RequestID) {
@@ -83,7 +90,7 @@ func (auth *authorization) recordAnswer(ctx context.Context) {
 		auth.client.process.rememberDuplicate(auth.client.requestKey(id), countedRequest{auth.purchase.RequestID, auth.params.IdempotencyKey})
 	}
 	entry.RequestID = auth.purchase.RequestID
-	if auth.record.put(context.WithoutCancel(ctx), JournalAsked) != nil {
+	if auth.record.put(context.WithoutCancel(ctx), journal.Requested) != nil {
 		entry.RequestID = "" // wait and start write it again, and fail if they cannot
 	}
 }
@@ -117,7 +124,7 @@ func (auth *authorization) dropIfRefused(ctx context.Context, err error) error {
 				}
 			}
 			auth.record.entry.Unclear = true
-			return withCleanup(err, auth.record.put(context.WithoutCancel(ctx), JournalAsked))
+			return withCleanup(err, auth.record.put(context.WithoutCancel(ctx), journal.Requested))
 		}
 		return err
 	}

@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// resumption is an instruction to continue a request in place of making one. The first call that succeeds uses it up for
-// all other purchases. A call for the same purchase keeps resuming, so that a repeated call buys nothing more.
+// resumption is an instruction to continue a request in place of making one. The first call that succeeds uses it up
+// for all other purchases. A call for the same purchase keeps resuming, so that a repeated call buys nothing more.
 type resumption struct {
 	requestID string
 	bought    atomic.Pointer[content] // by the call that has succeeded; nil: none yet
@@ -14,8 +14,8 @@ type resumption struct {
 
 type resumeKey struct{}
 
-// ResumeApproval returns a context under which a [Guard] call or a [Client.Authorize] makes no request but continues the
-// one with the given id, such as the RequestID of a [*NotApprovedError] that is pending.
+// ResumeApproval returns a context under which a [Guard] call or a [Client.Authorize] makes no request but continues
+// the one with the given id, such as the RequestID of a [*NotApprovedError] that is pending.
 //
 // By resuming you assert that no other call has run this purchase, and that none will. The service cannot check that.
 // This process does not run again what it has started, nor what the journal shows to have returned. It does run again
@@ -23,14 +23,14 @@ type resumeKey struct{}
 //
 // The first call that succeeds under the context uses the id up: calls for other purchases then make requests of their
 // own. A call for the same purchase does not buy it again: it is an [*AlreadyHandledError], as is any request that was
-// confirmed already, or with a journal it returns the first result. After an error the next call resumes the same request
-// again. A duplicate, see [DuplicateError], is refused while the request that counts may run or has run.
+// confirmed already, or with a journal it returns the first result. After an error the next call resumes the same
+// request again. A duplicate, see [DuplicateError], is refused while the request that counts may run or has run.
 //
 // The request must be the purchase that the call describes: amount, category, currency, merchant and description.
 // Otherwise the error is a [*MismatchError]. A category described by an alias is recognised where this process or the
-// journal knows what the alias resolves to; elsewhere describe it by the resolved name. An approved request is run, and a
-// pending one is waited for. Where the journal has the request under an idempotency key, the call and calls under that
-// key wait for each other.
+// journal knows what the alias resolves to; elsewhere describe it by the resolved name. An approved request is run, and
+// a pending one is waited for. Where the journal has the request under an idempotency key, the call and calls under
+// that key wait for each other.
 func ResumeApproval(ctx context.Context, requestID string) context.Context {
 	return context.WithValue(ctx, resumeKey{}, &resumption{requestID: requestID})
 }

@@ -56,7 +56,7 @@ type ordinal struct {
 // Under the context an identical purchase is the same purchase however often it is made, and an error does not use it
 // up: what was bought, or may have been, is an [*AlreadyHandledError]; what the policy or a human refused stays refused,
 // without asking a human again; what is pending is continued; what failed and was refunded, or expired, is asked for
-// again. With a [Journal], what was bought gives the first result back instead. Two purchases that are identical and both
+// again. With a journal, what was bought gives the first result back instead. Two purchases that are identical and both
 // meant differ in Ref, or are counted within one run: see [WithScopeRun].
 //
 // After n identical purchases of the scope that failed or expired, the next one makes n more requests of the service to

@@ -70,13 +70,13 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "requestapproval/asked-before-the-journal-knows", file: "requestapproval.go",
-		old: "if err := auth.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}\n\tauth.purchase, err = auth.client.post(ctx, &auth.params, auth.baseline, !auth.callerKey, auth.config.lockWait(), auth.rememberAnswer)\n\tif err != nil {\n\t\treturn nil, auth.dropIfRefused(ctx, err)\n\t}",
-		new: "auth.purchase, err = auth.client.post(ctx, &auth.params, auth.baseline, !auth.callerKey, auth.config.lockWait(), auth.rememberAnswer)\n\tif err != nil {\n\t\treturn nil, auth.dropIfRefused(ctx, err)\n\t}\n\tif err := auth.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}",
+		old: "if err := auth.record.put(ctx, journal.Requested); err != nil {\n\t\treturn nil, err\n\t}\n\tauth.purchase, err = auth.client.post(ctx, &auth.params, postParams{\n\t\tsince:     auth.baseline,\n\t\tfreshKey:  !auth.callerKey,\n\t\tlockLimit: auth.config.lockWait(),\n\t\tanswered:  auth.rememberAnswer,\n\t})\n\tif err != nil {\n\t\treturn nil, auth.dropIfRefused(ctx, err)\n\t}",
+		new: "auth.purchase, err = auth.client.post(ctx, &auth.params, postParams{\n\t\tsince:     auth.baseline,\n\t\tfreshKey:  !auth.callerKey,\n\t\tlockLimit: auth.config.lockWait(),\n\t\tanswered:  auth.rememberAnswer,\n\t})\n\tif err != nil {\n\t\treturn nil, auth.dropIfRefused(ctx, err)\n\t}\n\tif err := auth.record.put(ctx, journal.Requested); err != nil {\n\t\treturn nil, err\n\t}",
 		why: "a crash after the purchase leaves no entry, and a journal that fails leaves the money booked",
 	},
 	{
 		name: "authorize/runs-before-the-journal-knows", file: "authorize.go",
-		old: "if err := auth.record.put(ctx, JournalStarted); err != nil {", new: "if err := error(nil); err != nil {",
+		old: "if err := auth.record.put(ctx, journal.Started); err != nil {", new: "if err := error(nil); err != nil {",
 		why: "a crash while the function runs looks as if it had never started, and it runs again",
 	},
 	{
@@ -116,7 +116,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/no-entry-of-what-could-not-be-given-back", file: "authorize.go",
-		old: "putErr := auth.record.put(ctx, JournalExecuted)", new: "putErr := error(nil)",
+		old: "putErr := auth.record.put(ctx, journal.Returned)", new: "putErr := error(nil)",
 		why: "booked money that could not be given back is forgotten, and Recover does not find it",
 	},
 	{
@@ -126,12 +126,12 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/success-passed-over", file: "authorize.go",
-		old: "if scoped == nil || earlier.Confirm.Success {", new: "if scoped == nil {",
+		old: "if scoped == nil || earlier.Success {", new: "if scoped == nil {",
 		why: "what a scope has bought is bought again in place of its result",
 	},
 	{
 		name: "authorize/journaled-failure-is-not-passed-over", file: "authorize.go",
-		old: "if scoped == nil || earlier.Confirm.Success {", new: "if true {",
+		old: "if scoped == nil || earlier.Success {", new: "if true {",
 		why: "a failed and refunded purchase blocks its scope for ever",
 	},
 	{
@@ -166,12 +166,12 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "lookup/baseline-of-the-journal-ignored", file: "lookup.go",
-		old: "auth.baseline, auth.askedBefore = baseline{!entry.NewestAt.IsZero(), entry.NewestAt, entry.NewestIDs}, entry.State == JournalAsked", new: "auth.baseline, auth.askedBefore = baseline{true, time.Now(), nil}, entry.State == JournalAsked",
+		old: "auth.baseline, auth.askedBefore = baseline{!entry.BaselineAt.IsZero(), entry.BaselineAt, entry.BaselineIDs}, entry.State == journal.Requested", new: "auth.baseline, auth.askedBefore = baseline{true, entry.UpdatedAt, nil}, entry.State == journal.Requested",
 		why: "a purchase that was asked for before a crash is not continued after it",
 	},
 	{
 		name: "requestapproval/baseline-is-not-journaled", file: "requestapproval.go",
-		old: "auth.record.entry.NewestAt, auth.record.entry.NewestIDs = auth.baseline.createdAt, auth.baseline.ids", new: "auth.record.entry.NewestAt = time.Time{}",
+		old: "auth.record.entry.BaselineAt, auth.record.entry.BaselineIDs = auth.baseline.createdAt, auth.baseline.ids", new: "auth.record.entry.BaselineAt = time.Time{}",
 		why: "after a crash every request counts as this call's, other processes' too",
 	},
 	{
@@ -376,12 +376,12 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "baseline/same-instant-counts-as-later", file: "baseline.go",
-		old: "state.CreatedAt.Equal(b.createdAt) && !slices.Contains(b.ids, state.RequestID)", new: "state.CreatedAt.Equal(b.createdAt)",
+		old: "state.CreatedAt.Equal(b.createdAt) &&\n\t\t!slices.Contains(b.ids, state.RequestID)", new: "state.CreatedAt.Equal(b.createdAt)",
 		why: "the newest request before the call counts as made by the call",
 	},
 	{
 		name: "baseline/same-instant-counts-as-earlier", file: "baseline.go",
-		old: "return state.CreatedAt.After(b.createdAt) || state.CreatedAt.Equal(b.createdAt) && !slices.Contains(b.ids, state.RequestID)", new: "return state.CreatedAt.After(b.createdAt)",
+		old: "return state.CreatedAt.After(b.createdAt) || state.CreatedAt.Equal(b.createdAt) &&\n\t\t!slices.Contains(b.ids, state.RequestID)", new: "return state.CreatedAt.After(b.createdAt)",
 		why: "a purchase made in the same instant as another one is never this call's",
 	},
 	{
@@ -421,7 +421,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/earlier-run-stays-unconfirmed", file: "authorize.go",
-		old: "withCleanup(earlier.alreadyHandled(), c.confirmEarlier(ctx, g, earlier.JournalEntry))", new: "earlier.alreadyHandled()",
+		old: "withCleanup(alreadyHandled(earlier.Entry), c.confirmEarlier(ctx, g, earlier.Entry))", new: "alreadyHandled(earlier.Entry)",
 		why: "a purchase that ran before a crash is not confirmed by the next Authorize under its key",
 	},
 	{
@@ -699,7 +699,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/journals-error-is-silent", file: "approval.go",
-		old: "return a.authorization.record.put(ctx, JournalExecuted)", new: "_ = a.authorization.record.put(ctx, JournalExecuted)\n\treturn nil",
+		old: "return a.authorization.record.put(ctx, journal.Returned)", new: "_ = a.authorization.record.put(ctx, journal.Returned)\n\treturn nil",
 		why: "nobody learns that neither the service nor the journal knows how a purchase ended",
 	},
 	{
@@ -719,7 +719,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/confirmed-entry-stays-open", file: "approval.go",
-		old: "if err := a.authorization.record.put(ctx, JournalSettled); err != nil {", new: "if err := error(nil); err != nil {",
+		old: "if err := a.authorization.record.put(ctx, journal.Settled); err != nil {", new: "if err := error(nil); err != nil {",
 		why: "the journal holds what the service knows as unconfirmed for ever",
 	},
 	{

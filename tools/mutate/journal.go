@@ -4,23 +4,78 @@ package main
 var journalMutants = []mutant{
 	// journal.go
 	{
-		name: "record/agents-not-told-apart", file: "record.go",
-		old: "c.identity+kind+\" \"+name", new: "c.service+\" \"+kind+\" \"+name",
+		name: "entry/agents-not-told-apart", file: "entry.go",
+		old: "return c.identity + kind + \" \" + name", new: "return c.service + \" \" + kind + \" \" + name",
 		why: "two agents that share a journal get each other's results",
 	},
 	{
-		name: "record/kinds-not-told-apart", file: "record.go",
-		old: "c.identity+kind+\" \"+name", new: "c.identity+\" \"+name",
+		name: "entry/kinds-not-told-apart", file: "entry.go",
+		old: "return c.identity + kind + \" \" + name", new: "return c.identity + \" \" + name",
 		why: "a key that is spelled like a request's id leads to that request's entry",
 	},
 	{
-		name: "record/entries-of-any-agent-owned", file: "record.go",
-		old: "return strings.HasPrefix(entry.Key, c.identity)", new: "return strings.HasPrefix(entry.Key, c.service)",
+		name: "entry/entries-of-any-agent-owned", file: "entry.go",
+		old: "return c.sameService(entry) && entry.Agent == c.agent", new: "return c.sameService(entry)",
 		why: "an agent deals with the entries of another one",
 	},
 	{
+		name: "entry/entries-of-any-service-owned", file: "entry.go",
+		old: "return entry.Service == c.service", new: "return c.service != \"\"",
+		why: "an agent deals with the entries of another service",
+	},
+	{
+		name: "entry/keys-of-other-agents-held", file: "entry.go",
+		old: "if entry == nil || entry.Key != c.entryKey(\"key\", entry.IdempotencyKey) {", new: "if entry == nil {",
+		why: "a resumed request of a rotated token waits for calls that have nothing to do with it",
+	},
+	{
+		name: "entry/merchant-is-not-noted", file: "entry.go",
+		old: "p.MerchantName, p.Description, p.AgentComment", new: "\"\", p.Description, p.AgentComment",
+		why: "a purchase from another merchant gets the result of this one",
+	},
+	{
+		name: "entry/description-is-not-noted", file: "entry.go",
+		old: "p.MerchantName, p.Description, p.AgentComment", new: "p.MerchantName, \"\", p.AgentComment",
+		why: "a purchase of something else gets the result of this one",
+	},
+	{
+		name: "entry/comment-is-not-noted", file: "entry.go",
+		old: "p.MerchantName, p.Description, p.AgentComment", new: "p.MerchantName, p.Description, \"\"",
+		why: "a purchase that is continued after a crash loses what the reviewer is to read",
+	},
+	{
+		name: "entry/currency-is-not-noted", file: "entry.go",
+		old: "p.Amount, p.Currency, p.Category", new: "p.Amount, \"\", p.Category",
+		why: "a purchase in another currency is continued as this one",
+	},
+	{
+		name: "entry/outcome-is-not-noted", file: "entry.go",
+		old: "p.Success, p.ActualAmount, p.ReceiptURL", new: "false, p.ActualAmount, p.ReceiptURL",
+		why: "what was paid before a crash is refunded after it",
+	},
+	{
+		name: "entry/actual-amount-is-not-noted", file: "entry.go",
+		old: "p.Success, p.ActualAmount, p.ReceiptURL", new: "p.Success, Amount{}, p.ReceiptURL",
+		why: "another amount than was paid is confirmed after a crash",
+	},
+	{
+		name: "entry/receipt-is-not-noted", file: "entry.go",
+		old: "p.Success, p.ActualAmount, p.ReceiptURL", new: "p.Success, p.ActualAmount, \"\"",
+		why: "a receipt is lost in a crash",
+	},
+	{
+		name: "entry/recorded-outcome-ignored", file: "entry.go",
+		old: "ConfirmParams{Success: entry.Success, ActualAmount", new: "ConfirmParams{Success: false, ActualAmount",
+		why: "what was paid before a crash is refunded after it",
+	},
+	{
+		name: "entry/recorded-receipt-ignored", file: "entry.go",
+		old: "ReceiptURL: entry.ReceiptURL}", new: "ReceiptURL: \"\"}",
+		why: "a receipt is lost in a crash",
+	},
+	{
 		name: "record/function-is-not-noted", file: "record.go",
-		old: "*p, function", new: "*p, \"\"",
+		old: "rec.entry.Function = function", new: "rec.entry.Function = \"\"",
 		why: "a function gets back the result of another one",
 	},
 	{
@@ -29,8 +84,23 @@ var journalMutants = []mutant{
 		why: "a purchase whose entry cannot be read is made again",
 	},
 	{
+		name: "record/entry-of-another-key-found", file: "record.go",
+		old: "case entry.Key != rec.entry.Key:", new: "case false:",
+		why: "a call gets the result of another purchase",
+	},
+	{
+		name: "record/entry-that-lost-its-outcome-found", file: "record.go",
+		old: "return entry, checkValid(entry)", new: "return entry, nil",
+		why: "a call under the key of a purchase refunds what was paid, because its entry was misread",
+	},
+	{
+		name: "record/entry-that-lost-its-outcome-listed", file: "record.go",
+		old: "if err == nil && entry != nil {", new: "if false {",
+		why: "Recover refunds what was paid, because its entry was misread",
+	},
+	{
 		name: "record/time-is-not-noted", file: "record.go",
-		old: "rec.entry.State, rec.entry.UpdatedAt = state, time.Now().UTC()", new: "rec.entry.State, rec.entry.UpdatedAt = state, time.Time{}",
+		old: "journal.Version, state, time.Now().UTC()", new: "journal.Version, state, time.Time{}",
 		why: "Recover does not pause before it repeats a refund that was just sent",
 	},
 	{
@@ -40,7 +110,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "record/waits-for-a-hanging-read", file: "record.go",
-		old: "contained(journalLimit, func() (*JournalEntry, error)", new: "contained(journalLimit*1000, func() (*JournalEntry, error)",
+		old: "contained(journalLimit, func() (*journal.Entry, error) {", new: "contained(journalLimit*1000, func() (*journal.Entry, error) {",
 		why: "a journal that hangs holds each call",
 	},
 	{
@@ -55,7 +125,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "record/least-advanced-entry-found", file: "record.go",
-		old: "found.entry.State.before(entry.State)", new: "entry.State.before(found.entry.State)",
+		old: "found.entry.State.Before(entry.State)", new: "entry.State.Before(found.entry.State)",
 		why: "of two entries of a request the one counts that does not know that it has run",
 	},
 	{
@@ -65,12 +135,12 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "record/unreadable-entry-ignored", file: "record.go",
-		old: "if err != nil && (found.entry == nil || found.entry.State == JournalAsked) {", new: "if false {",
+		old: "if err != nil && (found.entry == nil || found.entry.State == journal.Requested) {", new: "if false {",
 		why: "a resumed request runs again when the entry that says that it has run cannot be read",
 	},
 	{
 		name: "record/unreadable-entry-outweighs-a-known-one", file: "record.go",
-		old: "if err != nil && (found.entry == nil || found.entry.State == JournalAsked) {", new: "if err != nil {",
+		old: "if err != nil && (found.entry == nil || found.entry.State == journal.Requested) {", new: "if err != nil {",
 		why: "one damaged entry keeps the results of all others from being given back",
 	},
 	{
@@ -90,7 +160,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "guard/nil-accepted", file: "guard.go",
-		old: "if journal == nil {\n\t\t\treturn paramError(\"WithJournal\"", new: "if false {\n\t\t\treturn paramError(\"WithJournal\"",
+		old: "if store == nil {\n\t\t\treturn paramError(\"WithJournal\"", new: "if false {\n\t\t\treturn paramError(\"WithJournal\"",
 		why: "a journal that is missing by mistake is not reported",
 	},
 
@@ -107,7 +177,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/settled-duplicates-forgotten", file: "recover.go",
-		old: "if entry.State != JournalSettled || len(entry.Duplicates) > 0 || entry.Unclear {", new: "if entry.State != JournalSettled || entry.Unclear {",
+		old: "if entry.State != journal.Settled || len(entry.Duplicates) > 0 || entry.Unclear {", new: "if entry.State != journal.Settled || entry.Unclear {",
 		why: "the money of a duplicate stays booked for ever",
 	},
 	{
@@ -127,7 +197,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/unconfirmed-elsewhere-is-silent", file: "recover.go",
-		old: "if entry.State == JournalExecuted {\n\t\t\tr.client.alert", new: "if false {\n\t\t\tr.client.alert",
+		old: "if entry.State == journal.Returned {\n\t\t\tr.client.alert", new: "if false {\n\t\t\tr.client.alert",
 		why: "nobody learns that a purchase at another address was never confirmed",
 	},
 	{
@@ -152,7 +222,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/started-has-surely-not-run", file: "recover.go",
-		old: "MayHaveRun: entry.State == JournalStarted", new: "MayHaveRun: entry.State == JournalAsked",
+		old: "MayHaveRun: entry.State == journal.Started", new: "MayHaveRun: entry.State == journal.Requested",
 		why: "what may have run is reported as not run, and runs again",
 	},
 	{
@@ -192,7 +262,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/duplicates-advance-the-entry", file: "recover.go",
-		old: "r.fail(record.put(ctx, record.entry.State))", new: "r.fail(record.put(ctx, JournalSettled))",
+		old: "r.fail(record.put(ctx, record.entry.State))", new: "r.fail(record.put(ctx, journal.Settled))",
 		why: "an entry whose duplicates are over counts as confirmed",
 	},
 	{
@@ -207,7 +277,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/successes-rest-too", file: "recover.go",
-		old: "if r.entry.Confirm.Success || rest <= 0 {", new: "if rest <= 0 {",
+		old: "if r.entry.Success || rest <= 0 {", new: "if rest <= 0 {",
 		why: "a start of a process with many purchases takes seconds for each",
 	},
 	{
@@ -227,7 +297,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/late-duplicates-not-sought", file: "recover.go",
-		old: "if entry.State != JournalSettled || len(entry.Duplicates) > 0 || entry.Unclear {", new: "if entry.State != JournalSettled || len(entry.Duplicates) > 0 {",
+		old: "if entry.State != journal.Settled || len(entry.Duplicates) > 0 || entry.Unclear {", new: "if entry.State != journal.Settled || len(entry.Duplicates) > 0 {",
 		why: "a request that a lost attempt has made after the confirmation is never found",
 	},
 	{
@@ -282,14 +352,14 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/confirmed-entry-stays-executed", file: "recover.go",
-		old: "if err := r.put(ctx, JournalSettled); err != nil { // all is well but for the record\n\t\tc.alert", new: "if err := error(nil); err != nil {\n\t\tc.alert",
+		old: "if err := r.put(ctx, journal.Settled); err != nil { // all is well but for the record\n\t\tc.alert", new: "if err := error(nil); err != nil {\n\t\tc.alert",
 		why: "what was confirmed is confirmed again at each start",
 	},
 
 	// replay.go
 	{
 		name: "replay/executed-is-not-confirmed", file: "replay.go",
-		old: "if earlier.State != JournalExecuted {", new: "if true {",
+		old: "if earlier.State != journal.Returned {", new: "if true {",
 		why: "a result is given back although the service was never told",
 	},
 	{
@@ -324,7 +394,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "replay/text-of-the-failure-lost", file: "replay.go",
-		old: "handled.Err = errors.New(e.Error)", new: "_ = errors.New(e.Error)",
+		old: "handled.Err = errors.New(entry.Error)", new: "_ = errors.New(entry.Error)",
 		why: "nobody learns why the first call failed",
 	},
 
@@ -425,7 +495,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "doubt/journals-errors-inside-cannot-hide-a-payment", file: "doubt.go",
-		old: "return e.State == JournalExecuted || e.State == JournalSettled, true", new: "return e.State == JournalSettled, true",
+		old: "return e.State == journal.Returned || e.State == journal.Settled, true", new: "return e.State == journal.Settled, true",
 		why: "a function that has paid through another guarded call is refunded, because the journal failed",
 	},
 	{
@@ -535,7 +605,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/settled-of-another-token-forgotten", file: "recover.go",
-		old: "if entry.RequestID == \"\" {\n\t\treturn nil", new: "if entry.RequestID == \"\" || entry.State == JournalSettled {\n\t\treturn nil",
+		old: "if entry.RequestID == \"\" {\n\t\treturn nil", new: "if entry.RequestID == \"\" || entry.State == journal.Settled {\n\t\treturn nil",
 		why: "after the token was rotated nobody finds the money of a duplicate",
 	},
 	{

@@ -232,7 +232,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/answers-to-other-questions-accepted", file: "posting.go",
-		old: "fresh && err != nil {", new: "false && err != nil {",
+		old: "how.freshKey && err != nil {", new: "false && how.freshKey && err != nil {",
 		why: "an answer about another purchase is taken for the approval",
 	},
 	{
@@ -342,7 +342,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/found-in-doubt-not-named", file: "posting.go",
-		old: "Err: err, Found: found, alone: alone}", new: "Err: err, alone: alone}",
+		old: "Err:            err,\n\t\tFound:          found,\n\t\talone:          alone,\n\t}", new: "Err: err, alone: alone}",
 		why: "a caller whose purchase is in doubt does not learn which request may be it",
 	},
 	{
@@ -352,17 +352,17 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/other-calls-requests-are-duplicates", file: "posting.go",
-		old: "progress(row.RequestID) == unknownHere && (row.Status", new: "progress(row.RequestID) <= finishedHere && (row.Status",
+		old: "return c.progress(row.RequestID) == unknownHere &&", new: "return c.progress(row.RequestID) <= finishedHere &&",
 		why: "the caller is told to give the money of another call's purchase back",
 	},
 	{
 		name: "posting/rejected-requests-are-duplicates", file: "posting.go",
-		old: "(row.Status.Approved() || !row.Status.Decided()) &&", new: "(row.Status != \"\") &&",
+		old: "!row.Status.Final() &&", new: "row.Status != \"\" &&",
 		why: "a request that holds no money is reported as a duplicate",
 	},
 	{
 		name: "posting/other-purchases-are-duplicates", file: "posting.go",
-		old: "described.mismatch(row.RequestID, contentOfRequest(row)) == nil && po.cameFromAttempts", new: "described.amount == row.Amount && po.cameFromAttempts",
+		old: "purchase.mismatch(row.RequestID, contentOfRequest(row)) == nil\n}", new: "purchase.amount == row.Amount\n}",
 		why: "the caller is told to give the money of another purchase of the same amount back",
 	},
 	{
@@ -402,7 +402,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/every-earlier-doubt-counts", file: "posting.go",
-		old: "&& !other.first.After(po.latestEnd()) && !other.latest.Before(po.first)", new: "",
+		old: "&& !other.first.After(po.latestEnd()) &&\n\t\t\t!other.latest.Before(po.first)", new: "",
 		why: "after one unknown outcome the duplicates of identical purchases are never named again",
 	},
 	{
@@ -417,7 +417,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/unknown-outcome-is-not-noted", file: "posting.go",
-		old: "po.client.process.postings.addUnknown(po.content(), unknownPosting{po.params.IdempotencyKey, po.first, po.latestEnd()})\n", new: "",
+		old: "po.client.process.postings.addUnknown(po.content(), unknownPosting{\n\t\tpo.params.IdempotencyKey, po.first, po.latestEnd(),\n\t})\n", new: "",
 		why: "of two identical purchases in doubt, each takes the other's request for its duplicate",
 	},
 	{
@@ -434,7 +434,7 @@ var purchaseMutants = []mutant{
 	// content.go
 	{
 		name: "content/texts-not-trimmed", file: "content.go",
-		old: "trimText(p.MerchantName), trimText(p.Description)}", new: "p.MerchantName, p.Description}",
+		old: "merchant:    trimText(p.MerchantName),\n\t\tdescription: trimText(p.Description),", new: "merchant:    p.MerchantName,\n\t\tdescription: p.Description,",
 		why: "a repetition with a space more is another purchase, or a mismatch with what the service has trimmed",
 	},
 	{
@@ -484,7 +484,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "category/name-asked-under-forgotten", file: "category.go",
-		old: "if asked != \"\" && normalCategory(asked) == name {", new: "if asked != asked {",
+		old: "if requested != \"\" && normalCategory(requested) == name {", new: "if requested != requested {",
 		why: "a repetition under the alias that was asked under is a mismatch",
 	},
 	{
@@ -504,17 +504,17 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "category/unknown-names-not-recognised", file: "category.go",
-		old: "!isAlias && len(askedUnder) == 0 && category == \"other\"", new: "false",
+		old: "!isAlias && len(requestedAs) == 0 && category == \"other\"", new: "false",
 		why: "a resumed purchase under a name that the account does not know is a mismatch",
 	},
 	{
 		name: "category/aliases-counted-as-unknown-names", file: "category.go",
-		old: "!isAlias && len(askedUnder) == 0 && category == \"other\"", new: "len(askedUnder) == 0 && category == \"other\"",
+		old: "!isAlias && len(requestedAs) == 0 && category == \"other\"", new: "len(requestedAs) == 0 && category == \"other\"",
 		why: "an alias that leads elsewhere counts as the category other",
 	},
 	{
 		name: "category/unknown-names-are-all-the-same", file: "category.go",
-		old: "!isAlias && len(askedUnder) == 0 && category == \"other\"", new: "!isAlias && category == \"other\"",
+		old: "!isAlias && len(requestedAs) == 0 && category == \"other\"", new: "!isAlias && category == \"other\"",
 		why: "a purchase that was asked for under another unknown name counts as the same",
 	},
 
