@@ -162,12 +162,12 @@ func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purc
 	}
 	for {
 		purchase, err = c.purchaseByHand(ctx, &p, true)
-		reason := scoped.movesOn(err)
+		reason := scoped.nextKeyReason(err)
 		if purchase != nil {
 			scoped.answered(purchase.Category, purchase.OriginalCategory)
 		}
 		if reason == nil {
-			if err = plainly(err); err != nil {
+			if err = withoutNextKey(err); err != nil {
 				return nil, err
 			}
 			return purchase, nil
@@ -189,7 +189,7 @@ func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, reusable
 			err = c.checkNotGuarded(p, purchase)
 		}
 	}
-	if _, moved := errors.AsType[*errMovesOn](err); err != nil && !moved {
+	if _, moved := errors.AsType[*nextKeyError](err); err != nil && !moved {
 		return nil, err
 	}
 	return purchase, err
@@ -198,7 +198,7 @@ func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, reusable
 // checkNotGuarded returns an error if a guarded call of this process has requested the purchase: that call pays.
 func (c *Client) checkNotGuarded(p *PurchaseParams, purchase *Purchase) error {
 	known := c.progress(purchase.RequestID)
-	if known != askedFor && known != startedHere {
+	if known != requestedHere && known != startedHere {
 		return nil
 	}
 	return &AlreadyHandledError{
@@ -238,7 +238,7 @@ func (c *Client) refresh(ctx context.Context, p *PurchaseParams, purchase *Purch
 		purchase.ExpiresAt = time.Time{}
 	}
 	if read.Status == StatusFailed || read.Status == StatusExpired {
-		return &errMovesOn{ended: true}
+		return &nextKeyError{ended: true}
 	}
 	return nil
 }

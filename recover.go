@@ -16,18 +16,19 @@ import (
 // function failed in a way that can hide a payment, or a duplicate of a purchase.
 type Interrupted struct {
 	Entry *journal.Entry
-	// Request is its state; nil when no answer to the purchase had arrived, so that it is not known whether there is one.
+	// Request is its state; nil when no answer to the purchase had arrived, so that it is not known whether there is
+	// one.
 	Request *Request
 	// MayHaveRun: the function had been started. Otherwise it has surely not run.
 	MayHaveRun bool
 	// Duplicate: Request seems to be a further request of the entry's purchase, under which nothing of this process and
-	// this journal runs. It was found by its content and time: where other processes use the agent, it may be an identical
-	// purchase of theirs; see [DuplicateError].
+	// this journal runs. It was found by its content and time: where other processes use the agent, it may be an
+	// identical purchase of theirs; see [DuplicateError].
 	Duplicate bool
 }
 
-// Params returns what the entry says was requested, with its idempotency key: a guarded call that describes it continues
-// the purchase.
+// Params returns what the entry says was requested, with its idempotency key: a guarded call that describes it
+// continues the purchase.
 func (i Interrupted) Params() PurchaseParams {
 	if i.Entry == nil {
 		return PurchaseParams{}
@@ -37,20 +38,19 @@ func (i Interrupted) Params() PurchaseParams {
 
 // Recover brings a journal and the service together after a crash. Call it once at start, before guarded calls.
 //
-// What was executed but not confirmed is confirmed. For a failure whose confirmation may have been sent less than a
+// What has returned but is not confirmed is confirmed. For a failure whose confirmation may have been sent less than a
 // minute ago, Recover waits until that minute is over, because the service may still be handling it, unless it shows
 // that it was handled. What was cut off before is returned, for the caller to decide: without MayHaveRun, calling the
-// guarded function again under Entry.IdempotencyKey continues it; with it, look into your own books, then run
-// it with [ResumeApproval] or confirm it with [Client.Confirm]. An entry whose request turns out rejected, expired,
-// completed or failed needs no decision and is forgotten. A Duplicate that is approved has money booked: once it is
-// certain that no other process of the agent runs under it, give it back with [Client.Confirm] and a zero
-// [ConfirmParams].
+// guarded function again under Entry.IdempotencyKey continues it; with it, look into your own books, then run it with
+// [ResumeApproval] or confirm it with [Client.Confirm]. An entry whose request turns out rejected, expired, completed
+// or failed needs no decision and is forgotten. A Duplicate that is approved has money booked: once it is certain that
+// no other process of the agent runs under it, give it back with [Client.Confirm] and a zero [ConfirmParams].
 //
 // Entries of another token of the same service are this agent's if the service shows their requests to it, as it does
 // after the token was rotated; then they are dealt with like the others, but are to be continued with [ResumeApproval],
 // because keys are kept by token. Entries of calls that are under way in this process are left to them. Entries of
-// another address are left alone; those that were executed and not confirmed are reported to the client's logger, or to
-// [slog.Default].
+// another address are left alone; those that have returned and are not confirmed are reported to the client's logger,
+// or to [slog.Default].
 //
 // The error joins what could not be confirmed or read; the entries concerned stay, and another Recover tries again. One
 // entry that cannot be read does not keep the others from being dealt with.
@@ -220,8 +220,8 @@ func (r *recovery) readList(ctx context.Context) {
 	})
 }
 
-// findDuplicates looks for further requests of a purchase whose attempts were unclear: they may have come after the call
-// had ended.
+// findDuplicates looks for further requests of a purchase whose attempts were unclear: they may have come after the
+// call had ended.
 func (r *recovery) findDuplicates(ctx context.Context, record *record) {
 	entry := &record.entry
 	at := slices.IndexFunc(r.listed, func(request Request) bool { return request.RequestID == canonicalID(entry.RequestID) })
@@ -278,7 +278,7 @@ func (r *recovery) duplicates(ctx context.Context, record *record) {
 	}
 }
 
-// confirmRecorded reports to the service what an executed entry says; an earlier attempt may have got through.
+// confirmRecorded reports to the service what a returned entry says; an earlier attempt may have got through.
 func (c *Client) confirmRecorded(ctx context.Context, r *record) error {
 	params := outcomeOfEntry(&r.entry)
 	if err := c.awaitEarlierRefund(ctx, r); err != nil {

@@ -283,29 +283,29 @@ func closeOnce(c chan struct{}) {
 	}
 }
 
-// errMovesOn is returned by a claim whose key leads to a request that is not, or no longer, this purchase: it failed or
+// nextKeyError is returned by a claim whose key leads to a request that is not, or no longer, this purchase: it failed or
 // expired earlier, or its category is another one.
-type errMovesOn struct {
+type nextKeyError struct {
 	ended bool
 	err   error // what to return where there is no next key
 }
 
-func (e *errMovesOn) Error() string { return e.err.Error() }
+func (e *nextKeyError) Error() string { return e.err.Error() }
 
-func (e *errMovesOn) Unwrap() error { return e.err }
+func (e *nextKeyError) Unwrap() error { return e.err }
 
-// movesOn returns the reason to take the next key of a scope, nil when err is final.
-func (sp *scopedPurchase) movesOn(err error) *errMovesOn {
-	var reason *errMovesOn
+// nextKeyReason returns the reason to take the next key of a scope, nil when err is final.
+func (sp *scopedPurchase) nextKeyReason(err error) *nextKeyError {
+	var reason *nextKeyError
 	if sp == nil || !errors.As(err, &reason) || sp.named && !reason.ended {
 		return nil
 	}
 	return reason
 }
 
-// plainly strips what is only for the scope.
-func plainly(err error) error {
-	var reason *errMovesOn
+// withoutNextKey strips what is only for the scope.
+func withoutNextKey(err error) error {
+	var reason *nextKeyError
 	if errors.As(err, &reason) {
 		return reason.err
 	}

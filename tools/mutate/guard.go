@@ -86,7 +86,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/runs-after-the-context-has-ended", file: "authorize.go",
-		old: "if err := ctx.Err(); err != nil {\n\t\treturn auth.giveBack", new: "if err := error(nil); err != nil {\n\t\treturn auth.giveBack",
+		old: "if err := ctx.Err(); err != nil {\n\t\treturn auth.refund", new: "if err := error(nil); err != nil {\n\t\treturn auth.refund",
 		why: "the function runs for a caller who has gone",
 	},
 	{
@@ -100,13 +100,13 @@ var guardMutants = []mutant{
 		why: "a resumed request whose caller is cancelled is refunded, although its caller may resume it again",
 	},
 	{
-		name: "authorize/gives-back-under-the-dead-context", file: "authorize.go",
+		name: "authorize/refunds-under-the-dead-context", file: "authorize.go",
 		old: "ctx = context.WithoutCancel(ctx)\n\t// The service may", new: "// The service may",
 		why: "what is given back because the context has ended cannot be given back under it",
 	},
 	{
-		name: "authorize/gives-back-by-completing", file: "authorize.go",
-		old: "auth.client.confirm(ctx, auth.requestID, ConfirmParams{}, confirmOptions", new: "auth.client.confirm(ctx, auth.requestID, ConfirmParams{Success: true}, confirmOptions",
+		name: "authorize/refunds-by-completing", file: "authorize.go",
+		old: "auth.client.confirm(ctx, auth.requestID, ConfirmParams{}, options)", new: "auth.client.confirm(ctx, auth.requestID, ConfirmParams{Success: true}, options)",
 		why: "what never ran is confirmed as bought",
 	},
 	{
@@ -136,12 +136,12 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "requestapproval/entry-dropped-after-an-unknown-outcome", file: "requestapproval.go",
-		old: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || auth.askedBefore {", new: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok && auth.askedBefore {",
+		old: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || auth.requestedBefore {", new: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok && auth.requestedBefore {",
 		why: "the journal forgets a purchase of which nobody knows whether it was made",
 	},
 	{
 		name: "requestapproval/entry-of-an-earlier-call-dropped", file: "requestapproval.go",
-		old: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || auth.askedBefore {", new: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok {",
+		old: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || auth.requestedBefore {", new: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok {",
 		why: "a refused repetition makes the journal forget the purchase that an earlier call may have made",
 	},
 	{
@@ -166,7 +166,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "lookup/baseline-of-the-journal-ignored", file: "lookup.go",
-		old: "auth.baseline, auth.askedBefore = baseline{!entry.BaselineAt.IsZero(), entry.BaselineAt, entry.BaselineIDs}, entry.State == journal.Requested", new: "auth.baseline, auth.askedBefore = baseline{true, entry.UpdatedAt, nil}, entry.State == journal.Requested",
+		old: "auth.baseline, auth.requestedBefore = baseline{\n\t\t\t!entry.BaselineAt.IsZero(), entry.BaselineAt, entry.BaselineIDs,\n\t\t}, entry.State == journal.Requested", new: "auth.baseline, auth.requestedBefore = baseline{true, entry.UpdatedAt, nil}, entry.State == journal.Requested",
 		why: "a purchase that was asked for before a crash is not continued after it",
 	},
 	{
@@ -176,17 +176,17 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "lookup/other-entries-of-the-request-not-consulted", file: "lookup.go",
-		old: "if auth.config.journal == nil || !auth.callerKey || !auth.askedBefore && !auth.known {", new: "if true {",
+		old: "if auth.config.journal == nil || !auth.callerKey || !auth.requestedBefore && !auth.known {", new: "if true {",
 		why: "a request that was resumed by its id behind the back of its key runs again under the key",
 	},
 	{
 		name: "decision/categories-not-compared", file: "decision.go",
-		old: "return auth.client.sameCategory(ctx, auth.requestID, category, auth.params.Category, askedUnder...)", new: "return nil",
+		old: "return auth.client.sameCategory(ctx, auth.requestID, category, auth.params.Category, requestedAs...)", new: "return nil",
 		why: "a request that was approved under one category is spent on another",
 	},
 	{
 		name: "category/other-category-ends-the-scope", file: "category.go",
-		old: "if relation == otherNames {\n\t\treturn &errMovesOn{err: mismatch}", new: "if false {\n\t\treturn &errMovesOn{err: mismatch}",
+		old: "if relation == otherNames {\n\t\treturn &nextKeyError{err: mismatch}", new: "if false {\n\t\treturn &nextKeyError{err: mismatch}",
 		why: "two purchases of a scope that differ in their category alone are refused instead of told apart",
 	},
 	{
@@ -201,12 +201,12 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "lookup/started-and-refunded-blocks-the-scope", file: "lookup.go",
-		old: "if request.Status == StatusFailed {\n\t\t\treturn nil, &errMovesOn", new: "if false {\n\t\t\treturn nil, &errMovesOn",
+		old: "if request.Status == StatusFailed {\n\t\t\treturn nil, &nextKeyError", new: "if false {\n\t\t\treturn nil, &nextKeyError",
 		why: "a purchase that was given back after a crash is never asked for again in its scope",
 	},
 	{
 		name: "requestapproval/rejected-entry-stays", file: "requestapproval.go",
-		old: "if err == nil || auth.resumed || !isFinal(err)", new: "if true || err == nil || auth.resumed || !isFinal(err)",
+		old: "return isFinal(err) || mismatch && !auth.requestedBefore", new: "return false && mismatch",
 		why: "the journal holds rejected purchases as open for ever",
 	},
 	{
@@ -216,7 +216,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "decision/known-id-runs-under-a-new-key", file: "decision.go",
-		old: "if auth.known || auth.client.progress(auth.requestID) != askedFor {", new: "if auth.client.progress(auth.requestID) > finishedHere {",
+		old: "if auth.known || auth.client.progress(auth.requestID) != requestedHere {", new: "if auth.client.progress(auth.requestID) > finishedHere {",
 		why: "a new purchase that is answered with an old request's id runs under that request",
 	},
 	{
@@ -241,12 +241,12 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "lookup/resumed-request-not-remembered", file: "lookup.go",
-		old: "auth.client.process.rememberStarted(auth.client.requestKey(auth.requestID)) // the key's own entry says so no more\n", new: "",
+		old: "auth.client.process.rememberStarted(auth.client.requestKey(auth.requestID))\n", new: "",
 		why: "what was resumed by its id runs again under its key, for a call without the journal",
 	},
 	{
 		name: "lookup/duplicates-of-an-earlier-call-not-recalled", file: "lookup.go",
-		old: "auth.client.process.rememberDuplicate(auth.client.requestKey(id), countedRequest{entry.RequestID, auth.params.IdempotencyKey})", new: "_ = id",
+		old: "auth.client.process.rememberDuplicate(auth.client.requestKey(id), countedRequest{\n\t\t\tentry.RequestID, auth.params.IdempotencyKey,\n\t\t})", new: "_ = id",
 		why: "after a restart a purchase runs under the request that was named its duplicate",
 	},
 	{
@@ -271,7 +271,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "decision/runs-what-is-anothers", file: "decision.go",
-		old: "if !mine && !state.Status.Final() {", new: "if false {",
+		old: "if !ours && !state.Status.Final() {", new: "if false {",
 		why: "a request that another process has asked for and may run is run here as well",
 	},
 	{
@@ -291,12 +291,12 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "decision/guard-takes-what-was-bought-by-hand", file: "decision.go",
-		old: "return nil, false\n\tcase asked == nil:", new: "return nil, true\n\tcase asked == nil:",
+		old: "return nil, false\n\tcase requested == nil:", new: "return nil, true\n\tcase requested == nil:",
 		why: "a guarded call runs under a request whose caller of Client.Purchase spends by itself",
 	},
 	{
 		name: "decision/unread-request-counts-as-anothers", file: "decision.go",
-		old: "return asked, asked.since.isBefore(state) || auth.baseline.isBefore(state)", new: "return asked, false",
+		old: "return requested, requested.since.isBefore(state) || auth.baseline.isBefore(state)", new: "return requested, false",
 		why: "a request that could not be read once is never continued",
 	},
 	{
@@ -311,17 +311,17 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "requestapproval/unread-is-not-remembered", file: "requestapproval.go",
-		old: "auth.client.process.rememberAsked(auth.client.requestKey(purchase.RequestID), asked)", new: "_ = asked",
+		old: "auth.client.process.rememberRequested(auth.client.requestKey(purchase.RequestID), asked)", new: "_ = asked",
 		why: "a request that could not be read right after its approval is never continued, and stays booked",
 	},
 	{
 		name: "decision/remembered-content-not-compared", file: "decision.go",
-		old: "case mine && asked != nil:\n", new: "case false:\n",
+		old: "case ours && requested != nil:\n", new: "case false:\n",
 		why: "a call for another merchant runs under a request of this process's memory",
 	},
 	{
 		name: "decision/listed-content-not-compared", file: "decision.go",
-		old: "case !mine:\n\t\tif row", new: "case false:\n\t\tif row",
+		old: "case !ours:\n\t\tif row", new: "case false:\n\t\tif row",
 		why: "a key of another purchase is not reported as a mismatch",
 	},
 	{
@@ -331,7 +331,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "decision/resumed-and-unlisted-accepted", file: "decision.go",
-		old: "if row == nil {\n\t\treturn &APIError{Op: operation.Requests", new: "if row == nil {\n\t\treturn nil\n\t}\n\tif false {\n\t\treturn &APIError{Op: operation.Requests",
+		old: "if row == nil {\n\t\tnotListed", new: "if row == nil {\n\t\treturn nil\n\t}\n\tif false {\n\t\tnotListed",
 		why: "a resumed request whose merchant nobody knows is run",
 	},
 	{
@@ -371,7 +371,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/pending-wait-unbounded", file: "authorize.go",
-		old: "append([]WaitOption{WaitTimeout(auth.config.pendingWait)}, auth.config.waitOptions...)...", new: "auth.config.waitOptions...",
+		old: "append([]WaitOption{WaitTimeout(auth.config.pendingWait)}, auth.config.waitOptions...)", new: "auth.config.waitOptions",
 		why: "the wait for a human lasts longer than the call allows",
 	},
 	{
@@ -386,7 +386,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "decision/read-amount-not-compared", file: "decision.go",
-		old: "if state.Amount != auth.params.Amount {\n\t\treturn &MismatchError", new: "if false {\n\t\treturn &MismatchError",
+		old: "if state.Amount != auth.params.Amount {\n\t\treturn auth.mismatch", new: "if false {\n\t\treturn auth.mismatch",
 		why: "an approval of another amount is spent",
 	},
 	{
@@ -416,7 +416,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "decision/changed-request-is-another-purchase", file: "decision.go",
-		old: "return \"\", plainly(err) // it has changed, and is no other purchase of the scope", new: "return \"\", err",
+		old: `return "", withoutNextKey(err)`, new: "return \"\", err",
 		why: "a request whose category changes while a human decides makes the scope ask for another one",
 	},
 	{
@@ -456,7 +456,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "decision/failed-run-blocks-its-scope", file: "decision.go",
-		old: "if state.Status == StatusFailed {\n\t\treturn &errMovesOn{ended: true, err: auth.duplicateOf(state)}", new: "if false {\n\t\treturn &errMovesOn{ended: true, err: auth.duplicateOf(state)}",
+		old: "if state.Status == StatusFailed {\n\t\treturn &nextKeyError{ended: true, err: auth.duplicateOf(state)}", new: "if false {\n\t\treturn &nextKeyError{ended: true, err: auth.duplicateOf(state)}",
 		why: "a purchase that failed, and has a second request under its key, is never asked for again in its scope",
 	},
 	{
@@ -799,7 +799,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "lookup/resumed-keeps-the-function", file: "lookup.go",
-		old: "auth.record.entry.Function = auth.config.function // the one that runs", new: "_ = auth.config.function // the one that runs",
+		old: "auth.record.entry.Function = auth.config.function", new: "_ = auth.config.function // the one that runs",
 		why: "the journal gives a function the result of another one",
 	},
 	{
@@ -819,7 +819,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "requestapproval/duplicates-of-what-was-refused-forgotten", file: "requestapproval.go",
-		old: "if len(auth.record.entry.Duplicates) > 0 {\n\t\treturn err // Recover", new: "if false {\n\t\treturn err // Recover",
+		old: "if err == nil || auth.resumed || len(auth.record.entry.Duplicates) > 0 {", new: "if err == nil || auth.resumed {",
 		why: "after a restart nobody knows of the money that a duplicate holds",
 	},
 	{
@@ -854,7 +854,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "decision/late-request-not-compared", file: "decision.go",
-		old: "case mine && (asked == nil || asked.since != nil) && auth.client.process.isUnclear(", new: "case false && mine && (asked == nil || asked.since != nil) && auth.client.process.isUnclear(",
+		old: "case ours && (requested == nil || requested.since != nil) && auth.keyIsUnclear():", new: "case false && auth.keyIsUnclear():",
 		why: "a request that an earlier attempt under the key has made late runs for another purchase",
 	},
 }

@@ -2,7 +2,7 @@ package main
 
 // journalMutants are about the journal, what is recovered from it and given back, and code of the user's.
 var journalMutants = []mutant{
-	// journal.go
+	// entry.go, record.go
 	{
 		name: "entry/agents-not-told-apart", file: "entry.go",
 		old: "return c.identity + kind + \" \" + name", new: "return c.service + \" \" + kind + \" \" + name",
@@ -612,5 +612,151 @@ var journalMutants = []mutant{
 		name: "doubt/given-back-can-hide-a-payment", file: "doubt.go",
 		old: "!e.waiting && !e.withdrawn &&", new: "!e.waiting &&",
 		why: "a purchase stays booked that bought nothing",
+	},
+
+	// the packages journal and bboltjournal
+	{
+		name: "journal/any-version-valid", file: "journal/entry.go",
+		old: "case e.Version != Version:",
+		new: "case e.Version > Version:",
+		why: "an entry of the first form passes for a purchase that failed",
+	},
+	{
+		name: "journal/any-state-valid", file: "journal/entry.go",
+		old: "case e.State != Requested && e.State != Started && !e.State.hasOutcome():",
+		new: "case e.State == \"\":",
+		why: "an entry in a state that nobody knows counts as one that has surely not run",
+	},
+	{
+		name: "journal/amount-of-nothing-valid", file: "journal/entry.go",
+		old: "case e.Amount.Sign() <= 0:",
+		new: "case e.Amount.Sign() < 0:",
+		why: "an entry that lost its amount passes for a purchase of nothing",
+	},
+	{
+		name: "journal/refund-of-a-payment-valid", file: "journal/entry.go",
+		old: "case e.State.hasOutcome() && !e.Success && !e.ActualAmount.IsZero():",
+		new: "case e.Amount.IsZero():",
+		why: "an entry that lost its outcome refunds what was paid",
+	},
+	{
+		name: "journal/refund-without-a-reason-valid", file: "journal/entry.go",
+		old: "case e.State.hasOutcome() && !e.Success && e.Error == \"\":",
+		new: "case e.Amount.IsZero():",
+		why: "an entry that lost its outcome refunds what was paid",
+	},
+	{
+		name: "journal/settled-without-a-reason-valid", file: "journal/state.go",
+		old: "return s == Returned || s == Settled",
+		new: "return s == Returned",
+		why: "a settled entry that lost its outcome is replayed as a failure",
+	},
+	{
+		name: "journal/unknown-states-come-first", file: "journal/state.go",
+		old: "return at >= 0 && at <",
+		new: "return at <",
+		why: "an entry in an unknown state gives way to one that has not run",
+	},
+	{
+		name: "bboltjournal/first-form-refunds", file: "journal/bboltjournal/firstform.go",
+		old: "*stored.Confirm.Success,",
+		new: "false,",
+		why: "what an earlier version paid is refunded",
+	},
+	{
+		name: "bboltjournal/first-form-without-an-outcome", file: "journal/bboltjournal/firstform.go",
+		old: "case stored.Confirm.Success == nil:\n\t\treturn nil, errors.New(\"it does not say how the purchase ended\")",
+		new: "case stored.Confirm.Success == nil:\n\t\tstored.Confirm.Success = new(bool)",
+		why: "an entry that lost its outcome refunds what was paid",
+	},
+	{
+		name: "bboltjournal/first-form-without-an-amount", file: "journal/bboltjournal/firstform.go",
+		old: "return nil, errors.New(\"it has no amount\")",
+		new: "one := money.Must(\"1\")\n\t\tstored.Purchase.Amount = &one",
+		why: "an entry that lost its amount passes for another purchase",
+	},
+	{
+		name: "bboltjournal/first-form-confirms-the-amount-requested", file: "journal/bboltjournal/firstform.go",
+		old: "ActualAmount:     stored.Confirm.ActualAmount,",
+		new: "ActualAmount:     money.Amount{},",
+		why: "another amount is confirmed than an earlier version paid",
+	},
+	{
+		name: "bboltjournal/first-form-is-nobodys", file: "journal/bboltjournal/firstform.go",
+		old: "Agent:            agent,",
+		new: "Agent:            agent[:0],",
+		why: "what an earlier version paid is never confirmed by a call under its key",
+	},
+	{
+		name: "bboltjournal/first-form-of-another-service", file: "journal/bboltjournal/firstform.go",
+		old: "return service, agent\n",
+		new: "return \"\", agent\n",
+		why: "what an earlier version paid is never confirmed",
+	},
+	{
+		name: "bboltjournal/executed-has-not-run", file: "journal/bboltjournal/firstform.go",
+		old: "\"executed\": journal.Returned,",
+		new: "\"executed\": journal.Requested,",
+		why: "what an earlier version paid runs again",
+	},
+	{
+		name: "bboltjournal/category-taken-for-the-resolved-one", file: "journal/bboltjournal/firstform.go",
+		old: "ResolvedCategory: stored.Category,",
+		new: "ResolvedCategory: stored.Purchase.Category,",
+		why: "a repetition under another name of the category is refused",
+	},
+	{
+		name: "bboltjournal/refusal-without-a-reason-is-damage", file: "journal/bboltjournal/firstform.go",
+		old: "stored.Error = \"the reason was not recorded\"",
+		new: "stored.Error = \"\"",
+		why: "a refund that an earlier version recorded is never made",
+	},
+	{
+		name: "bboltjournal/fields-may-be-missing", file: "journal/bboltjournal/entry.go",
+		old: "if value, ok := fields[name]; !ok || string(value) == \"null\" {",
+		new: "if false {",
+		why: "an entry that lost its actual amount confirms the amount requested",
+	},
+	{
+		name: "bboltjournal/fields-may-be-null", file: "journal/bboltjournal/entry.go",
+		old: "!ok || string(value) == \"null\" {",
+		new: "!ok && value == nil {",
+		why: "an entry that lost its actual amount confirms the amount requested",
+	},
+	{
+		name: "bboltjournal/later-forms-are-read", file: "journal/bboltjournal/entry.go",
+		old: "if entry.Version != journal.Version {",
+		new: "if entry.Version < journal.Version {",
+		why: "an entry of a later form is misread",
+	},
+	{
+		name: "bboltjournal/invalid-entries-are-returned", file: "journal/bboltjournal/entry.go",
+		old: "if err := entry.Validate(); err != nil {\n\t\treturn nil, err\n\t}\n\treturn entry, nil",
+		new: "return entry, nil",
+		why: "an entry that contradicts itself is acted on",
+	},
+	{
+		name: "bboltjournal/entry-of-another-key", file: "journal/bboltjournal/entry.go",
+		old: "if entry.Key != key {",
+		new: "if false {",
+		why: "a call gets the result of another purchase",
+	},
+	{
+		name: "bboltjournal/file-is-not-upgraded", file: "journal/bboltjournal/journal.go",
+		old: "} else if found < version {",
+		new: "} else if false {",
+		why: "an older program opens a file whose entries it takes for damage",
+	},
+	{
+		name: "bboltjournal/later-files-are-opened", file: "journal/bboltjournal/journal.go",
+		old: "case found > version:",
+		new: "case found > version+1:",
+		why: "a file of a later layout is misread",
+	},
+	{
+		name: "bboltjournal/gaps-in-a-page-are-sound", file: "journal/bboltjournal/check.go",
+		old: "if at+int(pos) != next {",
+		new: "if at+int(pos) < next-1<<20 {",
+		why: "a damaged page loses entries without an error, and what they know to have run runs again",
 	},
 }

@@ -35,7 +35,7 @@ var memoryMutants = []mutant{
 	},
 	{
 		name: "memory/asked-again-overrules", file: "memory.go",
-		old: "|| known == askedByHand || before != nil", new: "|| before != nil",
+		old: "|| known == requestedByHand || before != nil", new: "|| before != nil",
 		why: "a guarded call under the key of a purchase by hand makes it one that guards may run",
 	},
 	{
@@ -45,7 +45,7 @@ var memoryMutants = []mutant{
 	},
 	{
 		name: "memory/by-hand-again-overrules", file: "memory.go",
-		old: "if _, ok := m.asked.get(key); !ok {\n\t\tm.byHand", new: "if _, ok := m.asked.get(key); ok || !ok {\n\t\tm.byHand",
+		old: "if _, ok := m.requested.get(key); !ok {\n\t\tm.byHand", new: "if _, ok := m.requested.get(key); ok || !ok {\n\t\tm.byHand",
 		why: "a purchase by hand under the key of a guarded call that is over counts as one that guards never run",
 	},
 	{

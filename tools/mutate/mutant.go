@@ -57,16 +57,23 @@ func (m *mutant) source(root string) ([]byte, error) {
 }
 
 const (
-	rootPackage   = "."
-	boltPackage   = "./journal/bboltjournal"
-	serverPackage = "./letagentpaytest"
-	locksPackage  = "./internal/keylock"
+	rootPackage    = "."
+	journalPackage = "./journal"
+	boltPackage    = "./journal/bboltjournal"
+	serverPackage  = "./letagentpaytest"
+	locksPackage   = "./internal/keylock"
 )
 
 // packages returns the packages whose tests are to notice the defect, the likeliest first.
 func (m *mutant) packages() []string {
 	if strings.HasPrefix(m.file, "letagentpaytest/") {
 		return []string{serverPackage, rootPackage}
+	}
+	if strings.HasPrefix(m.file, "journal/bboltjournal/") {
+		return []string{boltPackage}
+	}
+	if strings.HasPrefix(m.file, "journal/") {
+		return []string{journalPackage, boltPackage, rootPackage}
 	}
 	if strings.HasPrefix(m.file, "internal/keylock/") {
 		return []string{locksPackage, rootPackage}

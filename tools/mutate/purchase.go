@@ -45,7 +45,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/by-hand-is-not-noted", file: "purchase.go",
-		old: "c.process.rememberByHand(c.requestKey(purchase.RequestID))", new: "c.process.ask(c.requestKey(purchase.RequestID), &askedRequest{content: purchase.content(p), name: p.Category})",
+		old: "c.process.rememberByHand(c.requestKey(purchase.RequestID))", new: "c.process.ask(c.requestKey(purchase.RequestID), &requestedPurchase{content: purchase.content(p), name: p.Category})",
 		why: "a guarded call takes what a caller of Client.Purchase spends by itself",
 	},
 	{
@@ -60,12 +60,12 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/by-hand-takes-what-runs", file: "purchase.go",
-		old: "if known != askedFor && known != startedHere {", new: "if known != askedFor {",
+		old: "if known != requestedHere && known != startedHere {", new: "if known != requestedHere {",
 		why: "a caller of Client.Purchase spends what a guarded call of the same process is spending",
 	},
 	{
 		name: "purchase/guarded-has-surely-not-run", file: "purchase.go",
-		old: "MayHaveRun:     known == startedHere,", new: "MayHaveRun:     known == askedFor,",
+		old: "MayHaveRun:     known == startedHere,", new: "MayHaveRun:     known == requestedHere,",
 		why: "the caller is told that nothing has run where a guarded call has",
 	},
 	{
