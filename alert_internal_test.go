@@ -20,7 +20,7 @@ func TestAlertNeedsNeitherContextNorText(t *testing.T) {
 	text := textOfUsers((*unprintable)(nil))
 	//lint:ignore SA1012 what is not to be done is what is tested
 	client.alert(nil, "letagentpay.test", slog.String("error", text))
-	assert.Contains(t, logged.String(), `level=WARN msg=letagentpay.test error="an error whose text cannot be had`)
+	assert.Contains(t, logged.String(), `level=WARN msg=letagentpay.test error="an error whose text is not available`)
 	client.alert(t.Context(), "letagentpay.test",
 		slog.String("error", textOfUsers(&unprintable{"no agt_secret-of-this-test"})))
 	assert.Contains(t, logged.String(), "no [token]")

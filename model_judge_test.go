@@ -72,7 +72,7 @@ func (w *world) judgeRun(a *answered, r *run, confirm *letagentpay.UnconfirmedEr
 
 // textOf is what an error says, whatever becomes of its Error method.
 func textOf(err error) (text string) {
-	text = "an error whose text cannot be had"
+	text = "an error whose text is not available"
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -411,12 +411,12 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "samevalue/fields-not-compared", file: "samevalue.go",
-		old: "for i := range a.NumField() {\n\t\t\tif !same", new: "for i := range a.NumField() {\n\t\t\tif a.Field(i).CanInterface() && !same",
+		old: "for i := range a.NumField() {\n\t\t\tif !equalValues", new: "for i := range a.NumField() {\n\t\t\tif a.Field(i).CanInterface() && !equalValues",
 		why: "unexported fields, which JSON drops, come back empty",
 	},
 	{
 		name: "samevalue/empty-and-nil-slices-are-the-same", file: "samevalue.go",
-		old: "if a.IsNil() != b.IsNil() {\n\t\t\treturn false\n\t\t}\n\t\treturn sameElements", new: "return sameElements",
+		old: "if a.IsNil() != b.IsNil() {\n\t\t\treturn false\n\t\t}\n\t\treturn equalElements", new: "return equalElements",
 		why: "a nil slice comes back as an empty one, or the other way round",
 	},
 	{
@@ -426,12 +426,12 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "samevalue/elements-not-compared", file: "samevalue.go",
-		old: "if !same(a.Index(i), b.Index(i), depth+1) {", new: "if i < 0 {",
+		old: "if !equalValues(a.Index(i), b.Index(i), depth+1) {", new: "if i < 0 {",
 		why: "a result whose elements have changed counts as unchanged",
 	},
 	{
 		name: "samevalue/entries-not-compared", file: "samevalue.go",
-		old: "if !same(entries.Value(), b.MapIndex(entries.Key()), depth+1) {", new: "if false {",
+		old: "if !equalValues(entries.Value(), b.MapIndex(entries.Key()), depth+1) {", new: "if false {",
 		why: "a result whose map has changed counts as unchanged",
 	},
 	{
@@ -441,7 +441,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "samevalue/cycles-followed", file: "samevalue.go",
-		old: "if depth > deepest {", new: "if depth > deepest*deepest*deepest {",
+		old: "if depth > maxValueDepth {", new: "if depth > maxValueDepth*maxValueDepth*maxValueDepth {",
 		why: "a result with a cycle, which a codec may know, ends the process",
 	},
 

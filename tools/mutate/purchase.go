@@ -45,7 +45,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/by-hand-is-not-noted", file: "purchase.go",
-		old: "c.process.rememberByHand(c.requestKey(purchase.RequestID))", new: "c.process.ask(c.requestKey(purchase.RequestID), &requestedPurchase{content: purchase.content(p), name: p.Category})",
+		old: "c.process.rememberByHand(c.requestKey(purchase.RequestID))", new: "c.process.rememberRequested(c.requestKey(purchase.RequestID), &requestedPurchase{content: purchase.content(p), name: p.Category})",
 		why: "a guarded call takes what a caller of Client.Purchase spends by itself",
 	},
 	{
@@ -521,22 +521,22 @@ var purchaseMutants = []mutant{
 	// scope.go
 	{
 		name: "scope/key-ignores-the-scope", file: "scope.go",
-		old: "scope.name, \"content\", asked.amount", new: "\"\", \"content\", asked.amount",
+		old: "scope.name, \"content\", content.amount", new: "\"\", \"content\", content.amount",
 		why: "identical purchases of two scopes are one",
 	},
 	{
 		name: "scope/key-ignores-the-amount", file: "scope.go",
-		old: "asked.amount.String(), asked.merchant, asked.description}", new: "\"\", asked.merchant, asked.description}",
+		old: "content.amount.String(), content.merchant, content.description}", new: "\"\", content.merchant, content.description}",
 		why: "purchases of two amounts in one scope share a key, and the second is refused",
 	},
 	{
 		name: "scope/key-ignores-the-merchant", file: "scope.go",
-		old: "asked.amount.String(), asked.merchant, asked.description}", new: "asked.amount.String(), \"\", asked.description}",
+		old: "content.amount.String(), content.merchant, content.description}", new: "content.amount.String(), \"\", content.description}",
 		why: "purchases from two merchants in one scope share a key, and the second is refused",
 	},
 	{
 		name: "scope/key-ignores-the-description", file: "scope.go",
-		old: "asked.amount.String(), asked.merchant, asked.description}", new: "asked.amount.String(), asked.merchant, \"\"}",
+		old: "content.amount.String(), content.merchant, content.description}", new: "content.amount.String(), content.merchant, \"\"}",
 		why: "purchases of two things in one scope share a key, and the second is refused",
 	},
 	{
@@ -561,7 +561,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/named-by-ref-is-counted", file: "scope.go",
-		old: "named: p.Ref != \"\", taken: -1", new: "taken: -1",
+		old: "named:    p.Ref != \"\",", new: "",
 		why: "in a run, the same Ref names a second purchase after a success",
 	},
 	{
@@ -571,7 +571,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/agents-not-told-apart", file: "scope.go",
-		old: "content: scopedContent{c.identity, digestOf(parts...)}", new: "content: scopedContent{\"\", digestOf(parts...)}",
+		old: "content:  scopedContent{c.identity, digestOf(parts...)}", new: "content:  scopedContent{\"\", digestOf(parts...)}",
 		why: "in a run, one agent's purchase counts as another's",
 	},
 	{
@@ -586,7 +586,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/counts-without-a-run", file: "scope.go",
-		old: "&purchaseScope{name: scope})", new: "&purchaseScope{name: scope, obtain: true})",
+		old: "&purchaseScope{name: scope})", new: "&purchaseScope{name: scope, run: true})",
 		why: "a repetition in a scope that is placed around the retry loop buys another one",
 	},
 	{
@@ -596,27 +596,27 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/closed-ordinal-taken", file: "scope.go",
-		old: "case o.closed, sp.left[n]:", new: "case sp.left[n]:",
+		old: "case o.usedUp, sp.skipped[n]:", new: "case sp.skipped[n]:",
 		why: "what was bought in a run is taken for the next identical purchase",
 	},
 	{
 		name: "scope/closed-by-an-error", file: "scope.go",
-		old: "o.closed = o.closed || ended || bought && sp.scope.run && !sp.named", new: "o.closed = o.closed || ended || sp.scope.run && !sp.named",
+		old: "o.usedUp = o.usedUp || ended || bought && sp.scope.run && !sp.named", new: "o.usedUp = o.usedUp || ended || sp.scope.run && !sp.named",
 		why: "an error uses a purchase up, and its repetition buys another one",
 	},
 	{
 		name: "scope/closed-without-a-run", file: "scope.go",
-		old: "o.closed = o.closed || ended || bought && sp.scope.run && !sp.named", new: "o.closed = o.closed || ended || bought",
+		old: "o.usedUp = o.usedUp || ended || bought && sp.scope.run && !sp.named", new: "o.usedUp = o.usedUp || ended || bought",
 		why: "without a run, the repetition of what was bought buys another one",
 	},
 	{
 		name: "scope/never-closed-by-an-end", file: "scope.go",
-		old: "o.closed = o.closed || ended || bought && sp.scope.run && !sp.named", new: "o.closed = o.closed || bought && sp.scope.run && !sp.named",
+		old: "o.usedUp = o.usedUp || ended || bought && sp.scope.run && !sp.named", new: "o.usedUp = o.usedUp || bought && sp.scope.run && !sp.named",
 		why: "a purchase that failed is asked for under its used key without end",
 	},
 	{
 		name: "scope/concurrent-purchases-of-a-run-are-one", file: "scope.go",
-		old: "case sp.scope.run && !sp.named && o.calls > 0: // at the same time: another one\n", new: "case false:\n",
+		old: "case sp.scope.run && !sp.named && o.calls > 0: // at the same time, it is another purchase\n", new: "case false:\n",
 		why: "identical purchases at the same time in a run buy one",
 	},
 	{
@@ -641,17 +641,17 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/one-identical-purchase-too-many", file: "scope.go",
-		old: "mostOrdinals = 64 ", new: "mostOrdinals = 65 ",
+		old: "maxOrdinals  = 64 ", new: "maxOrdinals = 65 ",
 		why: "the documented bound is another one",
 	},
 	{
 		name: "scope/asks-about-what-the-answer-decides", file: "scope.go",
-		old: "if relation != otherNames { // the answer decides", new: "if relation == checkCategory {",
+		old: "if relation != otherNames { // only the response", new: "if relation == sameCategory { // only the response",
 		why: "a repetition under a name whose category is not known here buys another one",
 	},
 	{
 		name: "scope/takes-what-it-has-left", file: "scope.go",
-		old: "case o.closed, sp.left[n]:", new: "case o.closed:",
+		old: "case o.usedUp, sp.skipped[n]:", new: "case o.usedUp:",
 		why: "a purchase goes back and forth between keys that lead to other purchases",
 	},
 	{
@@ -763,7 +763,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "retry/pause-not-in-proportion", file: "retry.go",
-		old: "wait, rested := max(settlePause, backoff(n, retryBase, retryCap), lasted), true", new: "wait, rested := max(settlePause, backoff(n, retryBase, retryCap)), true",
+		old: "wait, full := max(settlePause, backoff(n, retryBase, retryCap), lasted), true", new: "wait, full := max(settlePause, backoff(n, retryBase, retryCap)), true",
 		why: "the next attempt overlaps one that a slow service is still at work on",
 	},
 	{
