@@ -30,7 +30,7 @@ const (
 	retryAfterCap               = time.Minute
 
 	// settlePause is the least time between a write whose outcome is unknown and the next step about that write. The
-	// service may need longer to finish the write: see posting.pause and confirming.settle.
+	// service may need longer to finish the write: see posting.pause and confirmer.pauseAndRead.
 	settlePause = 2 * time.Second
 
 	agentPrefix     = "/agent-api"
