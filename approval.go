@@ -200,14 +200,14 @@ func (a *Approval) decide(err error) (decided *outcome, first, settled bool) {
 // leaveBooked confirms nothing, because the function's error can hide a payment.
 func (a *Approval) leaveBooked(ctx context.Context, o *outcome, first bool) error {
 	if first {
-		a.authorization.record.entry.Error = textOfUsers(o.doubt)
+		a.authorization.record.entry.Error = userErrorText(o.doubt)
 		if err := a.authorization.record.put(ctx, journal.Started); err != nil {
 			a.client.alertJournal(ctx, a.requestID, err)
 		}
 	}
 	cause := o.doubt
 	if isTypedNil(cause) {
-		cause = errors.New(textOfUsers(cause)) // its own methods may panic
+		cause = errors.New(userErrorText(cause)) // its own methods may panic
 	}
 	unconfirmed := &UnconfirmedError{RequestID: a.requestID, Params: o.params, MayHaveSpent: true, Err: cause}
 	return withCleanup(unconfirmed, a.findDuplicates(ctx))
@@ -217,9 +217,9 @@ func (a *Approval) leaveBooked(ctx context.Context, o *outcome, first bool) erro
 func (a *Approval) confirm(ctx context.Context, o *outcome) error {
 	journalErr := a.recordOutcome(ctx, o.params)
 	_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{
-		doubt:   a.confirmationInDoubt(),
-		attempt: attemptLimit,
-		limit:   settleLimit,
+		mayHaveConfirmed: a.mayConfirmTwice(),
+		attemptLimit:     attemptLimit,
+		totalLimit:       settleLimit,
 	})
 	duplicates := a.findDuplicates(ctx)
 	if confirmErr != nil {
@@ -243,7 +243,7 @@ func (a *Approval) confirm(ctx context.Context, o *outcome) error {
 	return duplicates
 }
 
-func (a *Approval) confirmationInDoubt() bool {
+func (a *Approval) mayConfirmTwice() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.mayHaveConfirmed
@@ -306,7 +306,7 @@ func (a *Approval) recordFailure(err error) {
 	if a.authorization.config.journal == nil {
 		return
 	}
-	text := textOfUsers(err)
+	text := userErrorText(err)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.failure = text

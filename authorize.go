@@ -50,8 +50,8 @@ type earlierRun struct {
 func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig) (approval *Approval,
 	earlier *earlierRun, err error,
 ) {
-	if ctx == nil {
-		return nil, nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
+	if err := checkContext(ctx); err != nil {
+		return nil, nil, err
 	}
 	if err := p.validate(); err != nil {
 		return nil, nil, err
@@ -244,7 +244,7 @@ func (auth *authorization) refund(ctx context.Context, reason error) error {
 	ctx = context.WithoutCancel(ctx)
 	// The service may still handle the confirmation after this call has given up. The entry keeps every call from
 	// running under the request, and Recover confirms it.
-	auth.record.entry.RequestID, auth.record.entry.Error = auth.requestID, textOfUsers(reason)
+	auth.record.entry.RequestID, auth.record.entry.Error = auth.requestID, userErrorText(reason)
 	putErr := auth.record.put(ctx, journal.Returned)
 	if putErr != nil {
 		// The stored entry shows a purchase to continue. Without it, the request counts as another process's.
@@ -252,7 +252,7 @@ func (auth *authorization) refund(ctx context.Context, reason error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
-	options := confirmOptions{attempt: attemptLimit}
+	options := confirmOptions{attemptLimit: attemptLimit}
 	if _, err := auth.client.confirm(ctx, auth.requestID, ConfirmParams{}, options); err != nil {
 		auth.client.process.rememberRefund(auth.client.requestKey(auth.requestID))
 		return errors.Join(reason, &UnconfirmedError{RequestID: auth.requestID, Err: err}, putErr)

@@ -24,14 +24,14 @@ var (
 	errTooSlow = errors.New("it took too long")
 )
 
-// contained is containedWithin without a context.
-func contained[T any](limit time.Duration, do func() (T, error)) (T, error) {
-	return containedWithin(context.Background(), limit, do)
+// runContained is runContainedWithin without a context.
+func runContained[T any](limit time.Duration, do func() (T, error)) (T, error) {
+	return runContainedWithin(context.Background(), limit, do)
 }
 
-// containedWithin runs a user's code. A panic, runtime.Goexit or a hang in it does not stop the caller. Code that
+// runContainedWithin runs a user's code. A panic, runtime.Goexit or a hang in it does not stop the caller. Code that
 // exceeds the limit, or still runs when ctx ends, is left running, and its result is dropped.
-func containedWithin[T any](ctx context.Context, limit time.Duration, do func() (T, error)) (T, error) {
+func runContainedWithin[T any](ctx context.Context, limit time.Duration, do func() (T, error)) (T, error) {
 	type outcome struct {
 		value T
 		err   error
@@ -63,10 +63,10 @@ func containedWithin[T any](ctx context.Context, limit time.Duration, do func() 
 
 const maxErrorText = 64 << 10 // longer texts of errors are cut
 
-// textOfUsers returns the text of a user's error as valid UTF-8 of limited length. The error's Error method may panic
+// userErrorText returns the text of a user's error as valid UTF-8 of limited length. The error's Error method may panic
 // or hang.
-func textOfUsers(err error) string {
-	text, failure := contained(hookLimit, func() (string, error) { return err.Error(), nil })
+func userErrorText(err error) string {
+	text, failure := runContained(hookLimit, func() (string, error) { return err.Error(), nil })
 	if failure != nil {
 		return "an error whose text is not available: " + failure.Error()
 	}

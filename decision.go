@@ -191,7 +191,7 @@ func (auth *authorization) checkContent(ctx context.Context, state *Request, req
 			return err
 		}
 	case !ours:
-		if row, err := auth.client.row(ctx, auth.requestID, ""); err == nil && row != nil {
+		if row, err := auth.client.findInList(ctx, auth.requestID, ""); err == nil && row != nil {
 			if err := described.mismatch(auth.requestID, contentOfRequest(row)); err != nil {
 				return err
 			}
@@ -242,9 +242,9 @@ func (auth *authorization) checkResumedContent(ctx context.Context, state *Reque
 // then of all.
 func (auth *authorization) checkListedContent(ctx context.Context, status Status) error {
 	described := contentOf(&auth.params)
-	row, err := auth.client.row(ctx, auth.requestID, status)
+	row, err := auth.client.findInList(ctx, auth.requestID, status)
 	if err == nil && row == nil && status != "" {
-		row, err = auth.client.row(ctx, auth.requestID, "") // decided since it was read
+		row, err = auth.client.findInList(ctx, auth.requestID, "") // decided since it was read
 	}
 	if err != nil {
 		return err

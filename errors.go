@@ -89,13 +89,13 @@ func (e *NotApprovedError) Error() string {
 	text := "letagentpay: " + purchaseOf(e.RequestID)
 	switch e.Status {
 	case StatusRejected:
-		return text + " was rejected" + e.reasons() + becauseOf(e.Err)
+		return text + " was rejected" + e.reasons() + causeSuffix(e.Err)
 	case StatusPending:
-		return text + " awaits approval" + becauseOf(e.Err)
+		return text + " awaits approval" + causeSuffix(e.Err)
 	case StatusExpired:
-		return text + " expired before it was approved" + becauseOf(e.Err)
+		return text + " expired before it was approved" + causeSuffix(e.Err)
 	}
-	return text + " is not approved" + e.reasons() + becauseOf(e.Err)
+	return text + " is not approved" + e.reasons() + causeSuffix(e.Err)
 }
 
 // reasons lists the checks that failed.
@@ -139,7 +139,7 @@ func (e *WaitTimeoutError) Error() string {
 		text += ", last seen " + e.Last.Status.text()
 	}
 	if e.Err != nil {
-		text += "; last poll" + becauseOf(e.Err)
+		text += "; last poll" + causeSuffix(e.Err)
 	}
 	return text
 }
@@ -166,9 +166,9 @@ type UnconfirmedError struct {
 func (e *UnconfirmedError) Error() string {
 	text := "letagentpay: " + purchaseOf(e.RequestID)
 	if e.MayHaveSpent {
-		return text + " may have been paid, and stays booked until it is confirmed" + becauseOf(e.Err)
+		return text + " may have been paid, and stays booked until it is confirmed" + causeSuffix(e.Err)
 	}
-	return text + " " + string(e.Params.status()) + " but could not be confirmed" + becauseOf(e.Err)
+	return text + " " + string(e.Params.status()) + " but could not be confirmed" + causeSuffix(e.Err)
 }
 
 // Unwrap returns why the confirmation failed, or the function's error.
@@ -228,7 +228,7 @@ func (e *OutcomeUnknownError) Error() string {
 	if len(e.Found) > 0 {
 		text += ", found in the list: " + listOf(e.Found)
 	}
-	return text + becauseOf(e.Err)
+	return text + causeSuffix(e.Err)
 }
 
 // Unwrap returns the last failure.
@@ -272,7 +272,7 @@ func (e *AlreadyHandledError) Error() string {
 	if request.Status != "" {
 		text += " (status " + request.Status.text() + ")"
 	}
-	return text + becauseOf(e.Err)
+	return text + causeSuffix(e.Err)
 }
 
 // The reasons of an AlreadyHandledError, one for each case.
@@ -351,7 +351,7 @@ func (e *JournalError) Error() string {
 	if e.RequestID != "" {
 		text += ", " + purchaseOf(e.RequestID)
 	}
-	return text + becauseOf(e.Err)
+	return text + causeSuffix(e.Err)
 }
 
 // Unwrap returns the journal's own error.

@@ -165,7 +165,7 @@ func (g *guardConfig) hidesPayment(err error) bool {
 	if err == errDidNotReturn {
 		return false
 	}
-	doubt, failure := contained(hookLimit, func() (bool, error) {
+	doubt, failure := runContained(hookLimit, func() (bool, error) {
 		if _, ok := errors.AsType[*notPaidError](err); ok {
 			return false, nil
 		}

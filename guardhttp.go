@@ -33,7 +33,7 @@ func (c *Client) reportUnconfirmed(
 		}
 		_ = recover() // of report; recover does not stop an earlier panic, which continues
 		c.alert(request.Context(), "letagentpay.unconfirmed",
-			slog.String("request_id", approval.RequestID()), slog.String("error", textOfUsers(err)))
+			slog.String("request_id", approval.RequestID()), slog.String("error", userErrorText(err)))
 	}()
 	if report != nil {
 		report(request, err)

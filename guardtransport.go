@@ -308,6 +308,6 @@ func (pay *payment) recordSpent() {
 	if err := pay.approval.Spent(actual, ""); err != nil {
 		c := pay.guard.Client
 		c.alert(pay.request.Context(), "letagentpay.spent",
-			slog.String("request_id", pay.approval.RequestID()), slog.String("error", textOfUsers(err)))
+			slog.String("request_id", pay.approval.RequestID()), slog.String("error", userErrorText(err)))
 	}
 }

@@ -49,7 +49,7 @@ func (t *transport) withLogger(do func(*slog.Logger)) {
 	if time.Now().UnixNano() < t.loggerPausedUntil.Load() {
 		return
 	}
-	_, err := contained(logLimit, func() (struct{}, error) {
+	_, err := runContained(logLimit, func() (struct{}, error) {
 		do(t.logger)
 		return struct{}{}, nil
 	})
@@ -90,7 +90,7 @@ func (c *Client) alert(ctx context.Context, message string, attributes ...slog.A
 func (c *Client) alertTo(
 	ctx context.Context, logger *slog.Logger, message string, attributes []slog.Attr,
 ) (logged bool) {
-	_, err := contained(hookLimit, func() (struct{}, error) {
+	_, err := runContained(hookLimit, func() (struct{}, error) {
 		cleaned := make([]slog.Attr, len(attributes))
 		copy(cleaned, attributes)
 		c.transport.cleanAttributes(cleaned)

@@ -92,7 +92,11 @@ func TestWhoAskedFirstDecides(t *testing.T) {
 
 // A second failure confirmation waits for the first as long as that may be handled.
 func TestCooldownIsInProportion(t *testing.T) {
-	for lasted, want := range map[time.Duration]time.Duration{0: time.Minute, 20 * time.Second: time.Minute, 50 * time.Second: 100 * time.Second} {
+	for lasted, want := range map[time.Duration]time.Duration{
+		0:                time.Minute,
+		20 * time.Second: time.Minute,
+		50 * time.Second: 100 * time.Second,
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			m, key := newMemory(), requestKey{"https://pay.example", "r1"}
 			assert.False(t, m.coolingDown(key))

@@ -256,7 +256,7 @@ func (w *world) hearError(p *process, err error, resumed bool) {
 				w.tell(id)
 			}
 		case *letagentpay.APIError:
-			if strings.Contains(e.Error(), "given back") && !notGivenBack {
+			if strings.Contains(e.Error(), "not run and refunded") && !notGivenBack {
 				w.hearGivenBack(e.IdempotencyKey)
 			}
 		}

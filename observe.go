@@ -51,7 +51,7 @@ func (c *Client) observe(ctx context.Context, op operation.Op) (context.Context,
 		o.Op, o.Duration = op, time.Since(begun)
 		c.logOperation(ctx, &o)
 		for i := len(ends) - 1; i >= 0; i-- {
-			_, _ = contained(hookLimit, func() (struct{}, error) {
+			_, _ = runContained(hookLimit, func() (struct{}, error) {
 				ends[i](o)
 				return struct{}{}, nil
 			})
@@ -65,7 +65,7 @@ func beginObserver(ctx context.Context, observer Observer, op operation.Op) (con
 		ctx context.Context
 		end func(Observation)
 	}
-	b, err := contained(hookLimit, func() (b begun, err error) {
+	b, err := runContained(hookLimit, func() (b begun, err error) {
 		b.ctx, b.end = observer.Begin(ctx, op)
 		return b, nil
 	})
@@ -112,7 +112,7 @@ func (c *Client) logOperation(ctx context.Context, o *Observation) {
 		attributes = append(attributes, slog.String("amount", o.Amount.String()))
 	}
 	if o.Err != nil {
-		attributes = append(attributes, slog.String("error", textOfUsers(o.Err)))
+		attributes = append(attributes, slog.String("error", userErrorText(o.Err)))
 	}
 	c.transport.emit(ctx, level, "letagentpay."+string(o.Op), attributes...)
 }

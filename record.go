@@ -32,7 +32,7 @@ func (rec *record) find(ctx context.Context) (*journal.Entry, error) {
 	if rec.journal == nil {
 		return nil, nil
 	}
-	entry, err := contained(journalLimit, func() (*journal.Entry, error) {
+	entry, err := runContained(journalLimit, func() (*journal.Entry, error) {
 		entry, err := rec.journal.Get(ctx, rec.entry.Key)
 		switch {
 		case err != nil || entry == nil:
@@ -86,7 +86,7 @@ func (rec *record) failure(op string, state journal.State, err error) error {
 // this process, which may be slow: an earlier write that ends later would undo it.
 func (rec *record) write(do func() error) error {
 	before, ended := rec.process.writes.enqueue(rec.entry.Key)
-	_, err := contained(journalLimit, func() (struct{}, error) {
+	_, err := runContained(journalLimit, func() (struct{}, error) {
 		defer ended()
 		if before != nil {
 			<-before
@@ -173,7 +173,7 @@ const (
 func eachEntry(ctx context.Context, store journal.Store, limit time.Duration, do func(*journal.Entry)) error {
 	var mu sync.Mutex // a journal that takes too long may still call back later
 	over := false
-	_, err := containedWithin(ctx, limit, func() (struct{}, error) {
+	_, err := runContainedWithin(ctx, limit, func() (struct{}, error) {
 		var unreadable []error
 		for entry, err := range store.Entries(ctx) {
 			if err == nil && entry != nil {

@@ -58,8 +58,8 @@ func (i Interrupted) Params() PurchaseParams {
 // The error joins what could not be confirmed or read. Those entries stay, another Recover tries again, and the other
 // entries are handled all the same.
 func (c *Client) Recover(ctx context.Context, store journal.Store) ([]Interrupted, error) {
-	if ctx == nil {
-		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
+	if err := checkContext(ctx); err != nil {
+		return nil, err
 	}
 	if store == nil {
 		return nil, paramError("store", "", "want a journal, not nil")
@@ -204,7 +204,7 @@ func (r *recovery) readList(ctx context.Context) {
 			r.fail(err)
 			return
 		}
-		if r.listed = append(r.listed, *request); len(r.listed) == mostRows {
+		if r.listed = append(r.listed, *request); len(r.listed) == maxListed {
 			break
 		}
 	}
@@ -289,9 +289,9 @@ func (c *Client) confirmRecorded(ctx context.Context, r *record) error {
 	if err := c.awaitEarlierRefund(ctx, r); err != nil {
 		return &UnconfirmedError{RequestID: r.entry.RequestID, Params: params, Err: err}
 	}
-	options := confirmOptions{doubt: true, attempt: attemptLimit}
+	options := confirmOptions{mayHaveConfirmed: true, attemptLimit: attemptLimit}
 	if !params.Success { // if this process ends, another one waits from then on
-		options.before = func() error { return r.put(ctx, journal.Returned) }
+		options.beforeSend = func() error { return r.put(ctx, journal.Returned) }
 	}
 	if _, err := c.confirm(ctx, r.entry.RequestID, params, options); err != nil {
 		return &UnconfirmedError{RequestID: r.entry.RequestID, Params: params, Err: err}

@@ -136,8 +136,8 @@ func errorText(err error) (text string) {
 	return err.Error()
 }
 
-// becauseOf returns err as the end of a text: a colon and its own text, or nothing if err is nil.
-func becauseOf(err error) string {
+// causeSuffix returns err as the end of a text: a colon and its own text, or nothing if err is nil.
+func causeSuffix(err error) string {
 	if err == nil {
 		return ""
 	}

@@ -19,7 +19,7 @@ func replay[Out any](ctx context.Context, c *Client, g *guardConfig, earlier *jo
 	case earlier.Function != "" && earlier.Function != g.function:
 		decodeErr = fmt.Errorf("its result is of another function, %s", earlier.Function)
 	case earlier.Result != nil:
-		out, decodeErr = contained(hookLimit, func() (decoded Out, err error) {
+		out, decodeErr = runContained(hookLimit, func() (decoded Out, err error) {
 			err = g.codec.Decode(earlier.Result, &decoded)
 			return decoded, err
 		})
@@ -87,7 +87,7 @@ func recordResult[Out any](a *Approval, g *guardConfig, result Out) {
 	if g.journal == nil {
 		return
 	}
-	encoded, encodeErr := contained(hookLimit, func() ([]byte, error) { return encodeFaithfully(g.codec, result) })
+	encoded, encodeErr := runContained(hookLimit, func() ([]byte, error) { return encodeFaithfully(g.codec, result) })
 	if encodeErr == nil && len(encoded) <= maxJournalResult {
 		a.mu.Lock()
 		a.result = encoded

@@ -25,7 +25,7 @@ func (cl *call) receive(response *http.Response) error {
 	}
 	cl.status = response.StatusCode
 	data, err := readAll(response)
-	cl.lasted = time.Since(cl.started)
+	cl.lastDuration = time.Since(cl.started)
 	failure := &APIError{StatusCode: response.StatusCode, retryAfter: retryAfter(response.Header, time.Now())}
 	switch {
 	case response.StatusCode/100 != 2:

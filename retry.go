@@ -21,7 +21,7 @@ func (cl *call) shouldRetry(ctx context.Context, _ *http.Response, err error) (b
 	}
 	failure, received := err.(*APIError) // from receive; a network error may only wrap one, of another client
 	if !received {
-		cl.lasted = time.Since(cl.started)
+		cl.lastDuration = time.Since(cl.started)
 		failure = cl.networkFailure(err)
 	}
 	cl.last = cl.failure(failure)

@@ -30,7 +30,7 @@ const (
 	retryAfterCap               = time.Minute
 
 	// settlePause is the least time between a write whose outcome is unknown and the next step about that write. The
-	// service may need longer to finish the write: see posting.pause and confirming.settle.
+	// service may need longer to finish the write: see posting.pause and confirmer.pauseAndRead.
 	settlePause = 2 * time.Second
 
 	agentPrefix     = "/agent-api"
@@ -124,8 +124,8 @@ func redirectPolicy(
 // The loop is retryablehttp's. For each attempt it calls beginAttempt, sends the request, then calls shouldRetry (which
 // does nothing yet) and receive if there is a response, shouldRetry with the failure if there is one, and backoff.
 func (t *transport) do(ctx context.Context, c *call) error {
-	if ctx == nil {
-		return paramError("ctx", "", "want a context; use context.Background() where there is none")
+	if err := checkContext(ctx); err != nil {
+		return err
 	}
 	request, err := t.newRequest(c)
 	if err != nil {
@@ -214,16 +214,16 @@ type call struct {
 	dated          bool                    // keep the date of the response
 	decode         func(data []byte) error // decodes the body of a 2xx response
 
-	transport *transport
-	request   *http.Request
-	attempts  int
-	started   time.Time     // when the current attempt began
-	lasted    time.Duration // how long the last attempt took, until the last byte of its response or its failure
-	wait      time.Duration // the pause before the next attempt
-	last      *APIError     // how the last attempt failed
-	unclear   bool          // an attempt may have taken effect although it failed
-	status    int           // of the last response
-	date      time.Time     // the service's time in the last response; zero: not known
+	transport    *transport
+	request      *http.Request
+	attempts     int
+	started      time.Time     // when the current attempt began
+	lastDuration time.Duration // how long the last attempt took, until the last byte of its response or its failure
+	wait         time.Duration // the pause before the next attempt
+	last         *APIError     // how the last attempt failed
+	unclear      bool          // an attempt may have taken effect although it failed
+	status       int           // of the last response
+	date         time.Time     // the service's time in the last response; zero: not known
 }
 
 func (cl *call) beginAttempt(retryablehttp.Logger, *http.Request, int) {

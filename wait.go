@@ -80,8 +80,8 @@ type wait struct {
 }
 
 func newWait(ctx context.Context, requestID string, opts []WaitOption) (*wait, error) {
-	if ctx == nil {
-		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
+	if err := checkContext(ctx); err != nil {
+		return nil, err
 	}
 	requestID, err := requestIDOf(requestID)
 	if err != nil {

@@ -81,8 +81,8 @@ func timeOf[T api.Time | api.OffsetTime](t *T) time.Time {
 	return api.Time(*t).Time
 }
 
-// listIn returns the list that a pointer points to, or nil.
-func listIn(list *[]string) []string {
+// derefList returns the list that a pointer points to, or nil.
+func derefList(list *[]string) []string {
 	if list == nil {
 		return nil
 	}

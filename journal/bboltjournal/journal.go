@@ -293,7 +293,7 @@ func (j *Journal) update(ctx context.Context, fn func(entries *bbolt.Bucket) err
 
 func checkContext(ctx context.Context) error {
 	if ctx == nil {
-		return paramError("ctx", "", "want a context; use context.Background() where there is none")
+		return paramError("ctx", "", "want a context; use context.Background() if you have none")
 	}
 	return ctx.Err()
 }

@@ -693,8 +693,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/confirmed-before-the-journal-knows", file: "approval.go",
-		old: "journalErr := a.recordOutcome(ctx, o.params)\n\t_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{\n\t\tdoubt:   a.confirmationInDoubt(),\n\t\tattempt: attemptLimit,\n\t\tlimit:   settleLimit,\n\t})",
-		new: "_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit: settleLimit})\n\tjournalErr := a.recordOutcome(ctx, o.params)",
+		old: "journalErr := a.recordOutcome(ctx, o.params)\n\t_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{\n\t\tmayHaveConfirmed: a.confirmationInDoubt(),\n\t\tattemptLimit:     attemptLimit,\n\t\ttotalLimit:       settleLimit,\n\t})",
+		new: "_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{mayHaveConfirmed: a.confirmationInDoubt(), attemptLimit: attemptLimit, totalLimit: settleLimit})\n\tjournalErr := a.recordOutcome(ctx, o.params)",
 		why: "a crash during the confirmation loses the function's result",
 	},
 	{
@@ -704,17 +704,17 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/doubtful-confirmation-sent-blindly", file: "approval.go",
-		old: "confirmOptions{\n\t\tdoubt:   a.confirmationInDoubt(),\n\t\tattempt: attemptLimit,\n\t\tlimit", new: "confirmOptions{attempt: attemptLimit, limit",
+		old: "confirmOptions{\n\t\tmayHaveConfirmed: a.confirmationInDoubt(),\n\t\tattemptLimit:     attemptLimit,\n\t\ttotalLimit", new: "confirmOptions{attemptLimit: attemptLimit, totalLimit",
 		why: "a confirmation that may have got through is sent again without a look",
 	},
 	{
 		name: "approval/hanging-confirmation-takes-all-the-time", file: "approval.go",
-		old: "confirmOptions{\n\t\tdoubt:   a.confirmationInDoubt(),\n\t\tattempt: attemptLimit,\n\t\tlimit", new: "confirmOptions{doubt: a.confirmationInDoubt(), limit",
+		old: "confirmOptions{\n\t\tmayHaveConfirmed: a.confirmationInDoubt(),\n\t\tattemptLimit:     attemptLimit,\n\t\ttotalLimit", new: "confirmOptions{mayHaveConfirmed: a.confirmationInDoubt(), totalLimit",
 		why: "an attempt that hangs leaves no time for another one",
 	},
 	{
 		name: "approval/confirmation-without-a-limit", file: "approval.go",
-		old: "attempt: attemptLimit,\n\t\tlimit:   settleLimit,\n\t})\n\tduplicates", new: "attempt: attemptLimit})\n\tduplicates",
+		old: "attemptLimit:     attemptLimit,\n\t\ttotalLimit:       settleLimit,\n\t})\n\tduplicates", new: "attemptLimit: attemptLimit})\n\tduplicates",
 		why: "a call whose confirmation does not get through returns only after minutes",
 	},
 	{

@@ -267,7 +267,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/confirms-without-a-look", file: "recover.go",
-		old: "confirmOptions{doubt: true, attempt: attemptLimit}", new: "confirmOptions{attempt: attemptLimit}",
+		old: "confirmOptions{mayHaveConfirmed: true, attemptLimit: attemptLimit}", new: "confirmOptions{attemptLimit: attemptLimit}",
 		why: "a refund that got through before the crash is sent again",
 	},
 	{
@@ -515,12 +515,12 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "doubt/deadlines-cannot-hide-a-payment", file: "doubt.go",
-		old: "context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded, io.EOF,", new: "context.Canceled, os.ErrDeadlineExceeded, io.EOF,",
+		old: "context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded,", new: "context.Canceled, os.ErrDeadlineExceeded,",
 		why: "a payment that an error of its own type reports as out of time is refunded",
 	},
 	{
 		name: "doubt/cancellations-cannot-hide-a-payment", file: "doubt.go",
-		old: "context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded, io.EOF,", new: "context.DeadlineExceeded, os.ErrDeadlineExceeded, io.EOF,",
+		old: "context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded,", new: "context.DeadlineExceeded, os.ErrDeadlineExceeded,",
 		why: "a payment that was cancelled on its way is refunded",
 	},
 	{
@@ -585,7 +585,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/refund-not-renewed", file: "recover.go",
-		old: "options.before = func() error {", new: "_ = func() error {",
+		old: "options.beforeSend = func() error {", new: "_ = func() error {",
 		why: "a refund is sent beside one of a process that has just ended",
 	},
 	{

@@ -50,22 +50,22 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/repeated-answer-taken-as-news", file: "purchase.go",
-		old: "if err == nil && repeated && purchase.Status != StatusRejected {", new: "if false {",
+		old: "if err == nil && reusable && purchase.Status != StatusRejected {", new: "if false {",
 		why: "a repeated purchase that has completed since is reported as approved",
 	},
 	{
 		name: "purchase/by-hand-takes-what-is-guarded", file: "purchase.go",
-		old: "err = c.guardedHere(p, purchase)", new: "_ = c.guardedHere",
+		old: "err = c.checkNotGuarded(p, purchase)", new: "_ = c.checkNotGuarded",
 		why: "a caller of Client.Purchase spends what a guarded call of the same process runs under",
 	},
 	{
 		name: "purchase/by-hand-takes-what-runs", file: "purchase.go",
-		old: "if standing != requestedHere && standing != startedHere {", new: "if standing != requestedHere {",
+		old: "if known != requestedHere && known != startedHere {", new: "if known != requestedHere {",
 		why: "a caller of Client.Purchase spends what a guarded call of the same process is spending",
 	},
 	{
 		name: "purchase/guarded-has-surely-not-run", file: "purchase.go",
-		old: "MayHaveRun:     standing == startedHere,", new: "MayHaveRun:     standing == requestedHere,",
+		old: "MayHaveRun:     known == startedHere,", new: "MayHaveRun:     known == requestedHere,",
 		why: "the caller is told that nothing has run where a guarded call has",
 	},
 	{
@@ -75,32 +75,32 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/repetition-not-compared", file: "purchase.go",
-		old: "if err := c.compare(ctx, p, row, purchase.OriginalCategory); err != nil {", new: "if err := error(nil); err != nil {",
+		old: "if err := c.checkMatch(ctx, p, read, purchase.OriginalCategory); err != nil {", new: "if err := error(nil); err != nil {",
 		why: "another purchase under the same key gets the first one's approval",
 	},
 	{
 		name: "purchase/state-of-a-repetition-is-old", file: "purchase.go",
-		old: "purchase.Status, purchase.AutoApproved = row.Status, row.Status == StatusAutoApproved\n", new: "",
+		old: "purchase.Status, purchase.AutoApproved = read.Status, read.Status == StatusAutoApproved\n", new: "",
 		why: "a repeated purchase that has completed since is reported as approved",
 	},
 	{
 		name: "purchase/expiry-of-a-decided-one-kept", file: "purchase.go",
-		old: "if row.Status != StatusPending {\n\t\tpurchase.ExpiresAt = time.Time{}\n\t}\n", new: "",
+		old: "if read.Status != StatusPending {\n\t\tpurchase.ExpiresAt = time.Time{}\n\t}\n", new: "",
 		why: "a repeated purchase that is decided seems to expire",
 	},
 	{
 		name: "purchase/failed-or-expired-blocks-the-scope", file: "purchase.go",
-		old: "if row.Status == StatusFailed || row.Status == StatusExpired {", new: "if false {",
+		old: "if read.Status == StatusFailed || read.Status == StatusExpired {", new: "if false {",
 		why: "a purchase that failed and was refunded, or expired, is never asked for again in its scope",
 	},
 	{
 		name: "purchase/merchants-not-compared", file: "purchase.go",
-		old: "if read.Currency == \"\" { // a read by id tells neither", new: "if true {",
+		old: "if read.Currency == \"\" { // a read by id returns neither merchant nor description", new: "if true {",
 		why: "a key of a purchase from another merchant is answered with that purchase",
 	},
 	{
 		name: "purchase/category-of-a-repetition-not-compared", file: "purchase.go",
-		old: "return c.sameCategory(ctx, read.RequestID, read.Category, p.Category, askedUnder...)", new: "return nil",
+		old: "return c.sameCategory(ctx, read.RequestID, read.Category, p.Category, requestedAs...)", new: "return nil",
 		why: "a key of a purchase in another category is answered with that purchase",
 	},
 	{
@@ -115,7 +115,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/contradictions-accepted", file: "purchase.go",
-		old: "if err := purchase.contradicts(); err != nil {", new: "if err := error(nil); err != nil {",
+		old: "if err := purchase.checkConsistent(); err != nil {", new: "if err := error(nil); err != nil {",
 		why: "an answer that approves what the policy check refused is spent",
 	},
 	{
@@ -135,7 +135,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "request/list-without-end-followed", file: "request.go",
-		old: "if stale == mostStalePages {", new: "if stale == 100*mostStalePages {",
+		old: "if stale == maxStalePages {", new: "if stale == 100*maxStalePages {",
 		why: "a service that repeats one page is asked a thousand times",
 	},
 	{
@@ -237,12 +237,12 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/answer-in-another-currency", file: "purchase.go",
-		old: "case question.currency != \"\" && question.currency != strings.ToUpper(purchase.Currency):\n\t\tcontradiction", new: "case false:\n\t\tcontradiction",
+		old: "case expected.currency != \"\" && expected.currency != strings.ToUpper(purchase.Currency):\n\t\tcontradiction", new: "case false:\n\t\tcontradiction",
 		why: "an approval in another currency than asked for is spent",
 	},
 	{
 		name: "purchase/answer-in-another-category", file: "purchase.go",
-		old: "case question.category != normalCategory(purchase.Category) &&", new: "case false && question.category != normalCategory(purchase.Category) &&",
+		old: "case expected.category != normalCategory(purchase.Category) &&", new: "case false && expected.category != normalCategory(purchase.Category) &&",
 		why: "an approval that names another category than asked for is spent",
 	},
 	{
@@ -703,7 +703,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/doubt-without-a-look", file: "confirm.go",
-		old: "if cf.doubt || onlyRead {", new: "if onlyRead {",
+		old: "if cf.mayHaveConfirmed || onlyRead {", new: "if onlyRead {",
 		why: "a confirmation that may have got through is sent again without a look",
 	},
 	{
@@ -748,7 +748,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/conflict-after-doubt-is-final", file: "confirm.go",
-		old: "case attempt.unclear, cf.doubt && errors.Is(err, ErrConflict):", new: "case attempt.unclear:",
+		old: "case attempt.unclear, cf.mayHaveConfirmed && errors.Is(err, ErrConflict):", new: "case attempt.unclear:",
 		why: "a confirmation that got through at the first attempt is reported as a conflict after the second",
 	},
 	{
@@ -758,7 +758,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/no-pause-before-the-look", file: "confirm.go",
-		old: "if rested, cancelled = pauseWithinHalf(ctx, n, attempt.lasted); cancelled != nil {", new: "if rested, cancelled = true, ctx.Err(); cancelled != nil {",
+		old: "if fullPause, cancelled = pauseWithinHalf(ctx, n, attempt.lasted); cancelled != nil {", new: "if fullPause, cancelled = true, ctx.Err(); cancelled != nil {",
 		why: "the look comes before the service is done with the lost attempt, and the next one overlaps it",
 	},
 	{
@@ -773,7 +773,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/sent-again-after-half-a-pause", file: "confirm.go", nth: 1,
-		old: "if !rested || n >= cf.client.transport.maxRetries {", new: "_ = rested\n\t\tif n >= cf.client.transport.maxRetries {",
+		old: "if !fullPause || n >= cf.client.transport.maxRetries {", new: "_ = fullPause\n\t\tif n >= cf.client.transport.maxRetries {",
 		why: "the next attempt overlaps one that the service is still at work on",
 	},
 	{
@@ -788,27 +788,27 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/refund-looked-at-once", file: "confirm.go", nth: 2,
-		old: "if !rested || n >= cf.client.transport.maxRetries {", new: "if rested || !rested {",
+		old: "if !fullPause || n >= cf.client.transport.maxRetries {", new: "if fullPause || !fullPause {",
 		why: "a refund that takes its time is reported as unknown",
 	},
 	{
 		name: "confirm/unclear-counts-as-done", file: "confirm.go",
-		old: "case readErr != nil:\n\t\treturn nil, false, cf.unknown(", new: "case readErr != nil && false:\n\t\treturn nil, false, cf.unknown(",
+		old: "case readErr != nil:\n\t\treturn nil, false, cf.outcomeUnknown(", new: "case readErr != nil && false:\n\t\treturn nil, false, cf.outcomeUnknown(",
 		why: "a read that failed is taken for the state of the request",
 	},
 	{
 		name: "confirm/all-attempts-without-a-limit", file: "confirm.go",
-		old: "if n == 0 && cf.limit > 0 {", new: "if n == 0 && cf.limit < 0 {",
+		old: "if n == 0 && cf.totalLimit > 0 {", new: "if n == 0 && cf.totalLimit < 0 {",
 		why: "a guarded call whose confirmation does not get through returns only after minutes",
 	},
 	{
 		name: "confirm/waits-for-others-without-a-limit", file: "confirm.go",
-		old: "held, err := c.lock(ctx, operation.Confirm, key, o.limit)", new: "held, err := c.lock(ctx, operation.Confirm, key, 0)",
+		old: "held, err := c.lock(ctx, operation.Confirm, key, o.totalLimit)", new: "held, err := c.lock(ctx, operation.Confirm, key, 0)",
 		why: "a guarded call waits without end for another confirmation that hangs",
 	},
 	{
 		name: "confirm/attempts-without-a-limit", file: "confirm.go",
-		old: "if cf.attempt == 0 {", new: "if cf.attempt >= 0 {",
+		old: "if cf.attemptLimit == 0 {", new: "if cf.attemptLimit >= 0 {",
 		why: "an attempt that hangs leaves no time for another one",
 	},
 	{
@@ -828,7 +828,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/amount-of-a-failure-accepted", file: "confirm.go",
-		old: "if !p.Success {\n\t\t\treturn paramError(\"ConfirmParams.ActualAmount\"", new: "if false {\n\t\t\treturn paramError(\"ConfirmParams.ActualAmount\"",
+		old: "if !p.Success {\n\t\t\treason := \"want zero when Success is false", new: "if false {\n\t\t\treason := \"want zero when Success is false",
 		why: "a failed purchase with an amount paid is sent",
 	},
 	{
@@ -838,17 +838,17 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/contradictions-are-conflicts", file: "confirm.go",
-		old: "case !attempt.unclear && read.Status.Approved(): //", new: "case false: //",
+		old: "case !attempt.unclear && read.Status.Approved():", new: "case false:",
 		why: "a confirmation that may still be handled counts as refused",
 	},
 	{
 		name: "confirm/limit-not-for-the-first-attempt", file: "confirm.go",
-		old: "if cf.limit > 0 {\n\t\tlimit = min(", new: "if false {\n\t\tlimit = min(",
+		old: "if cf.totalLimit > 0 {\n\t\tlimit = min(", new: "if false {\n\t\tlimit = min(",
 		why: "Settle takes longer than it promises",
 	},
 	{
 		name: "confirm/sent-without-the-record", file: "confirm.go",
-		old: "if err := cf.before(); err != nil {\n\t\t\treturn nil, err", new: "if err := cf.before(); false {\n\t\t\treturn nil, err",
+		old: "if err := cf.beforeSend(); err != nil {\n\t\t\treturn nil, err", new: "if err := cf.beforeSend(); false {\n\t\t\treturn nil, err",
 		why: "a refund is sent that another process does not know of",
 	},
 }

@@ -498,7 +498,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "purchase/automatic-contradiction-accepted", file: "purchase.go",
-		old: "case purchase.AutoApproved != automatic && (", new: "case false && purchase.AutoApproved != automatic && (",
+		old: "case purchase.AutoApproved != automatic &&", new: "case false && purchase.AutoApproved != automatic &&",
 		why: "a pending purchase that is said to be approved counts as one or the other",
 	},
 	{
