@@ -688,13 +688,13 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/doubt-is-not-journaled", file: "approval.go",
-		old: "a.authorization.record.entry.Error = textOfUsers(o.doubt)\n", new: "",
+		old: "a.authorization.record.entry.Error = userErrorText(o.doubt)\n", new: "",
 		why: "after a restart nobody knows what the function's error was",
 	},
 	{
 		name: "approval/confirmed-before-the-journal-knows", file: "approval.go",
-		old: "journalErr := a.recordOutcome(ctx, o.params)\n\t_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{\n\t\tmayHaveConfirmed: a.confirmationInDoubt(),\n\t\tattemptLimit:     attemptLimit,\n\t\ttotalLimit:       settleLimit,\n\t})",
-		new: "_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{mayHaveConfirmed: a.confirmationInDoubt(), attemptLimit: attemptLimit, totalLimit: settleLimit})\n\tjournalErr := a.recordOutcome(ctx, o.params)",
+		old: "journalErr := a.recordOutcome(ctx, o.params)\n\t_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{\n\t\tmayHaveConfirmed: a.mayConfirmTwice(),\n\t\tattemptLimit:     attemptLimit,\n\t\ttotalLimit:       settleLimit,\n\t})",
+		new: "_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{mayHaveConfirmed: a.mayConfirmTwice(), attemptLimit: attemptLimit, totalLimit: settleLimit})\n\tjournalErr := a.recordOutcome(ctx, o.params)",
 		why: "a crash during the confirmation loses the function's result",
 	},
 	{
@@ -704,12 +704,12 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/doubtful-confirmation-sent-blindly", file: "approval.go",
-		old: "confirmOptions{\n\t\tmayHaveConfirmed: a.confirmationInDoubt(),\n\t\tattemptLimit:     attemptLimit,\n\t\ttotalLimit", new: "confirmOptions{attemptLimit: attemptLimit, totalLimit",
+		old: "confirmOptions{\n\t\tmayHaveConfirmed: a.mayConfirmTwice(),\n\t\tattemptLimit:     attemptLimit,\n\t\ttotalLimit", new: "confirmOptions{attemptLimit: attemptLimit, totalLimit",
 		why: "a confirmation that may have got through is sent again without a look",
 	},
 	{
 		name: "approval/hanging-confirmation-takes-all-the-time", file: "approval.go",
-		old: "confirmOptions{\n\t\tmayHaveConfirmed: a.confirmationInDoubt(),\n\t\tattemptLimit:     attemptLimit,\n\t\ttotalLimit", new: "confirmOptions{mayHaveConfirmed: a.confirmationInDoubt(), totalLimit",
+		old: "confirmOptions{\n\t\tmayHaveConfirmed: a.mayConfirmTwice(),\n\t\tattemptLimit:     attemptLimit,\n\t\ttotalLimit", new: "confirmOptions{mayHaveConfirmed: a.mayConfirmTwice(), totalLimit",
 		why: "an attempt that hangs leaves no time for another one",
 	},
 	{
@@ -754,7 +754,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/duplicates-are-silent", file: "approval.go",
-		old: "return duplicates\n}\n\nfunc (a *Approval) confirmationInDoubt", new: "return nil\n}\n\nfunc (a *Approval) confirmationInDoubt",
+		old: "return duplicates\n}\n\nfunc (a *Approval) mayConfirmTwice", new: "return nil\n}\n\nfunc (a *Approval) mayConfirmTwice",
 		why: "a caller whose purchase succeeded does not learn that it was made twice",
 	},
 	{

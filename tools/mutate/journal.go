@@ -110,12 +110,12 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "record/waits-for-a-hanging-read", file: "record.go",
-		old: "contained(journalLimit, func() (*journal.Entry, error) {", new: "contained(journalLimit*1000, func() (*journal.Entry, error) {",
+		old: "runContained(journalLimit, func() (*journal.Entry, error) {", new: "runContained(journalLimit*1000, func() (*journal.Entry, error) {",
 		why: "a journal that hangs holds each call",
 	},
 	{
 		name: "record/waits-for-a-hanging-write", file: "record.go",
-		old: "contained(journalLimit, func() (struct{}, error) {", new: "contained(journalLimit*1000, func() (struct{}, error) {",
+		old: "runContained(journalLimit, func() (struct{}, error) {", new: "runContained(journalLimit*1000, func() (struct{}, error) {",
 		why: "a journal that hangs keeps the service from being told",
 	},
 	{

@@ -297,7 +297,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "apierror/hopeless-attempts-repeated", file: "apierror.go",
-		old: "return e.StatusCode != http.StatusNotImplemented && e.StatusCode/100 != 3 && !errors.Is(e, errTooLarge)", new: "return e.StatusCode != http.StatusNotImplemented || e.StatusCode/100 != 3 || !errors.Is(e, errTooLarge)",
+		old: "http.StatusRequestTimeout || e.StatusCode == statusClientClosed:\n\t\treturn mayStillRun // an intermediary has given up\n\tcase gatewayStatus(e.StatusCode):\n\t\treturn mayStillRun // even with a JSON body, because the service never returns these\n\tcase e.explained", new: "return case.mayStillRun != ..== || case.mayStillRun/100 != 3 || !).return(case, .)",
 		why: "a purchase is sent again where each attempt may make another request and none can be answered",
 	},
 	{
@@ -312,12 +312,12 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/pause-not-in-proportion", file: "posting.go",
-		old: "wait = max(wait, attempt.lasted)", new: "wait = max(wait, 0)",
+		old: "wait = max(wait, attempt.lastDuration)", new: "wait = max(wait, 0)",
 		why: "the next attempt overlaps one that a slow service is still at work on",
 	},
 	{
 		name: "posting/pause-halved", file: "posting.go",
-		old: "wait = max(wait, attempt.lasted)", new: "wait = max(wait, attempt.lasted/2)",
+		old: "wait = max(wait, attempt.lastDuration)", new: "wait = max(wait, attempt.lastDuration/2)",
 		why: "the next attempt overlaps one that a slow service is still at work on",
 	},
 	{
@@ -327,12 +327,12 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/no-second-pause", file: "posting.go",
-		old: "return pauseWithin(ctx, max(settlePause, attempt.lasted))", new: "return nil",
+		old: "return pauseWithin(ctx, max(settlePause, attempt.lastDuration))", new: "return nil",
 		why: "a service that needs twice as long as an attempt makes two requests",
 	},
 	{
 		name: "posting/second-pause-halved", file: "posting.go",
-		old: "return pauseWithin(ctx, max(settlePause, attempt.lasted))", new: "return pauseWithin(ctx, max(settlePause, attempt.lasted)/2)",
+		old: "return pauseWithin(ctx, max(settlePause, attempt.lastDuration))", new: "return pauseWithin(ctx, max(settlePause, attempt.lastDuration)/2)",
 		why: "a service that needs almost three times as long as an attempt makes two requests",
 	},
 	{
@@ -743,7 +743,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/unclear-refund-not-remembered", file: "confirm.go",
-		old: "cf.client.process.coolDownRefund(key, attempt.lasted)\n", new: "",
+		old: "cf.client.process.coolDownRefund(key, attempt.lastDuration)\n", new: "",
 		why: "the next call sends a refund beside one that may still be handled",
 	},
 	{
@@ -758,7 +758,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/no-pause-before-the-look", file: "confirm.go",
-		old: "if fullPause, cancelled = pauseWithinHalf(ctx, n, attempt.lasted); cancelled != nil {", new: "if fullPause, cancelled = true, ctx.Err(); cancelled != nil {",
+		old: "if fullPause, cancelled = pauseWithinHalf(ctx, n, attempt.lastDuration); cancelled != nil {", new: "if fullPause, cancelled = true, ctx.Err(); cancelled != nil {",
 		why: "the look comes before the service is done with the lost attempt, and the next one overlaps it",
 	},
 	{
