@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/letagentpay/letagentpay-go/internal/keylock"
 	"github.com/letagentpay/letagentpay-go/journal"
 	"github.com/letagentpay/letagentpay-go/operation"
 )
@@ -47,9 +46,9 @@ type earlierRun struct {
 //
 // Its deferred functions run only without an approval, the last one first: the scope's key is freed, unless the earlier
 // run needs it, and then the observers get the outcome. Otherwise Approval.Settle and the caller do both.
-func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig) (approval *Approval,
-	earlier *earlierRun, err error,
-) {
+func (c *Client) authorize(
+	ctx context.Context, p PurchaseParams, g *guardConfig,
+) (approval *Approval, earlier *earlierRun, err error) {
 	if err := checkContext(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -124,7 +123,7 @@ type authorization struct {
 	fromJournal     bool     // the record is the journal's entry of the resumed request
 	entryKey        string   // the idempotency key of that entry
 
-	held [2]*keylock.Held[lockKey] // keyLock and runLock; nil when not held
+	held [2]*heldLock // keyLock and runLock; nil when not held
 }
 
 func newAuthorization(c *Client, g *guardConfig, p PurchaseParams, requestID string, resumed bool) authorization {
@@ -148,9 +147,9 @@ func newAuthorization(c *Client, g *guardConfig, p PurchaseParams, requestID str
 
 // obtain returns an approval under which the function may run, or an earlier run. Without an approval it releases all
 // locks.
-func (auth *authorization) obtain(ctx context.Context, scoped *scopedPurchase) (approval *Approval,
-	earlier *journal.Entry, err error,
-) {
+func (auth *authorization) obtain(
+	ctx context.Context, scoped *scopedPurchase,
+) (approval *Approval, earlier *journal.Entry, err error) {
 	defer func() {
 		if approval == nil {
 			auth.release()
@@ -183,9 +182,9 @@ func (auth *authorization) obtain(ctx context.Context, scoped *scopedPurchase) (
 
 // skipRefunded returns the earlier run, or in a scope a nextKeyError when that run failed: its money is refunded, and
 // the purchase can be requested again under the next key.
-func (auth *authorization) skipRefunded(ctx context.Context, scoped *scopedPurchase, earlier *journal.Entry) (*Approval,
-	*journal.Entry, error,
-) {
+func (auth *authorization) skipRefunded(
+	ctx context.Context, scoped *scopedPurchase, earlier *journal.Entry,
+) (*Approval, *journal.Entry, error) {
 	if scoped == nil || earlier.Success {
 		return nil, earlier, nil
 	}

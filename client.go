@@ -30,7 +30,7 @@ const (
 )
 
 // Client calls the LetAgentPay service on behalf of one agent. Create it with [New]; the zero value is not usable. It
-// is safe for concurrent use. It serialises calls that the service cannot tell apart, so use one Client per agent.
+// is safe for concurrent use. It serialises calls that the service cannot distinguish, so use one Client per agent.
 type Client struct {
 	// X402 authorises and reports payments for paid HTTP APIs.
 	X402 *X402Client

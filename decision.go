@@ -173,8 +173,8 @@ func (auth *authorization) oursToRun(state *Request) (requested *requestedPurcha
 //	ours, and requested by this process              this process's memory
 //	ours otherwise                                   nothing: this call made it, or the journal was compared before
 //	another call's                                   the list, if it can be read: the call does not run anyway
-func (auth *authorization) checkContent(ctx context.Context, state *Request, requested *requestedPurchase,
-	ours bool,
+func (auth *authorization) checkContent(
+	ctx context.Context, state *Request, requested *requestedPurchase, ours bool,
 ) error {
 	described := contentOf(&auth.params)
 	switch {

@@ -40,13 +40,13 @@ import (
 // error is an [*AlreadyHandledError]. This costs two small reads a call. A request that this process made and never
 // started is continued; a request of another process is left to that process. Calls of a process under one key and
 // token run one after another, and a call that waits for more than 30 seconds, or the pending wait, fails with
-// [ErrInProgress]. Calls of two processes under one key at the same moment are not told apart. The service remembers
+// [ErrInProgress]. Calls of two processes under one key at the same moment are not distinguished. The service remembers
 // keys for 24 hours.
 //
 // A nil client, describe or fn, or an invalid option, is a [*ParamError] from each call. The returned function is safe
 // for concurrent use if describe and fn are.
-func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(context.Context, In) (Out, error),
-	opts ...GuardOption,
+func Guard[In, Out any](
+	c *Client, describe func(In) PurchaseParams, fn func(context.Context, In) (Out, error), opts ...GuardOption,
 ) func(context.Context, In) (Out, error) {
 	g, optionErr := newGuardConfig(opts)
 	if optionErr == nil {

@@ -59,9 +59,9 @@ func (auth *authorization) lookUpRequest(ctx context.Context) (earlier *journal.
 
 // lookUpResumed looks a resumed request up in this process's memory, and in its entry of the journal if that is not
 // nil.
-func (auth *authorization) lookUpResumed(ctx context.Context, entry *journal.Entry) (earlier *journal.Entry,
-	err error,
-) {
+func (auth *authorization) lookUpResumed(
+	ctx context.Context, entry *journal.Entry,
+) (earlier *journal.Entry, err error) {
 	if entry == nil {
 		return nil, auth.checkNotStarted()
 	}
@@ -118,9 +118,9 @@ func (auth *authorization) checkEntry(ctx context.Context, entry *journal.Entry)
 //	requested            nil: the purchase is continued
 //	started              *AlreadyHandledError with MayHaveRun
 //	returned, settled    the entry: its result is returned
-func (auth *authorization) checkEarlierRun(ctx context.Context, entry *journal.Entry) (earlier *journal.Entry,
-	err error,
-) {
+func (auth *authorization) checkEarlierRun(
+	ctx context.Context, entry *journal.Entry,
+) (earlier *journal.Entry, err error) {
 	switch entry.State {
 	case journal.Requested:
 		return nil, nil

@@ -33,8 +33,8 @@ const (
 	finishedHere                    // the service knows the outcome
 )
 
-// memory remembers requests, within bounds. Agents are not told apart, because a service gives no id twice. It is safe
-// for concurrent use.
+// memory remembers requests, within bounds. It does not distinguish agents, because a service gives no id twice. It is
+// safe for concurrent use.
 type memory struct {
 	mu        sync.Mutex
 	seed      maphash.Seed
@@ -103,8 +103,8 @@ func (c *Client) progress(requestID string) progress {
 	return standing
 }
 
-// rememberRequested remembers what a guarded call has requested, unless the request has come further or was first requested
-// by hand.
+// rememberRequested remembers what a guarded call has requested, unless the request has come further or was first
+// requested by hand.
 func (m *memory) rememberRequested(key requestKey, asked *requestedPurchase) {
 	known, before := m.progressOf(key)
 	if known >= startedHere || known == requestedByHand || before != nil && before.since == nil {

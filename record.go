@@ -135,8 +135,8 @@ type requestRecords struct {
 
 // entriesOfRequest returns what a journal shows of a request, except the entry with exceptKey. An entry that cannot be
 // read may be of the request: unless another entry shows that it was started, that is an error.
-func (c *Client) entriesOfRequest(ctx context.Context, store journal.Store, requestID,
-	exceptKey string,
+func (c *Client) entriesOfRequest(
+	ctx context.Context, store journal.Store, requestID, exceptKey string,
 ) (found requestRecords, err error) {
 	if store == nil {
 		return found, nil

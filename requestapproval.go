@@ -10,9 +10,9 @@ import (
 
 // requestApproval requests the purchase, unless a request is resumed, and locks the request. It returns an earlier run
 // that the journal shows.
-func (auth *authorization) requestApproval(ctx context.Context, scoped *scopedPurchase) (earlier *journal.Entry,
-	err error,
-) {
+func (auth *authorization) requestApproval(
+	ctx context.Context, scoped *scopedPurchase,
+) (earlier *journal.Entry, err error) {
 	if err := auth.checkNotNested(ctx); err != nil {
 		return nil, err
 	}

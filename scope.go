@@ -301,8 +301,8 @@ func closeOnce(c chan struct{}) {
 	}
 }
 
-// nextKeyError is returned by an authorization if its key leads to a request that is not this purchase, or no longer: the
-// request failed or expired earlier, or its category is another one.
+// nextKeyError is returned by an authorization if its key leads to a request that is not this purchase, or no longer:
+// the request failed or expired earlier, or its category is another one.
 type nextKeyError struct {
 	ended bool  // the key leads to nothing more; otherwise its category is another one
 	err   error // the error to return if there is no next key

@@ -80,7 +80,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "record/error-of-a-read-ignored", file: "record.go",
-		old: "if err != nil {\n\t\treturn nil, &JournalError{Op: \"get\"", new: "if false {\n\t\treturn nil, &JournalError{Op: \"get\"",
+		old: "if err != nil {\n\t\treturn nil, &JournalError{Op: \"get\"",
+		new: "if false {\n\t\treturn nil, &JournalError{Op: \"get\"",
 		why: "a purchase whose entry cannot be read is made again",
 	},
 	{
@@ -110,12 +111,14 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "record/waits-for-a-hanging-read", file: "record.go",
-		old: "runContained(journalLimit, func() (*journal.Entry, error) {", new: "runContained(journalLimit*1000, func() (*journal.Entry, error) {",
+		old: "runContained(journalLimit, func() (*journal.Entry, error) {",
+		new: "runContained(journalLimit*1000, func() (*journal.Entry, error) {",
 		why: "a journal that hangs holds each call",
 	},
 	{
 		name: "record/waits-for-a-hanging-write", file: "record.go",
-		old: "runContained(journalLimit, func() (struct{}, error) {", new: "runContained(journalLimit*1000, func() (struct{}, error) {",
+		old: "runContained(journalLimit, func() (struct{}, error) {",
+		new: "runContained(journalLimit*1000, func() (struct{}, error) {",
 		why: "a journal that hangs keeps the service from being told",
 	},
 	{
@@ -130,7 +133,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "record/ids-compared-as-spelled", file: "record.go",
-		old: "isOfRequest := canonicalID(entry.RequestID) == requestID", new: "isOfRequest := entry.RequestID == requestID",
+		old: "isOfRequest := canonicalID(entry.RequestID) == requestID",
+		new: "isOfRequest := entry.RequestID == requestID",
 		why: "an entry whose request id is spelled otherwise is not found, and its request runs again",
 	},
 	{
@@ -140,7 +144,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "record/unreadable-entry-outweighs-a-known-one", file: "record.go",
-		old: "if err != nil && (found.entry == nil || found.entry.State == journal.Requested) {", new: "if err != nil {",
+		old: "if err != nil && (found.entry == nil || found.entry.State == journal.Requested) {",
+		new: "if err != nil {",
 		why: "one damaged entry keeps the results of all others from being given back",
 	},
 	{
@@ -160,14 +165,16 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "guard/nil-accepted", file: "guard.go",
-		old: "if store == nil {\n\t\t\treturn paramError(\"WithJournal\"", new: "if false {\n\t\t\treturn paramError(\"WithJournal\"",
+		old: "if store == nil {\n\t\t\treturn paramError(\"WithJournal\"",
+		new: "if false {\n\t\t\treturn paramError(\"WithJournal\"",
 		why: "a journal that is missing by mistake is not reported",
 	},
 
 	// recover.go
 	{
 		name: "recover/one-bad-entry-ends-it", file: "recover.go",
-		old: "r.fail(&JournalError{Op: \"entries\", Err: err})", new: "return nil, &JournalError{Op: \"entries\", Err: err}",
+		old: "r.fail(&JournalError{Op: \"entries\", Err: err})",
+		new: "return nil, &JournalError{Op: \"entries\", Err: err}",
 		why: "one damaged entry keeps all others from being dealt with",
 	},
 	{
@@ -177,7 +184,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/settled-duplicates-forgotten", file: "recover.go",
-		old: "if entry.State != journal.Settled || len(entry.Duplicates) > 0 || entry.Unclear {", new: "if entry.State != journal.Settled || entry.Unclear {",
+		old: "if entry.State != journal.Settled || len(entry.Duplicates) > 0 || entry.Unclear {",
+		new: "if entry.State != journal.Settled || entry.Unclear {",
 		why: "the money of a duplicate stays booked for ever",
 	},
 	{
@@ -242,12 +250,14 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/duplicates-not-reported", file: "recover.go",
-		old: "Interrupted{Entry: &entry, Request: request, Duplicate: true}", new: "Interrupted{Entry: &entry, Request: request}",
+		old: "Interrupted{Entry: &entry, Request: request, Duplicate: true}",
+		new: "Interrupted{Entry: &entry, Request: request}",
 		why: "a duplicate is taken for the purchase itself, and run",
 	},
 	{
 		name: "recover/ended-duplicates-reported", file: "recover.go",
-		old: "case request.Status.Final():\n\t\t\tcontinue\n\t\tdefault:\n\t\t\tentry := record.entry", new: "default:\n\t\t\tentry := record.entry",
+		old: "case request.Status.Final():\n\t\t\tcontinue\n\t\tdefault:\n\t\t\tentry := record.entry",
+		new: "default:\n\t\t\tentry := record.entry",
 		why: "the caller is asked to give back what was given back",
 	},
 	{
@@ -267,7 +277,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/confirms-without-a-look", file: "recover.go",
-		old: "confirmOptions{mayHaveConfirmed: true, attemptLimit: attemptLimit}", new: "confirmOptions{attemptLimit: attemptLimit}",
+		old: "confirmOptions{mayHaveConfirmed: true, attemptLimit: attemptLimit}",
+		new: "confirmOptions{attemptLimit: attemptLimit}",
 		why: "a refund that got through before the crash is sent again",
 	},
 	{
@@ -287,7 +298,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/rests-without-a-bound", file: "recover.go",
-		old: "rest := min(time.Until(r.entry.UpdatedAt.Add(leastCooldown)), leastCooldown)", new: "rest := time.Until(r.entry.UpdatedAt.Add(leastCooldown))",
+		old: "rest := min(time.Until(r.entry.UpdatedAt.Add(leastCooldown)), leastCooldown)",
+		new: "rest := time.Until(r.entry.UpdatedAt.Add(leastCooldown))",
 		why: "a start of a process waits for as long as the clock was wrong that dated the entry",
 	},
 	{
@@ -297,7 +309,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/late-duplicates-not-sought", file: "recover.go",
-		old: "if entry.State != journal.Settled || len(entry.Duplicates) > 0 || entry.Unclear {", new: "if entry.State != journal.Settled || len(entry.Duplicates) > 0 {",
+		old: "if entry.State != journal.Settled || len(entry.Duplicates) > 0 || entry.Unclear {",
+		new: "if entry.State != journal.Settled || len(entry.Duplicates) > 0 {",
 		why: "a request that a lost attempt has made after the confirmation is never found",
 	},
 	{
@@ -317,7 +330,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/other-purchases-are-duplicates", file: "recover.go",
-		old: "!isKnown && r.client.mayBeDuplicate(other, content) &&", new: "!isKnown && (true || r.client.mayBeDuplicate(other, content)) &&",
+		old: "!isKnown && r.client.mayBeDuplicate(other, content) &&",
+		new: "!isKnown && (true || r.client.mayBeDuplicate(other, content)) &&",
 		why: "the caller is told to give the money of another purchase of the same amount back",
 	},
 	{
@@ -342,7 +356,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/confirmed-entry-stays-executed", file: "recover.go",
-		old: "if err := r.put(ctx, journal.Settled); err != nil { // only the record is wrong\n\t\tc.alert", new: "if err := error(nil); err != nil {\n\t\tc.alert",
+		old: "if err := r.put(ctx, journal.Settled); err != nil { // only the record is wrong\n\t\tc.alert",
+		new: "if err := error(nil); err != nil {\n\t\tc.alert",
 		why: "what was confirmed is confirmed again at each start",
 	},
 
@@ -354,7 +369,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "replay/confirmed-under-the-dead-context", file: "replay.go",
-		old: "context.WithTimeout(context.WithoutCancel(ctx), settleLimit)", new: "context.WithTimeout(ctx, settleLimit)",
+		old: "context.WithTimeout(context.WithoutCancel(ctx), settleLimit)",
+		new: "context.WithTimeout(ctx, settleLimit)",
 		why: "a purchase whose caller has gone is not confirmed",
 	},
 	{
@@ -374,7 +390,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "replay/unconfirmed-result-is-silent", file: "replay.go",
-		old: "if earlier.Error == \"\" && decodeErr == nil {\n\t\treturn out, err", new: "if earlier.Error == \"\" && decodeErr == nil {\n\t\treturn out, nil",
+		old: "if earlier.Error == \"\" && decodeErr == nil {\n\t\treturn out, err",
+		new: "if earlier.Error == \"\" && decodeErr == nil {\n\t\treturn out, nil",
 		why: "nobody learns that the service still does not know of the purchase",
 	},
 	{
@@ -396,17 +413,20 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "samevalue/types-not-compared", file: "samevalue.go",
-		old: "if a.Type() != b.Type() {\n\t\treturn false\n\t}\n", new: "if a.Type() != b.Type() {\n\t\treturn true\n\t}\n",
+		old: "if a.Type() != b.Type() {\n\t\treturn false\n\t}\n",
+		new: "if a.Type() != b.Type() {\n\t\treturn true\n\t}\n",
 		why: "what an interface holds comes back as a map, and counts as unchanged",
 	},
 	{
 		name: "samevalue/fields-not-compared", file: "samevalue.go",
-		old: "for i := range a.NumField() {\n\t\t\tif !equalValues", new: "for i := range a.NumField() {\n\t\t\tif a.Field(i).CanInterface() && !equalValues",
+		old: "for i := range a.NumField() {\n\t\t\tif !equalValues",
+		new: "for i := range a.NumField() {\n\t\t\tif a.Field(i).CanInterface() && !equalValues",
 		why: "unexported fields, which JSON drops, come back empty",
 	},
 	{
 		name: "samevalue/empty-and-nil-slices-are-the-same", file: "samevalue.go",
-		old: "if a.IsNil() != b.IsNil() {\n\t\t\treturn false\n\t\t}\n\t\treturn equalElements", new: "return equalElements",
+		old: "if a.IsNil() != b.IsNil() {\n\t\t\treturn false\n\t\t}\n\t\treturn equalElements",
+		new: "return equalElements",
 		why: "a nil slice comes back as an empty one, or the other way round",
 	},
 	{
@@ -460,7 +480,8 @@ var journalMutants = []mutant{
 	// doubt.go
 	{
 		name: "guard/not-paid-ignored", file: "guard.go",
-		old: "if _, ok := errors.AsType[*notPaidError](err); ok {\n\t\t\treturn false, nil", new: "if false {\n\t\t\treturn false, nil",
+		old: "if _, ok := errors.AsType[*notPaidError](err); ok {\n\t\t\treturn false, nil",
+		new: "if false {\n\t\t\treturn false, nil",
 		why: "what a function knows to be unpaid stays booked",
 	},
 	{
@@ -470,7 +491,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "doubt/unknown-outcomes-cannot-hide-a-payment", file: "doubt.go",
-		old: "case *OutcomeUnknownError, *OverspendError, *DuplicateError:\n\t\treturn true, true", new: "case *OutcomeUnknownError, *OverspendError, *DuplicateError:\n\t\treturn false, true",
+		old: "case *OutcomeUnknownError, *OverspendError, *DuplicateError:\n\t\treturn true, true",
+		new: "case *OutcomeUnknownError, *OverspendError, *DuplicateError:\n\t\treturn false, true",
 		why: "a payment of unknown outcome is refunded",
 	},
 	{
@@ -485,12 +507,14 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "doubt/journals-errors-inside-cannot-hide-a-payment", file: "doubt.go",
-		old: "return e.State == journal.Returned || e.State == journal.Settled, true", new: "return e.State == journal.Settled, true",
+		old: "return e.State == journal.Returned || e.State == journal.Settled, true",
+		new: "return e.State == journal.Settled, true",
 		why: "a function that has paid through another guarded call is refunded, because the journal failed",
 	},
 	{
 		name: "doubt/waiting-can-hide-a-payment", file: "doubt.go",
-		old: "return !e.waiting && !e.withdrawn && e.mayHaveTakenEffect(), true", new: "return !e.withdrawn && e.mayHaveTakenEffect(), true",
+		old: "return !e.waiting && !e.withdrawn && e.mayHaveTakenEffect(), true",
+		new: "return !e.withdrawn && e.mayHaveTakenEffect(), true",
 		why: "a call that was never sent leaves the money booked",
 	},
 	{
@@ -500,7 +524,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "doubt/exchanges-cannot-hide-a-payment", file: "doubt.go",
-		old: "if hides, decided := hidesPayment(e.Err); decided || e.Op == \"parse\" {\n\t\t\treturn hides, true\n\t\t}\n\t\treturn true, true", new: "hides, _ := hidesPayment(e.Err)\n\t\treturn hides, true",
+		old: "if hides, decided := hidesPayment(e.Err); decided || e.Op == \"parse\" {\n\t\t\treturn hides, true\n\t\t}\n\t\treturn true, true",
+		new: "hides, _ := hidesPayment(e.Err)\n\t\treturn hides, true",
 		why: "an HTTP exchange that broke for a reason unknown is refunded",
 	},
 	{
@@ -510,17 +535,20 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "doubt/timeouts-cannot-hide-a-payment", file: "doubt.go",
-		old: "if timeout, ok := err.(interface{ Timeout() bool }); ok && timeout.Timeout() {\n\t\treturn true\n\t}\n", new: "",
+		old: "if timeout, ok := err.(interface{ Timeout() bool }); ok && timeout.Timeout() {\n\t\treturn true\n\t}\n",
+		new: "",
 		why: "a payment that timed out is refunded",
 	},
 	{
 		name: "doubt/deadlines-cannot-hide-a-payment", file: "doubt.go",
-		old: "context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded,", new: "context.Canceled, os.ErrDeadlineExceeded,",
+		old: "context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded,",
+		new: "context.Canceled, os.ErrDeadlineExceeded,",
 		why: "a payment that an error of its own type reports as out of time is refunded",
 	},
 	{
 		name: "doubt/cancellations-cannot-hide-a-payment", file: "doubt.go",
-		old: "context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded,", new: "context.DeadlineExceeded, os.ErrDeadlineExceeded,",
+		old: "context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded,",
+		new: "context.DeadlineExceeded, os.ErrDeadlineExceeded,",
 		why: "a payment that was cancelled on its way is refunded",
 	},
 	{
@@ -535,7 +563,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "doubt/wrapped-errors-not-looked-at", file: "doubt.go",
-		old: "case interface{ Unwrap() error }:\n\t\treturn hidesPayment(e.Unwrap())", new: "case interface{ Unwrap() error }:\n\t\treturn false, false",
+		old: "case interface{ Unwrap() error }:\n\t\treturn hidesPayment(e.Unwrap())",
+		new: "case interface{ Unwrap() error }:\n\t\treturn false, false",
 		why: "a timeout that a function wraps is refunded",
 	},
 	{
@@ -565,7 +594,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "guard/panicking-function-stays-booked", file: "guard.go",
-		old: "if err == errDidNotReturn {\n\t\treturn false\n\t}\n", new: "if err == errDidNotReturn {\n\t\treturn true\n\t}\n",
+		old: "if err == errDidNotReturn {\n\t\treturn false\n\t}\n",
+		new: "if err == errDidNotReturn {\n\t\treturn true\n\t}\n",
 		why: "a function that panics without having paid keeps its money booked",
 	},
 	{
@@ -595,7 +625,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/settled-of-another-token-forgotten", file: "recover.go",
-		old: "if entry.RequestID == \"\" {\n\t\treturn nil", new: "if entry.RequestID == \"\" || entry.State == journal.Settled {\n\t\treturn nil",
+		old: "if entry.RequestID == \"\" {\n\t\treturn nil",
+		new: "if entry.RequestID == \"\" || entry.State == journal.Settled {\n\t\treturn nil",
 		why: "after the token was rotated nobody finds the money of a duplicate",
 	},
 	{

@@ -13,10 +13,11 @@ import (
 type mutant struct {
 	name string // the file without its ending, a slash, and what is wrong
 	file string // from the root of the repository
-	old  string // what is replaced; it occurs in the file once, unless nth says which occurrence is meant, counted from 1
-	nth  int
-	new  string
-	why  string // why that is a defect
+	// what is replaced; it occurs in the file once, unless nth says which occurrence is meant, counted from 1
+	old string
+	nth int
+	new string
+	why string // why that is a defect
 }
 
 // mutants is the whole list.
