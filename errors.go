@@ -81,8 +81,7 @@ type NotApprovedError struct {
 	Status         Status    // StatusRejected, StatusPending or StatusExpired
 	Checks         []Check   // of a rejection: the policy checks that failed; empty when a human rejected it
 	ExpiresAt      time.Time // of a pending purchase: when it expires unless it is decided; zero when unknown
-	// of a pending purchase: why the wait ended, such as a *WaitTimeoutError; nil without a wait
-	Err error
+	Err            error     // of a pending purchase: why the wait ended, a *WaitTimeoutError; nil without a wait
 }
 
 func (e *NotApprovedError) Error() string {
@@ -207,9 +206,8 @@ func (e *DuplicateError) Error() string {
 type OutcomeUnknownError struct {
 	Op             operation.Op // Purchase, Confirm, X402Authorize, X402Report or X402RegisterWallet
 	IdempotencyKey string       // of a purchase: the key to repeat it under
-	// of a confirmation, of a purchase whose answer is in doubt; of a report: the authorisation
-	RequestID string
-	Err       error // the last failure
+	RequestID      string       // of a confirmation, or a purchase whose answer is in doubt; of a report: the authorisation
+	Err            error        // the last failure
 	// Found are the requests of the same content that were created since the first attempt. One of them may be this
 	// purchase; the others are duplicates, see [DuplicateError], or identical purchases made at the same time.
 	Found []string
