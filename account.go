@@ -9,13 +9,13 @@ import (
 	"github.com/letagentpay/letagentpay-go/policy"
 )
 
-// Budget is what an agent may spend in total, in the account's currency.
+// Budget is the total budget of an agent, in the account's currency.
 type Budget struct {
 	Budget    Amount // granted so far
 	Spent     Amount // paid, or approved and not yet confirmed
 	Held      Amount // reserved for pending requests
-	Remaining Amount // Budget − Spent − Held; negative after an overspend or a cut
-	Currency  string // ISO 4217; empty when the answer has none
+	Remaining Amount // Budget − Spent − Held; negative after an overspend or a budget cut
+	Currency  string // ISO 4217; empty if the response has none
 }
 
 // Budget reads the agent's budget.
@@ -34,21 +34,21 @@ func (c *Client) Budget(ctx context.Context) (*Budget, error) {
 }
 
 // Policy reads the agent's spending policy. A nil policy without an error means that no rules are set: every purchase
-// that the budget allows is pending until a human decides.
+// that the budget allows is then pending until a human decides.
 func (c *Client) Policy(ctx context.Context) (rules *policy.Policy, err error) {
-	_, err = fetch(ctx, c.transport, &call{op: operation.Policy}, policyShape, func(body *api.PolicyDocument) (err error) {
+	parse := func(body *api.PolicyDocument) (err error) {
 		if rules, err = policy.Parse(body.Policy); err != nil {
 			return fmt.Errorf("policy: %w", err)
 		}
 		return nil
-	})
-	if err != nil {
+	}
+	if _, err = fetch(ctx, c.transport, &call{op: operation.Policy}, policyShape, parse); err != nil {
 		return nil, err
 	}
 	return rules, nil
 }
 
-// Categories lists the names of the purchase categories that the account knows, sorted.
+// Categories lists the names of the account's purchase categories, sorted.
 func (c *Client) Categories(ctx context.Context) ([]string, error) {
 	body, err := fetch[api.CategoryList](ctx, c.transport, &call{op: operation.Categories}, categoriesShape, nil)
 	if err != nil {

@@ -17,10 +17,11 @@ func TestAlertNeedsNeitherContextNorText(t *testing.T) {
 	var logged bytes.Buffer
 	client, err := New(WithToken("agt_secret-of-this-test"), WithLogger(slog.New(slog.NewTextHandler(&logged, nil))))
 	require.NoError(t, err)
-	text := textOfUsers((*unprintable)(nil))
+	text := userErrorText((*unprintable)(nil))
 	//lint:ignore SA1012 what is not to be done is what is tested
 	client.alert(nil, "letagentpay.test", slog.String("error", text))
-	assert.Contains(t, logged.String(), `level=WARN msg=letagentpay.test error="an error whose text cannot be had`)
-	client.alert(t.Context(), "letagentpay.test", slog.String("error", textOfUsers(&unprintable{"no agt_secret-of-this-test"})))
+	assert.Contains(t, logged.String(), `level=WARN msg=letagentpay.test error="an error whose text is not available`)
+	client.alert(t.Context(), "letagentpay.test",
+		slog.String("error", userErrorText(&unprintable{"no agt_secret-of-this-test"})))
 	assert.Contains(t, logged.String(), "no [token]")
 }

@@ -8,15 +8,17 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/journal"
 )
 
 const (
-	settleLimit  = 10 * time.Second // how long a confirmation is tried for, whatever becomes of the caller's context
-	attemptLimit = 3 * time.Second  // of its attempts, so that one that hangs leaves time for others
+	settleLimit  = 10 * time.Second // how long a confirmation may take, even if the caller's context ends
+	attemptLimit = 3 * time.Second  // how long one attempt may take, so that one that hangs leaves time for others
 )
 
-// Approval is the permission to spend up to an amount once, as [Client.Authorize] gives it. It ends with
-// [Approval.Settle]. It is safe for concurrent use.
+// Approval is the permission to pay once, up to an amount. [Client.Authorize] and [ApprovalFromContext] return it, and
+// [Approval.Settle] ends it. The zero value is not an approval. It is safe for concurrent use.
 type Approval struct {
 	client         *Client
 	requestID      string
@@ -24,28 +26,28 @@ type Approval struct {
 	category       string
 	idempotencyKey string
 	settling       chan struct{}  // holds a value while a Settle is under way
-	authorization  *authorization // whoever has the turn writes its record
+	authorization  *authorization // its record is written only by the Settle that is under way
 	scoped         *scopedPurchase
 	resumption     *resumption
 	callContext    context.Context
-	finish         func(Observation) // reports to the observers; nil when that is done
+	finish         func(Observation) // reports to the observers; nil afterwards
 
 	mu               sync.Mutex
 	spent            *ConfirmParams // what Spent recorded
 	outcome          *outcome       // what the first Settle decided
-	mayHaveConfirmed bool           // an earlier confirmation may have got through
+	mayHaveConfirmed bool           // an earlier confirmation may have taken effect
 	settled          bool
-	result           []byte // what the guarded function returned, for the journal
-	failure          string // the text of its error
+	result           []byte // of the guarded function, encoded for the journal
+	failure          string // the text of the function's error
 }
 
-// outcome is how a guarded purchase ended.
+// outcome is what the first Settle decided.
 type outcome struct {
 	params ConfirmParams
-	doubt  error // the function's error, when it can hide a payment
+	doubt  error // the function's error, if it can hide a payment: nothing is confirmed
 }
 
-// text says what was confirmed.
+// text returns the status that is confirmed.
 func (o *outcome) text() string {
 	if o.doubt != nil {
 		return "nothing"
@@ -59,30 +61,33 @@ func (a *Approval) RequestID() string { return a.requestID }
 // Amount returns the amount approved.
 func (a *Approval) Amount() Amount { return a.amount }
 
-// Category returns the category that the purchase was approved under, as the service resolved it.
+// Category returns the category of the purchase, as the service resolved it.
 func (a *Approval) Category() string { return a.category }
 
-// IdempotencyKey returns the key that the purchase was sent under; empty for a resumed purchase.
+// IdempotencyKey returns the key under which the purchase was requested. It is empty for a resumed purchase.
 func (a *Approval) IdempotencyKey() string { return a.idempotencyKey }
 
-// context returns the context for the guarded function: that of the call, with the approval and what observers have
-// added, and without the id that this call resumed.
+// context returns the context of the guarded function: the call's, with the approval and the values of observers, and
+// without the id that the call resumes.
 func (a *Approval) context() context.Context {
 	return withoutResumption(context.WithValue(a.callContext, approvalKey{}, a))
 }
 
 var leastAmount, maxAmount = MustAmount("0.01"), MustAmount("9999999")
 
-// Spent records what was really paid, and with it that the money is gone: [Approval.Settle] then confirms this
-// purchase as completed even when the function failed afterwards. The last valid call counts. Fractions of a cent are
-// rounded, halves away from zero, as the service does, but never to nothing; what is beyond 9,999,999, the most that the
-// service accepts, is confirmed as that.
+// Spent records that the purchase was paid, and for which amount, in the account's currency. It records even when it
+// returns an error. [Approval.Settle] then confirms the purchase as completed, even if the function fails afterwards.
+// The last valid call counts.
 //
-// More than the approved amount is recorded as well, because it is the truth, and reported as an
-// [*OverspendError]. An amount that is not positive is a [*ParamError]; what an earlier call recorded stands,
-// and without one the purchase counts as paid for the approved amount, because something was paid. A receipt URL beyond
-// 2000 characters is a [*ParamError] and dropped. After Settle the error matches [ErrSettled], nothing is recorded, and
-// the amount is reported to the client's logger, or to [slog.Default], because it can no longer be confirmed.
+// The amount is rounded to hundredths, halves away from zero as the service does, but never to zero. More than
+// 9,999,999, the service's maximum, is confirmed as 9,999,999. The errors:
+//
+//   - [*OverspendError]: more than the approved amount. It is recorded, because it was paid.
+//   - [*ParamError]: the amount is not above zero. The amount of an earlier call stands; without one, the purchase
+//     counts as paid for the approved amount.
+//   - [*ParamError]: the receipt URL has more than 2000 characters. The amount is recorded without it.
+//   - [ErrSettled]: after Settle. Nothing is recorded; the amount is logged to the client's logger, or to
+//     [slog.Default].
 func (a *Approval) Spent(actual Amount, receiptURL string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -95,7 +100,8 @@ func (a *Approval) Spent(actual Amount, receiptURL string) error {
 		if a.spent == nil {
 			a.spent = &ConfirmParams{Success: true}
 		}
-		return paramError("actual", actual.String(), "want an amount above zero; a function that paid nothing returns an error and does not call Spent")
+		return paramError("actual", actual.String(),
+			"want an amount above zero; a function that paid nothing returns an error and does not call Spent")
 	}
 	rounded := maxAmount
 	if actual.Less(maxAmount) {
@@ -126,18 +132,22 @@ func (a *Approval) hasSpent() bool {
 	return a.spent != nil
 }
 
-// Settle ends the approval and reports to the service how: with a nil err the purchase is completed, for the amount that
-// [Approval.Spent] recorded or else the one approved. With an error it failed and the money returns to the budget, unless
-// Spent was called: then it is completed for what was spent. An error that can hide a payment, see [MayHavePaid] and
-// [OnError], leaves the money booked and nothing confirmed, and the result is an [*UnconfirmedError] with MayHaveSpent: find
-// out, and confirm with [Client.Confirm].
+// Settle ends the approval and confirms the outcome to the service. err is the error of the code that pays, nil for a
+// success:
 //
-// The confirmation does not depend on ctx being alive; it is tried for at most 10 seconds. When it does not get
-// through, the error is an [*UnconfirmedError], and Settle may be called again. What the first call decided stands, whatever
-// err later calls bring; after a success they return nil without doing anything. So Settle may be deferred.
+//	Spent was called                   completed for the amount spent, whatever err is
+//	err is nil                         completed for the approved amount
+//	err can hide a payment             nothing is confirmed, the money stays booked, and Settle returns an
+//	                                   *UnconfirmedError with MayHaveSpent: find out, then use Client.Confirm
+//	err is any other error             failed: the money returns to the budget
+//
+// [MayHavePaid], [NotPaid] and [OnError] decide which errors can hide a payment. The first call decides the outcome;
+// later calls ignore err. The confirmation takes at most 10 seconds and does not depend on ctx, which may be nil. If it
+// does not succeed, the error is an [*UnconfirmedError], and Settle may be called again. After a success Settle returns
+// nil and does nothing, so it may be deferred. A [*DuplicateError] is joined when the purchase has duplicates.
 func (a *Approval) Settle(ctx context.Context, err error) (settleErr error) {
 	if a.authorization == nil {
-		return paramError("Approval", "", "want one that Client.Authorize has given")
+		return paramError("Approval", "", "want an approval of Client.Authorize")
 	}
 	a.settling <- struct{}{}
 	defer func() { <-a.settling }()
@@ -167,7 +177,7 @@ func (a *Approval) Settle(ctx context.Context, err error) (settleErr error) {
 	return settleErr
 }
 
-// decide fixes how the purchase ended, the first time it is asked.
+// decide decides the outcome in the first call, and returns it in every call.
 func (a *Approval) decide(err error) (decided *outcome, first, settled bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -187,25 +197,30 @@ func (a *Approval) decide(err error) (decided *outcome, first, settled bool) {
 	return a.outcome, first, a.settled
 }
 
-// leaveBooked is for a function whose error can hide a payment: nothing is confirmed.
+// leaveBooked confirms nothing, because the function's error can hide a payment.
 func (a *Approval) leaveBooked(ctx context.Context, o *outcome, first bool) error {
 	if first {
-		a.authorization.record.entry.Error = textOfUsers(o.doubt)
-		if err := a.authorization.record.put(ctx, JournalStarted); err != nil {
+		a.authorization.record.entry.Error = userErrorText(o.doubt)
+		if err := a.authorization.record.put(ctx, journal.Started); err != nil {
 			a.client.alertJournal(ctx, a.requestID, err)
 		}
 	}
 	cause := o.doubt
 	if isTypedNil(cause) {
-		cause = errors.New(textOfUsers(cause)) // its own methods may panic
+		cause = errors.New(userErrorText(cause)) // its own methods may panic
 	}
-	return withCleanup(&UnconfirmedError{RequestID: a.requestID, Params: o.params, MayHaveSpent: true, Err: cause}, a.findDuplicates(ctx))
+	unconfirmed := &UnconfirmedError{RequestID: a.requestID, Params: o.params, MayHaveSpent: true, Err: cause}
+	return withCleanup(unconfirmed, a.findDuplicates(ctx))
 }
 
 // confirm reports the outcome to the service, and to the journal before and after it.
 func (a *Approval) confirm(ctx context.Context, o *outcome) error {
 	journalErr := a.recordOutcome(ctx, o.params)
-	_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit: settleLimit})
+	_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{
+		mayHaveConfirmed: a.mayConfirmTwice(),
+		attemptLimit:     attemptLimit,
+		totalLimit:       settleLimit,
+	})
 	duplicates := a.findDuplicates(ctx)
 	if confirmErr != nil {
 		if _, unknown := errors.AsType[*OutcomeUnknownError](confirmErr); unknown {
@@ -213,7 +228,8 @@ func (a *Approval) confirm(ctx context.Context, o *outcome) error {
 			a.mayHaveConfirmed = true
 			a.mu.Unlock()
 		}
-		return withCleanup(withCleanup(&UnconfirmedError{RequestID: a.requestID, Params: o.params, Err: confirmErr}, journalErr), duplicates)
+		unconfirmed := &UnconfirmedError{RequestID: a.requestID, Params: o.params, Err: confirmErr}
+		return withCleanup(withCleanup(unconfirmed, journalErr), duplicates)
 	}
 	a.mu.Lock()
 	a.settled = true
@@ -221,27 +237,27 @@ func (a *Approval) confirm(ctx context.Context, o *outcome) error {
 	if a.authorization.purchase != nil {
 		a.authorization.record.entry.Duplicates = a.authorization.purchase.Duplicates
 	}
-	if err := a.authorization.record.put(ctx, JournalSettled); err != nil { // all is well but for the record
+	if err := a.authorization.record.put(ctx, journal.Settled); err != nil { // only the record is wrong
 		a.client.alertJournal(ctx, a.requestID, err)
 	}
 	return duplicates
 }
 
-func (a *Approval) confirmationInDoubt() bool {
+func (a *Approval) mayConfirmTwice() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.mayHaveConfirmed
 }
 
-// findDuplicates returns a [*DuplicateError] when the purchase has any. It looks once more, because an attempt at the purchase
-// may have made its request late.
+// findDuplicates returns a [*DuplicateError] if the purchase has duplicates. It reads the list once more, because an
+// attempt may have made its request late.
 func (a *Approval) findDuplicates(ctx context.Context) error {
 	purchase := a.authorization.purchase
 	if purchase == nil {
 		return nil
 	}
 	duplicates := slices.DeleteFunc(slices.Clone(purchase.Duplicates), func(id string) bool {
-		return a.client.progress(id) != unknownHere // another call's, as has turned out
+		return a.client.progress(id) != unknownHere // it is another call's
 	})
 	if purchase.posting != nil {
 		for _, id := range purchase.posting.lateRequests(ctx, a.requestID) {
@@ -258,7 +274,7 @@ func (a *Approval) findDuplicates(ctx context.Context) error {
 	return &DuplicateError{RequestID: a.requestID, Duplicates: purchase.Duplicates, IdempotencyKey: a.idempotencyKey}
 }
 
-// report ends the observation, once, however many calls of Settle it takes.
+// report reports to the observers, once, even if Settle is called again.
 func (a *Approval) report(o *outcome, err error) {
 	if a.finish == nil {
 		return
@@ -276,20 +292,21 @@ func (a *Approval) report(o *outcome, err error) {
 	end(observed)
 }
 
-// recordOutcome writes down how it ended before the service is told. The service is told in any case.
+// recordOutcome writes the outcome to the journal before it is confirmed. The confirmation is sent even if that fails.
 func (a *Approval) recordOutcome(ctx context.Context, params ConfirmParams) error {
 	a.mu.Lock()
-	a.authorization.record.entry.Confirm, a.authorization.record.entry.Result, a.authorization.record.entry.Error = params, a.result, a.failure
+	setOutcome(&a.authorization.record.entry, params)
+	a.authorization.record.entry.Result, a.authorization.record.entry.Error = a.result, a.failure
 	a.mu.Unlock()
-	return a.authorization.record.put(ctx, JournalExecuted)
+	return a.authorization.record.put(ctx, journal.Returned)
 }
 
-// recordFailure holds the text of the error that a purchase ended in, for the journal.
+// recordFailure keeps the text of the function's error for the journal.
 func (a *Approval) recordFailure(err error) {
 	if a.authorization.config.journal == nil {
 		return
 	}
-	text := textOfUsers(err)
+	text := userErrorText(err)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.failure = text

@@ -9,29 +9,29 @@ import (
 	"time"
 )
 
-// attemptTransport bounds the time of one attempt, from connecting to the last byte of the body.
+// attemptTransport limits the time of each attempt, from connecting to the last byte of the body.
 type attemptTransport struct {
 	next    http.RoundTripper
 	timeout time.Duration
 }
 
 func (at *attemptTransport) RoundTrip(request *http.Request) (*http.Response, error) {
-	a := &limitedAttempt{caller: request.Context(), timeout: at.timeout, end: func() {}}
+	a := &limitedAttempt{caller: request.Context(), timeout: at.timeout, cancel: func() {}}
 	if deadline, ok := a.caller.Deadline(); !ok || time.Until(deadline) > at.timeout {
-		a.limited, a.end = context.WithTimeout(a.caller, at.timeout)
+		a.limited, a.cancel = context.WithTimeout(a.caller, at.timeout)
 		request = request.WithContext(a.limited)
 	}
 	response, err := at.roundTrip(request)
 	if err != nil {
-		err = a.explained(err)
-		a.end()
+		err = a.explainTimeout(err)
+		a.cancel()
 		return nil, err
 	}
 	a.body, response.Body = response.Body, a
 	return response, nil
 }
 
-// roundTrip makes errors of what the caller's transport may do wrong.
+// roundTrip turns panics and invalid results of the caller's transport into errors.
 func (at *attemptTransport) roundTrip(request *http.Request) (response *http.Response, err error) {
 	defer panicAsError("the transport", &err)
 	response, err = at.next.RoundTrip(request)
@@ -46,14 +46,59 @@ func (at *attemptTransport) roundTrip(request *http.Request) (response *http.Res
 	return response, nil
 }
 
-// panicAsError makes an error of a panic in code of the caller's. It is to be deferred.
+// limitedAttempt is one attempt under its time limit. It is also the body of the response; closing it ends the attempt.
+type limitedAttempt struct {
+	caller  context.Context
+	limited context.Context // nil: the caller's deadline comes before the limit
+	timeout time.Duration
+	cancel  func()
+	body    io.ReadCloser
+}
+
+func (la *limitedAttempt) Read(p []byte) (n int, err error) {
+	defer panicAsError("the body of the response", &err)
+	if n, err = la.body.Read(p); err != nil && err != io.EOF {
+		err = la.explainTimeout(err)
+	}
+	return n, err
+}
+
+func (la *limitedAttempt) Close() (err error) {
+	defer la.cancel()
+	defer panicAsError("the body of the response", &err)
+	return la.body.Close()
+}
+
+// explainTimeout returns an *attemptTimeoutError if the attempt's limit has ended, not the caller's context; otherwise
+// err.
+func (la *limitedAttempt) explainTimeout(err error) error {
+	if la.limited != nil && la.limited.Err() != nil && la.caller.Err() == nil {
+		return &attemptTimeoutError{la.timeout}
+	}
+	return err
+}
+
+// attemptTimeoutError reports that one attempt took too long.
+type attemptTimeoutError struct {
+	limit time.Duration
+}
+
+func (e *attemptTimeoutError) Error() string { return "no answer within " + e.limit.String() }
+
+// Timeout returns true. With Temporary it makes the error a [net.Error].
+func (e *attemptTimeoutError) Timeout() bool { return true }
+
+// Temporary is part of [net.Error].
+func (e *attemptTimeoutError) Temporary() bool { return true }
+
+// panicAsError turns a panic in the caller's code into an error. It must be deferred.
 func panicAsError(who string, err *error) {
 	if value := recover(); value != nil {
 		*err = &panicError{who: who, value: value}
 	}
 }
 
-// panicError is a panic of the transport that [WithHTTPClient] has set.
+// panicError reports a panic of the caller's code, such as the transport set by [WithHTTPClient].
 type panicError struct {
 	who   string
 	value any
@@ -61,51 +106,8 @@ type panicError struct {
 
 func (e *panicError) Error() string { return fmt.Sprintf("%s panicked: %v", e.who, e.value) }
 
-// Unwrap returns the value that was panicked with, if it is an error.
+// Unwrap returns the value of the panic if it is an error.
 func (e *panicError) Unwrap() error {
 	err, _ := e.value.(error)
 	return err
 }
-
-// limitedAttempt is one attempt under its time limit, and the body of its response, with which it ends.
-type limitedAttempt struct {
-	caller  context.Context
-	limited context.Context // nil: the caller's deadline comes first
-	timeout time.Duration
-	end     func()
-	body    io.ReadCloser
-}
-
-// explained tells the end of the time limit apart from that of the caller's context.
-func (la *limitedAttempt) explained(err error) error {
-	if la.limited != nil && la.limited.Err() != nil && la.caller.Err() == nil {
-		return &attemptTimeoutError{la.timeout}
-	}
-	return err
-}
-
-func (la *limitedAttempt) Read(p []byte) (n int, err error) {
-	defer panicAsError("the body of the response", &err)
-	if n, err = la.body.Read(p); err != nil && err != io.EOF {
-		err = la.explained(err)
-	}
-	return n, err
-}
-
-func (la *limitedAttempt) Close() (err error) {
-	defer la.end()
-	defer panicAsError("the body of the response", &err)
-	return la.body.Close()
-}
-
-// attemptTimeoutError says that one attempt took too long, as opposed to the caller's context ending.
-type attemptTimeoutError struct {
-	limit time.Duration
-}
-
-func (e *attemptTimeoutError) Error() string { return "no answer within " + e.limit.String() }
-
-// Timeout and Temporary make it a [net.Error].
-func (e *attemptTimeoutError) Timeout() bool { return true }
-
-func (e *attemptTimeoutError) Temporary() bool { return true }

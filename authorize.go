@@ -7,13 +7,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/letagentpay/letagentpay-go/internal/keylock"
+	"github.com/letagentpay/letagentpay-go/journal"
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
 // Authorize requests the approval of a purchase and returns once it is approved: the two-phase form of [Guard], for
-// code that is no single function, such as middleware and workflows. Every Approval must be ended with
-// [Approval.Settle]. The errors are Guard's; with any of them nothing may be bought.
+// code that is not a single function, such as middleware and workflows. Pay nothing when it returns an error; the
+// errors are those of Guard. End every Approval with [Approval.Settle].
 func (c *Client) Authorize(ctx context.Context, p PurchaseParams, opts ...GuardOption) (*Approval, error) {
 	g, err := newGuardConfig(opts)
 	if err != nil {
@@ -22,28 +22,35 @@ func (c *Client) Authorize(ctx context.Context, p PurchaseParams, opts ...GuardO
 	return c.authorizeOnce(ctx, p, g)
 }
 
-// authorizeOnce is Authorize with its options read. An earlier run is an error here: there is no result to return.
+// authorizeOnce is Authorize with the options applied. An earlier run is an error, because there is no result to
+// return.
 func (c *Client) authorizeOnce(ctx context.Context, p PurchaseParams, g *guardConfig) (*Approval, error) {
 	approval, earlier, err := c.authorize(ctx, p, g)
 	if earlier != nil {
 		earlier.scoped.done(false, false)
-		return nil, withCleanup(earlier.alreadyHandled(), c.confirmEarlier(ctx, g, earlier.JournalEntry))
+		return nil, withCleanup(alreadyHandled(earlier.Entry), c.confirmEarlier(ctx, g, earlier.Entry))
 	}
 	return approval, err
 }
 
-// earlierRun is a run that the journal knows to have returned.
+// earlierRun is a run of the same purchase that the journal shows to have returned.
 type earlierRun struct {
-	*JournalEntry
-	scoped     *scopedPurchase // done when it is known whether the run's result can be given back
+	*journal.Entry
+	scoped     *scopedPurchase // done is called once it is known whether the result can be returned
 	resumption *resumption
 	params     PurchaseParams
 }
 
-// authorize is Authorize; earlier is of a call whose function has returned before.
-func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig) (approval *Approval, earlier *earlierRun, err error) {
-	if ctx == nil {
-		return nil, nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
+// authorize obtains an approval, or finds an earlier run whose result the call returns. In a scope it takes the next
+// key when a key leads to a request that failed or expired, or is another purchase.
+//
+// Its deferred functions run only without an approval, the last one first: the scope's key is freed, unless the earlier
+// run needs it, and then the observers get the outcome. Otherwise Approval.Settle and the caller do both.
+func (c *Client) authorize(
+	ctx context.Context, p PurchaseParams, g *guardConfig,
+) (approval *Approval, earlier *earlierRun, err error) {
+	if err := checkContext(ctx); err != nil {
+		return nil, nil, err
 	}
 	if err := p.validate(); err != nil {
 		return nil, nil, err
@@ -57,19 +64,19 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 	}
 	ctx, end := c.observe(ctx, operation.Guard)
 	auth := &authorization{client: c, config: g, requestID: requestID, resumed: isResumed, params: p}
-	defer func() { // reports, when there is no approval whose end is to be reported
+	defer func() {
 		if approval == nil {
 			end(auth.observation(earlier, err))
 		}
 	}()
-	var entry *JournalEntry
+	var entry *journal.Entry
 	var scoped *scopedPurchase
 	if !isResumed {
 		if scoped, err = c.scoped(ctx, &p); err != nil {
 			return nil, nil, err
 		}
 	}
-	defer func() { // gives the key of the scope free, unless whoever has the approval or the earlier run does so
+	defer func() {
 		if approval == nil && earlier == nil {
 			scoped.done(false, false)
 		}
@@ -77,7 +84,7 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 	for {
 		*auth = newAuthorization(c, g, p, requestID, isResumed)
 		approval, entry, err = auth.obtain(ctx, scoped)
-		reason := scoped.movesOn(err)
+		reason := scoped.nextKeyReason(err)
 		if reason == nil {
 			break
 		}
@@ -91,10 +98,15 @@ func (c *Client) authorize(ctx context.Context, p PurchaseParams, g *guardConfig
 	if entry != nil {
 		earlier = &earlierRun{entry, scoped, resumption, p}
 	}
-	return approval, earlier, auth.joinDuplicates(plainly(err))
+	return approval, earlier, auth.joinDuplicates(withoutNextKey(err))
 }
 
-// authorization is a call's claim to run under a purchase request.
+// authorization is one guarded call on its way to an approval. Its stages, each in a file of its own:
+//
+//	lookup.go           what the journal and this process know of the key or the request
+//	requestapproval.go  the purchase is requested, and the request is locked
+//	decision.go         the decision is awaited, and the request is checked to be this call's and for this purchase
+//	authorize.go        the start is recorded; what cannot run is refunded
 type authorization struct {
 	client    *Client
 	params    PurchaseParams
@@ -102,31 +114,42 @@ type authorization struct {
 	record    record
 	requestID string
 	purchase  *Purchase // the answer to this call's own purchase; nil when resumed
-	callerKey bool      // the key is the caller's or a scope's: the answer may be an earlier call's
+	callerKey bool      // the key is the caller's or a scope's, so that the answer may be an earlier call's
 	resumed   bool
 
-	baseline    baseline // what there was before the key was first asked under
-	askedBefore bool     // an earlier call has asked under the key, says the journal
-	known       bool     // the answer names a request that this process knew
-	fromJournal bool     // the record is the journal's entry of the resumed request
-	entryKey    string   // the key that the journal's entry of the resumed request is of
+	baseline        baseline // from before the first request under the key
+	requestedBefore bool     // the journal shows that an earlier call has requested the purchase under the key
+	known           bool     // the answer names a request that this process knew
+	fromJournal     bool     // the record is the journal's entry of the resumed request
+	entryKey        string   // the idempotency key of that entry
 
-	held [2]*keylock.Held[lockKey] // the key and the request
+	held [2]*heldLock // keyLock and runLock; nil when not held
 }
 
 func newAuthorization(c *Client, g *guardConfig, p PurchaseParams, requestID string, resumed bool) authorization {
-	own := p.IdempotencyKey != "" && !resumed
+	callerKey := p.IdempotencyKey != "" && !resumed
 	switch {
 	case resumed:
-		p.IdempotencyKey = "" // the request was made under a key of its own
-	case !own:
+		p.IdempotencyKey = "" // the request has a key of its own
+	case !callerKey:
 		p.IdempotencyKey = rand.Text()
 	}
-	return authorization{client: c, config: g, params: p, callerKey: own, requestID: requestID, resumed: resumed, record: record{journal: g.journal, process: c.process}}
+	return authorization{
+		client:    c,
+		config:    g,
+		params:    p,
+		callerKey: callerKey,
+		requestID: requestID,
+		resumed:   resumed,
+		record:    record{journal: g.journal, process: c.process},
+	}
 }
 
-// obtain brings the claim to an approval under which the function may run. Without one, all locks are free again.
-func (auth *authorization) obtain(ctx context.Context, scoped *scopedPurchase) (approval *Approval, earlier *JournalEntry, err error) {
+// obtain returns an approval under which the function may run, or an earlier run. Without an approval it releases all
+// locks.
+func (auth *authorization) obtain(
+	ctx context.Context, scoped *scopedPurchase,
+) (approval *Approval, earlier *journal.Entry, err error) {
 	defer func() {
 		if approval == nil {
 			auth.release()
@@ -146,33 +169,48 @@ func (auth *authorization) obtain(ctx context.Context, scoped *scopedPurchase) (
 		return nil, nil, err
 	}
 	return &Approval{
-		client: auth.client, requestID: auth.requestID, amount: auth.params.Amount, category: category, idempotencyKey: auth.params.IdempotencyKey,
-		authorization: auth, settling: make(chan struct{}, 1), callContext: ctx,
+		client:         auth.client,
+		requestID:      auth.requestID,
+		amount:         auth.params.Amount,
+		category:       category,
+		idempotencyKey: auth.params.IdempotencyKey,
+		authorization:  auth,
+		settling:       make(chan struct{}, 1),
+		callContext:    ctx,
 	}, nil, nil
 }
 
-// skipRefunded makes way for the next purchase of a scope where the journal knows that this one failed and was refunded.
-func (auth *authorization) skipRefunded(ctx context.Context, scoped *scopedPurchase, earlier *JournalEntry) (*Approval, *JournalEntry, error) {
-	if scoped == nil || earlier.Confirm.Success {
+// skipRefunded returns the earlier run, or in a scope a nextKeyError when that run failed: its money is refunded, and
+// the purchase can be requested again under the next key.
+func (auth *authorization) skipRefunded(
+	ctx context.Context, scoped *scopedPurchase, earlier *journal.Entry,
+) (*Approval, *journal.Entry, error) {
+	if scoped == nil || earlier.Success {
 		return nil, earlier, nil
 	}
 	if err := auth.client.confirmEarlier(ctx, auth.config, earlier); err != nil {
-		return nil, nil, errors.Join(earlier.alreadyHandled(), err)
+		return nil, nil, errors.Join(alreadyHandled(earlier), err)
 	}
-	return nil, nil, &errMovesOn{ended: true, err: earlier.alreadyHandled()}
+	return nil, nil, &nextKeyError{ended: true, err: alreadyHandled(earlier)}
 }
 
-// start is the last step before the function runs. What can no longer run is given back.
+// start is the last step before the function runs. It refunds a purchase that can no longer run.
 func (auth *authorization) start(ctx context.Context, category string) error {
 	if err := ctx.Err(); err != nil {
-		return auth.giveBack(ctx, &APIError{Op: operation.Guard, IdempotencyKey: auth.params.IdempotencyKey, Err: err, withdrawn: !auth.resumed, waiting: auth.resumed})
+		return auth.refund(ctx, &APIError{
+			Op:             operation.Guard,
+			IdempotencyKey: auth.params.IdempotencyKey,
+			Err:            err,
+			withdrawn:      !auth.resumed,
+			waiting:        auth.resumed,
+		})
 	}
 	if err := auth.checkNotBeingConfirmed(); err != nil {
 		return auth.dropIfFinal(ctx, err)
 	}
-	auth.record.entry.RequestID, auth.record.entry.Category = auth.requestID, category
-	if err := auth.record.put(ctx, JournalStarted); err != nil {
-		return auth.giveBack(ctx, err)
+	auth.record.entry.RequestID, auth.record.entry.ResolvedCategory = auth.requestID, category
+	if err := auth.record.put(ctx, journal.Started); err != nil {
+		return auth.refund(ctx, err)
 	}
 	auth.client.process.rememberStarted(auth.client.requestKey(auth.requestID))
 	if auth.callerKey || auth.purchase != nil && auth.purchase.posting != nil {
@@ -181,8 +219,8 @@ func (auth *authorization) start(ctx context.Context, category string) error {
 	return nil
 }
 
-// checkNotBeingConfirmed refuses a request whose confirmation is under way, or may still be handled by the service: it is still
-// approved, and the money would return while it is spent.
+// checkNotBeingConfirmed returns an error while a confirmation of the request is under way or the service may still
+// handle one. The request reads as approved until then, but its money may be refunded.
 func (auth *authorization) checkNotBeingConfirmed() error {
 	held := auth.client.process.locks.TryLock(lockKey{auth.client.service, confirmLock, auth.requestID})
 	if held != nil {
@@ -196,47 +234,52 @@ func (auth *authorization) checkNotBeingConfirmed() error {
 	return handled
 }
 
-// giveBack confirms as failed what was approved and will not run, so that its money returns. A resumed request stays:
-// its id is in the caller's hands.
-func (auth *authorization) giveBack(ctx context.Context, reason error) error {
+// refund confirms a purchase that is approved and will not run as failed. A resumed request stays as it is, because its
+// caller knows the id.
+func (auth *authorization) refund(ctx context.Context, reason error) error {
 	if auth.resumed {
 		return reason
 	}
 	ctx = context.WithoutCancel(ctx)
-	// The service may be handling the confirmation when nobody waits for it any more. So nobody runs under the request
-	// from now on, and Recover confirms it.
-	auth.record.entry.RequestID, auth.record.entry.Error = auth.requestID, textOfUsers(reason)
-	putErr := auth.record.put(ctx, JournalExecuted)
+	// The service may still handle the confirmation after this call has given up. The entry keeps every call from
+	// running under the request, and Recover confirms it.
+	auth.record.entry.RequestID, auth.record.entry.Error = auth.requestID, userErrorText(reason)
+	putErr := auth.record.put(ctx, journal.Returned)
 	if putErr != nil {
-		// The entry says that the purchase is to be continued. Without it, another process takes it for somebody's.
+		// The stored entry shows a purchase to continue. Without it, the request counts as another process's.
 		_ = auth.record.drop(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
-	if _, err := auth.client.confirm(ctx, auth.requestID, ConfirmParams{}, confirmOptions{attempt: attemptLimit}); err != nil {
+	options := confirmOptions{attemptLimit: attemptLimit}
+	if _, err := auth.client.confirm(ctx, auth.requestID, ConfirmParams{}, options); err != nil {
 		auth.client.process.rememberRefund(auth.client.requestKey(auth.requestID))
 		return errors.Join(reason, &UnconfirmedError{RequestID: auth.requestID, Err: err}, putErr)
 	}
-	if len(auth.record.entry.Duplicates) > 0 { // Recover reports them until their money is back
-		return withCleanup(reason, auth.record.put(ctx, JournalSettled))
+	if len(auth.record.entry.Duplicates) > 0 { // Recover reports them until they are refunded
+		return withCleanup(reason, auth.record.put(ctx, journal.Settled))
 	}
 	return withCleanup(reason, auth.record.drop(ctx))
 }
 
-// joinDuplicates joins an error with the duplicates of the purchase that ended in it.
+// joinDuplicates joins an error with a DuplicateError when the purchase has duplicates.
 func (auth *authorization) joinDuplicates(err error) error {
 	if err == nil || auth.purchase == nil || len(auth.purchase.Duplicates) == 0 {
 		return err
 	}
-	duplicates := &DuplicateError{RequestID: auth.purchase.RequestID, Duplicates: auth.purchase.Duplicates, IdempotencyKey: auth.params.IdempotencyKey}
-	return errors.Join(err, duplicates)
+	return errors.Join(err, &DuplicateError{
+		RequestID:      auth.purchase.RequestID,
+		Duplicates:     auth.purchase.Duplicates,
+		IdempotencyKey: auth.params.IdempotencyKey,
+	})
 }
 
-// observation says how a call ended that did not come to an approval.
+// observation is the observation of a call without an approval.
 func (auth *authorization) observation(earlier *earlierRun, err error) Observation {
 	o := auth.newObservation(err)
 	if earlier != nil {
-		o.RequestID, o.Status = earlier.RequestID, earlier.Confirm.status()
+		confirmed := outcomeOfEntry(earlier.Entry)
+		o.RequestID, o.Status = earlier.RequestID, confirmed.status()
 	}
 	if status := decisionOf(err).status; status != "" {
 		o.Status = status
@@ -244,19 +287,25 @@ func (auth *authorization) observation(earlier *earlierRun, err error) Observati
 	return o
 }
 
-// newObservation is what any observation of the call says. It asks nothing of err, which may be the function's.
+// newObservation is the common part of the call's observations. It does not look into err, which may be the function's.
 func (auth *authorization) newObservation(err error) Observation {
-	o := Observation{RequestID: auth.requestID, Amount: auth.params.Amount, Currency: strings.ToUpper(auth.params.Currency), Category: auth.params.Category, Err: err}
+	o := Observation{
+		RequestID: auth.requestID,
+		Amount:    auth.params.Amount,
+		Currency:  strings.ToUpper(auth.params.Currency),
+		Category:  auth.params.Category,
+		Err:       err,
+	}
 	if auth.purchase != nil {
 		o.Currency, o.Category = auth.purchase.Currency, auth.purchase.Category
 	}
 	return o
 }
 
-// isFinal reports whether an error is the last word on a purchase, so that the journal need not know of it.
+// isFinal reports whether err ends the purchase: no later call can run under its request.
 func isFinal(err error) bool { return decisionOf(err).final }
 
-// checkNotNested refuses a claim to what the calling function itself runs under: it would wait for itself.
+// checkNotNested returns an error for a key or request that ctx already runs under. Waiting for it would deadlock.
 func (auth *authorization) checkNotNested(ctx context.Context) error {
 	for {
 		outer, ok := ApprovalFromContext(ctx)
@@ -264,15 +313,26 @@ func (auth *authorization) checkNotNested(ctx context.Context) error {
 			return nil
 		}
 		key := auth.heldKey()
-		if outer.requestID == auth.requestID || key != "" && key == outer.authorization.heldKey() && outer.client.identity == auth.client.identity {
-			running := &Request{RequestID: outer.requestID, Status: StatusApproved, Amount: outer.amount, Category: outer.category}
-			return &AlreadyHandledError{Request: running, IdempotencyKey: outer.idempotencyKey, MayHaveRun: true, Reason: reasonRunning}
+		sameKey := key != "" && key == outer.authorization.heldKey() && outer.client.identity == auth.client.identity
+		if sameKey || outer.requestID == auth.requestID {
+			return &AlreadyHandledError{
+				Request: &Request{
+					RequestID: outer.requestID,
+					Status:    StatusApproved,
+					Amount:    outer.amount,
+					Category:  outer.category,
+				},
+				IdempotencyKey: outer.idempotencyKey,
+				MayHaveRun:     true,
+				Reason:         reasonRunning,
+			}
 		}
 		ctx = outer.callContext
 	}
 }
 
-// heldKey returns the idempotency key under which no other call can be while this one lasts, empty for a random one.
+// heldKey returns the idempotency key that this call locks: the caller's, a scope's, or that of the resumed request's
+// entry. It is empty for a random key.
 func (auth *authorization) heldKey() string {
 	if auth.callerKey {
 		return auth.params.IdempotencyKey
@@ -284,7 +344,7 @@ func (auth *authorization) holdKey(ctx context.Context) error {
 	return auth.hold(ctx, lockKey{auth.client.identity, keyLock, auth.heldKey()})
 }
 
-// hold takes a lock that is kept until the approval is settled.
+// hold takes a lock and keeps it until the approval is settled.
 func (auth *authorization) hold(ctx context.Context, key lockKey) error {
 	held, err := auth.client.lock(ctx, operation.Guard, key, auth.config.lockWait())
 	if err != nil {
@@ -294,8 +354,7 @@ func (auth *authorization) hold(ctx context.Context, key lockKey) error {
 	return nil
 }
 
-// holdRequest takes hold of the request, once its id is known. What this process has started is not started again, nor
-// what it knows to have ended.
+// holdRequest locks the request, once its id is known.
 func (auth *authorization) holdRequest(ctx context.Context) error {
 	if err := auth.checkNotNested(ctx); err != nil {
 		return err
@@ -312,7 +371,7 @@ func (auth *authorization) release() {
 	}
 }
 
-// read reads a request, even when ctx has ended since it was made: what can no longer run is to be given back.
+// read reads a request, even if ctx has ended since it was made: a purchase that can no longer run is refunded.
 func (auth *authorization) read(ctx context.Context, requestID string) (*Request, error) {
 	state, err := auth.client.Request(ctx, requestID)
 	if err == nil || ctx.Err() == nil {
@@ -323,11 +382,11 @@ func (auth *authorization) read(ctx context.Context, requestID string) (*Request
 	return auth.client.Request(ctx, requestID)
 }
 
-// awaitDecision waits for a decision as the options say.
+// awaitDecision waits for the decision as OnPendingWait and OnPendingFail set.
 func (auth *authorization) awaitDecision(ctx context.Context, state *Request) (*Request, error) {
-	if !auth.resumed && auth.record.entry.RequestID != auth.requestID { // so that whoever resumes the request finds the entry
+	if !auth.resumed && auth.record.entry.RequestID != auth.requestID { // so that a call that resumes finds the entry
 		auth.record.entry.RequestID = auth.requestID
-		if err := auth.record.put(ctx, JournalAsked); err != nil {
+		if err := auth.record.put(ctx, journal.Requested); err != nil {
 			return nil, err
 		}
 	}
@@ -336,7 +395,8 @@ func (auth *authorization) awaitDecision(ctx context.Context, state *Request) (*
 	if auth.config.pendingWait == 0 {
 		return nil, pending
 	}
-	decided, err := auth.client.WaitForDecision(ctx, auth.requestID, append([]WaitOption{WaitTimeout(auth.config.pendingWait)}, auth.config.waitOptions...)...)
+	opts := append([]WaitOption{WaitTimeout(auth.config.pendingWait)}, auth.config.waitOptions...)
+	decided, err := auth.client.WaitForDecision(ctx, auth.requestID, opts...)
 	if err != nil {
 		pending.Err = err
 		return nil, pending
@@ -344,7 +404,7 @@ func (auth *authorization) awaitDecision(ctx context.Context, state *Request) (*
 	return decided, nil
 }
 
-// decisionError turns every state but an approval into an error.
+// decisionError returns nil for an approved request, and the error of the call for every other one.
 func (auth *authorization) decisionError(state *Request) error {
 	switch {
 	case state.Status.Approved():
@@ -368,7 +428,7 @@ func (auth *authorization) notApproved(status Status) *NotApprovedError {
 	return &NotApprovedError{RequestID: auth.requestID, IdempotencyKey: auth.params.IdempotencyKey, Status: status}
 }
 
-// handled is the error of a request that another call handles, and has surely not run.
+// handled is the error of a request that another call handles and has not run.
 func (auth *authorization) handled(request *Request, reason string) *AlreadyHandledError {
 	return &AlreadyHandledError{Request: request, IdempotencyKey: auth.params.IdempotencyKey, Reason: reason}
 }
@@ -390,7 +450,7 @@ func (auth *authorization) approvedRequest() *Request {
 	}
 }
 
-// withCleanup returns err, joined with the error of what was to be tidied up after it.
+// withCleanup joins err with the error of the cleanup after it.
 func withCleanup(err, cleanupErr error) error {
 	if cleanupErr == nil {
 		return err

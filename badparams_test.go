@@ -14,9 +14,17 @@ func TestParametersThatTheServiceWouldReadOtherwiseAreNotSent(t *testing.T) {
 		change func(*letagentpay.PurchaseParams)
 		field  string
 	}{
-		"a category that is not seen": {func(p *letagentpay.PurchaseParams) { p.Category = "\u200b\u2060" }, "PurchaseParams.Category"},
-		"a fraction of a yen":         {func(p *letagentpay.PurchaseParams) { p.Amount, p.Currency = letagentpay.MustAmount("100.50"), "jpy" }, "PurchaseParams.Amount"},
-		"a key with a token in it":    {func(p *letagentpay.PurchaseParams) { p.IdempotencyKey = "of " + testToken }, "PurchaseParams.IdempotencyKey"},
+		"a category that is not seen": {
+			func(p *letagentpay.PurchaseParams) { p.Category = "\u200b\u2060" }, "PurchaseParams.Category",
+		},
+		"a fraction of a yen": {
+			func(p *letagentpay.PurchaseParams) { p.Amount, p.Currency = letagentpay.MustAmount("100.50"), "jpy" },
+			"PurchaseParams.Amount",
+		},
+		"a key with a token in it": {
+			func(p *letagentpay.PurchaseParams) { p.IdempotencyKey = "of " + testToken },
+			"PurchaseParams.IdempotencyKey",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newService(t)

@@ -18,7 +18,8 @@ import (
 // the same post to the same server over loopback. At most 1.15 times the time and twice the allocations are acceptable.
 func BenchmarkPurchase(b *testing.B) {
 	start := func(b *testing.B) (*letagentpaytest.Server, func()) {
-		server := letagentpaytest.NewServer(b, letagentpaytest.WithMaxHistory(1000), letagentpaytest.WithBudget(letagentpay.MustAmount("9999999")),
+		server := letagentpaytest.NewServer(b, letagentpaytest.WithMaxHistory(1000),
+			letagentpaytest.WithBudget(letagentpay.MustAmount("9999999")),
 			letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}}`))
 		n := 0
 		return server, func() { // keeps the rate limit of 60 a minute away
@@ -27,7 +28,12 @@ func BenchmarkPurchase(b *testing.B) {
 			}
 		}
 	}
-	params := letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("0.01"), Category: "groceries", MerchantName: "Corner shop", Description: "An apple"}
+	params := letagentpay.PurchaseParams{
+		Amount:       letagentpay.MustAmount("0.01"),
+		Category:     "groceries",
+		MerchantName: "Corner shop",
+		Description:  "An apple",
+	}
 	b.Run("bare", func(b *testing.B) {
 		server, pace := start(b)
 		bare := bareClient(server)
@@ -102,7 +108,8 @@ func bareClient(server *letagentpaytest.Server) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+"/requests", bytes.NewReader(encoded))
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+"/requests",
+			bytes.NewReader(encoded))
 		if err != nil {
 			return err
 		}
@@ -132,7 +139,8 @@ func bareClient(server *letagentpaytest.Server) func(context.Context) error {
 // and ten more allocations are acceptable.
 func BenchmarkGuard(b *testing.B) {
 	start := func(b *testing.B) (*letagentpay.Client, func()) {
-		server := letagentpaytest.NewServer(b, letagentpaytest.InMemory(), letagentpaytest.WithMaxHistory(1000), letagentpaytest.WithBudget(letagentpay.MustAmount("9999999")),
+		server := letagentpaytest.NewServer(b, letagentpaytest.InMemory(), letagentpaytest.WithMaxHistory(1000),
+			letagentpaytest.WithBudget(letagentpay.MustAmount("9999999")),
 			letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}}`))
 		n := 0
 		return server.Client(), func() {
@@ -151,7 +159,8 @@ func BenchmarkGuard(b *testing.B) {
 		return err
 	}
 	guard := func(client *letagentpay.Client) func(context.Context, int) (int, error) {
-		return letagentpay.Guard(client, func(int) letagentpay.PurchaseParams { return params }, func(_ context.Context, n int) (int, error) { return n, nil })
+		return letagentpay.Guard(client, func(int) letagentpay.PurchaseParams { return params },
+			func(_ context.Context, n int) (int, error) { return n, nil })
 	}
 	b.Run("pair", func(b *testing.B) {
 		client, pace := start(b)

@@ -74,7 +74,7 @@ func (c *Client) sameCategory(ctx context.Context, requestID, category, describe
 	}
 	mismatch := &MismatchError{RequestID: requestID, Field: "Category", Requested: category, Described: described}
 	if relation == otherNames {
-		return &errMovesOn{err: mismatch}
+		return &nextKeyError{err: mismatch}
 	}
 	return mismatch
 }

@@ -60,7 +60,8 @@ func TestResumedUnderAnotherNameOfACategory(t *testing.T) {
 				require.NoError(t, server.Approve(pending.RequestID))
 
 				var runs atomic.Int64
-				_, err = guardGroceries(resuming, &runs, succeed, opts...)(letagentpay.ResumeApproval(t.Context(), pending.RequestID), named(c.described))
+				guarded := guardGroceries(resuming, &runs, succeed, opts...)
+				_, err = guarded(letagentpay.ResumeApproval(t.Context(), pending.RequestID), named(c.described))
 				if c.same {
 					require.NoError(t, err)
 					assert.EqualValues(t, 1, runs.Load())
@@ -92,7 +93,10 @@ func TestOneRefInTwoScopesIsTwoPurchases(t *testing.T) {
 
 // Which keys two purchases of one scope have that differ in their category alone shows only when the first is answered.
 func TestPurchaseThatWaitsForTheCategoryOfAnother(t *testing.T) {
-	for name, patience := range map[string]time.Duration{"no longer than half a minute": time.Hour, "no longer than its context": 5 * time.Second} {
+	for name, patience := range map[string]time.Duration{
+		"no longer than half a minute": time.Hour,
+		"no longer than its context":   5 * time.Second,
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newService(t).on("POST", "/requests", hangs).on("GET", "/requests", list(""))

@@ -27,7 +27,8 @@ func givenBack[Out any](t *testing.T, name string, result, back Out, kept bool) 
 		synctest.Test(t, func(t *testing.T) {
 			server := serve(t)
 			var runs atomic.Int64
-			guarded := letagentpay.Guard(server.Client(), func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p },
+			guarded := letagentpay.Guard(server.Client(),
+				func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p },
 				func(context.Context, letagentpay.PurchaseParams) (Out, error) {
 					runs.Add(1)
 					return result, nil

@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// Version is the version of this SDK, which is sent to the service in the User-Agent header.
+// Version is the version of this SDK. It is sent to the service in the User-Agent header.
 const Version = "0.1.0"
 
-// DefaultBaseURL is the address of the service's Agent API, used unless [WithBaseURL] or LETAGENTPAY_BASE_URL names
+// DefaultBaseURL is the address of the service's Agent API, used unless [WithBaseURL] or LETAGENTPAY_BASE_URL sets
 // another.
 const DefaultBaseURL = "https://letagentpay.com/api/v1/agent-api"
 
-// The environment variables that [New] reads where no option says otherwise.
+// The environment variables that [New] reads if no option sets the value.
 const (
 	envToken   = "LETAGENTPAY_TOKEN"
 	envBaseURL = "LETAGENTPAY_BASE_URL"
@@ -26,19 +26,19 @@ const (
 
 const (
 	defaultMaxRetries     = 4
-	defaultAttemptTimeout = time.Minute // generous: giving up early means not knowing
+	defaultAttemptTimeout = time.Minute // generous: after a timeout it is unknown whether the attempt took effect
 )
 
-// Client talks to the LetAgentPay service on behalf of one agent. Make one with [New]. It is safe for concurrent use,
-// and one per agent is best: its calls know of each other and never overlap where the service could not tell them
-// apart.
+// Client calls the LetAgentPay service on behalf of one agent. Create it with [New]; the zero value is not usable. It
+// is safe for concurrent use. It serialises calls that the service cannot distinguish, so use one Client per agent.
 type Client struct {
-	// X402 authorises and reports payments of paid HTTP APIs.
+	// X402 authorises and reports payments for paid HTTP APIs.
 	X402 *X402Client
 
 	transport *transport
-	service   string // the address in one form, however it is spelled
-	identity  string // of service and agent, to tell this agent's keys from another's
+	service   string // the base URL in canonical form
+	agent     string // the digest of the token
+	identity  string // the service and the agent, which own idempotency keys, aliases and journal entries
 	process   *process
 	poller    *poller
 	observers []Observer
@@ -57,20 +57,23 @@ type config struct {
 	insecureHTTP bool
 	observers    []Observer
 	process      *process
-	tokenField   string // what to call the token and the base URL in an error: the option or the variable
-	baseURLField string
+	tokenField   string // the option or variable that set the token, named in errors
+	baseURLField string // the same for the base URL
 }
 
-// New returns a client for the agent that the token belongs to.
+// New returns a client for the agent that the token belongs to. It sends nothing.
 //
-// The token comes from [WithToken], else from the environment variable LETAGENTPAY_TOKEN; the base URL from
-// [WithBaseURL], else from LETAGENTPAY_BASE_URL, else it is [DefaultBaseURL]. Nothing is sent. A bad or missing value
-// is a [*ParamError] that names it.
+// The token comes from [WithToken], or else from the environment variable LETAGENTPAY_TOKEN. The base URL comes from
+// [WithBaseURL], or else from LETAGENTPAY_BASE_URL, or else it is [DefaultBaseURL]. An invalid or missing value is a
+// [*ParamError] that names its option or variable.
 func New(opts ...Option) (*Client, error) {
 	c := config{
-		token: os.Getenv(envToken), tokenField: envToken,
-		baseURL: os.Getenv(envBaseURL), baseURLField: envBaseURL,
-		maxRetries: defaultMaxRetries, process: thisProcess,
+		token:        os.Getenv(envToken),
+		tokenField:   envToken,
+		baseURL:      os.Getenv(envBaseURL),
+		baseURLField: envBaseURL,
+		maxRetries:   defaultMaxRetries,
+		process:      thisProcess,
 	}
 	for i, option := range opts {
 		if option == nil {
@@ -81,7 +84,8 @@ func New(opts ...Option) (*Client, error) {
 		}
 	}
 	if c.token == "" {
-		return nil, paramError("WithToken", "", "want the agent's token, from WithToken or the environment variable "+envToken)
+		reason := "want the agent's token, from WithToken or the environment variable " + envToken
+		return nil, paramError("WithToken", "", reason)
 	}
 	if reason := checkToken(c.token); reason != "" {
 		return nil, paramError(c.tokenField, "", reason)
@@ -94,15 +98,20 @@ func New(opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	digest := sha256.Sum256([]byte(c.token))
-	client := &Client{transport: newTransport(&c, base), service: identityOf(base), process: c.process}
-	client.identity = client.service + " " + hex.EncodeToString(digest[:]) + " "
+	client := &Client{
+		transport: newTransport(&c, base),
+		service:   identityOf(base),
+		agent:     hex.EncodeToString(digest[:]),
+		process:   c.process,
+	}
+	client.identity = client.service + " " + client.agent + " "
 	client.X402, client.observers = &X402Client{client}, c.observers
 	client.poller = &poller{client: client}
 	return client, nil
 }
 
-// WithToken sets the agent's bearer token, "agt_…". It is kept where printing the client cannot reach it, and appears
-// in no error and no log line.
+// WithToken sets the agent's bearer token, which starts with "agt_". Printing the client does not show it, and no error
+// or log line contains it.
 func WithToken(token string) Option {
 	return func(c *config) error {
 		c.token, c.tokenField = token, "WithToken"
@@ -110,9 +119,9 @@ func WithToken(token string) Option {
 	}
 }
 
-// WithBaseURL sets the address of the Agent API, for self-hosted services and test servers. It must be an https URL
-// with a host; plain http is accepted for loopback hosts, and for others with [WithInsecureHTTP]. The x402 API is
-// taken to be its sibling: the same address with /x402 in place of a final /agent-api.
+// WithBaseURL sets the address of the Agent API, for a self-hosted service or a test server. It must be an https URL
+// with a host. Plain http is accepted for loopback hosts, and for other hosts with [WithInsecureHTTP]. The x402 API has
+// the same address with /x402 in place of a final /agent-api.
 func WithBaseURL(baseURL string) Option {
 	return func(c *config) error {
 		if baseURL == "" {
@@ -123,11 +132,12 @@ func WithBaseURL(baseURL string) Option {
 	}
 }
 
-// WithHTTPClient sets the HTTP client that carries the calls; the default is a client of [http.DefaultTransport]. The
-// client is copied and its transport is used as it is; the transport must not repeat requests, because an error of its
-// last attempt says nothing of the others. Its Timeout bounds each attempt; 0 means one minute. Keep it
-// generous: an attempt given up early leaves open whether it took effect. Redirects to other hosts are refused
-// whatever the client says.
+// WithHTTPClient sets the HTTP client that sends the calls. The default uses [http.DefaultTransport].
+//
+// The client's transport must not retry requests: the error of its last attempt says nothing about the earlier ones.
+// Its Timeout limits each attempt; 0 means one minute. Keep it generous: after a timeout it is unknown whether the
+// attempt took effect. WithHTTPClient copies the client and uses its transport unchanged. Redirects to other hosts are
+// refused, even if the client's CheckRedirect allows them.
 func WithHTTPClient(client *http.Client) Option {
 	return func(c *config) error {
 		if client == nil {
@@ -138,31 +148,31 @@ func WithHTTPClient(client *http.Client) Option {
 	}
 }
 
-// WithMaxRetries sets how often a call is repeated after rate limits, server errors and broken connections; the
-// default is 4, and 0 turns repeating off. Confirmations are never repeated blindly, but only when the request shows that
-// they did not take effect.
+// WithMaxRetries sets how many times a call is retried after rate limits, server errors and broken connections, at most
+// 100. The default is 4; 0 turns retries off. A confirmation is never retried blindly, but only when the request shows
+// that the confirmation did not take effect.
 //
-// Purchases are repeated under one idempotency key, strictly one after another. The service may still be at work on an
-// attempt that got no answer of its own: it carries on after a client or a gateway has given up, and two attempts that
-// overlap there are two requests. So after an attempt that lasted for d, the client pauses for d, at least 2 seconds, and
-// looks at the list of requests. If the purchase is not there, it pauses for as long again before it posts. A service
-// that takes more than three times as long as the attempt was given can still make a second request: that one is found
-// and named, in [Purchase.Duplicates] and a [*DuplicateError], and nothing runs under it.
+// A purchase is retried under the same idempotency key, strictly one attempt after another. The service may still be
+// working on an attempt that got no response of its own: it continues after a client or a gateway has given up, and two
+// attempts that overlap there make two requests. So after an attempt that lasted for d, the client pauses for d, but at
+// least 2 seconds, and reads the list of requests. If the purchase is not in it, the client pauses for as long again
+// before the next attempt. A service that takes more than three times as long as the attempt lasted can still make a
+// second request. The client finds that duplicate and reports it in [Purchase.Duplicates] and a [*DuplicateError], and
+// nothing runs under it.
 func WithMaxRetries(n int) Option {
 	return func(c *config) error {
-		const most = 100
-		if n < 0 || n > most {
-			return paramError("WithMaxRetries", strconv.Itoa(n), "want 0 to "+strconv.Itoa(most))
+		const maximum = 100
+		if n < 0 || n > maximum {
+			return paramError("WithMaxRetries", strconv.Itoa(n), "want 0 to "+strconv.Itoa(maximum))
 		}
 		c.maxRetries = n
 		return nil
 	}
 }
 
-// WithLogger sets the logger for every attempt, at debug level, and for what went wrong, at warn level. Without it only
-// what must not stay unknown is logged, at warn level to [slog.Default]: an outcome that was not confirmed and that no
-// caller gets as an error, a request made twice, a journal that could not be tidied. Neither tokens nor bodies are ever
-// logged.
+// WithLogger sets the logger of every attempt, at debug level, and of failures, at warn level. Without it, only what
+// must not go unnoticed is logged, at warn level to [slog.Default]: an unconfirmed outcome that no caller receives as
+// an error, a duplicate request, a journal that could not be cleaned up. Tokens and bodies are never logged.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if logger == nil {
@@ -173,7 +183,8 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// WithAppInfo adds the name and version of your agent, such as "my-agent/1.2", to the User-Agent header.
+// WithAppInfo adds the name and version of your agent, such as "my-agent/1.2", to the User-Agent header: 1 to 200
+// printable ASCII characters.
 func WithAppInfo(info string) Option {
 	return func(c *config) error {
 		if info == "" || len(info) > 200 || !printableASCII(info) || strings.TrimSpace(info) != info {
@@ -184,8 +195,8 @@ func WithAppInfo(info string) Option {
 	}
 }
 
-// WithInsecureHTTP accepts a plain http base URL for hosts other than loopback. The token then travels readable by
-// everyone on the way: use it only inside a network you trust.
+// WithInsecureHTTP accepts a plain http base URL for hosts other than loopback. The token then travels unencrypted: use
+// it only inside a network that you trust.
 func WithInsecureHTTP() Option {
 	return func(c *config) error {
 		c.insecureHTTP = true
@@ -193,7 +204,8 @@ func WithInsecureHTTP() Option {
 	}
 }
 
-// WithObserver adds an observer of operations. It may be given more than once; the first given is the outermost.
+// WithObserver adds an observer of the client's operations; see [Observer]. If it is given more than once, the first
+// observer is the outermost.
 func WithObserver(observer Observer) Option {
 	return func(c *config) error {
 		if observer == nil {
@@ -204,8 +216,8 @@ func WithObserver(observer Observer) Option {
 	}
 }
 
-// BaseURL returns the address of the Agent API that the client talks to.
+// BaseURL returns the address of the Agent API that the client calls.
 func (c *Client) BaseURL() string { return c.transport.agentBase.String() }
 
-// String describes the client without its token.
+// String returns the client's base URL in a form for logs, without the token.
 func (c *Client) String() string { return "letagentpay.Client(" + c.BaseURL() + ")" }

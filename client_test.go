@@ -17,47 +17,56 @@ import (
 )
 
 func TestNewRefusesBadValues(t *testing.T) {
-	token := letagentpay.WithToken(testToken)
+	type options = []letagentpay.Option
+	token, base := letagentpay.WithToken(testToken), letagentpay.WithBaseURL
 	for name, c := range map[string]struct {
-		opts  []letagentpay.Option
+		opts  options
 		env   map[string]string
 		field string
 	}{
-		"no token":               {nil, nil, "WithToken"},
-		"empty token":            {[]letagentpay.Option{letagentpay.WithToken("")}, map[string]string{"LETAGENTPAY_TOKEN": testToken}, "WithToken"},
-		"no prefix":              {[]letagentpay.Option{letagentpay.WithToken("secret-of-this-test")}, nil, "WithToken"},
-		"prefix only":            {[]letagentpay.Option{letagentpay.WithToken("agt_")}, nil, "WithToken"},
-		"final newline":          {[]letagentpay.Option{letagentpay.WithToken(testToken + "\n")}, nil, "WithToken"},
-		"space inside":           {[]letagentpay.Option{letagentpay.WithToken("agt_secret-of this-test")}, nil, "WithToken"},
-		"header injection":       {[]letagentpay.Option{letagentpay.WithToken("agt_secret-of-this-test\r\nX: y")}, nil, "WithToken"},
-		"not ASCII":              {[]letagentpay.Option{letagentpay.WithToken("agt_secret-of-this-tést")}, nil, "WithToken"},
-		"very long":              {[]letagentpay.Option{letagentpay.WithToken("agt_" + strings.Repeat("secret-of-this-test", 100))}, nil, "WithToken"},
-		"bad token in the env":   {nil, map[string]string{"LETAGENTPAY_TOKEN": "secret-of-this-test"}, "LETAGENTPAY_TOKEN"},
-		"base without scheme":    {[]letagentpay.Option{token, letagentpay.WithBaseURL("letagentpay.com/api")}, nil, "WithBaseURL"},
-		"base without slashes":   {[]letagentpay.Option{token, letagentpay.WithBaseURL("https:letagentpay.com")}, nil, "WithBaseURL"},
-		"base without host":      {[]letagentpay.Option{token, letagentpay.WithBaseURL("https:///api")}, nil, "WithBaseURL"},
-		"base empty":             {[]letagentpay.Option{token, letagentpay.WithBaseURL("")}, nil, "WithBaseURL"},
-		"base other scheme":      {[]letagentpay.Option{token, letagentpay.WithBaseURL("ftp://letagentpay.com")}, nil, "WithBaseURL"},
-		"base no URL":            {[]letagentpay.Option{token, letagentpay.WithBaseURL("https://bad host/%zz")}, nil, "WithBaseURL"},
-		"base with a user":       {[]letagentpay.Option{token, letagentpay.WithBaseURL("https://user:secret-of-this-test@h/api")}, nil, "WithBaseURL"},
-		"base with a query":      {[]letagentpay.Option{token, letagentpay.WithBaseURL("https://h/api?token=secret-of-this-test")}, nil, "WithBaseURL"},
-		"base with a fragment":   {[]letagentpay.Option{token, letagentpay.WithBaseURL("https://h/api#secret-of-this-test")}, nil, "WithBaseURL"},
-		"plain http":             {[]letagentpay.Option{token, letagentpay.WithBaseURL("http://pay.example/api")}, nil, "WithBaseURL"},
-		"plain http, look-alike": {[]letagentpay.Option{token, letagentpay.WithBaseURL("http://localhost.example/api")}, nil, "WithBaseURL"},
-		"plain http, below":      {[]letagentpay.Option{token, letagentpay.WithBaseURL("http://api.localhost/api")}, nil, "WithBaseURL"},
-		"port beyond":            {[]letagentpay.Option{token, letagentpay.WithBaseURL("https://pay.example:99999")}, nil, "WithBaseURL"},
-		"port zero":              {[]letagentpay.Option{token, letagentpay.WithBaseURL("https://pay.example:0")}, nil, "WithBaseURL"},
-		"host of a point":        {[]letagentpay.Option{token, letagentpay.WithBaseURL("https://.")}, nil, "WithBaseURL"},
-		"token in its place":     {[]letagentpay.Option{token, letagentpay.WithBaseURL(testToken)}, nil, "WithBaseURL"},
-		"plain http, 0.0.0.0":    {[]letagentpay.Option{token, letagentpay.WithBaseURL("http://0.0.0.0/api")}, nil, "WithBaseURL"},
-		"bad base in the env":    {[]letagentpay.Option{token}, map[string]string{"LETAGENTPAY_BASE_URL": "pay"}, "LETAGENTPAY_BASE_URL"},
-		"nil HTTP client":        {[]letagentpay.Option{token, letagentpay.WithHTTPClient(nil)}, nil, "WithHTTPClient"},
-		"nil logger":             {[]letagentpay.Option{token, letagentpay.WithLogger(nil)}, nil, "WithLogger"},
-		"negative retries":       {[]letagentpay.Option{token, letagentpay.WithMaxRetries(-1)}, nil, "WithMaxRetries"},
-		"too many retries":       {[]letagentpay.Option{token, letagentpay.WithMaxRetries(101)}, nil, "WithMaxRetries"},
-		"empty app info":         {[]letagentpay.Option{token, letagentpay.WithAppInfo("")}, nil, "WithAppInfo"},
-		"app info on two lines":  {[]letagentpay.Option{token, letagentpay.WithAppInfo("a\r\nX: y")}, nil, "WithAppInfo"},
-		"nil option":             {[]letagentpay.Option{token, nil}, nil, "Option"},
+		"no token": {nil, nil, "WithToken"},
+		"empty token": {
+			options{letagentpay.WithToken("")}, map[string]string{"LETAGENTPAY_TOKEN": testToken}, "WithToken",
+		},
+		"no prefix":        {options{letagentpay.WithToken("secret-of-this-test")}, nil, "WithToken"},
+		"prefix only":      {options{letagentpay.WithToken("agt_")}, nil, "WithToken"},
+		"final newline":    {options{letagentpay.WithToken(testToken + "\n")}, nil, "WithToken"},
+		"space inside":     {options{letagentpay.WithToken("agt_secret-of this-test")}, nil, "WithToken"},
+		"header injection": {options{letagentpay.WithToken("agt_secret-of-this-test\r\nX: y")}, nil, "WithToken"},
+		"not ASCII":        {options{letagentpay.WithToken("agt_secret-of-this-tést")}, nil, "WithToken"},
+		"very long": {
+			options{letagentpay.WithToken("agt_" + strings.Repeat("secret-of-this-test", 100))}, nil, "WithToken",
+		},
+		"bad token in the env": {
+			nil, map[string]string{"LETAGENTPAY_TOKEN": "secret-of-this-test"}, "LETAGENTPAY_TOKEN",
+		},
+		"base without scheme":    {options{token, base("letagentpay.com/api")}, nil, "WithBaseURL"},
+		"base without slashes":   {options{token, base("https:letagentpay.com")}, nil, "WithBaseURL"},
+		"base without host":      {options{token, base("https:///api")}, nil, "WithBaseURL"},
+		"base empty":             {options{token, base("")}, nil, "WithBaseURL"},
+		"base other scheme":      {options{token, base("ftp://letagentpay.com")}, nil, "WithBaseURL"},
+		"base no URL":            {options{token, base("https://bad host/%zz")}, nil, "WithBaseURL"},
+		"base with a user":       {options{token, base("https://user:secret-of-this-test@h/api")}, nil, "WithBaseURL"},
+		"base with a query":      {options{token, base("https://h/api?token=secret-of-this-test")}, nil, "WithBaseURL"},
+		"base with a fragment":   {options{token, base("https://h/api#secret-of-this-test")}, nil, "WithBaseURL"},
+		"plain http":             {options{token, base("http://pay.example/api")}, nil, "WithBaseURL"},
+		"plain http, look-alike": {options{token, base("http://localhost.example/api")}, nil, "WithBaseURL"},
+		"plain http, below":      {options{token, base("http://api.localhost/api")}, nil, "WithBaseURL"},
+		"port beyond":            {options{token, base("https://pay.example:99999")}, nil, "WithBaseURL"},
+		"port zero":              {options{token, base("https://pay.example:0")}, nil, "WithBaseURL"},
+		"host of a point":        {options{token, base("https://.")}, nil, "WithBaseURL"},
+		"token in its place":     {options{token, base(testToken)}, nil, "WithBaseURL"},
+		"plain http, 0.0.0.0":    {options{token, base("http://0.0.0.0/api")}, nil, "WithBaseURL"},
+		"bad base in the env": {
+			options{token}, map[string]string{"LETAGENTPAY_BASE_URL": "pay"}, "LETAGENTPAY_BASE_URL",
+		},
+		"nil HTTP client":       {options{token, letagentpay.WithHTTPClient(nil)}, nil, "WithHTTPClient"},
+		"nil logger":            {options{token, letagentpay.WithLogger(nil)}, nil, "WithLogger"},
+		"negative retries":      {options{token, letagentpay.WithMaxRetries(-1)}, nil, "WithMaxRetries"},
+		"too many retries":      {options{token, letagentpay.WithMaxRetries(101)}, nil, "WithMaxRetries"},
+		"empty app info":        {options{token, letagentpay.WithAppInfo("")}, nil, "WithAppInfo"},
+		"app info on two lines": {options{token, letagentpay.WithAppInfo("a\r\nX: y")}, nil, "WithAppInfo"},
+		"nil option":            {options{token, nil}, nil, "Option"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("LETAGENTPAY_TOKEN", c.env["LETAGENTPAY_TOKEN"])
@@ -69,21 +78,24 @@ func TestNewRefusesBadValues(t *testing.T) {
 			require.ErrorIs(t, err, letagentpay.ErrInvalid)
 			assert.Equal(t, c.field, param.Field)
 			assert.NotEmpty(t, param.Reason)
-			assert.NotContains(t, fmt.Sprintf("%v %+v %#v", err, param, param), "secret-of", "a secret must not be told")
+			assert.NotContains(t, fmt.Sprintf("%v %+v %#v", err, param, param), "secret-of",
+				"a secret must not be told")
 		})
 	}
 }
 
 func TestNewAcceptsLoopbackAndSelfHosted(t *testing.T) {
 	for _, base := range []string{
-		"http://localhost:8000/api/v1/agent-api", "http://127.0.0.1:1/x", "http://127.8.9.1", "http://[::1]:80/", "http://LOCALHOST./",
+		"http://localhost:8000/api/v1/agent-api", "http://127.0.0.1:1/x", "http://127.8.9.1", "http://[::1]:80/",
+		"http://LOCALHOST./",
 		"https://pay.internal/agent-api/",
 	} {
 		client, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL(base))
 		require.NoError(t, err, base)
 		assert.Equal(t, strings.TrimRight(base, "/"), client.BaseURL())
 	}
-	_, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL("http://pay.internal"), letagentpay.WithInsecureHTTP())
+	_, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL("http://pay.internal"),
+		letagentpay.WithInsecureHTTP())
 	require.NoError(t, err)
 }
 
@@ -107,7 +119,8 @@ func TestNewReadsTheEnvironment(t *testing.T) {
 func TestTokenCannotBePrinted(t *testing.T) {
 	s := newService(t).on("GET", "/budget", answer(401, `{"detail":"Invalid agent token `+testToken+`"}`))
 	var logged bytes.Buffer
-	client := s.client(letagentpay.WithLogger(slog.New(slog.NewJSONHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	handler := slog.NewJSONHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug})
+	client := s.client(letagentpay.WithLogger(slog.New(handler)))
 	_, err := client.Budget(t.Context())
 	require.ErrorIs(t, err, letagentpay.ErrUnauthorized)
 	assert.Equal(t, "Bearer "+testToken, s.recorded()[0].Header.Get("Authorization"))
@@ -143,7 +156,8 @@ func TestUserAgentNamesSDKAndApp(t *testing.T) {
 func TestUsersHTTPClientIsLeftAsItIs(t *testing.T) {
 	s := newService(t).on("GET", "/categories", answer(200, `{"categories":["other"]}`))
 	own := &http.Client{Transport: s.mock}
-	client, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL(s.base), letagentpay.WithHTTPClient(own))
+	client, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL(s.base),
+		letagentpay.WithHTTPClient(own))
 	require.NoError(t, err)
 	_, err = client.Categories(t.Context())
 	require.NoError(t, err)

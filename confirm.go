@@ -10,21 +10,22 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// ConfirmParams says how an approved purchase ended.
+// ConfirmParams is the outcome of an approved purchase. The zero value refunds the purchase.
 type ConfirmParams struct {
-	// Success: the money was spent. Otherwise the purchase failed and its whole amount returns to the budget.
+	// Success reports that the money was spent. Otherwise the purchase failed, and its whole amount is refunded.
 	Success bool
-	// ActualAmount is what was really paid, at most 9,999,999, with at most two decimals; zero: as requested. It may be
-	// more or less than the amount requested, and must be zero when Success is false.
+	// ActualAmount is the amount really paid, more or less than requested: at most 9,999,999, with at most two
+	// decimals. Zero means the amount requested. It must be zero if Success is false.
 	ActualAmount Amount
-	// ReceiptURL points to the receipt, at most 2000 characters.
+	// ReceiptURL is the address of the receipt, at most 2000 characters.
 	ReceiptURL string
 }
 
 func (p *ConfirmParams) validate() error {
 	if !p.ActualAmount.IsZero() {
 		if !p.Success {
-			return paramError("ConfirmParams.ActualAmount", p.ActualAmount.String(), "want zero when Success is false: a failed purchase returns the whole amount")
+			reason := "want zero when Success is false: a failed purchase is refunded in full"
+			return paramError("ConfirmParams.ActualAmount", p.ActualAmount.String(), reason)
 		}
 		if err := checkAmount("ConfirmParams.ActualAmount", p.ActualAmount); err != nil {
 			return err
@@ -33,7 +34,7 @@ func (p *ConfirmParams) validate() error {
 	return checkText("ConfirmParams.ReceiptURL", p.ReceiptURL, 2000)
 }
 
-// status returns the state that the confirmation leads to.
+// status returns the status after the confirmation.
 func (p *ConfirmParams) status() Status {
 	if p.Success {
 		return StatusCompleted
@@ -41,16 +42,7 @@ func (p *ConfirmParams) status() Status {
 	return StatusFailed
 }
 
-// Confirmation is the service's answer to a confirmation.
-type Confirmation struct {
-	RequestID string
-	Status    Status // completed or failed
-	// ActualAmount is what was confirmed as paid. It is zero for the amount requested, and where it is not known because
-	// the service's answer was lost and the request was read instead: a read has the state alone.
-	ActualAmount Amount
-}
-
-// body returns what is sent.
+// body returns the body of the request.
 func (p *ConfirmParams) body() *api.ConfirmRequest {
 	body := &api.ConfirmRequest{Success: p.Success, ReceiptURL: optional(p.ReceiptURL)}
 	if !p.ActualAmount.IsZero() {
@@ -59,33 +51,47 @@ func (p *ConfirmParams) body() *api.ConfirmRequest {
 	return body
 }
 
-// Confirm reports to the service how an approved purchase ended: completed, for the amount requested or another, or
-// failed, which returns the whole amount to the budget. It works once per request: a second confirmation, or one of a
-// request that is not approved, is an [*APIError] that matches [ErrConflict].
+// Confirmation is the service's response to a confirmation.
+type Confirmation struct {
+	RequestID string
+	Status    Status // StatusCompleted or StatusFailed
+	// ActualAmount is the amount confirmed as paid. Zero means the amount requested, or unknown because the response
+	// was lost and the request was read instead: a read returns only the status.
+	ActualAmount Amount
+}
+
+// Confirm reports the outcome of an approved purchase: completed, for the amount requested or another, or failed, which
+// refunds the whole amount. It works once per request: a second confirmation, or one of a request that is not approved,
+// is an [*APIError] that matches [ErrConflict].
 //
-// A confirmation whose answer is lost is never repeated blindly. The request is read after a pause that is at least as
-// long as the attempt lasted: if it shows the state confirmed, Confirm succeeds. If it is still approved, a success is
-// sent again, and a failure only when the service itself has answered the attempt. Otherwise a failure is only read again,
-// because a second failure confirmation beside the first may return the money twice; within a minute of such an attempt,
-// Confirm does not send another. Two success confirmations of another amount than requested that the service handles at
-// the same time correct its books twice: that can happen when it takes more than twice as long as an attempt was given.
-// What stays unclear, or is unclear when ctx ends, is an [*OutcomeUnknownError]. The service itself cannot tell two
-// failure confirmations apart that it handles at the same time, so one that it is still handling after that minute remains
-// a risk.
+// The service refunds twice if it handles two failure confirmations of one request at the same time. Confirm therefore
+// sends no other for at least a minute after one that the service may still be handling. If the service still handles
+// it after that, the risk remains. Likewise, two success confirmations handled at the same time, for another amount
+// than requested, correct the service's books twice. That can happen if the service takes more than twice as long as an
+// attempt lasted.
+//
+// A confirmation whose response is lost is never retried blindly. Confirm pauses for at least as long as the attempt
+// lasted, and reads the request. If the request has the status confirmed, Confirm succeeds. If it is still approved, a
+// success is sent again. A failure is sent again only if the service itself has answered the attempt; otherwise the
+// request is only read again. If the outcome is still unclear after all retries or when ctx ends, the error is an
+// [*OutcomeUnknownError].
 func (c *Client) Confirm(ctx context.Context, requestID string, p ConfirmParams) (*Confirmation, error) {
 	return c.confirm(ctx, requestID, p, confirmOptions{})
 }
 
 type confirmOptions struct {
-	doubt   bool          // an earlier confirmation may have taken effect, so the request is read first
-	attempt time.Duration // how long one attempt may take; 0: as long as the client's
-	limit   time.Duration // how long all may take together; 0: as long as ctx allows
-	before  func() error  // called before something is sent, unless its error forbids it; nil: nothing
+	mayHaveConfirmed bool          // an earlier confirmation may have taken effect, so the request is read first
+	attemptLimit     time.Duration // the maximum duration of one attempt; 0: the client's
+	totalLimit       time.Duration // the maximum duration of all attempts together; 0: until ctx ends
+	beforeSend       func() error  // called before the first attempt, which an error prevents; may be nil
 }
 
-func (c *Client) confirm(ctx context.Context, id string, p ConfirmParams, o confirmOptions) (confirmation *Confirmation, err error) {
-	if ctx == nil {
-		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
+// confirm is Confirm with options.
+func (c *Client) confirm(
+	ctx context.Context, id string, p ConfirmParams, o confirmOptions,
+) (confirmation *Confirmation, err error) {
+	if err := checkContext(ctx); err != nil {
+		return nil, err
 	}
 	requestID, err := requestIDOf(id)
 	if err != nil {
@@ -103,20 +109,27 @@ func (c *Client) confirm(ctx context.Context, id string, p ConfirmParams, o conf
 		end(o)
 	}()
 	key, began := lockKey{c.service, confirmLock, requestID}, time.Now()
-	held, err := c.lock(ctx, operation.Confirm, key, o.limit)
+	held, err := c.lock(ctx, operation.Confirm, key, o.totalLimit)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { c.unlock(held, key, began, err) }()
-	cf := &confirmer{client: c, requestID: requestID, params: &p, confirmOptions: o, began: began}
+	cf := &confirmer{
+		client:         c,
+		requestID:      requestID,
+		params:         &p,
+		began:          began,
+		confirmOptions: o,
+	}
 	confirmation, err = cf.run(ctx)
-	if err == nil || errors.Is(err, ErrConflict) && c.progress(requestID) == startedHere { // its status says from now on that it has run
+	// After a success or a conflict, the status of the request shows from now on that it has run.
+	if err == nil || errors.Is(err, ErrConflict) && c.progress(requestID) == startedHere {
 		c.process.rememberFinished(c.requestKey(requestID))
 	}
 	return confirmation, err
 }
 
-// confirmer is one confirmation on its way.
+// confirmer makes one confirmation.
 type confirmer struct {
 	client    *Client
 	requestID string
@@ -125,25 +138,28 @@ type confirmer struct {
 	confirmOptions
 }
 
-var errCoolingDown = errors.New("an earlier failure confirmation may still be handled, and another beside it may return the money twice")
+var errCoolingDown = errors.New("the service may still be handling an earlier failure confirmation, " +
+	"and another one could refund twice")
 
+// run confirms: it reads the request first if an earlier confirmation may have taken effect, and after each unclear
+// attempt.
 func (cf *confirmer) run(ctx context.Context) (*Confirmation, error) {
 	key := cf.client.requestKey(cf.requestID)
 	refund := !cf.params.Success
 	onlyRead := refund && cf.client.process.coolingDown(key)
-	if cf.doubt || onlyRead {
+	if cf.mayHaveConfirmed || onlyRead {
 		read, err := cf.read(ctx)
 		switch {
 		case err != nil:
-			return nil, cf.unknown(err)
+			return nil, cf.outcomeUnknown(err)
 		case read.Status == cf.params.status():
 			return &Confirmation{RequestID: cf.requestID, Status: read.Status}, nil
 		case onlyRead && read.Status.Approved():
-			return nil, cf.unknown(errCoolingDown)
+			return nil, cf.outcomeUnknown(errCoolingDown)
 		}
 	}
-	if cf.before != nil {
-		if err := cf.before(); err != nil {
+	if cf.beforeSend != nil {
+		if err := cf.beforeSend(); err != nil {
 			return nil, err
 		}
 	}
@@ -152,94 +168,36 @@ func (cf *confirmer) run(ctx context.Context) (*Confirmation, error) {
 		if err == nil {
 			return confirmation, nil
 		}
-		if n == 0 && cf.limit > 0 { // not before: mostly there is but one attempt
+		if n == 0 && cf.totalLimit > 0 { // only now: usually the first attempt succeeds
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithDeadline(ctx, cf.began.Add(cf.limit))
+			ctx, cancel = context.WithDeadline(ctx, cf.began.Add(cf.totalLimit))
 			defer cancel()
 		}
 		switch {
-		case attempt.unclear, cf.doubt && errors.Is(err, ErrConflict):
+		case attempt.unclear, cf.mayHaveConfirmed && errors.Is(err, ErrConflict):
 		case unclear: // an earlier attempt may have taken effect
-			return nil, cf.unknown(err)
+			return nil, cf.outcomeUnknown(err)
 		default:
 			return nil, err
 		}
-		unclear, cf.doubt = unclear || attempt.unclear, true
+		unclear, cf.mayHaveConfirmed = unclear || attempt.unclear, true
 		if attempt.unclear && refund && attempt.last.fate() == mayStillRun {
-			cf.client.process.coolDownRefund(key, attempt.lasted)
-			return cf.watch(ctx, attempt, err)
+			cf.client.process.coolDownRefund(key, attempt.lastDuration)
+			return cf.pollRefund(ctx, attempt, err)
 		}
-		confirmation, rested, err := cf.settle(ctx, n, attempt, err)
+		confirmation, fullPause, err := cf.pauseAndRead(ctx, n, attempt, err)
 		if confirmation != nil || err != nil {
 			return confirmation, err
 		}
-		if !rested || n >= cf.client.transport.maxRetries {
-			return nil, cf.unknown(fmt.Errorf("%w; the request was still approved a moment later", attempt.last))
+		if !fullPause || n >= cf.client.transport.maxRetries {
+			return nil, cf.outcomeUnknown(fmt.Errorf("%w; the request was still approved a moment later", attempt.last))
 		}
 	}
 }
 
-// watch reads a request after an unclear failure confirmation until it shows that it has failed, within bounds.
-func (cf *confirmer) watch(ctx context.Context, attempt *call, failure error) (*Confirmation, error) {
-	for n := 0; ; n++ {
-		confirmation, rested, err := cf.settle(ctx, n, attempt, failure)
-		if confirmation != nil || err != nil {
-			return confirmation, err
-		}
-		if !rested || n >= cf.client.transport.maxRetries {
-			return nil, cf.unknown(fmt.Errorf("%w; the request was still approved a moment later", failure))
-		}
-	}
-}
-
-// settle pauses and reads the request, which may show how an unclear attempt ended. Without a confirmation and an error
-// the request is still approved; rested is false when ctx left too little time for the pause.
-func (cf *confirmer) settle(ctx context.Context, n int, attempt *call, failure error) (confirmation *Confirmation, rested bool, err error) {
-	rested = true
-	if attempt.unclear {
-		var cancelled error
-		if rested, cancelled = pauseWithinHalf(ctx, n, attempt.lasted); cancelled != nil {
-			return nil, false, cf.unknown(failure)
-		}
-	}
-	read, readErr := cf.read(ctx)
-	switch {
-	case readErr != nil:
-		return nil, false, cf.unknown(fmt.Errorf("%w; reading the request: %w", failure, readErr))
-	case read.Status == cf.params.status():
-		return &Confirmation{RequestID: cf.requestID, Status: read.Status}, rested, nil
-	case !attempt.unclear && read.Status.Approved(): // the service contradicts itself: an earlier attempt may still be handled
-		return nil, false, cf.unknown(failure)
-	case !attempt.unclear:
-		return nil, false, failure // confirmed, but otherwise, and by somebody else
-	}
-	return nil, rested, nil
-}
-
-func (cf *confirmer) unknown(err error) error {
-	return &OutcomeUnknownError{Op: operation.Confirm, RequestID: cf.requestID, Err: err}
-}
-
-func (cf *confirmer) read(ctx context.Context) (*Request, error) {
-	ctx, cancel := cf.limited(ctx)
-	defer cancel()
-	return cf.client.Request(ctx, cf.requestID)
-}
-
-func (cf *confirmer) limited(ctx context.Context) (context.Context, context.CancelFunc) {
-	if cf.attempt == 0 {
-		return ctx, func() {}
-	}
-	limit := cf.attempt
-	if cf.limit > 0 {
-		limit = min(limit, time.Until(cf.began.Add(cf.limit)))
-	}
-	return context.WithTimeout(ctx, limit)
-}
-
-// send sends the confirmation once.
+// send makes one attempt.
 func (cf *confirmer) send(ctx context.Context) (confirmation *Confirmation, attempt *call, err error) {
-	ctx, cancel := cf.limited(ctx)
+	ctx, cancel := cf.withinAttemptLimit(ctx)
 	defer cancel()
 	attempt = &call{op: operation.Confirm, requestID: cf.requestID, body: cf.params.body()}
 	body, err := fetch(ctx, cf.client.transport, attempt, confirmationShape, cf.check)
@@ -253,11 +211,75 @@ func (cf *confirmer) send(ctx context.Context) (confirmation *Confirmation, atte
 	return confirmation, attempt, nil
 }
 
-// check compares an answer with the confirmation.
+// check returns an error if a response is about another request or another outcome.
 func (cf *confirmer) check(body *api.Confirmation) error {
 	if canonicalID(body.RequestID) != cf.requestID || Status(body.Status) != cf.params.status() {
-		return fmt.Errorf("want a confirmation of request %s as %s, got one of %s as %s", cf.requestID, cf.params.status(),
-			quoted(body.RequestID, shortText), quoted(body.Status, shortText))
+		return fmt.Errorf("want a confirmation of request %s as %s, got one of %s as %s",
+			cf.requestID, cf.params.status(), quoted(body.RequestID, shortText), quoted(body.Status, shortText))
 	}
 	return nil
+}
+
+// pollRefund polls the request after an unclear failure confirmation until it has failed, at most as often as the
+// client retries. It never sends another.
+func (cf *confirmer) pollRefund(ctx context.Context, attempt *call, failure error) (*Confirmation, error) {
+	for n := 0; ; n++ {
+		confirmation, fullPause, err := cf.pauseAndRead(ctx, n, attempt, failure)
+		if confirmation != nil || err != nil {
+			return confirmation, err
+		}
+		if !fullPause || n >= cf.client.transport.maxRetries {
+			return nil, cf.outcomeUnknown(fmt.Errorf("%w; the request was still approved a moment later", failure))
+		}
+	}
+}
+
+// pauseAndRead pauses and reads the request, which may show the outcome of an unclear attempt. If it returns neither a
+// confirmation nor an error, the request is still approved. fullPause is false if ctx leaves too little time for the
+// pause.
+func (cf *confirmer) pauseAndRead(
+	ctx context.Context, n int, attempt *call, failure error,
+) (confirmation *Confirmation, fullPause bool, err error) {
+	fullPause = true
+	if attempt.unclear {
+		var cancelled error
+		if fullPause, cancelled = pauseWithinHalf(ctx, n, attempt.lastDuration); cancelled != nil {
+			return nil, false, cf.outcomeUnknown(failure)
+		}
+	}
+	read, readErr := cf.read(ctx)
+	switch {
+	case readErr != nil:
+		return nil, false, cf.outcomeUnknown(fmt.Errorf("%w; reading the request: %w", failure, readErr))
+	case read.Status == cf.params.status():
+		return &Confirmation{RequestID: cf.requestID, Status: read.Status}, fullPause, nil
+	case !attempt.unclear && read.Status.Approved():
+		// The service contradicts itself: it may still be handling an earlier attempt.
+		return nil, false, cf.outcomeUnknown(failure)
+	case !attempt.unclear:
+		return nil, false, failure // somebody else confirmed it with another outcome
+	}
+	return nil, fullPause, nil
+}
+
+func (cf *confirmer) read(ctx context.Context) (*Request, error) {
+	ctx, cancel := cf.withinAttemptLimit(ctx)
+	defer cancel()
+	return cf.client.Request(ctx, cf.requestID)
+}
+
+// withinAttemptLimit limits ctx to the duration of one attempt.
+func (cf *confirmer) withinAttemptLimit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if cf.attemptLimit == 0 {
+		return ctx, func() {}
+	}
+	limit := cf.attemptLimit
+	if cf.totalLimit > 0 {
+		limit = min(limit, time.Until(cf.began.Add(cf.totalLimit)))
+	}
+	return context.WithTimeout(ctx, limit)
+}
+
+func (cf *confirmer) outcomeUnknown(err error) error {
+	return &OutcomeUnknownError{Op: operation.Confirm, RequestID: cf.requestID, Err: err}
 }

@@ -22,14 +22,24 @@ func completed() letagentpay.ConfirmParams {
 }
 
 func TestConfirm(t *testing.T) {
-	s := newService(t).on("POST", "/requests/r1/confirm", answer(200, confirmed), answer(200, `{"request_id":"r1","status":"failed","actual_amount":null}`))
-	confirmation, err := s.client().Confirm(t.Context(), "r1", letagentpay.ConfirmParams{Success: true, ActualAmount: letagentpay.MustAmount("47.5"), ReceiptURL: "https://shop.example/r/1"})
+	s := newService(t).on("POST", "/requests/r1/confirm", answer(200, confirmed),
+		answer(200, `{"request_id":"r1","status":"failed","actual_amount":null}`))
+	confirmation, err := s.client().Confirm(t.Context(), "r1", letagentpay.ConfirmParams{
+		Success:      true,
+		ActualAmount: letagentpay.MustAmount("47.5"),
+		ReceiptURL:   "https://shop.example/r/1",
+	})
 	require.NoError(t, err)
-	assert.Equal(t, &letagentpay.Confirmation{RequestID: "r1", Status: letagentpay.StatusCompleted, ActualAmount: letagentpay.MustAmount("47.50")}, confirmation)
+	assert.Equal(t, &letagentpay.Confirmation{
+		RequestID:    "r1",
+		Status:       letagentpay.StatusCompleted,
+		ActualAmount: letagentpay.MustAmount("47.50"),
+	}, confirmation)
 	confirmation, err = s.client().Confirm(t.Context(), "r1", letagentpay.ConfirmParams{})
 	require.NoError(t, err)
 	assert.Equal(t, &letagentpay.Confirmation{RequestID: "r1", Status: letagentpay.StatusFailed}, confirmation)
-	assert.JSONEq(t, `{"success":true,"actual_amount":47.50,"receipt_url":"https://shop.example/r/1"}`, s.recorded()[0].Body)
+	assert.JSONEq(t, `{"success":true,"actual_amount":47.50,"receipt_url":"https://shop.example/r/1"}`,
+		s.recorded()[0].Body)
 	assert.JSONEq(t, `{"success":false}`, s.recorded()[1].Body)
 	assert.Empty(t, s.recorded()[0].Header.Get("Idempotency-Key"))
 }
@@ -56,7 +66,8 @@ func TestBadConfirmationsAreNotSent(t *testing.T) {
 }
 
 func TestConfirmOfAnUnapprovedRequestIsAConflict(t *testing.T) {
-	s := newService(t).on("POST", "/requests/r1/confirm", answer(400, `{"detail":"Cannot confirm request with status 'completed'"}`))
+	s := newService(t).on("POST", "/requests/r1/confirm",
+		answer(400, `{"detail":"Cannot confirm request with status 'completed'"}`))
 	_, err := s.client().Confirm(t.Context(), "r1", completed())
 	require.ErrorIs(t, err, letagentpay.ErrConflict)
 	require.ErrorIs(t, err, letagentpay.ErrInvalid)
@@ -64,25 +75,81 @@ func TestConfirmOfAnUnapprovedRequestIsAConflict(t *testing.T) {
 }
 
 func TestLostConfirmationsAreSettledByReading(t *testing.T) {
+	type answers = []httpmock.Responder
 	const post, get = "POST /requests/r1/confirm", "GET /requests/r1"
 	conflict := answer(400, `{"detail":"Cannot confirm request with status 'failed'"}`)
 	for name, c := range map[string]struct {
-		confirms, reads []httpmock.Responder
+		confirms, reads answers
 		paths           []string
 		want            error // nil: confirmed
 		unknown         bool
 	}{
-		"took effect":              {[]httpmock.Responder{broken(errReset)}, []httpmock.Responder{answer(200, detail("completed"))}, []string{post, get}, nil, false},
-		"took effect, malformed":   {[]httpmock.Responder{answer(200, `{"request`)}, []httpmock.Responder{answer(200, detail("completed"))}, []string{post, get}, nil, false},
-		"took effect, bad gateway": {[]httpmock.Responder{answer(502, ``)}, []httpmock.Responder{answer(503, ``), answer(200, detail("completed"))}, []string{post, get, get}, nil, false},
-		"did not":                  {[]httpmock.Responder{broken(errReset), answer(200, confirmed)}, []httpmock.Responder{answer(200, detail("approved"))}, []string{post, get, post}, nil, false},
-		"did, but was seen late":   {[]httpmock.Responder{broken(errReset), answer(400, `{"detail":"Cannot confirm request with status 'completed'"}`)}, []httpmock.Responder{answer(200, detail("approved")), answer(200, detail("completed"))}, []string{post, get, post, get}, nil, false},
-		"never connected at first": {[]httpmock.Responder{broken(errRefused), answer(200, confirmed)}, nil, []string{post, post}, nil, false},
-		"rate limited at first":    {[]httpmock.Responder{answer(429, `{"detail":"Too many requests. Please try again later."}`), answer(200, confirmed)}, nil, []string{post, post}, nil, false},
-		"somebody else's failure":  {[]httpmock.Responder{broken(errReset), conflict}, []httpmock.Responder{answer(200, detail("failed"))}, []string{post, get, post, get}, letagentpay.ErrConflict, false},
-		"refused the second time":  {[]httpmock.Responder{broken(errReset), answer(403, `{"detail":"Agent is paused"}`)}, []httpmock.Responder{answer(200, detail("approved"))}, []string{post, get, post}, letagentpay.ErrForbidden, true},
-		"nobody can read":          {[]httpmock.Responder{broken(errReset)}, []httpmock.Responder{answer(403, `{"detail":"Agent is paused"}`)}, []string{post, get}, letagentpay.ErrForbidden, true},
-		"never gets through":       {[]httpmock.Responder{broken(errReset)}, []httpmock.Responder{answer(200, detail("approved"))}, []string{post, get, post, get, post, get}, letagentpay.ErrNoResponse, true},
+		"took effect": {
+			answers{broken(errReset)},
+			answers{answer(200, detail("completed"))},
+			[]string{post, get},
+			nil, false,
+		},
+		"took effect, malformed": {
+			answers{answer(200, `{"request`)},
+			answers{answer(200, detail("completed"))},
+			[]string{post, get},
+			nil, false,
+		},
+		"took effect, bad gateway": {
+			answers{answer(502, ``)},
+			answers{answer(503, ``), answer(200, detail("completed"))},
+			[]string{post, get, get},
+			nil, false,
+		},
+		"did not": {
+			answers{broken(errReset), answer(200, confirmed)},
+			answers{answer(200, detail("approved"))},
+			[]string{post, get, post},
+			nil, false,
+		},
+		"did, but was seen late": {
+			answers{broken(errReset), answer(400, `{"detail":"Cannot confirm request with status 'completed'"}`)},
+			answers{answer(200, detail("approved")), answer(200, detail("completed"))},
+			[]string{post, get, post, get},
+			nil, false,
+		},
+		"never connected at first": {
+			answers{broken(errRefused), answer(200, confirmed)},
+			nil,
+			[]string{post, post},
+			nil, false,
+		},
+		"rate limited at first": {
+			answers{answer(429, `{"detail":"Too many requests. Please try again later."}`), answer(200, confirmed)},
+			nil,
+			[]string{post, post},
+			nil, false,
+		},
+		"somebody else's failure": {
+			answers{broken(errReset), conflict},
+			answers{answer(200, detail("failed"))},
+			[]string{post, get, post, get},
+			letagentpay.ErrConflict, false,
+		},
+		"refused the second time": {
+			answers{broken(errReset), answer(403, `{"detail":"Agent is paused"}`)},
+			answers{answer(200, detail("approved"))},
+			[]string{post, get, post},
+			letagentpay.ErrForbidden, true,
+		},
+		"nobody can read": {
+			answers{broken(errReset)},
+			answers{answer(403, `{"detail":"Agent is paused"}`)},
+			[]string{post, get},
+			letagentpay.ErrForbidden, true,
+		},
+		"never gets through": {
+			answers{broken(errReset)},
+			answers{answer(200, detail("approved"))},
+			[]string{post, get, post, get, post, get},
+			letagentpay.ErrNoResponse, true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -93,8 +160,10 @@ func TestLostConfirmationsAreSettledByReading(t *testing.T) {
 				confirmation, err := s.client(letagentpay.WithMaxRetries(2)).Confirm(t.Context(), "r1", completed())
 				assert.Equal(t, c.paths, s.paths())
 				for i, call := range s.recorded()[1:] {
-					if previous := s.recorded()[i]; call.Method == "GET" && previous.Method == "POST" && !strings.Contains(name, "late") && name != "somebody else's failure" {
-						assert.GreaterOrEqual(t, call.At.Sub(previous.At), 2*time.Second, "the read waits until the confirmation is over")
+					if previous := s.recorded()[i]; call.Method == "GET" && previous.Method == "POST" &&
+						!strings.Contains(name, "late") && name != "somebody else's failure" {
+						assert.GreaterOrEqual(t, call.At.Sub(previous.At), 2*time.Second,
+							"the read waits until the confirmation is over")
 					}
 				}
 				if c.want == nil {
@@ -132,18 +201,24 @@ func TestConfirmUnderADeadlineLooksBeforeItEnds(t *testing.T) {
 		_, err = s.client().Confirm(ctx, "r1", completed())
 		var unknown *letagentpay.OutcomeUnknownError
 		require.ErrorAs(t, err, &unknown, "still approved so soon says nothing, and nothing is sent again")
-		assert.Equal(t, []string{"POST /requests/r1/confirm", "GET /requests/r1", "POST /requests/r1/confirm", "GET /requests/r1"}, s.paths())
+		assert.Equal(t, []string{
+			"POST /requests/r1/confirm", "GET /requests/r1", "POST /requests/r1/confirm", "GET /requests/r1",
+		}, s.paths())
 	})
 }
 
 func TestCancelledConfirmReturnsAtOnce(t *testing.T) {
-	for name, answer := range map[string]httpmock.Responder{"while it is under way": hangs, "while it rests": broken(errReset)} {
+	for name, answer := range map[string]httpmock.Responder{
+		"while it is under way": hangs,
+		"while it rests":        broken(errReset),
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				time.AfterFunc(time.Second, cancel)
 				begun := time.Now()
-				_, err := newService(t).on("POST", "/requests/r1/confirm", answer).client().Confirm(ctx, "r1", completed())
+				_, err := newService(t).on("POST", "/requests/r1/confirm", answer).client().Confirm(ctx, "r1",
+					completed())
 				assert.Equal(t, time.Second, time.Since(begun))
 				var unknown *letagentpay.OutcomeUnknownError
 				require.ErrorAs(t, err, &unknown)

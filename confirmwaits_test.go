@@ -66,9 +66,13 @@ func TestAfterAnUnclearRefund(t *testing.T) {
 	})
 	t.Run("a conflict while the request is approved leaves the outcome unknown", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := newService(t).on("POST", "/requests/r1/confirm", answer(504, ""), answer(409, `{"detail":"Conflict"}`), answer(400, conflict)).
-				on("GET", "/requests/r1", answer(200, detail("approved")), answer(200, detail("approved")), answer(200, detail("completed")))
-			approval, err := s.on("POST", "/requests", answer(201, autoApproved)).client().Authorize(t.Context(), groceries())
+			s := newService(t).
+				on("POST", "/requests", answer(201, autoApproved)).
+				on("POST", "/requests/r1/confirm",
+					answer(504, ""), answer(409, `{"detail":"Conflict"}`), answer(400, conflict)).
+				on("GET", "/requests/r1",
+					answer(200, detail("approved")), answer(200, detail("approved")), answer(200, detail("completed")))
+			approval, err := s.client().Authorize(t.Context(), groceries())
 			require.NoError(t, err)
 			var unknown *letagentpay.OutcomeUnknownError
 			require.ErrorAs(t, approval.Settle(t.Context(), nil), &unknown)
@@ -78,7 +82,8 @@ func TestAfterAnUnclearRefund(t *testing.T) {
 	t.Run("a success that came before is a conflict", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newService(t).on("POST", "/requests/r1/confirm", broken(syscall.ECONNRESET), answer(400, conflict)).
-				on("GET", "/requests/r1", answer(200, detail("approved")), answer(200, detail("approved")), answer(200, detail("completed")))
+				on("GET", "/requests/r1", answer(200, detail("approved")), answer(200, detail("approved")),
+					answer(200, detail("completed")))
 			client := s.client(letagentpay.WithMaxRetries(1))
 			_, err := client.Confirm(t.Context(), "r1", letagentpay.ConfirmParams{})
 			require.Error(t, err)
@@ -110,7 +115,8 @@ func TestUnclearConfirmationIsLeftAloneAsLongAsItLasted(t *testing.T) {
 
 func TestGuardedCallWaitsForAnotherConfirmationWithinItsLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := approving(t).on("POST", "/requests/r1/confirm", hangs).on("GET", "/requests/r1", answer(200, detail("approved")))
+		s := approving(t).on("POST", "/requests/r1/confirm", hangs).
+			on("GET", "/requests/r1", answer(200, detail("approved")))
 		client := s.client()
 		ctx, cancel := context.WithCancel(t.Context())
 		var group sync.WaitGroup
@@ -130,13 +136,14 @@ func TestGuardedCallWaitsForAnotherConfirmationWithinItsLimit(t *testing.T) {
 
 func TestErrorsThatSayWhetherSomethingWasPaid(t *testing.T) {
 	for err, hides := range map[error]bool{
-		&letagentpay.UnconfirmedError{Params: completed(), Err: errShop}:       true,
-		&letagentpay.UnconfirmedError{MayHaveSpent: true, Err: errShop}:        true,
-		&letagentpay.UnconfirmedError{Err: errShop}:                            false, // it failed, and could not be given back
-		&letagentpay.JournalError{State: letagentpay.JournalAsked}:             false,
-		&letagentpay.JournalError{State: letagentpay.JournalStarted}:           false,
-		&letagentpay.JournalError{State: letagentpay.JournalExecuted}:          true,
-		&letagentpay.JournalError{State: letagentpay.JournalSettled}:           true,
+		&letagentpay.UnconfirmedError{Params: completed(), Err: errShop}: true,
+		&letagentpay.UnconfirmedError{MayHaveSpent: true, Err: errShop}:  true,
+		// It failed, and could not be refunded.
+		&letagentpay.UnconfirmedError{Err: errShop}:                            false,
+		&letagentpay.JournalError{State: stateRequested}:                       false,
+		&letagentpay.JournalError{State: stateStarted}:                         false,
+		&letagentpay.JournalError{State: stateReturned}:                        true,
+		&letagentpay.JournalError{State: stateSettled}:                         true,
 		&letagentpay.DuplicateError{RequestID: "r1", Duplicates: []string{""}}: true,
 		syscall.ECONNRESET: true, // of a connection without the wrapping of package net
 		syscall.EPIPE:      true,
@@ -154,7 +161,8 @@ func TestSettleBehindAnotherConfirmationKeepsItsLimit(t *testing.T) {
 		require.NoError(t, err)
 		server.SetServiceRaces(&letagentpaytest.Races{Confirm: 9 * time.Second})
 		go func() {
-			_, _ = client.Confirm(context.WithoutCancel(t.Context()), approval.RequestID(), letagentpay.ConfirmParams{Success: true})
+			_, _ = client.Confirm(context.WithoutCancel(t.Context()), approval.RequestID(),
+				letagentpay.ConfirmParams{Success: true})
 		}()
 		time.Sleep(time.Millisecond)
 		server.SetServiceRaces(nil)

@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	// journalLimit is how long one write of a journal may take before the call continues without it.
+	// journalLimit is the time for one write to a journal. After it the call continues without the journal.
 	journalLimit = 5 * time.Second
-	// hookLimit is how long an observer, a codec, or the Error method of a function's error may take.
+	// hookLimit is the time for an observer, a codec, or the Error method of a user's error.
 	hookLimit = 5 * time.Second
-	// logLimit is how long a logger may take for one record.
+	// logLimit is the time for a logger to log one record.
 	logLimit = time.Second
 )
 
@@ -24,15 +24,14 @@ var (
 	errTooSlow = errors.New("it took too long")
 )
 
-// contained is containedWithin for what no context ends.
-func contained[T any](limit time.Duration, do func() (T, error)) (T, error) {
-	return containedWithin(context.Background(), limit, do)
+// runContained is runContainedWithin without a context.
+func runContained[T any](limit time.Duration, do func() (T, error)) (T, error) {
+	return runContainedWithin(context.Background(), limit, do)
 }
 
-// containedWithin runs code of the user's so that neither a panic, nor runtime.Goexit, nor a hang in it keeps the caller
-// from its next step. Code that is too slow, or under way when ctx ends, is left to end by itself, and what it returns
-// then is dropped.
-func containedWithin[T any](ctx context.Context, limit time.Duration, do func() (T, error)) (T, error) {
+// runContainedWithin runs a user's code. A panic, runtime.Goexit or a hang in it does not stop the caller. Code that
+// exceeds the limit, or still runs when ctx ends, is left running, and its result is dropped.
+func runContainedWithin[T any](ctx context.Context, limit time.Duration, do func() (T, error)) (T, error) {
 	type outcome struct {
 		value T
 		err   error
@@ -62,13 +61,14 @@ func containedWithin[T any](ctx context.Context, limit time.Duration, do func() 
 	}
 }
 
-const maxErrorText = 64 << 10 // how much of an error's text is kept
+const maxErrorText = 64 << 10 // longer texts of errors are cut
 
-// textOfUsers returns the text of an error of the user's, whose Error method may panic, and cut to a bearable length.
-func textOfUsers(err error) string {
-	text, failure := contained(hookLimit, func() (string, error) { return err.Error(), nil })
+// userErrorText returns the text of a user's error as valid UTF-8 of limited length. The error's Error method may panic
+// or hang.
+func userErrorText(err error) string {
+	text, failure := runContained(hookLimit, func() (string, error) { return err.Error(), nil })
 	if failure != nil {
-		return "an error whose text cannot be had: " + failure.Error()
+		return "an error whose text is not available: " + failure.Error()
 	}
 	if len(text) > maxErrorText {
 		text = text[:maxErrorText] + "…"
@@ -79,7 +79,7 @@ func textOfUsers(err error) string {
 	return text
 }
 
-// isTypedNil reports whether err is a nil pointer in an error's clothes: the function most likely meant no error.
+// isTypedNil reports whether err is a nil pointer in a non-nil interface. The function most likely meant no error.
 func isTypedNil(err error) bool {
 	value := reflect.ValueOf(err)
 	return value.Kind() == reflect.Pointer && value.IsNil()

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/letagentpay/letagentpay-go/journal"
 )
 
 // example is a purchase in which each field has a value.
@@ -87,5 +89,9 @@ func TestEachFieldOfAPurchaseCountsWhereverPurchasesAreCompared(t *testing.T) {
 		assert.Equal(t, counts("mismatch"), mismatch != nil, "mismatch, %s", field.Name)
 		assert.Equal(t, counts("scope"), keyOf(before) != keyOf(after), "the key of a scope, %s", field.Name)
 		assert.Equal(t, contentOf(&after), shown(after), "contentOfRequest, %s", field.Name)
+		var entry journal.Entry
+		setPurchase(&entry, &after)
+		recorded := purchaseOfEntry(&entry)
+		assert.Equal(t, contentOf(&after), contentOf(&recorded), "journal.Entry, %s", field.Name)
 	}
 }

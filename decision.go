@@ -10,7 +10,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// awaitApproval returns the category once the request is approved and this call may run under it.
+// awaitApproval returns the resolved category once the request is approved and this call may run under it.
 func (auth *authorization) awaitApproval(ctx context.Context) (category string, err error) {
 	switch {
 	case auth.resumed:
@@ -22,14 +22,14 @@ func (auth *authorization) awaitApproval(ctx context.Context) (category string, 
 	}
 }
 
-// awaitNew is for a random key: the request is this call's, and its answer is fresh, unless this process knows the
-// id already.
+// awaitNew is awaitApproval under a random key. The request is this call's, and the answer shows its state, unless this
+// process knew the id before.
 func (auth *authorization) awaitNew(ctx context.Context) (category string, err error) {
 	state := &Request{RequestID: auth.requestID, Status: auth.purchase.Status, ExpiresAt: auth.purchase.ExpiresAt}
 	if state.Status == StatusRejected {
 		return "", auth.decisionError(state)
 	}
-	if auth.known || auth.client.progress(auth.requestID) != askedFor {
+	if auth.known || auth.client.progress(auth.requestID) != requestedHere {
 		return "", auth.knownRequestError(ctx)
 	}
 	if !state.Status.Decided() {
@@ -43,34 +43,37 @@ func (auth *authorization) awaitNew(ctx context.Context) (category string, err e
 	return auth.purchase.Category, auth.decisionError(state)
 }
 
-// knownRequestError is the error of a new purchase that was answered with an old request.
+// knownRequestError is the error of a purchase under a random key that was answered with an earlier request.
 func (auth *authorization) knownRequestError(ctx context.Context) error {
 	if err := auth.checkNotStarted(); err != nil {
 		return err
 	}
 	request, err := auth.client.Request(ctx, auth.requestID)
 	if err != nil {
-		return &OutcomeUnknownError{Op: operation.Purchase, IdempotencyKey: auth.params.IdempotencyKey, RequestID: auth.requestID, Err: err}
+		return auth.unknownOutcome(err)
 	}
 	return auth.handled(request, reasonOtherCall)
 }
 
-// awaitUnderCallerKey is for a key that may have been used before: the answer may be an old one repeated, so only a read shows
-// the state, and the request may be another call's.
+// awaitUnderCallerKey is awaitApproval under a key that may have been used before. The answer may repeat an earlier
+// one, so only a read shows the state, and the request may be another call's:
 //
-//	the request                           is pending or approved      is final
-//	rejected, says the answer             *RejectedError, before anything else
-//	started or finished by this process   *AlreadyHandledError
-//	is another purchase                   *MismatchError
-//	came after the baseline               this call's                 says so
-//	asked for here, never started         this call's                 says so
-//	any other                             *AlreadyHandledError        says so
+//	the request                           while pending or approved   when final
+//	is rejected, by the answer            *NotApprovedError           *NotApprovedError
+//	this process has started it           *AlreadyHandledError        by its status
+//	this process has confirmed it         *AlreadyHandledError        by its status
+//	is another purchase                   *MismatchError              *MismatchError
+//	is this call's, see oursToRun         awaited, then run           by its status
+//	any other                             *AlreadyHandledError        by its status
+//
+// By its status: a failed or expired request leads a scope to its next key; see decisionError for the errors.
 func (auth *authorization) awaitUnderCallerKey(ctx context.Context) (category string, err error) {
 	if auth.purchase.Status == StatusRejected {
 		return "", auth.decisionError(&Request{RequestID: auth.requestID, Status: StatusRejected})
 	}
-	if asked := strings.ToUpper(auth.params.Currency); asked != "" && asked != strings.ToUpper(auth.purchase.Currency) {
-		return "", &MismatchError{RequestID: auth.requestID, Field: "Currency", Requested: auth.purchase.Currency, Described: asked}
+	if described := strings.ToUpper(auth.params.Currency); described != "" &&
+		described != strings.ToUpper(auth.purchase.Currency) {
+		return "", auth.mismatch("Currency", auth.purchase.Currency, described)
 	}
 	started := auth.checkNotStarted()
 	state, err := auth.read(ctx, auth.requestID)
@@ -78,11 +81,11 @@ func (auth *authorization) awaitUnderCallerKey(ctx context.Context) (category st
 	case started == nil:
 	case err != nil || !state.Status.Final():
 		return "", started
-	default: // somebody has confirmed it since
+	default: // it was confirmed since then
 		auth.client.process.rememberFinished(auth.client.requestKey(auth.requestID))
 	}
 	if err != nil {
-		return "", &OutcomeUnknownError{Op: operation.Purchase, IdempotencyKey: auth.params.IdempotencyKey, RequestID: auth.requestID, Err: err}
+		return "", auth.unknownOutcome(err)
 	}
 	if err := auth.checkNotFinished(state); err != nil {
 		return "", err
@@ -90,28 +93,28 @@ func (auth *authorization) awaitUnderCallerKey(ctx context.Context) (category st
 	if err := auth.checkNotRunUnderKey(ctx, state); err != nil {
 		return "", err
 	}
-	asked, mine := auth.oursToRun(state)
-	if err := auth.checkContent(ctx, state, asked, mine); err != nil {
+	requested, ours := auth.oursToRun(state)
+	if err := auth.checkContent(ctx, state, requested, ours); err != nil {
 		return "", err
 	}
-	if !mine && !state.Status.Final() {
+	if !ours && !state.Status.Final() {
 		if state.Status.Approved() {
 			return "", auth.mayHaveRun(state, reasonOtherMayRun)
 		}
 		return "", auth.handled(state, reasonOtherProcess)
 	}
 	if state.Status == StatusFailed || state.Status == StatusExpired {
-		return "", &errMovesOn{ended: true, err: auth.decisionError(state)}
+		return "", &nextKeyError{ended: true, err: auth.decisionError(state)}
 	}
-	if mine && !state.Status.Final() {
-		auth.rememberRequest()
+	if ours && !state.Status.Final() {
+		auth.rememberOurs()
 	}
 	if !state.Status.Decided() {
 		if state, err = auth.awaitDecision(ctx, state); err != nil {
 			return "", err
 		}
 		if err := auth.checkMatch(ctx, state); err != nil {
-			return "", plainly(err) // it has changed, and is no other purchase of the scope
+			return "", withoutNextKey(err) // the request has changed; the next key of the scope is no remedy
 		}
 	}
 	return state.Category, auth.decisionError(state)
@@ -120,8 +123,8 @@ func (auth *authorization) awaitUnderCallerKey(ctx context.Context) (category st
 // keyLifetime is how long the service remembers an idempotency key.
 const keyLifetime = 24 * time.Hour
 
-// checkNotRunUnderKey refuses a request when this process has run another one under the key: the service repeats whichever of
-// several it stored last.
+// checkNotRunUnderKey returns an error if this process has run another request under the key: of several, the service
+// repeats the one that it stored last.
 func (auth *authorization) checkNotRunUnderKey(ctx context.Context, answered *Request) error {
 	ran := auth.client.process.ranUnder(auth.client.identity, auth.params.IdempotencyKey)
 	if ran == "" || ran == auth.requestID {
@@ -130,56 +133,65 @@ func (auth *authorization) checkNotRunUnderKey(ctx context.Context, answered *Re
 	state, err := auth.read(ctx, ran)
 	switch {
 	case err != nil:
-		return &OutcomeUnknownError{
-			Op: operation.Purchase, IdempotencyKey: auth.params.IdempotencyKey, RequestID: auth.requestID,
-			Err: fmt.Errorf("reading purchase %s, which ran under the key: %w", ran, err),
-		}
+		return auth.unknownOutcome(fmt.Errorf("reading purchase %s, which ran under the key: %w", ran, err))
 	case answered.CreatedAt.Sub(state.CreatedAt) >= keyLifetime:
-		return nil // the service has forgotten the key in between
+		return nil // the service had forgotten the key by then
 	}
 	auth.client.alertDuplicate(ctx, auth.requestID, ran, auth.params.IdempotencyKey)
 	if state.Status == StatusFailed {
-		return &errMovesOn{ended: true, err: auth.duplicateOf(state)}
+		return &nextKeyError{ended: true, err: auth.duplicateOf(state)}
 	}
 	return auth.duplicateOf(state)
 }
 
-// oursToRun reports whether the request is this call's: it came after the baseline, or this process has asked for it by a
-// guarded call and never started it. asked is what this process has asked for then.
-func (auth *authorization) oursToRun(state *Request) (asked *askedRequest, mine bool) {
-	standing, asked := auth.client.process.lookUp(auth.client.requestKey(auth.requestID))
+// oursToRun reports whether the request is this call's to run. requested is what a guarded call of this process
+// requested under it, nil if none did.
+//
+//	requested by                                     ours
+//	Client.Purchase in this process                  no: its caller pays
+//	a guarded call of this process, not started      yes
+//	the same, but its request could not be read      if created after the baseline of either call
+//	anything else                                    if created after the baseline: only this call can have made it
+func (auth *authorization) oursToRun(state *Request) (requested *requestedPurchase, ours bool) {
+	known, requested := auth.client.process.progressOf(auth.client.requestKey(auth.requestID))
 	switch {
-	case standing == askedByHand: // whoever has asked for it spends
+	case known == requestedByHand:
 		return nil, false
-	case asked == nil:
+	case requested == nil:
 		return nil, auth.baseline.isBefore(state)
-	case asked.since != nil: // it could not be read then
-		return asked, asked.since.isBefore(state) || auth.baseline.isBefore(state)
+	case requested.since != nil:
+		return requested, requested.since.isBefore(state) || auth.baseline.isBefore(state)
 	default:
-		return asked, true
+		return requested, true
 	}
 }
 
-// checkContent compares the request with what the call describes. What a read by id does not show is known from this
-// process's memory, or was compared with the journal, or is this call's own; else the list shows it. An attempt of an
-// earlier call under the key, for whatever it was, may have made the request since the baseline.
-func (auth *authorization) checkContent(ctx context.Context, state *Request, asked *askedRequest, mine bool) error {
+// checkContent returns an error if the request is for another purchase than the call describes. A read by id does not
+// show merchant and description. They are compared with:
+//
+//	ours, and an unclear attempt may have made it    the list: the attempt may have been for another purchase
+//	ours, and requested by this process              this process's memory
+//	ours otherwise                                   nothing: this call made it, or the journal was compared before
+//	another call's                                   the list, if it can be read: the call does not run anyway
+func (auth *authorization) checkContent(
+	ctx context.Context, state *Request, requested *requestedPurchase, ours bool,
+) error {
 	described := contentOf(&auth.params)
 	switch {
 	case described.amount != state.Amount:
-	case mine && (asked == nil || asked.since != nil) && auth.client.process.isUnclear(auth.client.identity, auth.params.IdempotencyKey):
+	case ours && (requested == nil || requested.since != nil) && auth.keyIsUnclear():
 		if err := auth.checkListedContent(ctx, ""); err != nil {
 			if _, mismatch := errors.AsType[*MismatchError](err); mismatch {
 				return err
 			}
-			return &OutcomeUnknownError{Op: operation.Purchase, IdempotencyKey: auth.params.IdempotencyKey, RequestID: auth.requestID, Err: err}
+			return auth.unknownOutcome(err)
 		}
-	case mine && asked != nil:
-		if err := described.mismatch(auth.requestID, asked.content); err != nil {
+	case ours && requested != nil:
+		if err := described.mismatch(auth.requestID, requested.content); err != nil {
 			return err
 		}
-	case !mine:
-		if row, err := auth.client.row(ctx, auth.requestID, ""); err == nil && row != nil {
+	case !ours:
+		if row, err := auth.client.findInList(ctx, auth.requestID, ""); err == nil && row != nil {
 			if err := described.mismatch(auth.requestID, contentOfRequest(row)); err != nil {
 				return err
 			}
@@ -188,7 +200,7 @@ func (auth *authorization) checkContent(ctx context.Context, state *Request, ask
 	return auth.checkMatch(ctx, state)
 }
 
-// awaitResumed is for a request that the caller has named.
+// awaitResumed is awaitApproval for a request that the caller resumes.
 func (auth *authorization) awaitResumed(ctx context.Context) (category string, err error) {
 	state, err := auth.client.Request(ctx, auth.requestID)
 	if err != nil {
@@ -216,49 +228,74 @@ func (auth *authorization) awaitResumed(ctx context.Context) (category string, e
 	return state.Category, auth.decisionError(state)
 }
 
-// checkResumedContent compares what a read by id does not show: with this process's memory, or else with the list.
+// checkResumedContent compares what a read by id does not show with this process's memory, or else with the list.
 func (auth *authorization) checkResumedContent(ctx context.Context, state *Request) error {
 	described := contentOf(&auth.params)
-	if _, asked := auth.client.process.lookUp(auth.client.requestKey(auth.requestID)); asked != nil && asked.since == nil {
-		return described.mismatch(auth.requestID, asked.content)
+	_, requested := auth.client.process.progressOf(auth.client.requestKey(auth.requestID))
+	if requested != nil && requested.since == nil {
+		return described.mismatch(auth.requestID, requested.content)
 	}
 	return auth.checkListedContent(ctx, state.Status)
 }
 
-// checkListedContent compares what a read by id does not show with the list of requests, first of those of a status.
+// checkListedContent compares what a read by id does not show with the list of requests: of those with a status first,
+// then of all.
 func (auth *authorization) checkListedContent(ctx context.Context, status Status) error {
 	described := contentOf(&auth.params)
-	row, err := auth.client.row(ctx, auth.requestID, status)
+	row, err := auth.client.findInList(ctx, auth.requestID, status)
 	if err == nil && row == nil && status != "" {
-		row, err = auth.client.row(ctx, auth.requestID, "") // decided meanwhile
+		row, err = auth.client.findInList(ctx, auth.requestID, "") // decided since it was read
 	}
 	if err != nil {
 		return err
 	}
 	if row == nil {
-		return &APIError{Op: operation.Requests, malformed: true, Err: errors.New("the list does not show request " + auth.requestID)}
+		notListed := errors.New("the list does not show request " + auth.requestID)
+		return &APIError{Op: operation.Requests, malformed: true, Err: notListed}
 	}
 	return described.mismatch(auth.requestID, contentOfRequest(row))
 }
 
-// checkMatch checks that the request as it was read is for what this call describes.
+// checkMatch returns an error if the request, as it was read by id, is for another amount or category than the call
+// describes.
 func (auth *authorization) checkMatch(ctx context.Context, state *Request) error {
 	if state.Amount != auth.params.Amount {
-		return &MismatchError{RequestID: auth.requestID, Field: "Amount", Requested: state.Amount.String(), Described: auth.params.Amount.String()}
+		return auth.mismatch("Amount", state.Amount.String(), auth.params.Amount.String())
 	}
 	if auth.purchase != nil {
 		return auth.checkCategory(ctx, state.Category, auth.purchase.OriginalCategory)
 	}
-	if auth.fromJournal { // the request came of what was described then
-		return auth.checkCategory(ctx, state.Category, auth.record.entry.Purchase.Category)
+	if auth.fromJournal { // the entry holds what the request was made for
+		return auth.checkCategory(ctx, state.Category, auth.record.entry.Category)
 	}
-	if _, asked := auth.client.process.lookUp(auth.client.requestKey(auth.requestID)); asked != nil && asked.content.category == normalCategory(state.Category) {
-		return auth.checkCategory(ctx, state.Category, asked.name)
+	_, requested := auth.client.process.progressOf(auth.client.requestKey(auth.requestID))
+	if requested != nil && requested.content.category == normalCategory(state.Category) {
+		return auth.checkCategory(ctx, state.Category, requested.name)
 	}
 	return auth.checkCategory(ctx, state.Category)
 }
 
-// checkCategory refuses a category that is not shown to be the one described.
-func (auth *authorization) checkCategory(ctx context.Context, category string, askedUnder ...string) error {
-	return auth.client.sameCategory(ctx, auth.requestID, category, auth.params.Category, askedUnder...)
+// checkCategory returns an error unless category is shown to be the one that the call describes.
+func (auth *authorization) checkCategory(ctx context.Context, category string, requestedAs ...string) error {
+	return auth.client.sameCategory(ctx, auth.requestID, category, auth.params.Category, requestedAs...)
+}
+
+// keyIsUnclear reports whether an attempt under the key, for whatever purchase, may have made a request without an
+// answer.
+func (auth *authorization) keyIsUnclear() bool {
+	return auth.client.process.isUnclear(auth.client.identity, auth.params.IdempotencyKey)
+}
+
+func (auth *authorization) mismatch(field, requested, described string) error {
+	return &MismatchError{RequestID: auth.requestID, Field: field, Requested: requested, Described: described}
+}
+
+// unknownOutcome is the error of a purchase that was answered and could not be judged.
+func (auth *authorization) unknownOutcome(err error) error {
+	return &OutcomeUnknownError{
+		Op:             operation.Purchase,
+		IdempotencyKey: auth.params.IdempotencyKey,
+		RequestID:      auth.requestID,
+		Err:            err,
+	}
 }

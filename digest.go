@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// digestOf returns a digest that tells apart where one part ends and the next begins.
+// digestOf returns a digest of parts. It covers their lengths, so that moving text from one part to the next changes
+// it.
 func digestOf(parts ...string) [sha256.Size]byte {
 	digest := sha256.New()
 	for _, part := range parts {
@@ -19,7 +20,7 @@ func digestOf(parts ...string) [sha256.Size]byte {
 	return [sha256.Size]byte(digest.Sum(nil))
 }
 
-// textOfDigest writes a digest as part of an idempotency key.
-func textOfDigest(digest [sha256.Size]byte) string {
+// encodeDigest returns a digest as text for an idempotency key.
+func encodeDigest(digest [sha256.Size]byte) string {
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(digest[:]))
 }

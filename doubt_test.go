@@ -454,8 +454,8 @@ func TestJournalThatCannotBeWrittenCostsNothing(t *testing.T) {
 				inBubble(t, func(t *testing.T) {
 					server := serve(t)
 					broken := true
-					journal := &memoryJournal{fail: func(op string, e *letagentpay.JournalEntry) error {
-						if broken && op == "put" && e.State == letagentpay.JournalStarted {
+					journal := &memoryJournal{fail: func(op string, e *journalEntry) error {
+						if broken && op == "put" && e.State == stateStarted {
 							return trouble()
 						}
 						return nil
@@ -492,8 +492,8 @@ func TestResumedRequestThatCannotRunStaysApproved(t *testing.T) {
 	purchase, err := client.Purchase(t.Context(), price("30"))
 	require.NoError(t, err)
 	broken := true
-	journal := &memoryJournal{fail: func(op string, e *letagentpay.JournalEntry) error {
-		if broken && op == "put" && e.State == letagentpay.JournalStarted {
+	journal := &memoryJournal{fail: func(op string, e *journalEntry) error {
+		if broken && op == "put" && e.State == stateStarted {
 			return errors.New("disk full")
 		}
 		return nil

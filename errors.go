@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/letagentpay/letagentpay-go/journal"
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
@@ -80,21 +81,20 @@ type NotApprovedError struct {
 	Status         Status    // StatusRejected, StatusPending or StatusExpired
 	Checks         []Check   // of a rejection: the policy checks that failed; empty when a human rejected it
 	ExpiresAt      time.Time // of a pending purchase: when it expires unless it is decided; zero when unknown
-	// of a pending purchase: why the wait ended, such as a *WaitTimeoutError; nil without a wait
-	Err error
+	Err            error     // of a pending purchase: why the wait ended, a *WaitTimeoutError; nil without a wait
 }
 
 func (e *NotApprovedError) Error() string {
 	text := "letagentpay: " + purchaseOf(e.RequestID)
 	switch e.Status {
 	case StatusRejected:
-		return text + " was rejected" + e.reasons() + becauseOf(e.Err)
+		return text + " was rejected" + e.reasons() + causeSuffix(e.Err)
 	case StatusPending:
-		return text + " awaits approval" + becauseOf(e.Err)
+		return text + " awaits approval" + causeSuffix(e.Err)
 	case StatusExpired:
-		return text + " expired before it was approved" + becauseOf(e.Err)
+		return text + " expired before it was approved" + causeSuffix(e.Err)
 	}
-	return text + " is not approved" + e.reasons() + becauseOf(e.Err)
+	return text + " is not approved" + e.reasons() + causeSuffix(e.Err)
 }
 
 // reasons lists the checks that failed.
@@ -138,7 +138,7 @@ func (e *WaitTimeoutError) Error() string {
 		text += ", last seen " + e.Last.Status.text()
 	}
 	if e.Err != nil {
-		text += "; last poll" + becauseOf(e.Err)
+		text += "; last poll" + causeSuffix(e.Err)
 	}
 	return text
 }
@@ -165,9 +165,9 @@ type UnconfirmedError struct {
 func (e *UnconfirmedError) Error() string {
 	text := "letagentpay: " + purchaseOf(e.RequestID)
 	if e.MayHaveSpent {
-		return text + " may have been paid, and stays booked until it is confirmed" + becauseOf(e.Err)
+		return text + " may have been paid, and stays booked until it is confirmed" + causeSuffix(e.Err)
 	}
-	return text + " " + string(e.Params.status()) + " but could not be confirmed" + becauseOf(e.Err)
+	return text + " " + string(e.Params.status()) + " but could not be confirmed" + causeSuffix(e.Err)
 }
 
 // Unwrap returns why the confirmation failed, or the function's error.
@@ -206,9 +206,8 @@ func (e *DuplicateError) Error() string {
 type OutcomeUnknownError struct {
 	Op             operation.Op // Purchase, Confirm, X402Authorize, X402Report or X402RegisterWallet
 	IdempotencyKey string       // of a purchase: the key to repeat it under
-	// of a confirmation, of a purchase whose answer is in doubt; of a report: the authorisation
-	RequestID string
-	Err       error // the last failure
+	RequestID      string       // of a confirmation, or a purchase whose answer is in doubt; of a report: the authorisation
+	Err            error        // the last failure
 	// Found are the requests of the same content that were created since the first attempt. One of them may be this
 	// purchase; the others are duplicates, see [DuplicateError], or identical purchases made at the same time.
 	Found []string
@@ -227,7 +226,7 @@ func (e *OutcomeUnknownError) Error() string {
 	if len(e.Found) > 0 {
 		text += ", found in the list: " + listOf(e.Found)
 	}
-	return text + becauseOf(e.Err)
+	return text + causeSuffix(e.Err)
 }
 
 // Unwrap returns the last failure.
@@ -271,7 +270,7 @@ func (e *AlreadyHandledError) Error() string {
 	if request.Status != "" {
 		text += " (status " + request.Status.text() + ")"
 	}
-	return text + becauseOf(e.Err)
+	return text + causeSuffix(e.Err)
 }
 
 // The reasons of an AlreadyHandledError, one for each case.
@@ -332,12 +331,12 @@ func (e *OverspendError) Error() string {
 	return text + ": spent " + e.Actual.String() + ", approved " + e.Approved.String()
 }
 
-// JournalError reports that the journal could not be read or written. Unless State is JournalExecuted or
-// JournalSettled, the function did not run.
+// JournalError reports that the journal could not be read or written. Unless State is [journal.Returned] or
+// [journal.Settled], the function did not run.
 type JournalError struct {
-	Op             string       // "get", "put", "delete" or "entries"
-	State          JournalState // the state that was to be written
-	RequestID      string       // once it is known
+	Op             string        // "get", "put", "delete" or "entries"
+	State          journal.State // the state that was to be written
+	RequestID      string        // once it is known
 	IdempotencyKey string
 	Err            error
 }
@@ -350,7 +349,7 @@ func (e *JournalError) Error() string {
 	if e.RequestID != "" {
 		text += ", " + purchaseOf(e.RequestID)
 	}
-	return text + becauseOf(e.Err)
+	return text + causeSuffix(e.Err)
 }
 
 // Unwrap returns the journal's own error.

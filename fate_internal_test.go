@@ -26,15 +26,20 @@ func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { retu
 // attempt sends one purchase that takes a second to fail, and returns its call.
 func attempt(t *testing.T, status int, contentType string, body io.Reader, err error) *call {
 	t.Helper()
-	client, newErr := New(WithToken("agt_x"), WithHTTPClient(&http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
-		time.Sleep(time.Second)
-		if err != nil {
-			return nil, err
-		}
-		return &http.Response{
-			StatusCode: status, Header: http.Header{"Content-Type": {contentType}}, Body: io.NopCloser(body), ContentLength: -1, Request: r,
-		}, nil
-	})}))
+	client, newErr := New(WithToken("agt_x"),
+		WithHTTPClient(&http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
+			time.Sleep(time.Second)
+			if err != nil {
+				return nil, err
+			}
+			return &http.Response{
+				StatusCode:    status,
+				Header:        http.Header{"Content-Type": {contentType}},
+				Body:          io.NopCloser(body),
+				ContentLength: -1,
+				Request:       r,
+			}, nil
+		})}))
 	require.NoError(t, newErr)
 	c := &call{op: operation.Purchase, body: &api.PurchaseRequest{}}
 	_, fetchErr := fetch(t.Context(), client.transport, c, purchaseShape, func(body *api.PurchaseResult) error {
@@ -54,34 +59,125 @@ func TestFateOfAnAttemptThatFailed(t *testing.T) {
 		err               error
 		want              fate
 	}{
-		"connection refused":                {err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, want: neverArrived},
-		"connection broken":                 {err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}, want: mayStillRun},
-		"cancelled":                         {err: context.Canceled, want: mayStillRun},
-		"refusal of the service":            {status: 403, contentType: text, body: `{"detail":"Agent is paused"}`, want: ended},
-		"refused fields":                    {status: 422, contentType: text, body: `{"detail":[{"type":"missing","loc":["body"],"msg":"m"}]}`, want: ended},
-		"error of the service":              {status: 500, contentType: text, body: `{"detail":"Internal error"}`, want: ended},
-		"unavailable, by its own word":      {status: 503, contentType: text, body: `{"detail":"down for repairs"}`, want: ended},
-		"unavailable":                       {status: 503, contentType: text, body: `{"message":"no upstream"}`, want: mayStillRun},
-		"bad gateway":                       {status: 502, contentType: html, body: `<html>`, want: mayStillRun},
-		"gateway timeout":                   {status: 504, body: ``, want: mayStillRun},
-		"500 of nobody known":               {status: 500, contentType: "text/plain", body: `Internal Server Error`, want: mayStillRun},
-		"another JSON refusal":              {status: 403, contentType: text, body: `{"message":"Forbidden"}`, want: ended},
-		"a gateway's refusal":               {status: 403, contentType: html, body: `<html>`, want: mayStillRun},
-		"a refusal cut short":               {status: 403, contentType: text, body: `{"deta`, want: mayStillRun},
-		"request timeout":                   {status: 408, contentType: text, body: `{"detail":"Request Timeout"}`, want: mayStillRun},
-		"client closed":                     {status: 499, contentType: text, body: `{"detail":"closed"}`, want: mayStillRun},
-		"redirect":                          {status: 303, want: mayStillRun},
-		"answer cut short":                  {status: 201, contentType: text, body: `{"request_id":"r1","sta`, want: mayStillRun},
-		"answer without its fields":         {status: 201, contentType: text, body: `{"request_id":"r1"}`, want: ended},
-		"a detail where a result should be": {status: 200, contentType: text, body: `{"detail":"x"}`, want: ended},
-		"an object of anybody's":            {status: 200, contentType: text, body: `{"ok":true}`, want: mayStillRun},
-		"a portal's page":                   {status: 200, contentType: html, body: `<html>`, want: mayStillRun},
+		"connection refused": {
+			err:  &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED},
+			want: neverArrived,
+		},
+		"connection broken": {
+			err:  &net.OpError{Op: "read", Err: syscall.ECONNRESET},
+			want: mayStillRun,
+		},
+		"cancelled": {err: context.Canceled, want: mayStillRun},
+		"refusal of the service": {
+			status:      403,
+			contentType: text,
+			body:        `{"detail":"Agent is paused"}`,
+			want:        ended,
+		},
+		"refused fields": {
+			status:      422,
+			contentType: text,
+			body:        `{"detail":[{"type":"missing","loc":["body"],"msg":"m"}]}`,
+			want:        ended,
+		},
+		"error of the service": {
+			status:      500,
+			contentType: text,
+			body:        `{"detail":"Internal error"}`,
+			want:        ended,
+		},
+		"unavailable, by its own word": {
+			status:      503,
+			contentType: text,
+			body:        `{"detail":"down for repairs"}`,
+			want:        ended,
+		},
+		"unavailable": {
+			status:      503,
+			contentType: text,
+			body:        `{"message":"no upstream"}`,
+			want:        mayStillRun,
+		},
+		"bad gateway": {
+			status:      502,
+			contentType: html,
+			body:        `<html>`,
+			want:        mayStillRun,
+		},
+		"gateway timeout": {status: 504, body: ``, want: mayStillRun},
+		"500 of nobody known": {
+			status:      500,
+			contentType: "text/plain",
+			body:        `Internal Server Error`,
+			want:        mayStillRun,
+		},
+		"another JSON refusal": {
+			status:      403,
+			contentType: text,
+			body:        `{"message":"Forbidden"}`,
+			want:        ended,
+		},
+		"a gateway's refusal": {
+			status:      403,
+			contentType: html,
+			body:        `<html>`,
+			want:        mayStillRun,
+		},
+		"a refusal cut short": {
+			status:      403,
+			contentType: text,
+			body:        `{"deta`,
+			want:        mayStillRun,
+		},
+		"request timeout": {
+			status:      408,
+			contentType: text,
+			body:        `{"detail":"Request Timeout"}`,
+			want:        mayStillRun,
+		},
+		"client closed": {
+			status:      499,
+			contentType: text,
+			body:        `{"detail":"closed"}`,
+			want:        mayStillRun,
+		},
+		"redirect": {status: 303, want: mayStillRun},
+		"answer cut short": {
+			status:      201,
+			contentType: text,
+			body:        `{"request_id":"r1","sta`,
+			want:        mayStillRun,
+		},
+		"answer without its fields": {
+			status:      201,
+			contentType: text,
+			body:        `{"request_id":"r1"}`,
+			want:        ended,
+		},
+		"a detail where a result should be": {
+			status:      200,
+			contentType: text,
+			body:        `{"detail":"x"}`,
+			want:        ended,
+		},
+		"an object of anybody's": {
+			status:      200,
+			contentType: text,
+			body:        `{"ok":true}`,
+			want:        mayStillRun,
+		},
+		"a portal's page": {
+			status:      200,
+			contentType: html,
+			body:        `<html>`,
+			want:        mayStillRun,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				call := attempt(t, c.status, c.contentType, strings.NewReader(c.body), c.err)
 				assert.Equal(t, c.want, call.last.fate())
-				assert.Equal(t, time.Second, call.lasted)
+				assert.Equal(t, time.Second, call.lastDuration)
 			})
 		})
 	}

@@ -20,9 +20,9 @@ import (
 )
 
 // only returns the one entry of a journal.
-func only(t *testing.T, journal *memoryJournal) *letagentpay.JournalEntry {
+func only(t *testing.T, journal *memoryJournal) *journalEntry {
 	t.Helper()
-	var entries []*letagentpay.JournalEntry
+	var entries []*journalEntry
 	for entry, err := range journal.Entries(t.Context()) {
 		require.NoError(t, err)
 		entries = append(entries, entry)
@@ -61,7 +61,7 @@ func TestRequestsFoundInDoubtAreDuplicatesOnceOneIsThePurchase(t *testing.T) {
 		assert.Equal(t, []string{"r2"}, duplicate.Duplicates)
 		assert.EqualValues(t, 1, runs.Load())
 		entry = only(t, journal)
-		assert.Equal(t, letagentpay.JournalSettled, entry.State)
+		assert.Equal(t, stateSettled, entry.State)
 		assert.Equal(t, []string{"r2"}, entry.Duplicates)
 		assert.Empty(t, entry.Found)
 	})
@@ -88,7 +88,7 @@ func TestJournalKeepsWhatMayHaveBeenBought(t *testing.T) {
 				server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropAfter})
 				var unknown *letagentpay.OutcomeUnknownError
 				require.ErrorAs(t, call(), &unknown)
-				assert.Equal(t, letagentpay.JournalAsked, only(t, journal).State)
+				assert.Equal(t, stateRequested, only(t, journal).State)
 				time.Sleep(time.Minute)
 				between(t, server, call)
 				require.NoError(t, call(), "the request that was made is this purchase's")
@@ -179,8 +179,8 @@ func TestRequestThatAnotherCallHasTakenIsNoDuplicate(t *testing.T) {
 func TestNothingRunsAfterARestartWhileItIsGivenBack(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
-		journal.fail = func(op string, e *letagentpay.JournalEntry) error {
-			if op == "put" && e.State != letagentpay.JournalAsked {
+		journal.fail = func(op string, e *journalEntry) error {
+			if op == "put" && e.State != stateRequested {
 				return errors.New("no space left on device")
 			}
 			return nil
@@ -209,8 +209,8 @@ func TestNothingRunsAfterARestartWhileItIsGivenBack(t *testing.T) {
 func TestScopeAfterARestartWhileItsPurchaseIsGivenBack(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
-		journal.fail = func(op string, e *letagentpay.JournalEntry) error {
-			if op == "put" && e.State != letagentpay.JournalAsked {
+		journal.fail = func(op string, e *journalEntry) error {
+			if op == "put" && e.State != stateRequested {
 				return errDead
 			}
 			return nil
@@ -235,9 +235,9 @@ func TestScopeAfterARestartWhileItsPurchaseIsGivenBack(t *testing.T) {
 func TestCallThatMeetsAGiveBackLeavesNothingToContinue(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
-		failed := make(map[letagentpay.JournalState]bool)
-		journal.fail = func(op string, e *letagentpay.JournalEntry) error {
-			if op == "put" && e.State != letagentpay.JournalAsked && !failed[e.State] { // each once
+		failed := make(map[journalState]bool)
+		journal.fail = func(op string, e *journalEntry) error {
+			if op == "put" && e.State != stateRequested && !failed[e.State] { // each once
 				failed[e.State] = true
 				return errDead
 			}

@@ -21,7 +21,13 @@ type fixed struct {
 
 func (f fixed) RoundTrip(r *http.Request) (*http.Response, error) {
 	header := http.Header{"Content-Type": {f.contentType}, "Retry-After": {f.retryAfter}}
-	return &http.Response{StatusCode: f.status, Header: header, Body: io.NopCloser(strings.NewReader(f.body)), ContentLength: -1, Request: r}, nil
+	return &http.Response{
+		StatusCode:    f.status,
+		Header:        header,
+		Body:          io.NopCloser(strings.NewReader(f.body)),
+		ContentLength: -1,
+		Request:       r,
+	}, nil
 }
 
 const tokenPrefix = "agt_"
@@ -29,23 +35,29 @@ const tokenPrefix = "agt_"
 // FuzzAnswers feeds answers of every kind to every call: each ends in a result that makes sense or a typed error.
 func FuzzAnswers(f *testing.F) {
 	for _, body := range []string{
-		autoApproved, pendingAnswer, rejectedAnswer, confirmed, detail("approved"), someBudget, `{"policy":{"daily_limit":"1e2","schedule":{"default":{"allow":"09:00-18:00"}}}}`,
-		`{"categories":["a"]}`, `{"requests":[` + item("r1", "2026-03-11T12:00:00") + `],"total":1}`, `{"detail":"Agent is paused"}`, `{"detail":[{"type":"missing","loc":["body",0],"msg":"m"}]}`,
-		`{"authorized":true,"authorization_id":"a"}`, `{"authorized":false,"reason":"BUDGET_EXCEEDED"}`, `[{"wallet_address":"0x","chain":"base","created_at":"2026-03-11T12:00:00Z"}]`,
-		`{"detail":"agt_secret-of-this-test\n\u202e"}`, `{"request_id":"r1","Request_ID":"r2"}`, `{"authorized":false,"AUTHORIZED":true,"authorization_id":"a"}`,
+		autoApproved, pendingAnswer, rejectedAnswer, confirmed, detail("approved"), someBudget,
+		`{"policy":{"daily_limit":"1e2","schedule":{"default":{"allow":"09:00-18:00"}}}}`,
+		`{"categories":["a"]}`, `{"requests":[` + item("r1", "2026-03-11T12:00:00") + `],"total":1}`,
+		`{"detail":"Agent is paused"}`, `{"detail":[{"type":"missing","loc":["body",0],"msg":"m"}]}`,
+		`{"authorized":true,"authorization_id":"a"}`, `{"authorized":false,"reason":"BUDGET_EXCEEDED"}`,
+		`[{"wallet_address":"0x","chain":"base","created_at":"2026-03-11T12:00:00Z"}]`,
+		`{"detail":"agt_secret-of-this-test\n\u202e"}`, `{"request_id":"r1","Request_ID":"r2"}`,
+		`{"authorized":false,"AUTHORIZED":true,"authorization_id":"a"}`,
 		`null`, `[]`, ``, `<html>`, `{"request_id":null}`,
 	} {
 		for _, status := range []int{200, 201, 204, 302, 400, 422, 429, 500} {
 			f.Add(status, "application/json", "", body)
 		}
 	}
-	f.Add(256, "", "", `{"request_id":"0","status":"0","currency":"0","category":"0","policy_check":{"passed":true,"checks":[]},"auto_approved":true}`)
+	f.Add(256, "", "", `{"request_id":"0","status":"0","currency":"0","category":"0",`+
+		`"policy_check":{"passed":true,"checks":[]},"auto_approved":true}`)
 	f.Add(503, "text/html; charset=\"", "Fri, 31 Dec 1999 23:59:59 GMT", "x")
 	f.Fuzz(func(t *testing.T, status int, contentType, retryAfter, body string) {
 		if status < 200 || status > 999 {
 			return // not an answer that net/http delivers
 		}
-		client, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL(testBase), letagentpay.WithMaxRetries(0),
+		client, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL(testBase),
+			letagentpay.WithMaxRetries(0),
 			letagentpay.WithHTTPClient(&http.Client{Transport: fixed{status, contentType, retryAfter, body}}))
 		if err != nil {
 			t.Fatal(err)
@@ -64,17 +76,21 @@ func FuzzAnswers(f *testing.F) {
 			if strings.Contains(strings.ToLower(err.Error()), tokenPrefix) {
 				t.Fatalf("%s: the error tells a token", op)
 			}
-			if strings.ContainsFunc(err.Error(), func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }) || len(err.Error()) > 40_000 {
+			if strings.ContainsFunc(err.Error(), func(r rune) bool {
+				return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+			}) || len(err.Error()) > 40_000 {
 				t.Fatalf("%s: the error is not one short line: %q", op, err)
 			}
 		}
 		purchase, err := client.Purchase(t.Context(), groceries())
 		check("purchase", err)
-		if err == nil && (purchase.RequestID == "" || purchase.Status == "" || purchase.Currency == "" || purchase.Category == "") {
+		if err == nil && (purchase.RequestID == "" || purchase.Status == "" || purchase.Currency == "" ||
+			purchase.Category == "") {
 			t.Fatalf("an incomplete purchase: %+v", purchase)
 		}
 		if err == nil && purchase.Status.Approved() &&
-			(!purchase.PolicyCheck.Passed || len(purchase.PolicyCheck.Failed()) > 0 || purchase.AutoApproved != (purchase.Status == letagentpay.StatusAutoApproved)) {
+			(!purchase.PolicyCheck.Passed || len(purchase.PolicyCheck.Failed()) > 0 ||
+				purchase.AutoApproved != (purchase.Status == letagentpay.StatusAutoApproved)) {
 			t.Fatalf("an approval that contradicts itself: %+v", purchase)
 		}
 		request, err := client.Request(t.Context(), "r1")

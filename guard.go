@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"runtime"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/journal"
 )
 
 // Guard returns fn gated on approval: each call requests the purchase that describe returns, runs fn only when it is
@@ -38,13 +40,13 @@ import (
 // error is an [*AlreadyHandledError]. This costs two small reads a call. A request that this process made and never
 // started is continued; a request of another process is left to that process. Calls of a process under one key and
 // token run one after another, and a call that waits for more than 30 seconds, or the pending wait, fails with
-// [ErrInProgress]. Calls of two processes under one key at the same moment are not told apart. The service remembers
+// [ErrInProgress]. Calls of two processes under one key at the same moment are not distinguished. The service remembers
 // keys for 24 hours.
 //
 // A nil client, describe or fn, or an invalid option, is a [*ParamError] from each call. The returned function is safe
 // for concurrent use if describe and fn are.
-func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(context.Context, In) (Out, error),
-	opts ...GuardOption,
+func Guard[In, Out any](
+	c *Client, describe func(In) PurchaseParams, fn func(context.Context, In) (Out, error), opts ...GuardOption,
 ) func(context.Context, In) (Out, error) {
 	g, optionErr := newGuardConfig(opts)
 	if optionErr == nil {
@@ -66,7 +68,7 @@ func Guard[In, Out any](c *Client, describe func(In) PurchaseParams, fn func(con
 			return out, err
 		}
 		if earlier != nil {
-			out, err = replay[Out](ctx, c, g, earlier.JournalEntry)
+			out, err = replay[Out](ctx, c, g, earlier.Entry)
 			earlier.scoped.done(err == nil, false)
 			if err == nil {
 				earlier.resumption.useUp(&earlier.params)
@@ -130,7 +132,7 @@ type GuardOption func(*guardConfig) error
 type guardConfig struct {
 	pendingWait time.Duration // 0: do not wait
 	waitOptions []WaitOption  // of the wait, besides its timeout
-	journal     Journal       // nil: none
+	journal     journal.Store // nil: none
 	codec       ResultCodec
 	mayHavePaid func(error) bool // nil: MayHavePaid
 	resumed     *resumption      // of the option Resume; nil: none
@@ -163,7 +165,7 @@ func (g *guardConfig) hidesPayment(err error) bool {
 	if err == errDidNotReturn {
 		return false
 	}
-	doubt, failure := contained(hookLimit, func() (bool, error) {
+	doubt, failure := runContained(hookLimit, func() (bool, error) {
 		if _, ok := errors.AsType[*notPaidError](err); ok {
 			return false, nil
 		}
@@ -245,12 +247,12 @@ func OnError(mayHavePaid func(error) bool) GuardOption {
 // When the journal cannot be written, the function does not run, an approved purchase is refunded, and the error is a
 // [*JournalError]. Each write may take 5 seconds. After the function has run, the confirmation is sent even if the
 // journal fails.
-func WithJournal(journal Journal) GuardOption {
+func WithJournal(store journal.Store) GuardOption {
 	return func(g *guardConfig) error {
-		if journal == nil {
+		if store == nil {
 			return paramError("WithJournal", "", "want a journal; leave the option out to keep none")
 		}
-		g.journal = journal
+		g.journal = store
 		return nil
 	}
 }

@@ -5,36 +5,38 @@ import (
 	"net/http"
 )
 
-// price asks what a request costs.
-func price(
-	what string, c *Client, of func(*http.Request) (*PurchaseParams, error), request *http.Request,
+// priceOf returns what a request costs. guard names the type whose fields it checks.
+func priceOf(
+	guard string, c *Client, price func(*http.Request) (*PurchaseParams, error), request *http.Request,
 ) (*PurchaseParams, error) {
 	switch {
 	case c == nil:
-		return nil, paramError(what+".Client", "", "want a client, not nil")
-	case of == nil:
-		return nil, paramError(what+".Price", "", "want a function, not nil")
+		return nil, paramError(guard+".Client", "", "want a client, not nil")
+	case price == nil:
+		return nil, paramError(guard+".Price", "", "want a function, not nil")
 	}
-	return of(request)
+	return price(request)
 }
 
-// unconfirmed reports a confirmation that did not get through to tell, or to the log when tell is nil or does not
+// reportUnconfirmed passes a failed confirmation to report. It logs the error instead if report is nil or does not
 // return.
-func (c *Client) unconfirmed(request *http.Request, approval *Approval, err error, tell func(*http.Request, error)) {
+func (c *Client) reportUnconfirmed(
+	request *http.Request, approval *Approval, err error, report func(*http.Request, error),
+) {
 	if err == nil {
 		return
 	}
-	told := false
+	reported := false
 	defer func() {
-		if told {
+		if reported {
 			return
 		}
-		_ = recover() // tell's panic; one that was under way before is out of reach here, and continues
+		_ = recover() // of report; recover does not stop an earlier panic, which continues
 		c.alert(request.Context(), "letagentpay.unconfirmed",
-			slog.String("request_id", approval.RequestID()), slog.String("error", textOfUsers(err)))
+			slog.String("request_id", approval.RequestID()), slog.String("error", userErrorText(err)))
 	}()
-	if tell != nil {
-		tell(request, err)
-		told = true
+	if report != nil {
+		report(request, err)
+		reported = true
 	}
 }

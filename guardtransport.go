@@ -9,19 +9,24 @@ import (
 	"time"
 )
 
-// GuardTransport is an [http.RoundTripper] that asks before it sends: for paid HTTP APIs. A request that Price puts a
-// price on is sent only when that purchase is approved, and confirmed as soon as the head of the response is there. The
-// body of the request and the response are passed on untouched, streams included.
+// GuardTransport is an [http.RoundTripper] for paid HTTP APIs: it sends a request that costs money only when that
+// purchase is approved. It requires Client and Price; without either, each request fails with a [*ParamError].
 //
-// A request that is not approved, or not certain to be, is not sent: the error is one of [Guard]'s. The fields must not
-// be changed while requests are under way; GuardTransport is then safe for concurrent use if they are.
+// A request to which Price gives a price is sent when its purchase is approved, and confirmed as soon as the header of
+// the response arrives. The request's body and the response pass through unchanged, streams included. A request that is
+// not approved, or whose approval is in doubt, is not sent; the error is one of those of [Guard].
+//
+// GuardTransport is safe for concurrent use if its fields are. The fields must not change while requests are in
+// progress.
 //
 // # Which purchase a request is
 //
-// The purchase's idempotency key decides whether a request that is made again, by an SDK that retries or by an agent
-// that runs again, is a new purchase or the one that was made before. It comes from the first of these that applies:
+// A request without a key, header or scope is a new purchase every time: an SDK that retries it after a lost response
+// pays twice.
 //
-//	the request's context has ResumeApproval    the request that it names is continued
+// The idempotency key of the purchase comes from the first row that applies:
+//
+//	ResumeApproval or Resume applies            the request that it names is continued
 //	Price sets IdempotencyKey                   that key
 //	the request has an Idempotency-Key header   a key derived from the request's method, its address without the
 //	  or an X-Idempotency-Key header              query, and the header's value
@@ -29,49 +34,60 @@ import (
 //	                                              with a header, a Ref is a ParamError
 //	none of these                               a random key: every request is a new purchase
 //
-// Under a header or a scope, a repeated request whose first attempt was charged, or may have been, is not sent; the
-// error is an [*AlreadyHandledError]. In a run of a scope, see [WithScopeRun], a response below 400 is a success, after
-// which the same request is another purchase, even when its body breaks off: use a header for an SDK that retries then,
-// or the scope alone. One whose first attempt was certainly not charged, or expired before somebody
-// approved it, is a new attempt, and sent when it is approved. Without any of these, an SDK that retries after a lost
-// answer asks for another purchase, and pays twice. Some SDKs make a new header for each call and repeat it with each
-// retry of it: that covers the retries, but not an agent that runs again and calls again. Set the header from
-// something that stays the same then.
+// Under a header or a scope, a repeated request is not sent if the first attempt was charged or may have been; the
+// error is an [*AlreadyHandledError]. If the first attempt was certainly not charged, or its purchase expired before it
+// was approved, the repeated request is a new attempt, and is sent when it is approved.
 //
-// With an [http.Client], each redirect is a request of its own, and asked about; [ResumeApproval] counts for the first.
+// Some SDKs create a new header for each call and repeat it with each retry of that call. That covers the retries, but
+// not an agent that runs again and makes the call again. In that case, set the header from something that stays the
+// same.
+//
+// In a run of a scope, see [WithScopeRun], a response with a status below 400 is a success even if its body breaks off,
+// and the same request afterwards is another purchase. For an SDK that retries in this case, use a header, or the scope
+// without a run.
+//
+// With an [http.Client], each redirect is a request of its own, with a purchase of its own. [ResumeApproval] and
+// [Resume] apply to the first request only.
 //
 // # What is sent twice
 //
-// Nothing that Price puts a price on. [http.Transport] repeats some requests when a kept-alive connection fails or an
-// HTTP/2 stream is reset; priced ones it repeats only while nothing was sent. After that the error is returned, even
-// where an HTTP/2 server says that it has not looked at the request. The same holds for a Next on top of
-// [http.Transport] that repeats requests which got no answer, as long as it passes the request's context on and sends in
-// no other way. With a Next that does, set Charged: whether an error came before or after a payment cannot be seen then.
-// A Next that sends again after an answer, such as a 503, may pay more than once. An answer that follows an informational
-// one, such as 103, counts as none: a Next that pays after a 402 is not let through then.
+// A Next that sends a request again after a response, such as a 503, may pay more than once. GuardTransport cannot
+// prevent it.
+//
+// Otherwise nothing to which Price gives a price is sent twice. [http.Transport] retries some requests when a
+// kept-alive connection fails or an HTTP/2 stream is reset. GuardTransport lets it retry a priced request only while
+// nothing was sent; afterwards it returns the error, even if an HTTP/2 server reports that it has not processed the
+// request.
+//
+// The same holds for a Next on top of [http.Transport] that retries requests without a response, provided that it
+// passes the request's context on and sends in no other way. For any other Next, set Charged: GuardTransport then
+// cannot see whether an error came before or after a payment. A response that follows an informational one, such as
+// 103, does not count as a response here, so a Next that pays after a 402 is stopped in that case.
 type GuardTransport struct {
-	// Client asks. Required.
+	// Client requests, polls and confirms the purchases. Required.
 	Client *Client
-	// Price says what a request costs; nil says that it is free, and it is sent without asking. With an error it is not
-	// sent. It must not read the request's body. Required.
+	// Price returns what a request costs. If it returns nil, the request is free, and is sent without a purchase. If it
+	// returns an error, the request is not sent. It must not read the request's body. Required.
 	Price func(*http.Request) (*PurchaseParams, error)
-	// Next sends; nil is [http.DefaultTransport].
+	// Next sends the requests; nil is [http.DefaultTransport].
 	Next http.RoundTripper
-	// Charged says from the response, or from the error in its place, whether the request was paid for, and how much; a
-	// zero amount is what [Approval.Spent] has recorded, or else the price asked for. It must not read the response's
-	// body. If it panics, the price counts as paid, and the panic continues after the confirmation; if it takes more than
-	// 5 seconds, the price counts as paid, and it is left alone.
+	// Charged reports from the response, or from the error if there is none, whether the request was paid for and how
+	// much. A zero amount means the amount recorded with [Approval.Spent], or without one the price. Charged must not
+	// read the response's body. If it panics, the price counts as paid, and the panic continues after the confirmation.
+	// If it takes more than 5 seconds, the price counts as paid, and its result is ignored.
 	//
-	// Nil takes as paid what may have been paid: responses below 300, 408, 499 and from 500 on, because a gateway that
-	// gives up does not stop what is behind it; and every error but those before which nothing was sent, such as no
-	// connection, a certificate that is not trusted, an unknown scheme, or a context that ended before. It takes
-	// redirects and other responses from 400 to 499 as not paid: the money returns to the budget.
+	// A nil Charged treats as paid what may have been paid. That is every response with a status below 300, with 408 or
+	// 499, or from 500 on, because a gateway that gives up does not stop the server behind it. It is also every error
+	// except one before which nothing was sent: no connection, an untrusted certificate, an unknown scheme, or a
+	// context that had already ended. Redirects and other responses from 400 to 499 count as not paid, and the money
+	// returns to the budget.
 	Charged func(*http.Response, error) (actual Amount, charged bool)
-	// Unconfirmed is called when a request was sent and the confirmation did not get through, with an [*UnconfirmedError], and
-	// when the purchase was made more than once, with a [*DuplicateError]. The response is returned all the same. If
-	// it is nil, or panics, the client's logger has the record, or [slog.Default] when there is none.
+	// Unconfirmed is called after a request was sent, with an [*UnconfirmedError] if its purchase could not be
+	// confirmed, and with a [*DuplicateError] if the purchase was requested more than once. The response is returned
+	// all the same. If Unconfirmed is nil or panics, the error is logged to the client's logger, or to [slog.Default]
+	// without one.
 	Unconfirmed func(*http.Request, error)
-	// Options are those of [Guard]. A journal keeps no responses: a request under a key that was used before is an
+	// Options are those of [Guard]. A journal stores no responses: a request under a key that was used before is an
 	// [*AlreadyHandledError].
 	Options []GuardOption
 }
@@ -82,15 +98,15 @@ var (
 	errNotSent         = errors.New("not charged: nothing was sent")
 )
 
-// RoundTrip sends a request if it is free or approved.
+// RoundTrip sends a request if it is free or its purchase is approved.
 func (gt *GuardTransport) RoundTrip(request *http.Request) (*http.Response, error) {
-	handedOn := false
+	passedOn := false
 	defer func() {
-		if !handedOn && request.Body != nil {
-			_ = request.Body.Close() // as a RoundTripper must, whatever happens
+		if !passedOn && request.Body != nil {
+			_ = request.Body.Close() // a RoundTripper must close it in every case
 		}
 	}()
-	params, err := price("GuardTransport", gt.Client, gt.Price, request)
+	params, err := priceOf("GuardTransport", gt.Client, gt.Price, request)
 	if err != nil {
 		return nil, err
 	}
@@ -99,30 +115,35 @@ func (gt *GuardTransport) RoundTrip(request *http.Request) (*http.Response, erro
 		next = http.DefaultTransport
 	}
 	if params == nil {
-		handedOn = true
+		passedOn = true
 		return next.RoundTrip(request)
 	}
 	approval, err := gt.authorize(request, *params)
 	if err != nil {
 		return nil, err
 	}
-	p := &payment{guard: gt, request: request, approval: approval, outcome: errNotSent}
+	p := &payment{
+		guard:    gt,
+		request:  request,
+		approval: approval,
+		outcome:  errNotSent,
+	}
 	defer p.settle()
 	if err := request.Context().Err(); err != nil {
 		return nil, err
 	}
-	handedOn = true
+	passedOn = true
 	return p.send(next)
 }
 
-// authorize asks for the purchase that a request makes.
+// authorize returns the approval of the purchase that a request makes.
 func (gt *GuardTransport) authorize(request *http.Request, p PurchaseParams) (*Approval, error) {
 	ctx := request.Context()
 	g, err := newGuardConfig(gt.Options)
 	if err != nil {
 		return nil, err
 	}
-	if request.Response != nil { // a redirect, with the context of the request before it
+	if request.Response != nil { // a redirect, which has the context of the first request
 		ctx, g.resumed = withoutResumption(ctx), nil
 	}
 	header := idempotencyHeader(request.Header)
@@ -130,47 +151,47 @@ func (gt *GuardTransport) authorize(request *http.Request, p PurchaseParams) (*A
 		return gt.Client.authorizeOnce(ctx, p, g)
 	}
 	for failed := 0; ; failed++ {
-		p.IdempotencyKey = keyOfRequest(request, header, failed)
+		p.IdempotencyKey = httpRequestKey(request, header, failed)
 		approval, err := gt.Client.authorizeOnce(ctx, p, g)
-		if !makesWay(err) || failed == maxRepeatedRequests {
+		if !endedUnpaid(err) || failed == maxFurtherPurchases {
 			return approval, err
 		}
 	}
 }
 
-// makesWay reports whether an error says that an earlier purchase ended without a payment, so that another attempt is
-// not a second purchase.
-func makesWay(err error) bool {
+// endedUnpaid reports whether an error proves that an earlier purchase ended without a payment, so that another attempt
+// is not a second purchase.
+func endedUnpaid(err error) bool {
 	if as[*UnconfirmedError](err) != nil {
-		return false // the service does not know that it failed
+		return false // the service does not know yet that it failed
 	}
 	status := decisionOf(err).status
 	return status == StatusFailed || status == StatusExpired
 }
 
-// payment is one priced request from its approval to its confirmation.
+// payment is one priced request, from its approval to its confirmation.
 type payment struct {
 	guard    *GuardTransport
 	request  *http.Request
 	approval *Approval
-	charged  bool   // known to be, or possibly
+	charged  bool   // certainly or possibly
 	actual   Amount // zero: the price
 	outcome  error  // how the request ended
 }
 
-// send sends the request once. Until the outcome is known it counts as charged.
+// send sends the request once. It counts as charged until the outcome is known.
 func (pay *payment) send(next http.RoundTripper) (response *http.Response, err error) {
 	pay.charged, pay.outcome = true, errNeverReturned
 	once := newSingleSend(pay.approval.context())
 	returned := false
 	defer func() {
-		if !returned { // Next or Charged panicked, or ended the goroutine
-			_, _ = once.failed(pay.request, errNeverReturned)
+		if !returned { // Next or Charged has panicked or ended the goroutine
+			_, _ = once.fail(pay.request, errNeverReturned)
 			closeBody(response)
 		}
 	}()
 	request := pay.request.WithContext(once.ctx)
-	request.GetBody = nil // a body that is rewound would be sent again
+	request.GetBody = nil // with it, net/http could rewind the body and send it again
 	response, err = next.RoundTrip(request)
 	unsent := false
 	if err == nil && response == nil {
@@ -179,11 +200,11 @@ func (pay *payment) send(next http.RoundTripper) (response *http.Response, err e
 	if err != nil {
 		closeBody(response)
 		response = nil
-		err, unsent = once.failed(pay.request, err)
+		err, unsent = once.fail(pay.request, err)
 	} else {
 		response.Request, response.Body = pay.request, once.body(response.Body)
 	}
-	pay.judge(response, err, unsent)
+	pay.decideCharged(response, err, unsent)
 	returned = true
 	return response, err
 }
@@ -194,86 +215,89 @@ func closeBody(response *http.Response) {
 	}
 }
 
-// judge decides whether the request was charged.
-func (pay *payment) judge(response *http.Response, err error, unsent bool) {
+// decideCharged decides whether the request was charged, and sets the outcome of the purchase.
+func (pay *payment) decideCharged(response *http.Response, err error, unsent bool) {
 	pay.outcome = err
 	switch charged := pay.guard.Charged; {
 	case charged != nil:
 		pay.charged = true
-		pay.actual, pay.charged = chargedWithin(hookLimit, charged, response, err)
+		pay.actual, pay.charged = callCharged(hookLimit, charged, response, err)
 	case err != nil:
 		pay.charged = !unsent
 	default:
 		pay.charged = mayBeCharged(response.StatusCode)
 	}
 	switch {
-	case pay.charged && err == nil && response.StatusCode >= 400: // no success, so that a retry in its scope is the same purchase
+	case pay.charged && err == nil && response.StatusCode >= 400:
+		// Not a success, so that a retry in the same scope is the same purchase.
 		pay.outcome = fmt.Errorf("charged, and answered with status %d", response.StatusCode)
 	case pay.charged:
 	case unsent:
 		pay.outcome = errNotSent
 	case err != nil:
-		pay.outcome = errors.New("not charged, for all the error")
+		pay.outcome = errors.New("not charged: the request failed without a payment")
 	default:
 		pay.outcome = fmt.Errorf("not charged: status %d", response.StatusCode)
 	}
 }
 
-// chargedWithin calls the user's function, whose panic or exit is the caller's. One that takes too long is left alone, and
-// the price counts as paid: the confirmation does not wait for it.
-func chargedWithin(limit time.Duration, charged func(*http.Response, error) (Amount, bool), response *http.Response, err error) (Amount, bool) {
-	type verdict struct {
+// callCharged calls the user's function. A panic or exit in it continues in the caller. If the function exceeds the
+// limit, callCharged does not wait for it, and the price counts as paid.
+func callCharged(
+	limit time.Duration, charged func(*http.Response, error) (Amount, bool), response *http.Response, err error,
+) (Amount, bool) {
+	type result struct {
 		actual   Amount
 		charged  bool
 		returned bool
 		panicked any
 	}
-	done := make(chan verdict, 1)
+	done := make(chan result, 1)
 	go func() {
-		var v verdict
+		var r result
 		defer func() {
-			if !v.returned {
-				v.panicked = recover()
+			if !r.returned {
+				r.panicked = recover()
 			}
-			done <- v
+			done <- r
 		}()
-		v.actual, v.charged = charged(response, err)
-		v.returned = true
+		r.actual, r.charged = charged(response, err)
+		r.returned = true
 	}()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
-	case v := <-done:
+	case r := <-done:
 		switch {
-		case v.returned:
-		case v.panicked != nil:
-			panic(v.panicked)
+		case r.returned:
+		case r.panicked != nil:
+			panic(r.panicked)
 		default:
 			runtime.Goexit()
 		}
-		return v.actual, v.charged
+		return r.actual, r.charged
 	case <-timer.C:
 		return Amount{}, true
 	}
 }
 
-// mayBeCharged reports whether an answer leaves it possible that the request was carried out.
+// mayBeCharged reports whether the server may have carried out a request that it answered with status.
 func mayBeCharged(status int) bool {
 	return status < 300 || status >= 500 || status == http.StatusRequestTimeout || status == statusClientClosed
 }
 
-// settle confirms the purchase.
+// settle confirms the purchase and reports an unconfirmed one.
 func (pay *payment) settle() {
 	c := pay.guard.Client
 	if pay.charged {
-		pay.spend()
+		pay.recordSpent()
 	}
 	err := pay.approval.Settle(pay.approval.callContext, pay.outcome)
-	c.unconfirmed(pay.request, pay.approval, err, pay.guard.Unconfirmed)
+	c.reportUnconfirmed(pay.request, pay.approval, err, pay.guard.Unconfirmed)
 }
 
-// spend records what was paid.
-func (pay *payment) spend() {
+// recordSpent records what was paid.
+func (pay *payment) recordSpent() {
 	actual := pay.actual
 	if actual.IsZero() {
 		if pay.approval.hasSpent() {
@@ -284,6 +308,6 @@ func (pay *payment) spend() {
 	if err := pay.approval.Spent(actual, ""); err != nil {
 		c := pay.guard.Client
 		c.alert(pay.request.Context(), "letagentpay.spent",
-			slog.String("request_id", pay.approval.RequestID()), slog.String("error", textOfUsers(err)))
+			slog.String("request_id", pay.approval.RequestID()), slog.String("error", userErrorText(err)))
 	}
 }

@@ -215,8 +215,8 @@ var leaving = map[string]func(leave func()) ([]letagentpay.Option, []letagentpay
 	},
 	"as the journal has its start": func(leave func()) ([]letagentpay.Option, []letagentpay.GuardOption) {
 		return nil, []letagentpay.GuardOption{letagentpay.WithJournal(&troubledJournal{
-			trouble: func(op string, state letagentpay.JournalState) {
-				if op == "put" && state == letagentpay.JournalStarted {
+			trouble: func(op string, state journalState) {
+				if op == "put" && state == stateStarted {
 					leave()
 				}
 			},

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// maxRepeatedRequests is how many purchases may follow each other under one idempotency header, each because the one
-// before it was not charged.
-const maxRepeatedRequests = 10
+// maxFurtherPurchases is how many purchases may follow the first one under one idempotency header, each after the one
+// before was not charged.
+const maxFurtherPurchases = 10
 
-// idempotencyHeader returns the value of a request's Idempotency-Key header, or of X-Idempotency-Key, in any case;
-// empty when it has none.
+// idempotencyHeader returns the value of a request's Idempotency-Key header or else of X-Idempotency-Key, whatever the
+// case of their names. It returns "" if the request has neither.
 func idempotencyHeader(header http.Header) string {
 	for _, want := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
 		for _, name := range slices.Sorted(maps.Keys(header)) {
@@ -30,14 +30,14 @@ func idempotencyHeader(header http.Header) string {
 	return ""
 }
 
-// keyOfRequest derives the key of a purchase from the request that it pays for: its method, its address without the
-// query, the value of its idempotency header, and how many requests under that header have failed before.
-func keyOfRequest(request *http.Request, header string, failed int) string {
+// httpRequestKey derives the key of a purchase from the request that it pays for: its method, its address without the
+// query, the value of its idempotency header, and the number of failed requests under that header.
+func httpRequestKey(request *http.Request, header string, failed int) string {
 	method := request.Method
 	if method == "" {
 		method = http.MethodGet
 	}
-	return "http-" + textOfDigest(digestOf(
+	return "http-" + encodeDigest(digestOf(
 		"letagentpay http request 1", method, strings.ToLower(request.URL.Scheme), strings.ToLower(request.URL.Host),
 		request.URL.EscapedPath(), header, strconv.Itoa(failed),
 	))

@@ -20,25 +20,40 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/journal"
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 	"github.com/letagentpay/letagentpay-go/operation"
+)
+
+// The names of package journal, for tests whose journal is a variable of that name.
+type (
+	journalStore = journal.Store
+	journalEntry = journal.Entry
+	journalState = journal.State
+)
+
+const (
+	stateRequested = journal.Requested
+	stateStarted   = journal.Started
+	stateReturned  = journal.Returned
+	stateSettled   = journal.Settled
 )
 
 // memoryJournal keeps entries encoded, as a file would, and fails or crashes on demand.
 type memoryJournal struct {
 	mu      sync.Mutex
 	entries map[string][]byte
-	fail    func(op string, entry *letagentpay.JournalEntry) error
+	fail    func(op string, entry *journalEntry) error
 }
 
-func (j *memoryJournal) check(op string, entry *letagentpay.JournalEntry) error {
+func (j *memoryJournal) check(op string, entry *journalEntry) error {
 	if j.fail == nil {
 		return nil
 	}
 	return j.fail(op, entry)
 }
 
-func (j *memoryJournal) Get(_ context.Context, key string) (*letagentpay.JournalEntry, error) {
+func (j *memoryJournal) Get(_ context.Context, key string) (*journalEntry, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err := j.check("get", nil); err != nil {
@@ -48,14 +63,14 @@ func (j *memoryJournal) Get(_ context.Context, key string) (*letagentpay.Journal
 	if !ok {
 		return nil, nil
 	}
-	entry := new(letagentpay.JournalEntry)
+	entry := new(journalEntry)
 	return entry, json.Unmarshal(data, entry)
 }
 
-func (j *memoryJournal) Put(_ context.Context, entry *letagentpay.JournalEntry) error {
+func (j *memoryJournal) Put(_ context.Context, entry *journalEntry) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err := j.check("put", entry); err != nil {
+	if err := errors.Join(j.check("put", entry), entry.Validate()); err != nil {
 		return err
 	}
 	data, err := json.Marshal(entry)
@@ -76,8 +91,8 @@ func (j *memoryJournal) Delete(_ context.Context, key string) error {
 	return nil
 }
 
-func (j *memoryJournal) Entries(ctx context.Context) iter.Seq2[*letagentpay.JournalEntry, error] {
-	return func(yield func(*letagentpay.JournalEntry, error) bool) {
+func (j *memoryJournal) Entries(ctx context.Context) iter.Seq2[*journalEntry, error] {
+	return func(yield func(*journalEntry, error) bool) {
 		j.mu.Lock()
 		keys := slices.Sorted(maps.Keys(j.entries))
 		err := j.check("entries", nil)
@@ -214,19 +229,19 @@ func TestJournalThatFailsRunsNothing(t *testing.T) {
 	errDisk := errors.New("disk full")
 	for _, c := range []struct {
 		op    string
-		state letagentpay.JournalState
+		state journalState
 		runs  int64
 		spent string
 	}{
 		{"get", "", 0, "0.00"},
-		{"put", letagentpay.JournalAsked, 0, "0.00"},
-		{"put", letagentpay.JournalStarted, 0, "0.00"}, // approved, not run and given back
-		{"put", letagentpay.JournalExecuted, 1, "25.00"},
-		{"put", letagentpay.JournalSettled, 1, "25.00"},
+		{"put", stateRequested, 0, "0.00"},
+		{"put", stateStarted, 0, "0.00"}, // approved, not run and given back
+		{"put", stateReturned, 1, "25.00"},
+		{"put", stateSettled, 1, "25.00"},
 	} {
 		t.Run(c.op+" "+string(c.state), func(t *testing.T) {
 			server := serve(t)
-			journal := &memoryJournal{fail: func(op string, entry *letagentpay.JournalEntry) error {
+			journal := &memoryJournal{fail: func(op string, entry *journalEntry) error {
 				if op == c.op && (entry == nil || entry.State == c.state) {
 					return errDisk
 				}
@@ -260,11 +275,11 @@ var errDead = errors.New("the process is dead")
 
 // crashing runs a guarded purchase in a process that dies at one point of the journal's writing: from then on nothing that
 // it does has an effect.
-func crashing(t *testing.T, server *letagentpaytest.Server, journal *memoryJournal, state letagentpay.JournalState, after bool, runs *atomic.Int64, p letagentpay.PurchaseParams) {
+func crashing(t *testing.T, server *letagentpaytest.Server, journal *memoryJournal, state journalState, after bool, runs *atomic.Int64, p letagentpay.PurchaseParams) {
 	t.Helper()
 	var dead atomic.Bool
 	dying := &memoryJournal{entries: journal.entries}
-	dying.fail = func(op string, entry *letagentpay.JournalEntry) error {
+	dying.fail = func(op string, entry *journalEntry) error {
 		if op == "put" && entry.State == state && !dead.Swap(true) && after {
 			data, err := json.Marshal(entry)
 			require.NoError(t, err)
@@ -291,14 +306,14 @@ func crashing(t *testing.T, server *letagentpaytest.Server, journal *memoryJourn
 func TestCrashAtEveryStepOfTheJournal(t *testing.T) {
 	for _, own := range []bool{true, false} {
 		for _, c := range []crashPoint{
-			{letagentpay.JournalAsked, false, 0, true, false},
-			{letagentpay.JournalAsked, true, 0, true, false},
-			{letagentpay.JournalStarted, false, 0, true, false},
-			{letagentpay.JournalStarted, true, 0, false, false}, // not known whether it ran
-			{letagentpay.JournalExecuted, false, 1, false, false},
-			{letagentpay.JournalExecuted, true, 1, false, true},
-			{letagentpay.JournalSettled, false, 1, false, true},
-			{letagentpay.JournalSettled, true, 1, false, true},
+			{stateRequested, false, 0, true, false},
+			{stateRequested, true, 0, true, false},
+			{stateStarted, false, 0, true, false},
+			{stateStarted, true, 0, false, false}, // not known whether it ran
+			{stateReturned, false, 1, false, false},
+			{stateReturned, true, 1, false, true},
+			{stateSettled, false, 1, false, true},
+			{stateSettled, true, 1, false, true},
 		} {
 			when := map[bool]string{false: " before ", true: " after "}[c.after]
 			t.Run(map[bool]string{true: "own key,", false: "random key,"}[own]+when+string(c.state), func(t *testing.T) {
@@ -310,7 +325,7 @@ func TestCrashAtEveryStepOfTheJournal(t *testing.T) {
 
 // crashPoint is a write of the journal before or after which a process dies.
 type crashPoint struct {
-	state  letagentpay.JournalState
+	state  journalState
 	after  bool
 	runs   int64 // before the crash
 	rerun  bool  // the call again runs it
@@ -337,13 +352,13 @@ func (c crashPoint) crashAndContinue(t *testing.T, own bool) {
 		assert.Empty(t, interrupted)
 		books(t, server, "25.00", "0.00")
 	case len(interrupted) == 0:
-		assert.Equal(t, letagentpay.JournalAsked, c.state)
+		assert.Equal(t, stateRequested, c.state)
 		assert.False(t, c.after, "only what was never written is not found")
 	default:
 		require.Len(t, interrupted, 1)
 		assert.Equal(t, !c.rerun, interrupted[0].MayHaveRun)
 		assert.Equal(t, !c.rerun, interrupted[0].Request != nil)
-		again = interrupted[0].Entry.Purchase
+		again = interrupted[0].Params()
 	}
 	if !own && len(interrupted) == 0 {
 		return // a random key that nobody knows any more cannot be asked under again
@@ -438,7 +453,7 @@ func TestRecover(t *testing.T) {
 		_, err = client.Recover(t.Context(), nil)
 		require.ErrorIs(t, err, letagentpay.ErrInvalid)
 		errDisk := errors.New("disk full")
-		_, err = client.Recover(t.Context(), &memoryJournal{fail: func(string, *letagentpay.JournalEntry) error { return errDisk }})
+		_, err = client.Recover(t.Context(), &memoryJournal{fail: func(string, *journalEntry) error { return errDisk }})
 		require.ErrorIs(t, err, errDisk)
 	})
 }
@@ -478,7 +493,7 @@ func TestRequestResumedBehindTheBackOfItsKey(t *testing.T) {
 		p := price("80")
 		p.IdempotencyKey = "turn-7"
 		errDisk := errors.New("disk full")
-		journal.fail = func(op string, entry *letagentpay.JournalEntry) error {
+		journal.fail = func(op string, entry *journalEntry) error {
 			if op == "put" && entry.RequestID != "" {
 				return errDisk
 			}
@@ -487,7 +502,7 @@ func TestRequestResumedBehindTheBackOfItsKey(t *testing.T) {
 		_, err := guarded(t.Context(), p)
 		require.ErrorIs(t, err, errDisk)
 		journal.fail = nil
-		require.Equal(t, []string{"asked"}, journal.states())
+		require.Equal(t, []string{"requested"}, journal.states())
 
 		id := server.Requests()[0].RequestID
 		require.NoError(t, server.Approve(id))
@@ -495,7 +510,7 @@ func TestRequestResumedBehindTheBackOfItsKey(t *testing.T) {
 		_, err = guarded(letagentpay.ResumeApproval(t.Context(), id), price("80"))
 		var confirm *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &confirm)
-		require.ElementsMatch(t, []string{"asked", "executed"}, journal.states())
+		require.ElementsMatch(t, []string{"requested", "returned"}, journal.states())
 
 		again := guardGroceries(server.Client(), &runs, spending("75", nil), letagentpay.WithJournal(journal)) // the next process
 		result, err := again(t.Context(), p)
@@ -542,7 +557,7 @@ func TestErrorOfAnAuthorizedPurchaseIsJournaled(t *testing.T) {
 func TestEntryThatCannotBeDroppedIsSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
-		journal.fail = func(op string, _ *letagentpay.JournalEntry) error {
+		journal.fail = func(op string, _ *journalEntry) error {
 			if op == "delete" {
 				return errDead
 			}

@@ -7,13 +7,20 @@ import (
 	"time"
 )
 
-func (t *transport) log(ctx context.Context, level slog.Level, message string, c *call, status int, err error, more ...slog.Attr) {
-	if !t.logs(ctx, level) {
+// log logs one step of a call, such as an attempt that failed.
+func (t *transport) log(
+	ctx context.Context, level slog.Level, message string, c *call, status int, err error, more ...slog.Attr,
+) {
+	if !t.logEnabled(ctx, level) {
 		return
 	}
 	attributes := append([]slog.Attr{
-		slog.String("operation", string(c.op)), slog.String("method", c.request.Method), slog.String("path", c.path()),
-		slog.Int("attempt", c.attempts), slog.Int("status", status), slog.Duration("duration", time.Since(c.started)),
+		slog.String("operation", string(c.op)),
+		slog.String("method", c.request.Method),
+		slog.String("path", c.path()),
+		slog.Int("attempt", c.attempts),
+		slog.Int("status", status),
+		slog.Duration("duration", time.Since(c.started)),
 	}, more...)
 	if err != nil {
 		attributes = append(attributes, slog.String("error", errorText(err)))
@@ -21,8 +28,8 @@ func (t *transport) log(ctx context.Context, level slog.Level, message string, c
 	t.emit(ctx, level, message, attributes...)
 }
 
-// logs reports whether the logger wants records of a level. A handler that does not return wants none.
-func (t *transport) logs(ctx context.Context, level slog.Level) bool {
+// logEnabled reports whether the logger accepts records of a level. A handler that does not return accepts none.
+func (t *transport) logEnabled(ctx context.Context, level slog.Level) bool {
 	if t.logger == nil {
 		return false
 	}
@@ -36,23 +43,23 @@ func (t *transport) logs(ctx context.Context, level slog.Level) bool {
 	}
 }
 
-// withLogger lets do use the logger. A logger that hangs is left alone for a
-// while, because each call of it would take time from what is logged.
+// withLogger calls do with the logger. After a logger has hung, it does nothing for a minute, because each call of that
+// logger would delay the operation that is logged.
 func (t *transport) withLogger(do func(*slog.Logger)) {
-	if time.Now().UnixNano() < t.loggerHangs.Load() {
+	if time.Now().UnixNano() < t.loggerPausedUntil.Load() {
 		return
 	}
-	_, err := contained(logLimit, func() (struct{}, error) {
+	_, err := runContained(logLimit, func() (struct{}, error) {
 		do(t.logger)
 		return struct{}{}, nil
 	})
 	if errors.Is(err, errTooSlow) {
-		t.loggerHangs.Store(time.Now().Add(time.Minute).UnixNano())
+		t.loggerPausedUntil.Store(time.Now().Add(time.Minute).UnixNano())
 	}
 }
 
-// emit logs to the client's logger, which must be there. Texts are cleaned; a handler that does not return breaks no
-// call.
+// emit logs to the client's logger, which must not be nil. It cleans the texts of attributes. A handler that hangs or
+// panics does not fail the operation.
 func (t *transport) emit(ctx context.Context, level slog.Level, message string, attributes ...slog.Attr) {
 	t.cleanAttributes(attributes)
 	t.withLogger(func(logger *slog.Logger) { logger.LogAttrs(ctx, level, message, attributes...) })
@@ -67,9 +74,8 @@ func (t *transport) cleanAttributes(attributes []slog.Attr) {
 	}
 }
 
-// alert reports what must not stay unknown, and what no caller can be given as an error. It goes to the client's
-// logger, or to [slog.Default] when there is none, at warn level. A handler that panics or hangs does not stop the
-// caller; when it is the client's, the record goes to slog.Default as well.
+// alert logs, at warn level, an event that somebody must notice and no caller gets as an error. It logs to the client's
+// logger, or to [slog.Default] without one or if the client's logger panics or hangs. No handler stops the caller.
 func (c *Client) alert(ctx context.Context, message string, attributes ...slog.Attr) {
 	if ctx == nil {
 		ctx = context.Background()
@@ -80,8 +86,11 @@ func (c *Client) alert(ctx context.Context, message string, attributes ...slog.A
 	c.alertTo(ctx, slog.Default(), message, attributes)
 }
 
-func (c *Client) alertTo(ctx context.Context, logger *slog.Logger, message string, attributes []slog.Attr) (logged bool) {
-	_, err := contained(hookLimit, func() (struct{}, error) {
+// alertTo logs to one logger and reports whether the logger returned.
+func (c *Client) alertTo(
+	ctx context.Context, logger *slog.Logger, message string, attributes []slog.Attr,
+) (logged bool) {
+	_, err := runContained(hookLimit, func() (struct{}, error) {
 		cleaned := make([]slog.Attr, len(attributes))
 		copy(cleaned, attributes)
 		c.transport.cleanAttributes(cleaned)
@@ -91,7 +100,7 @@ func (c *Client) alertTo(ctx context.Context, logger *slog.Logger, message strin
 	return err == nil
 }
 
-// alertJournal reports a record that could not be written, of a purchase that is as it should be.
+// alertJournal logs a failed write to the journal that leaves the purchase itself unaffected.
 func (c *Client) alertJournal(ctx context.Context, requestID string, err error) {
 	c.alert(ctx, "letagentpay.journal", slog.String("request_id", requestID), slog.String("error", err.Error()))
 }

@@ -5,33 +5,38 @@ import (
 	"context"
 	"errors"
 	"slices"
+
+	"github.com/letagentpay/letagentpay-go/journal"
 )
 
-// lookUpKey finds out what is known of an own key before anything is asked under it.
-func (auth *authorization) lookUpKey(ctx context.Context, scoped *scopedPurchase) (earlier *JournalEntry, err error) {
+// lookUpKey looks the key of the caller or of the scope up in the journal, and takes the baseline if there is no entry.
+// It returns an earlier run.
+func (auth *authorization) lookUpKey(ctx context.Context, scoped *scopedPurchase) (earlier *journal.Entry, err error) {
 	entry, err := auth.record.find(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if entry != nil {
-		if entry.Category != "" {
-			scoped.answered(entry.Category, entry.Purchase.Category)
+		if entry.ResolvedCategory != "" {
+			scoped.answered(entry.ResolvedCategory, entry.Category)
 		}
 		if err := auth.checkEntry(ctx, entry); err != nil {
 			return nil, err
 		}
 		auth.takeOverEntry(entry)
-		auth.baseline, auth.askedBefore = baseline{!entry.NewestAt.IsZero(), entry.NewestAt, entry.NewestIDs}, entry.State == JournalAsked
+		auth.baseline, auth.requestedBefore = baseline{
+			!entry.BaselineAt.IsZero(), entry.BaselineAt, entry.BaselineIDs,
+		}, entry.State == journal.Requested
 		return auth.checkEarlierRun(ctx, entry)
 	}
 	auth.baseline, err = auth.client.currentBaseline(ctx)
 	return nil, err
 }
 
-// lookUpRequest finds out whether a request that an earlier call had asked for was resumed by its id meanwhile,
-// before the journal knew which request the key had led to.
-func (auth *authorization) lookUpRequest(ctx context.Context) (earlier *JournalEntry, err error) {
-	if auth.config.journal == nil || !auth.callerKey || !auth.askedBefore && !auth.known {
+// lookUpRequest looks for a run of this request under its id: it may have been resumed before the entry of the key
+// named the request.
+func (auth *authorization) lookUpRequest(ctx context.Context) (earlier *journal.Entry, err error) {
+	if auth.config.journal == nil || !auth.callerKey || !auth.requestedBefore && !auth.known {
 		return nil, nil
 	}
 	found, err := auth.client.entriesOfRequest(ctx, auth.config.journal, auth.requestID, auth.record.entry.Key)
@@ -43,55 +48,61 @@ func (auth *authorization) lookUpRequest(ctx context.Context) (earlier *JournalE
 		return nil, auth.dropIfFinal(ctx, err)
 	}
 	if earlier, err = auth.checkEarlierRun(ctx, entry); err != nil || earlier != nil {
-		auth.client.process.rememberStarted(auth.client.requestKey(auth.requestID)) // the key's own entry says so no more
-		if dropErr := auth.record.drop(ctx); dropErr != nil {                       // the other entry is the one that counts
+		// the key's own entry no longer shows it
+		auth.client.process.rememberStarted(auth.client.requestKey(auth.requestID))
+		if dropErr := auth.record.drop(ctx); dropErr != nil { // the other entry counts
 			return nil, dropErr
 		}
 	}
 	return earlier, err
 }
 
-// lookUpResumed finds out what this process knows of a resumed request, and the journal, which has an entry of it if
-// that is not nil.
-func (auth *authorization) lookUpResumed(ctx context.Context, entry *JournalEntry) (earlier *JournalEntry, err error) {
+// lookUpResumed looks a resumed request up in this process's memory, and in its entry of the journal if that is not
+// nil.
+func (auth *authorization) lookUpResumed(
+	ctx context.Context, entry *journal.Entry,
+) (earlier *journal.Entry, err error) {
 	if entry == nil {
 		return nil, auth.checkNotStarted()
 	}
 	if err := auth.checkEntry(ctx, entry); err != nil {
 		return nil, err
 	}
-	if entry.State == JournalExecuted || entry.State == JournalSettled {
+	if entry.State == journal.Returned || entry.State == journal.Settled {
 		return entry, nil
 	}
 	if err := auth.checkNotStarted(); err != nil {
 		return nil, err
 	}
 	auth.record.entry, auth.fromJournal = *entry, true
-	auth.record.entry.Function = auth.config.function // the one that runs, whichever has asked
+	auth.record.entry.Function = auth.config.function // the function that runs now
 	return nil, nil
 }
 
-// takeOverEntry takes over what an entry says of the requests that an earlier call under the key has made.
-func (auth *authorization) takeOverEntry(entry *JournalEntry) {
+// takeOverEntry takes over what an entry shows of the requests that an earlier call under the key has made.
+func (auth *authorization) takeOverEntry(entry *journal.Entry) {
 	known := &auth.record.entry
-	known.Found, known.Unclear, known.Duplicates = slices.Clone(entry.Found), entry.Unclear, slices.Clone(entry.Duplicates)
+	known.Found, known.Duplicates = slices.Clone(entry.Found), slices.Clone(entry.Duplicates)
+	known.Unclear = entry.Unclear
 	if entry.RequestID == "" {
 		return
 	}
-	known.Found = append(known.Found, entry.RequestID) // it is a stray one, should the key lead to another now
+	known.Found = append(known.Found, entry.RequestID) // a duplicate, if the key leads to another request now
 	if len(entry.Duplicates) > 0 {
 		known.RequestID = entry.RequestID
 	}
 	for _, id := range entry.Duplicates {
-		auth.client.process.rememberDuplicate(auth.client.requestKey(id), countedRequest{entry.RequestID, auth.params.IdempotencyKey})
+		auth.client.process.rememberDuplicate(auth.client.requestKey(id), countedRequest{
+			entry.RequestID, auth.params.IdempotencyKey,
+		})
 	}
 }
 
-// checkEntry holds what the journal says was asked for against what the call describes.
-func (auth *authorization) checkEntry(ctx context.Context, entry *JournalEntry) error {
-	described, requested := contentOf(&auth.params), contentOf(&entry.Purchase)
+// checkEntry returns an error if the entry is of another purchase than the call describes.
+func (auth *authorization) checkEntry(ctx context.Context, entry *journal.Entry) error {
+	described, requested := contentOf(&auth.params), contentOfEntry(entry)
 	if requested.currency == "" {
-		requested.currency = entry.Currency
+		requested.currency = entry.ResolvedCurrency
 	}
 	if err := described.mismatch(entry.RequestID, requested); err != nil {
 		return err
@@ -99,19 +110,21 @@ func (auth *authorization) checkEntry(ctx context.Context, entry *JournalEntry) 
 	if described.category == requested.category {
 		return nil
 	}
-	category := entry.Category
-	if category == "" {
-		category = entry.Purchase.Category
-	}
-	return auth.checkCategory(ctx, category, entry.Purchase.Category)
+	return auth.checkCategory(ctx, cmp.Or(entry.ResolvedCategory, entry.Category), entry.Category)
 }
 
-// checkEarlierRun refuses what was started, and may have run, and returns the entry of what has run.
-func (auth *authorization) checkEarlierRun(ctx context.Context, entry *JournalEntry) (earlier *JournalEntry, err error) {
+// checkEarlierRun judges an entry by its state:
+//
+//	requested            nil: the purchase is continued
+//	started              *AlreadyHandledError with MayHaveRun
+//	returned, settled    the entry: its result is returned
+func (auth *authorization) checkEarlierRun(
+	ctx context.Context, entry *journal.Entry,
+) (earlier *journal.Entry, err error) {
 	switch entry.State {
-	case JournalAsked:
+	case journal.Requested:
 		return nil, nil
-	case JournalStarted:
+	case journal.Started:
 		request, err := auth.client.Request(ctx, entry.RequestID)
 		if err != nil {
 			return nil, err
@@ -121,7 +134,7 @@ func (auth *authorization) checkEarlierRun(ctx context.Context, entry *JournalEn
 			handled.Err = errors.New(entry.Error)
 		}
 		if request.Status == StatusFailed {
-			return nil, &errMovesOn{ended: true, err: handled}
+			return nil, &nextKeyError{ended: true, err: handled}
 		}
 		return nil, handled
 	default:
@@ -129,9 +142,9 @@ func (auth *authorization) checkEarlierRun(ctx context.Context, entry *JournalEn
 	}
 }
 
-// lookUpNamed takes hold of a request that the caller has named, and of the key that the journal says it was made under: calls
-// under that key write the same entry.
-func (auth *authorization) lookUpNamed(ctx context.Context) (earlier *JournalEntry, err error) {
+// lookUpNamed locks the request that the caller resumes, and the key under which the journal shows that it was made:
+// calls under that key write the same entry.
+func (auth *authorization) lookUpNamed(ctx context.Context) (earlier *journal.Entry, err error) {
 	auth.record.setPurchase(auth.client, "request", auth.requestID, &auth.params, auth.config.function)
 	for {
 		if err := auth.holdRequest(ctx); err != nil {
@@ -161,8 +174,8 @@ func (auth *authorization) lookUpNamed(ctx context.Context) (earlier *JournalEnt
 	}
 }
 
-// checkNotDuplicate refuses a request that is known as a further one of a purchase, unless that itself has come to nothing. The
-// journal says that it is a duplicate of the request named, if it is not empty.
+// checkNotDuplicate returns an error if the request is a known duplicate, unless the request that counts has come to
+// nothing. of is that request, as the journal shows it; if it is empty, this process's memory decides.
 func (auth *authorization) checkNotDuplicate(ctx context.Context, of string) error {
 	if of == "" {
 		of = auth.client.process.duplicateOf(auth.client.requestKey(auth.requestID))
@@ -181,7 +194,7 @@ func (auth *authorization) checkNotDuplicate(ctx context.Context, of string) err
 	return auth.duplicateOf(state)
 }
 
-// duplicateOf is the error of a request beside another one that counts.
+// duplicateOf is the error of a request that duplicates another one, which counts.
 func (auth *authorization) duplicateOf(counts *Request) error {
 	key := auth.params.IdempotencyKey
 	handled := auth.handled(counts, reasonDuplicate)

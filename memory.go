@@ -9,7 +9,7 @@ import (
 // How much a process remembers. A request that is forgotten counts as another process's, and is not run. The exception
 // is a run that was never confirmed: after mostStarted later ones, resuming its request by id can run it a second time.
 const (
-	mostAsked      = 4 << 10
+	mostRequested  = 4 << 10
 	mostStarted    = 128 << 10
 	mostFinished   = 16 << 10
 	mostAliases    = 1 << 10
@@ -26,20 +26,20 @@ func (c *Client) requestKey(requestID string) requestKey { return requestKey{c.s
 type progress int
 
 const (
-	unknownHere  progress = iota // neither requested nor run here, or forgotten
-	askedByHand                  // requested by Client.Purchase, whose caller decides whether to pay
-	askedFor                     // requested by a guarded call, and not started
-	startedHere                  // a function runs or has run under it, and the service does not know the outcome
-	finishedHere                 // the service knows the outcome
+	unknownHere     progress = iota // neither requested nor run here, or forgotten
+	requestedByHand                 // requested by Client.Purchase, whose caller decides whether to pay
+	requestedHere                   // requested by a guarded call, and not started
+	startedHere                     // a function runs or has run under it, and the service does not know the outcome
+	finishedHere                    // the service knows the outcome
 )
 
-// memory remembers requests, within bounds. Agents are not told apart, because a service gives no id twice. It is safe
-// for concurrent use.
+// memory remembers requests, within bounds. It does not distinguish agents, because a service gives no id twice. It is
+// safe for concurrent use.
 type memory struct {
-	mu     sync.Mutex
-	seed   maphash.Seed
-	asked  *recent[requestKey, *askedRequest]
-	byHand *recent[uint64, struct{}]
+	mu        sync.Mutex
+	seed      maphash.Seed
+	requested *recent[requestKey, *requestedPurchase]
+	byHand    *recent[uint64, struct{}]
 	// by fingerprint of an idempotency key: an attempt under it may have made a request
 	unclear    *recent[uint64, struct{}]
 	keys       *recent[uint64, string] // by fingerprint of an idempotency key: the request that was run under it
@@ -51,10 +51,10 @@ type memory struct {
 }
 
 // countedRequest is the request of a purchase that is not a duplicate, and the purchase's idempotency key.
-type countedRequest struct{ requestID, key string }
+type countedRequest struct{ requestID, idempotencyKey string }
 
-// askedRequest is what a guarded call has requested. It is immutable.
-type askedRequest struct {
+// requestedPurchase is what a guarded call has requested. It is immutable.
+type requestedPurchase struct {
 	content content
 	name    string    // of the category, as the caller described it
 	since   *baseline // if set, the request is this process's only if it was created after that
@@ -65,7 +65,7 @@ type aliasKey struct{ identity, name string }
 func newMemory() *memory {
 	return &memory{
 		seed:       maphash.MakeSeed(),
-		asked:      newRecent[requestKey, *askedRequest](mostAsked),
+		requested:  newRecent[requestKey, *requestedPurchase](mostRequested),
 		keys:       newRecent[uint64, string](mostFinished),
 		byHand:     newRecent[uint64, struct{}](mostFinished),
 		unclear:    newRecent[uint64, struct{}](mostFinished),
@@ -77,8 +77,8 @@ func newMemory() *memory {
 	}
 }
 
-// lookUp returns how far a request has come, and what was requested if a guarded call of this process did that.
-func (m *memory) lookUp(key requestKey) (progress, *askedRequest) {
+// progressOf returns how far a request has come, and what was requested if a guarded call of this process did that.
+func (m *memory) progressOf(key requestKey) (progress, *requestedPurchase) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, ok := m.started.get(key); ok {
@@ -88,38 +88,38 @@ func (m *memory) lookUp(key requestKey) (progress, *askedRequest) {
 	if _, ok := m.finished.get(print); ok {
 		return finishedHere, nil
 	}
-	if asked, ok := m.asked.get(key); ok {
-		return askedFor, asked
+	if asked, ok := m.requested.get(key); ok {
+		return requestedHere, asked
 	}
 	if _, ok := m.byHand.get(print); ok {
-		return askedByHand, nil
+		return requestedByHand, nil
 	}
 	return unknownHere, nil
 }
 
 // progress returns how far a request has come in this process.
 func (c *Client) progress(requestID string) progress {
-	standing, _ := c.process.lookUp(c.requestKey(requestID))
+	standing, _ := c.process.progressOf(c.requestKey(requestID))
 	return standing
 }
 
-// rememberAsked remembers what a guarded call has requested, unless the request has come further or was first requested
-// by hand.
-func (m *memory) rememberAsked(key requestKey, asked *askedRequest) {
-	known, before := m.lookUp(key)
-	if known >= startedHere || known == askedByHand || before != nil && before.since == nil {
+// rememberRequested remembers what a guarded call has requested, unless the request has come further or was first
+// requested by hand.
+func (m *memory) rememberRequested(key requestKey, asked *requestedPurchase) {
+	known, before := m.progressOf(key)
+	if known >= startedHere || known == requestedByHand || before != nil && before.since == nil {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.asked.put(key, asked)
+	m.requested.put(key, asked)
 }
 
 // rememberByHand remembers what Client.Purchase has requested, unless a guarded call has requested it before.
 func (m *memory) rememberByHand(key requestKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, ok := m.asked.get(key); !ok {
+	if _, ok := m.requested.get(key); !ok {
 		m.byHand.put(m.fingerprint(key), struct{}{})
 	}
 }
@@ -128,7 +128,7 @@ func (m *memory) rememberByHand(key requestKey) {
 func (m *memory) rememberStarted(key requestKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.asked.drop(key)
+	m.requested.drop(key)
 	m.started.put(key, struct{}{})
 }
 
@@ -174,7 +174,7 @@ func (m *memory) rememberDuplicate(key requestKey, of countedRequest) {
 func (m *memory) countsFor(answered requestKey, key string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if of, ok := m.duplicates.get(answered); ok && of.key == key {
+	if of, ok := m.duplicates.get(answered); ok && of.idempotencyKey == key {
 		return of.requestID
 	}
 	return ""
@@ -192,7 +192,7 @@ func (m *memory) duplicateOf(key requestKey) string {
 func (m *memory) rememberFinished(key requestKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.asked.drop(key)
+	m.requested.drop(key)
 	m.started.drop(key)
 	m.refunds.drop(key)
 	m.finished.put(m.fingerprint(key), struct{}{})

@@ -51,48 +51,52 @@ func TestRecentDropsAndReplacesWhateverItsAge(t *testing.T) {
 // Whoever asked for a request first, by hand or by a guarded call, is the one who spends.
 func TestWhoAskedFirstDecides(t *testing.T) {
 	key := requestKey{"https://pay.example", "r1"}
-	unread := &askedRequest{since: &baseline{taken: true}}
+	unread := &requestedPurchase{since: &baseline{taken: true}}
 	t.Run("by hand", func(t *testing.T) {
 		m := newMemory()
 		m.rememberByHand(key)
-		m.rememberAsked(key, &askedRequest{name: "groceries"})
-		standing, asked := m.lookUp(key)
-		assert.Equal(t, askedByHand, standing)
+		m.rememberRequested(key, &requestedPurchase{name: "groceries"})
+		standing, asked := m.progressOf(key)
+		assert.Equal(t, requestedByHand, standing)
 		assert.Nil(t, asked)
 	})
 	t.Run("by a guarded call, also when that is forgotten", func(t *testing.T) {
 		m := newMemory()
-		m.rememberAsked(key, &askedRequest{name: "groceries"})
+		m.rememberRequested(key, &requestedPurchase{name: "groceries"})
 		m.rememberByHand(key)
-		standing, _ := m.lookUp(key)
-		assert.Equal(t, askedFor, standing)
-		for i := range mostAsked {
-			m.rememberAsked(requestKey{key.service, fmt.Sprint(i)}, unread)
+		standing, _ := m.progressOf(key)
+		assert.Equal(t, requestedHere, standing)
+		for i := range mostRequested {
+			m.rememberRequested(requestKey{key.service, fmt.Sprint(i)}, unread)
 		}
-		standing, _ = m.lookUp(key)
+		standing, _ = m.progressOf(key)
 		assert.Equal(t, unknownHere, standing)
 	})
 	t.Run("read, and then not", func(t *testing.T) {
 		m := newMemory()
-		m.rememberAsked(key, unread)
-		m.rememberAsked(key, &askedRequest{name: "groceries"})
-		m.rememberAsked(key, unread)
-		_, asked := m.lookUp(key)
+		m.rememberRequested(key, unread)
+		m.rememberRequested(key, &requestedPurchase{name: "groceries"})
+		m.rememberRequested(key, unread)
+		_, asked := m.progressOf(key)
 		require.NotNil(t, asked)
 		assert.Nil(t, asked.since)
 	})
 	t.Run("started", func(t *testing.T) {
 		m := newMemory()
 		m.rememberStarted(key)
-		m.rememberAsked(key, unread)
-		standing, _ := m.lookUp(key)
+		m.rememberRequested(key, unread)
+		standing, _ := m.progressOf(key)
 		assert.Equal(t, startedHere, standing)
 	})
 }
 
 // A second failure confirmation waits for the first as long as that may be handled.
 func TestCooldownIsInProportion(t *testing.T) {
-	for lasted, want := range map[time.Duration]time.Duration{0: time.Minute, 20 * time.Second: time.Minute, 50 * time.Second: 100 * time.Second} {
+	for lasted, want := range map[time.Duration]time.Duration{
+		0:                time.Minute,
+		20 * time.Second: time.Minute,
+		50 * time.Second: 100 * time.Second,
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			m, key := newMemory(), requestKey{"https://pay.example", "r1"}
 			assert.False(t, m.coolingDown(key))

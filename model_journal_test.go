@@ -8,8 +8,6 @@ import (
 	"iter"
 	"runtime"
 	"time"
-
-	"github.com/letagentpay/letagentpay-go"
 )
 
 // processJournal is the journal of a slot as its processes use it.
@@ -21,8 +19,8 @@ type processJournal struct {
 
 // journalFault is what becomes of the journal's next calls of a kind.
 type journalFault struct {
-	op    string                   // "put", "get", "delete", "entries"; empty: any
-	state letagentpay.JournalState // of a put; empty: any
+	op    string       // "put", "get", "delete", "entries"; empty: any
+	state journalState // of a put; empty: any
 	kind  string
 	times int
 }
@@ -60,7 +58,7 @@ func (f *journalFault) play(w *world) {
 var errDisk = errors.New("the disk has failed")
 
 // fault returns what befalls a call.
-func (j *processJournal) fault(op string, state letagentpay.JournalState) string {
+func (j *processJournal) fault(op string, state journalState) string {
 	j.world.mu.Lock()
 	defer j.world.mu.Unlock()
 	for _, f := range j.faults {
@@ -73,7 +71,7 @@ func (j *processJournal) fault(op string, state letagentpay.JournalState) string
 }
 
 func (j *processJournal) event(
-	ctx context.Context, op string, state letagentpay.JournalState, do func() error,
+	ctx context.Context, op string, state journalState, do func() error,
 ) (err error) {
 	a := attemptOf(ctx)
 	work := func() {
@@ -104,7 +102,7 @@ func (j *processJournal) event(
 	return err
 }
 
-func (j *processJournal) Get(ctx context.Context, key string) (entry *letagentpay.JournalEntry, err error) {
+func (j *processJournal) Get(ctx context.Context, key string) (entry *journalEntry, err error) {
 	err = j.event(ctx, "get", "", func() (err error) {
 		entry, err = j.memoryJournal.Get(ctx, key)
 		return err
@@ -112,7 +110,7 @@ func (j *processJournal) Get(ctx context.Context, key string) (entry *letagentpa
 	return entry, err
 }
 
-func (j *processJournal) Put(ctx context.Context, entry *letagentpay.JournalEntry) error {
+func (j *processJournal) Put(ctx context.Context, entry *journalEntry) error {
 	return j.event(ctx, "put", entry.State, func() error { return j.memoryJournal.Put(ctx, entry) })
 }
 
@@ -120,9 +118,9 @@ func (j *processJournal) Delete(ctx context.Context, key string) error {
 	return j.event(ctx, "delete", "", func() error { return j.memoryJournal.Delete(ctx, key) })
 }
 
-func (j *processJournal) Entries(ctx context.Context) iter.Seq2[*letagentpay.JournalEntry, error] {
+func (j *processJournal) Entries(ctx context.Context) iter.Seq2[*journalEntry, error] {
 	if err := j.event(ctx, "entries", "", func() error { return nil }); err != nil {
-		return func(yield func(*letagentpay.JournalEntry, error) bool) { yield(nil, err) }
+		return func(yield func(*journalEntry, error) bool) { yield(nil, err) }
 	}
 	return j.memoryJournal.Entries(ctx)
 }
@@ -130,7 +128,7 @@ func (j *processJournal) Entries(ctx context.Context) iter.Seq2[*letagentpay.Jou
 // knows reports whether the journal holds how a request ended.
 func (j *processJournal) knows(requestID string) bool {
 	for entry := range j.memoryJournal.Entries(context.Background()) {
-		ended := entry.State == letagentpay.JournalExecuted || entry.State == letagentpay.JournalSettled
+		ended := entry.State == stateReturned || entry.State == stateSettled
 		if entry.RequestID == requestID && ended {
 			return true
 		}

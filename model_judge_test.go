@@ -72,7 +72,7 @@ func (w *world) judgeRun(a *answered, r *run, confirm *letagentpay.UnconfirmedEr
 
 // textOf is what an error says, whatever becomes of its Error method.
 func textOf(err error) (text string) {
-	text = "an error whose text cannot be had"
+	text = "an error whose text is not available"
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -149,7 +149,7 @@ func (w *world) documented(err error, r *run) {
 		case *letagentpay.UnconfirmedError: // of a run, of the journal's replay of one, or of what could not be given back
 		case *letagentpay.OverspendError, *letagentpay.DuplicateError:
 		case *letagentpay.JournalError:
-			if late := e.State == letagentpay.JournalExecuted || e.State == letagentpay.JournalSettled; ran && !late {
+			if late := e.State == stateReturned || e.State == stateSettled; ran && !late {
 				w.violated("a run comes with an error that says it did not run: %T", err)
 			}
 		case *letagentpay.ParamError:
@@ -236,7 +236,7 @@ func (w *world) hearError(p *process, err error, resumed bool) {
 				w.callDuplicate(p, id, e.RequestID)
 			}
 		case *letagentpay.JournalError:
-			if e.State == letagentpay.JournalStarted && !notGivenBack {
+			if e.State == stateStarted && !notGivenBack {
 				w.hearGivenBack(e.IdempotencyKey)
 			} else {
 				w.tell(e.RequestID)
@@ -256,7 +256,7 @@ func (w *world) hearError(p *process, err error, resumed bool) {
 				w.tell(id)
 			}
 		case *letagentpay.APIError:
-			if strings.Contains(e.Error(), "given back") && !notGivenBack {
+			if strings.Contains(e.Error(), "not run and refunded") && !notGivenBack {
 				w.hearGivenBack(e.IdempotencyKey)
 			}
 		}

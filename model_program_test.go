@@ -501,8 +501,8 @@ func (p *palette) change(t *rapid.T) step {
 			times: rapid.IntRange(1, 3).Draw(t, "times"),
 		}
 		if fault.op == "put" {
-			fault.state = rapid.SampledFrom([]letagentpay.JournalState{
-				"", letagentpay.JournalAsked, letagentpay.JournalStarted, letagentpay.JournalExecuted, letagentpay.JournalSettled,
+			fault.state = rapid.SampledFrom([]journalState{
+				"", stateRequested, stateStarted, stateReturned, stateSettled,
 			}).Draw(t, "state")
 		}
 		return fault

@@ -475,16 +475,16 @@ func (w *world) settleEntry(s *slot, cut *letagentpay.Interrupted) {
 	id := cut.Entry.RequestID
 	ran := w.runsOf(id)
 	switch {
-	case cut.Duplicate, !cut.MayHaveRun && w.ranWithoutJournal(cut.Entry.Purchase.IdempotencyKey):
-	case !cut.MayHaveRun && cut.Entry.Purchase.IdempotencyKey == "":
+	case cut.Duplicate, !cut.MayHaveRun && w.ranWithoutJournal(cut.Entry.IdempotencyKey):
+	case !cut.MayHaveRun && cut.Entry.IdempotencyKey == "":
 		w.violated("Recover gives no key to continue %s under", w.name(id))
 	case !cut.MayHaveRun:
 		w.note("the interrupted purchase is continued")
-		w.finish(s, &guardedCall{key: ownKey, fn: succeeds}, s.process.life, cut.Entry.Purchase, false)
+		w.finish(s, &guardedCall{key: ownKey, fn: succeeds}, s.process.life, cut.Params(), false)
 	case len(ran) == 0:
 		w.note("%s, which has not run, is resumed", w.name(id))
 		ctx := letagentpay.ResumeApproval(s.process.life, id)
-		w.finish(s, &guardedCall{key: resumedKey, fn: succeeds}, ctx, cut.Entry.Purchase, true)
+		w.finish(s, &guardedCall{key: resumedKey, fn: succeeds}, ctx, cut.Params(), true)
 	case !ran[0].process.isDead() && !ran[0].doubtful && !w.diskFailed:
 		w.violated("Recover does not know how run %d ended", ran[0].number)
 	case !w.confirmRun(ran[0], interruption{}):

@@ -8,29 +8,36 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// Observer observes the operations that matter, for tracing and metrics; see [WithObserver]. The module
-// integrations/otel makes one for OpenTelemetry. It must be safe for concurrent use, and fast: the operation waits.
+// Observer observes the client's main operations, for tracing and metrics; see [WithObserver]. The module
+// integrations/otel provides one for OpenTelemetry. An Observer must be safe for concurrent use, and fast: the
+// operation waits for it.
 type Observer interface {
-	// Begin is called as an operation begins. The operation continues under the context returned, and end is called once
-	// when it is over, whatever happens. Both are called in a goroutine of their own; the operation does not wait longer
-	// than 5 seconds for them, and a panic in them is dropped. Operations nest: a guarded call contains a purchase,
-	// perhaps a wait, and a confirmation.
+	// Begin is called when an operation begins. The operation continues under the context returned, and end is called
+	// exactly once when it is over. A nil context or end is ignored. The context returned adds values only; it cannot
+	// end the operation.
+	//
+	// Both functions run in goroutines of their own. The operation waits at most 5 seconds for each, and drops their
+	// panics. Operations nest: a guarded call contains a purchase, possibly a wait, and a confirmation.
 	Begin(ctx context.Context, op operation.Op) (_ context.Context, end func(Observation))
 }
 
-// Observation is how an operation ended. What is not known is zero.
+// Observation reports how an operation ended. Fields whose value is not known are zero.
 type Observation struct {
 	Op        operation.Op
 	RequestID string
-	Status    Status // of the request: the decision of a purchase and a wait, the outcome of a confirmation and a guarded call
-	Amount    Amount // asked for; of a confirmation and a guarded call: what was really paid, where that is known
-	Currency  string // known of purchases and guarded calls
-	Category  string
-	Duration  time.Duration
-	Err       error
+	// Status is that of the request: the decision after a purchase or a wait, the outcome after a confirmation or a
+	// guarded call.
+	Status Status
+	// Amount is the amount requested. After a confirmation or a guarded call, it is the amount paid, if that is known.
+	Amount   Amount
+	Currency string // known for purchases and guarded calls
+	Category string
+	Duration time.Duration
+	Err      error // the error that the operation returned; nil: none
 }
 
-// observe tells the observers that an operation begins. The function returned tells them, and the log, how it ended.
+// observe reports to the observers that an operation begins. The function returned reports to them, and to the log, how
+// it ended.
 func (c *Client) observe(ctx context.Context, op operation.Op) (context.Context, func(Observation)) {
 	if len(c.observers) == 0 && c.transport.logger == nil {
 		return ctx, func(Observation) {}
@@ -38,13 +45,13 @@ func (c *Client) observe(ctx context.Context, op operation.Op) (context.Context,
 	begun := time.Now()
 	ends := make([]func(Observation), len(c.observers))
 	for i, observer := range c.observers {
-		ctx, ends[i] = observeWith(ctx, observer, op)
+		ctx, ends[i] = beginObserver(ctx, observer, op)
 	}
 	return ctx, func(o Observation) {
 		o.Op, o.Duration = op, time.Since(begun)
 		c.logOperation(ctx, &o)
 		for i := len(ends) - 1; i >= 0; i-- {
-			_, _ = contained(hookLimit, func() (struct{}, error) {
+			_, _ = runContained(hookLimit, func() (struct{}, error) {
 				ends[i](o)
 				return struct{}{}, nil
 			})
@@ -52,13 +59,13 @@ func (c *Client) observe(ctx context.Context, op operation.Op) (context.Context,
 	}
 }
 
-// observeWith calls an observer, which cannot keep the operation from going its way: a confirmation may be among them.
-func observeWith(ctx context.Context, observer Observer, op operation.Op) (context.Context, func(Observation)) {
+// beginObserver calls an observer's Begin. No observer can stop the operation, which may be a confirmation.
+func beginObserver(ctx context.Context, observer Observer, op operation.Op) (context.Context, func(Observation)) {
 	type begun struct {
 		ctx context.Context
 		end func(Observation)
 	}
-	b, err := contained(hookLimit, func() (b begun, err error) {
+	b, err := runContained(hookLimit, func() (b begun, err error) {
 		b.ctx, b.end = observer.Begin(ctx, op)
 		return b, nil
 	})
@@ -73,8 +80,7 @@ func observeWith(ctx context.Context, observer Observer, op operation.Op) (conte
 	return b.ctx, b.end
 }
 
-// observedContext has what an observer has added to a context, and ends when that context does: an observer cannot end
-// an operation.
+// observedContext has the values of an observer's context, but ends only with the operation's own context.
 type observedContext struct {
 	context.Context
 	values context.Context
@@ -82,17 +88,21 @@ type observedContext struct {
 
 func (oc observedContext) Value(key any) any { return oc.values.Value(key) }
 
+// logOperation logs how an operation ended.
 func (c *Client) logOperation(ctx context.Context, o *Observation) {
 	level := slog.LevelInfo
 	if o.Err != nil {
 		level = slog.LevelWarn
 	}
-	if !c.transport.logs(ctx, level) {
+	if !c.transport.logEnabled(ctx, level) {
 		return
 	}
 	attributes := []slog.Attr{slog.Duration("duration", o.Duration)}
 	for _, text := range []struct{ name, value string }{
-		{"request_id", o.RequestID}, {"status", string(o.Status)}, {"currency", o.Currency}, {"category", o.Category},
+		{"request_id", o.RequestID},
+		{"status", string(o.Status)},
+		{"currency", o.Currency},
+		{"category", o.Category},
 	} {
 		if text.value != "" {
 			attributes = append(attributes, slog.String(text.name, text.value))
@@ -102,7 +112,7 @@ func (c *Client) logOperation(ctx context.Context, o *Observation) {
 		attributes = append(attributes, slog.String("amount", o.Amount.String()))
 	}
 	if o.Err != nil {
-		attributes = append(attributes, slog.String("error", textOfUsers(o.Err)))
+		attributes = append(attributes, slog.String("error", userErrorText(o.Err)))
 	}
 	c.transport.emit(ctx, level, "letagentpay."+string(o.Op), attributes...)
 }

@@ -16,8 +16,9 @@ import (
 
 // row is an entry of the request list about the purchase of groceries.
 func row(id, status, createdAt, merchant string) string {
-	return `{"request_id":"` + id + `","status":"` + status + `","amount":49.99,"currency":"USD","category":"groceries",` +
-		`"merchant":"` + merchant + `","description":null,"created_at":"` + createdAt + `","reviewed_at":null,"expires_at":null}`
+	return `{"request_id":"` + id + `","status":"` + status + `","amount":49.99,"currency":"USD",` +
+		`"category":"groceries","merchant":"` + merchant + `","description":null,` +
+		`"created_at":"` + createdAt + `","reviewed_at":null,"expires_at":null}`
 }
 
 const created = "2026-03-11T12:00:00.123456+00:00" // as detail has it
@@ -26,7 +27,8 @@ func TestReadFromBeforeTheConfirmationRunsNothingAgain(t *testing.T) {
 	for name, resumed := range map[string]bool{"under the key": false, "resumed": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := approving(t).on("GET", "/requests", list("")).on("GET", "/requests/r1", answer(200, detail("auto_approved")))
+				s := approving(t).on("GET", "/requests", list("")).
+					on("GET", "/requests/r1", answer(200, detail("auto_approved")))
 				var runs atomic.Int64
 				guarded := guardGroceries(s.client(), &runs, succeed)
 				_, err := guarded(t.Context(), keyed())
@@ -55,12 +57,15 @@ func TestResumedRequestIsComparedWithTheListAsItIsNow(t *testing.T) {
 	}{
 		"listed as it was read":     {[]string{pending}, 1, nil},
 		"decided since it was read": {[]string{"", approved}, 1, nil},
-		"of another merchant":       {[]string{row("r1", "pending", created, "Casino")}, 0, new(*letagentpay.MismatchError)},
-		"not listed":                {[]string{""}, 0, new(*letagentpay.APIError)},
+		"of another merchant": {
+			[]string{row("r1", "pending", created, "Casino")}, 0, new(*letagentpay.MismatchError),
+		},
+		"not listed": {[]string{""}, 0, new(*letagentpay.APIError)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newService(t).on("GET", "/requests/r1", answer(200, detail("pending")), answer(200, detail("approved"))).
+				s := newService(t).on("GET", "/requests/r1", answer(200, detail("pending")),
+					answer(200, detail("approved"))).
 					on("POST", "/requests/r1/confirm", answer(200, confirmed))
 				switch len(c.lists) {
 				case 1:
@@ -84,9 +89,12 @@ func TestResumedRequestIsComparedWithTheListAsItIsNow(t *testing.T) {
 }
 
 func TestRequestAmongOthersOfOneInstantIsNotThisCalls(t *testing.T) {
-	for _, listed := range []string{item("r1", created) + "," + item("r0", created), item("r0", created) + "," + item("r1", created)} {
+	for _, listed := range []string{
+		item("r1", created) + "," + item("r0", created), item("r0", created) + "," + item("r1", created),
+	} {
 		synctest.Test(t, func(t *testing.T) {
-			s := approving(t).on("GET", "/requests", list(listed)).on("GET", "/requests/r1", answer(200, detail("approved")))
+			s := approving(t).on("GET", "/requests", list(listed)).
+				on("GET", "/requests/r1", answer(200, detail("approved")))
 			var runs atomic.Int64
 			_, err := guardGroceries(s.client(), &runs, succeed)(t.Context(), keyed())
 			var handled *letagentpay.AlreadyHandledError
@@ -112,7 +120,8 @@ func TestResumedRequestIsFoundHoweverOldItIs(t *testing.T) {
 				server.OnPending(nil)
 				time.AfterFunc(time.Minute, func() { assert.NoError(t, server.Approve(old.RequestID)) })
 				var runs atomic.Int64
-				_, err = guardGroceries(server.Client(elsewhere()), &runs, succeed)(letagentpay.ResumeApproval(t.Context(), old.RequestID), price("60"))
+				resuming := letagentpay.ResumeApproval(t.Context(), old.RequestID)
+				_, err = guardGroceries(server.Client(elsewhere()), &runs, succeed)(resuming, price("60"))
 				require.NoError(t, err)
 				assert.EqualValues(t, 1, runs.Load())
 			})

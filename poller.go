@@ -9,28 +9,30 @@ import (
 )
 
 const (
-	callLimit = 10 * time.Second // how long one call of a look may take before it counts as missed
-	pollLimit = 20 * time.Second // how long the reads of a look may take together; what is left over has the next look
+	callLimit = 10 * time.Second // of one call; a longer one counts as failed
+	pollLimit = 20 * time.Second // of all reads of a poll; requests not read by then are read in the next poll
 
-	// A last look begins so long before the deadline that an answer can arrive, judged by the look before.
+	// The last poll of a wait begins this long before the deadline, depending on the latency of the poll before, so
+	// that the response can arrive in time.
 	minLastPoll, maxLastPoll = 50 * time.Millisecond, time.Second
 
-	// Between two looks passes so much time at least, so that waits which begin together are looked at together.
+	// minPollPause is the least time between polls, so that waits that start together share one.
 	minPollPause = 100 * time.Millisecond
 )
 
-// poller looks at requests on behalf of all waits of a client. Its goroutine runs while there are waits.
+// poller polls requests for all waits of a client. Its goroutine runs while there are waits.
 type poller struct {
 	client *Client
 
 	mu          sync.Mutex
 	waits       map[*wait]struct{}
-	wake        chan struct{}      // tells the goroutine that a wait wants a look earlier than it sleeps
-	stop        context.CancelFunc // of the goroutine; nil while there is none
-	latency     time.Duration      // of the look before
-	lastPollEnd time.Time          // when it ended
+	wake        chan struct{}      // wakes the goroutine when a poll is due earlier than planned
+	stop        context.CancelFunc // ends the goroutine; nil: not running
+	latency     time.Duration      // of the last poll
+	lastPollEnd time.Time          // when the last poll ended
 }
 
+// add adds a wait, and starts the goroutine if necessary.
 func (pl *poller) add(added *wait) {
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
@@ -51,6 +53,7 @@ func (pl *poller) add(added *wait) {
 	}
 }
 
+// remove removes a wait, and stops the goroutine after the last one.
 func (pl *poller) remove(removed *wait) {
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
@@ -61,64 +64,64 @@ func (pl *poller) remove(removed *wait) {
 	}
 }
 
-// await blocks until the wait is over. Ten thousand goroutines may stand here, so what they hold is kept small.
+// await blocks until the wait is over. Ten thousand goroutines may block here, so it holds little memory.
 func (pl *poller) await(ctx context.Context, wait *wait) (*Request, error) {
-	var over <-chan time.Time
+	var deadline <-chan time.Time
 	if !wait.deadline.IsZero() {
 		timer := time.NewTimer(time.Until(wait.deadline))
 		defer timer.Stop()
-		over = timer.C
+		deadline = timer.C
 	}
 	for {
 		select {
 		case <-wait.done:
 			return wait.decided, wait.failure
-		case <-over:
-			return nil, pl.timeout(wait)
+		case <-deadline:
+			return nil, pl.timeoutError(wait)
 		case <-ctx.Done():
-			return nil, pl.interrupted(ctx, wait)
-		case event := <-wait.polled:
+			return nil, pl.contextError(ctx, wait)
+		case event := <-wait.events:
 			wait.report(event)
 		}
 	}
 }
 
-// interrupted is the error of a wait whose context has ended.
-func (pl *poller) interrupted(ctx context.Context, wait *wait) error {
+// contextError returns the error of a wait whose context has ended.
+func (pl *poller) contextError(ctx context.Context, wait *wait) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return pl.timeout(wait)
+		return pl.timeoutError(wait)
 	}
 	return fmt.Errorf("letagentpay: wait for request %s: %w", wait.requestID, ctx.Err())
 }
 
-// timeout describes how far a wait got whose time is over.
-func (pl *poller) timeout(of *wait) error {
+// timeoutError returns the error of a wait whose deadline has passed.
+func (pl *poller) timeoutError(wait *wait) error {
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
-	return of.timeout()
+	return wait.timeoutError()
 }
 
-// run looks whenever a look is due.
-func (pl *poller) run(ctx context.Context, sooner <-chan struct{}) {
+// run polls whenever a poll is due.
+func (pl *poller) run(ctx context.Context, wake <-chan struct{}) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		timer.Stop()
-		if next, any := pl.nextPoll(); any {
+		if next, ok := pl.nextPoll(); ok {
 			timer.Reset(time.Until(next))
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-sooner:
+		case <-wake:
 		case <-timer.C:
 			pl.poll(ctx)
 		}
 	}
 }
 
-// nextPoll returns when the first look is due, if any wait wants one.
-func (pl *poller) nextPoll() (next time.Time, any bool) {
+// nextPoll returns when the next poll is due. ok is false if no wait needs one.
+func (pl *poller) nextPoll() (next time.Time, ok bool) {
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
 	for wait := range pl.waits {
@@ -126,22 +129,14 @@ func (pl *poller) nextPoll() (next time.Time, any bool) {
 		if earliest := pl.lastPollEnd.Add(min(minPollPause, wait.config.min)); due.Before(earliest) && !wait.final {
 			due = earliest
 		}
-		if !any || due.Before(next) {
-			next, any = due, true
+		if !ok || due.Before(next) {
+			next, ok = due, true
 		}
 	}
-	return next, any
+	return next, ok
 }
 
-// pollResult is what a look saw: of each request its state or why it could not be read, or neither if its turn did not
-// come.
-type pollResult struct {
-	requests map[string]*Request
-	errs     map[string]error
-	all      error // of all requests
-}
-
-// poll looks at all requests that are waited for, for the waits that have not had their look yet at its beginning.
+// poll polls the requests of all current waits once and applies the results.
 func (pl *poller) poll(ctx context.Context) {
 	pl.mu.Lock()
 	waits := make([]*wait, 0, len(pl.waits))
@@ -154,7 +149,7 @@ func (pl *poller) poll(ctx context.Context) {
 	begun := time.Now()
 	found := pl.find(ctx, ids)
 	if ctx.Err() != nil {
-		return // nobody waits any more
+		return // there are no waits left
 	}
 	now := time.Now()
 
@@ -167,14 +162,14 @@ func (pl *poller) poll(ctx context.Context) {
 			decided = true
 		}
 	}
-	jitter := waitJitter() // one for all, or the shortest of many would set the pace
+	jitter := waitJitter() // one for all waits; otherwise the shortest of many would set the pace
 	for wait := range pl.waits {
 		if wait.finished {
-			delete(pl.waits, wait) // its remove may come late, and it needs no looks until then
+			delete(pl.waits, wait) // its goroutine may call remove late; until then it needs no polls
 			continue
 		}
 		if decided {
-			wait.n = 0
+			wait.polls = 0
 		}
 	}
 	for _, wait := range waits {
@@ -184,10 +179,10 @@ func (pl *poller) poll(ctx context.Context) {
 	}
 }
 
-// plan sets when a wait is due for its next look.
+// plan sets when a wait needs its next poll.
 func (pl *poller) plan(wait *wait, now time.Time, jitter float64) {
-	pause := wait.config.delay(wait.n, jitter)
-	wait.n++
+	pause := wait.config.delay(wait.polls, jitter)
+	wait.polls++
 	if failure, ok := errors.AsType[*APIError](wait.err); ok {
 		pause = max(pause, failure.retryAfter)
 	}
@@ -202,8 +197,17 @@ func (pl *poller) plan(wait *wait, now time.Time, jitter float64) {
 	}
 }
 
-// find reads the states of requests: a single one by itself; of several, those that are still in the list of pending
-// ones and not overdue are pending, and only the others are read, because reading is also what lets one expire.
+// pollResult is the result of a poll: for each request its state or an error, or neither if there was no time to read
+// it.
+type pollResult struct {
+	requests map[string]*Request
+	errs     map[string]error
+	all      error // applies to all requests
+}
+
+// find reads the states of requests. It reads a single request directly. Of several, those in the list of pending
+// requests that are not past their expiry are pending, and only the others are read: reading is also what makes the
+// service expire a request.
 func (pl *poller) find(ctx context.Context, ids map[string]bool) pollResult {
 	found := pollResult{requests: make(map[string]*Request, len(ids)), errs: make(map[string]error)}
 	if len(ids) > 1 {
@@ -212,7 +216,7 @@ func (pl *poller) find(ctx context.Context, ids map[string]bool) pollResult {
 		}
 	}
 	begun := time.Now()
-	for id := range ids { // in random order, so that nobody waits for ever behind reads that hang
+	for id := range ids { // in random order, so that reads that hang do not always delay the same requests
 		if found.requests[id] != nil {
 			continue
 		}
@@ -231,18 +235,25 @@ func (pl *poller) find(ctx context.Context, ids map[string]bool) pollResult {
 	return found
 }
 
-// list adds those of ids to requests that are pending and not overdue.
+// list adds to requests those of ids that are pending and not past their expiry.
 func (pl *poller) list(ctx context.Context, ids map[string]bool, requests map[string]*Request) error {
 	for offset := 0; ; {
 		limited, cancel := context.WithTimeout(ctx, callLimit)
-		page, err := pl.client.page(limited, pageParams{status: StatusPending, limit: maxPageSize, offset: offset, once: true})
+		page, err := pl.client.page(limited, pageParams{
+			status: StatusPending,
+			limit:  maxPageSize,
+			offset: offset,
+			once:   true,
+		})
 		cancel()
 		if err != nil {
 			return err
 		}
 		now := time.Now()
 		for i := range page {
-			if request := &page[i]; ids[request.RequestID] && request.Status == StatusPending && (request.ExpiresAt.IsZero() || now.Before(request.ExpiresAt)) {
+			request := &page[i]
+			overdue := !request.ExpiresAt.IsZero() && !now.Before(request.ExpiresAt)
+			if ids[request.RequestID] && request.Status == StatusPending && !overdue {
 				requests[request.RequestID] = request
 			}
 		}

@@ -67,7 +67,7 @@ func (c *Client) post(ctx context.Context, p *PurchaseParams, how postParams) (p
 	if purchase, err = posting.run(ctx); err != nil {
 		return nil, err
 	}
-	if err := purchase.answers(p, posting.status); how.freshKey && err != nil {
+	if err := purchase.checkAgainst(p, posting.status); how.freshKey && err != nil {
 		return nil, &OutcomeUnknownError{
 			Op:             operation.Purchase,
 			IdempotencyKey: p.IdempotencyKey,
@@ -168,7 +168,7 @@ func isConclusive(e *APIError) bool {
 func (po *posting) pause(ctx context.Context, n int, attempt *call) error {
 	wait := max(settlePause, backoff(n, retryBase, retryCap), attempt.last.retryAfter)
 	if attempt.last.fate() == mayStillRun {
-		wait = max(wait, attempt.lasted)
+		wait = max(wait, attempt.lastDuration)
 	}
 	po.client.transport.log(ctx, slog.LevelWarn, "letagentpay.retry", attempt, attempt.last.StatusCode, attempt.last,
 		slog.Duration("wait", wait))
@@ -181,7 +181,7 @@ func (po *posting) pause(ctx context.Context, n int, attempt *call) error {
 	if ids, _ := po.listedRequests(ctx, ""); len(ids) > 0 {
 		return nil
 	}
-	return pauseWithin(ctx, max(settlePause, attempt.lasted))
+	return pauseWithin(ctx, max(settlePause, attempt.lastDuration))
 }
 
 var errNoTime = fmt.Errorf("no time left for another attempt: %w", context.DeadlineExceeded)

@@ -10,7 +10,7 @@ import (
 )
 
 // thisProcess is the only state that the package keeps outside of clients: all clients of the process share it, because
-// the service cannot tell their writes apart. It holds a lock for each key and each request, and remembers requests.
+// the service cannot distinguish their writes. It holds a lock for each key and each request, and remembers requests.
 //
 // Locks that a call holds together are taken in this order, and released in the opposite one:
 //
@@ -58,6 +58,9 @@ type lockKey struct {
 	id    string // the idempotency key, or the id of the request or authorisation
 }
 
+// heldLock is a lock of the process that is held.
+type heldLock = keylock.Held[lockKey]
+
 // idempotencyKey returns the key that the lock is about, empty for a lock on a request.
 func (k lockKey) idempotencyKey() string {
 	if k.kind == keyLock || k.kind == postLock {
@@ -66,19 +69,17 @@ func (k lockKey) idempotencyKey() string {
 	return ""
 }
 
-// lock keeps writes that the service could not tell apart from overlapping: with each other, and with one that is not
-// waited for any more but may still be under way. With a limit above 0 it fails with ErrInProgress after that time.
-func (c *Client) lock(ctx context.Context, op operation.Op, key lockKey, limit time.Duration) (*keylock.Held[lockKey],
-	error,
-) {
+// lock takes a lock, so that writes that the service cannot distinguish do not overlap: with each other, and with one
+// that the service may still handle after the client has given up. After a limit above 0 it returns ErrInProgress.
+func (c *Client) lock(ctx context.Context, op operation.Op, key lockKey, limit time.Duration) (*heldLock, error) {
 	return c.lockWithin(ctx, op, key, limit, limit)
 }
 
-// lockWithin is lock with a limit for another write that is waited for, and one for both that and the rest of one that
-// is not.
-func (c *Client) lockWithin(ctx context.Context, op operation.Op, key lockKey, limit,
-	restLimit time.Duration,
-) (*keylock.Held[lockKey], error) {
+// lockWithin is lock with one limit for the wait for the lock, and one for that wait and the cooldown after it
+// together.
+func (c *Client) lockWithin(
+	ctx context.Context, op operation.Op, key lockKey, limit, totalLimit time.Duration,
+) (*heldLock, error) {
 	var began time.Time // zero: now
 	var err error
 	held := c.process.locks.TryLock(key)
@@ -87,7 +88,7 @@ func (c *Client) lockWithin(ctx context.Context, op operation.Op, key lockKey, l
 		held, err = c.waitForLock(ctx, key, limit)
 	}
 	if err == nil {
-		if err = c.process.cooldowns.wait(ctx, key, restLimit, began); err == nil {
+		if err = c.process.cooldowns.wait(ctx, key, totalLimit, began); err == nil {
 			return held, nil
 		}
 		held.Release()
@@ -98,7 +99,7 @@ func (c *Client) lockWithin(ctx context.Context, op operation.Op, key lockKey, l
 	return nil, &APIError{Op: op, Err: err, IdempotencyKey: key.idempotencyKey(), waiting: true}
 }
 
-func (c *Client) waitForLock(ctx context.Context, key lockKey, limit time.Duration) (*keylock.Held[lockKey], error) {
+func (c *Client) waitForLock(ctx context.Context, key lockKey, limit time.Duration) (*heldLock, error) {
 	if limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit)
@@ -108,7 +109,7 @@ func (c *Client) waitForLock(ctx context.Context, key lockKey, limit time.Durati
 }
 
 // unlock releases a lock after a write that began at a time and whose outcome is err.
-func (c *Client) unlock(held *keylock.Held[lockKey], key lockKey, began time.Time, err error) {
+func (c *Client) unlock(held *heldLock, key lockKey, began time.Time, err error) {
 	if _, unknown := errors.AsType[*OutcomeUnknownError](err); unknown {
 		now := time.Now()
 		c.process.cooldowns.coolDown(key, now.Add(min(max(settlePause, now.Sub(began)), longestCooldown)))

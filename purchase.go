@@ -15,29 +15,31 @@ import (
 	"github.com/letagentpay/letagentpay-go/policy"
 )
 
-// PurchaseParams says what is to be bought.
+// PurchaseParams describes a purchase. Amount and Category are required.
 type PurchaseParams struct {
-	// Amount is the price, in the account's currency: positive, at most 9,999,999, with at most two decimals. Required.
+	// Amount is the price in the account's currency: above zero, at most 9,999,999, with at most two decimals, or none
+	// if the currency has no minor unit.
 	Amount Amount
-	// Category says what kind of purchase it is, at most 50 characters. The service ignores case, knows aliases, and
-	// files what it does not know under "other"; [Client.Categories] lists what it knows. Required.
+	// Category is the kind of purchase, at most 50 characters. The service ignores case, resolves aliases, and files an
+	// unknown category under "other". [Client.Categories] lists the known ones.
 	Category string
-	// Currency is an ISO 4217 code such as "USD"; when given it must be the account's.
+	// Currency is an ISO 4217 code such as "USD". It must be the account's currency; empty means that one.
 	Currency string
 	// MerchantName is who is paid, at most 255 characters.
 	MerchantName string
 	// Description is what is bought, at most 2000 characters.
 	Description string
-	// AgentComment explains to the human who reviews the purchase why the agent wants it, at most 2000 characters.
+	// AgentComment explains to the human reviewer why the agent wants the purchase, at most 2000 characters.
 	AgentComment string
-	// IdempotencyKey names this purchase, so that the same purchase under the same key within 24 hours is not made again
-	// but answered with the first: printable ASCII, at most 255 characters, no spaces around. Another purchase under the
-	// key is a [*MismatchError]. Empty: a key of the context's scope, see [WithPurchaseScope], else a random one, which
-	// makes the retries of one call safe.
+	// IdempotencyKey identifies this purchase: within 24 hours, the service makes no second request for the same
+	// purchase under the same key, and returns the first. A different purchase under the key is a [*MismatchError]. The
+	// key is printable ASCII, at most 255 characters, without leading or trailing spaces. If it is empty, the key is
+	// derived from the context's scope, see [WithPurchaseScope], or is random without a scope. A random key makes only
+	// the retries of one call safe.
 	IdempotencyKey string
-	// Ref names this purchase within the scope of the context, in place of its content: a repetition under the same Ref is
-	// the same purchase, and two Refs are two purchases even if they are identical. At most 255 characters. It is not
-	// sent. Without a scope, or with an IdempotencyKey, it is a [*ParamError].
+	// Ref identifies this purchase within the scope of the context, in place of its content: calls with the same Ref
+	// are one purchase, and calls with different Refs are different purchases, even with identical content. At most 255
+	// characters. It is not sent. Without a scope, or with an IdempotencyKey, it is a [*ParamError].
 	Ref string `json:",omitempty"`
 }
 
@@ -46,10 +48,12 @@ func (p *PurchaseParams) validate() error {
 		return err
 	}
 	if trimText(p.Category) == "" {
-		return paramError("PurchaseParams.Category", p.Category, "want a category, such as groceries; Client.Categories lists the account's")
+		reason := "want a category, such as groceries; Client.Categories lists the account's"
+		return paramError("PurchaseParams.Category", p.Category, reason)
 	}
 	if p.Currency != "" && !isCurrency(p.Currency) {
-		return paramError("PurchaseParams.Currency", p.Currency, "want a three-letter ISO 4217 code such as USD, or nothing for the account's")
+		reason := "want a three-letter ISO 4217 code such as USD, or nothing for the account's"
+		return paramError("PurchaseParams.Currency", p.Currency, reason)
 	}
 	if err := checkTexts([]boundedText{
 		{"PurchaseParams.Category", p.Category, 50, true},
@@ -69,7 +73,7 @@ func (p *PurchaseParams) validate() error {
 	return checkIdempotencyKey("PurchaseParams.IdempotencyKey", p.IdempotencyKey)
 }
 
-// body returns what is sent.
+// body returns the body of the request.
 func (p *PurchaseParams) body() *api.PurchaseRequest {
 	currency := strings.ToUpper(p.Currency)
 	return &api.PurchaseRequest{
@@ -85,7 +89,7 @@ func (p *PurchaseParams) body() *api.PurchaseRequest {
 // Check is the outcome of one policy check; see [policy.Check].
 type Check = policy.Check
 
-// PolicyCheck is what the policy engine found, check by check.
+// PolicyCheck is the result of the policy engine, with all its checks.
 type PolicyCheck struct {
 	Passed bool
 	Checks []Check
@@ -102,79 +106,157 @@ func (check PolicyCheck) Failed() []Check {
 	return failed
 }
 
-// Purchase is the service's answer to a purchase request.
+// Purchase is the service's response to a purchase request.
 type Purchase struct {
 	RequestID        string
 	Status           Status
 	Amount           Amount // as requested
 	Currency         string
-	Category         string // as the service resolved it
-	OriginalCategory string // what was sent, when that was an alias or unknown
+	Category         string // as resolved by the service
+	OriginalCategory string // as requested, if that was an alias or unknown; otherwise empty
 	MerchantName     string // as requested
 	Description      string // as requested
 	PolicyCheck      PolicyCheck
 	AutoApproved     bool
-	BudgetRemaining  *Amount   // what is left of the budget; nil unless auto-approved
-	ExpiresAt        time.Time // when a pending request expires; zero unless pending
-	IdempotencyKey   string    // the key it was sent under
+	BudgetRemaining  *Amount   // the budget left; nil unless auto-approved
+	ExpiresAt        time.Time // when the pending request expires; zero unless pending
+	IdempotencyKey   string    // the key that the purchase was sent under
 
-	// Duplicates are the ids of further requests of this purchase that its attempts seem to have made, because the
-	// service was still at work on one when the next arrived. Nothing of this process runs under them. Give their money
-	// back with [Client.Confirm] and a zero [ConfirmParams] once they are approved, and not another process's; see
-	// [DuplicateError]. Usually empty.
+	// Duplicates are the ids of further requests that the attempts at this purchase seem to have made, because the
+	// service was still working on one attempt when the next arrived. Usually empty.
+	//
+	// A duplicate may be an identical purchase of another process, which may be paying for it; see [DuplicateError]. If
+	// it is not, refund it once it is approved, with [Client.Confirm] and a zero [ConfirmParams]. Nothing in this
+	// process runs under it.
 	Duplicates []string
 
-	posting *posting // set when an attempt may have made a request without an answer
+	posting *posting // set if an attempt without a response may have made a request
 }
 
-// content is what was asked for, as the answer resolved it.
-func (purchase *Purchase) content(asked *PurchaseParams) content {
-	resolved := contentOf(asked)
-	resolved.currency, resolved.category = purchase.Currency, normalCategory(purchase.Category)
-	return resolved
+// Purchase requests approval of a purchase. It does not move money: pay once Status.Approved reports true, then call
+// [Client.Confirm]. [Guard] does all of this.
+//
+// A rejection is a result, not an error: see Status, and PolicyCheck.Failed for the reasons.
+//
+// An attempt whose response is lost is retried under the same idempotency key; see [WithMaxRetries]. If the outcome is
+// still unclear then, the error is an [*OutcomeUnknownError]: retry the purchase under the key in it. The service
+// answers a known key with its first response. So under a key of the caller or of a scope, Purchase also reads the
+// request, and Status is the current one. The error is a [*MismatchError] if the key belongs to another purchase, and
+// an [*AlreadyHandledError] if a guarded call of this process has requested it. It is a [*ParamError] if nothing was
+// sent, and an [*APIError] if the service refused.
+func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purchase, err error) {
+	if err := checkContext(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.validate(); err != nil {
+		return nil, err
+	}
+	scoped, err := c.scoped(ctx, &p)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { scoped.done(purchase != nil && purchase.Status.Approved(), false) }()
+	if p.IdempotencyKey == "" {
+		p.IdempotencyKey = rand.Text()
+		return c.purchaseByHand(ctx, &p, false)
+	}
+	for {
+		purchase, err = c.purchaseByHand(ctx, &p, true)
+		reason := scoped.nextKeyReason(err)
+		if purchase != nil {
+			scoped.answered(purchase.Category, purchase.OriginalCategory)
+		}
+		if reason == nil {
+			if err = withoutNextKey(err); err != nil {
+				return nil, err
+			}
+			return purchase, nil
+		}
+		if err := scoped.next(ctx, &p, reason.ended); err != nil {
+			return nil, err
+		}
+	}
 }
 
-// answers compares an answer with the question. A rejection need not agree: nothing runs, and beyond a velocity limit the
-// service repeats the first one of the minute.
-func (purchase *Purchase) answers(asked *PurchaseParams, status int) error {
-	question, contradiction := contentOf(asked), ""
-	switch {
-	case purchase.Status == StatusRejected:
-		return nil
-	case question.currency != "" && question.currency != strings.ToUpper(purchase.Currency):
-		contradiction = "it is in another currency"
-	case question.category != normalCategory(purchase.Category) && question.category != normalCategory(purchase.OriginalCategory):
-		contradiction = "it is in another category"
-	default:
+// purchaseByHand makes a purchase whose caller pays without a guarded call, so no guarded call may use the approval.
+// reusable reports that an earlier call may have used the key.
+func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, reusable bool) (*Purchase, error) {
+	purchase, err := c.post(ctx, p, postParams{freshKey: !reusable, answered: func(purchase *Purchase) {
+		c.process.rememberByHand(c.requestKey(purchase.RequestID))
+	}})
+	if err == nil && reusable && purchase.Status != StatusRejected {
+		if err = c.refresh(ctx, p, purchase); err == nil {
+			err = c.checkNotGuarded(p, purchase)
+		}
+	}
+	if _, moved := errors.AsType[*nextKeyError](err); err != nil && !moved {
+		return nil, err
+	}
+	return purchase, err
+}
+
+// checkNotGuarded returns an error if a guarded call of this process has requested the purchase: that call pays.
+func (c *Client) checkNotGuarded(p *PurchaseParams, purchase *Purchase) error {
+	known := c.progress(purchase.RequestID)
+	if known != requestedHere && known != startedHere {
 		return nil
 	}
-	return &APIError{
-		Op: operation.Purchase, IdempotencyKey: purchase.IdempotencyKey, StatusCode: status, malformed: true,
-		Err: errors.New("the answer contradicts the question: " + contradiction),
+	return &AlreadyHandledError{
+		Request: &Request{
+			RequestID: purchase.RequestID,
+			Status:    purchase.Status,
+			Amount:    p.Amount,
+			Currency:  purchase.Currency,
+			Category:  purchase.Category,
+		},
+		IdempotencyKey: p.IdempotencyKey,
+		MayHaveRun:     known == startedHere,
+		Reason:         reasonGuarded,
 	}
 }
 
-// contradicts reports where the answer contradicts itself. States that the service may learn, and those in which nothing
-// can be spent any more, are taken as they are.
-func (purchase *Purchase) contradicts() error {
-	failed := slices.ContainsFunc(purchase.PolicyCheck.Checks, func(check Check) bool {
-		return strings.EqualFold(string(check.Result), string(policy.Fail))
-	})
-	automatic := purchase.Status == StatusAutoApproved
-	switch {
-	case purchase.Status.Approved() && !purchase.PolicyCheck.Passed:
-		return errors.New("approved, although the policy check did not pass")
-	case purchase.Status.Approved() && failed:
-		return errors.New("approved, although a check failed")
-	case purchase.Status == StatusPending && failed && purchase.PolicyCheck.Passed:
-		return errors.New("the policy check passed, although a check failed")
-	case purchase.AutoApproved != automatic && (purchase.Status.Approved() || purchase.Status == StatusPending || purchase.Status == StatusRejected):
-		return fmt.Errorf("%s, although auto_approved is %t", purchase.Status, purchase.AutoApproved)
+// refresh reads the request of a response that may repeat an earlier one, checks that it matches p, and updates the
+// purchase to its current state.
+func (c *Client) refresh(ctx context.Context, p *PurchaseParams, purchase *Purchase) error {
+	read, err := c.findInList(ctx, purchase.RequestID, "")
+	if err == nil && read == nil {
+		read, err = c.Request(ctx, purchase.RequestID)
+	}
+	if err != nil {
+		return &OutcomeUnknownError{
+			Op:             operation.Purchase,
+			IdempotencyKey: p.IdempotencyKey,
+			RequestID:      purchase.RequestID,
+			Err:            err,
+		}
+	}
+	if err := c.checkMatch(ctx, p, read, purchase.OriginalCategory); err != nil {
+		return err
+	}
+	purchase.Status, purchase.AutoApproved = read.Status, read.Status == StatusAutoApproved
+	if read.Status != StatusPending {
+		purchase.ExpiresAt = time.Time{}
+	}
+	if read.Status == StatusFailed || read.Status == StatusExpired {
+		return &nextKeyError{ended: true}
 	}
 	return nil
 }
 
-// newPurchase returns what the answer to a purchase reports, which must not contradict itself.
+// checkMatch returns an error if a request is for another purchase than p. requestedAs are the names that its category
+// was requested under, if known.
+func (c *Client) checkMatch(ctx context.Context, p *PurchaseParams, read *Request, requestedAs ...string) error {
+	described, requested := contentOf(p), contentOfRequest(read)
+	if read.Currency == "" { // a read by id returns neither merchant nor description
+		requested.merchant, requested.description = described.merchant, described.description
+	}
+	if err := described.mismatch(read.RequestID, requested); err != nil {
+		return err
+	}
+	return c.sameCategory(ctx, read.RequestID, read.Category, p.Category, requestedAs...)
+}
+
+// newPurchase returns the purchase of a response, or an error if the response is incomplete or contradicts itself.
 func newPurchase(body *api.PurchaseResult, requested *PurchaseParams) (*Purchase, error) {
 	if body.RequestID == "" || body.Status == "" || body.Currency == "" || body.Category == "" {
 		return nil, errIncomplete
@@ -197,125 +279,72 @@ func newPurchase(body *api.PurchaseResult, requested *PurchaseParams) (*Purchase
 		ExpiresAt:        timeOf(body.ExpiresAt),
 		IdempotencyKey:   requested.IdempotencyKey,
 	}
-	if err := purchase.contradicts(); err != nil {
+	if err := purchase.checkConsistent(); err != nil {
 		return nil, err
 	}
 	return purchase, nil
 }
 
-func checksOf(answered []api.Check) []Check {
-	checks := slices.Grow([]Check(nil), len(answered))
-	for _, check := range answered {
-		checks = append(checks, Check{Rule: check.Rule, Result: policy.Result(check.Result), Detail: cleaned(check.Detail, longText)})
+func checksOf(items []api.Check) []Check {
+	checks := slices.Grow([]Check(nil), len(items))
+	for _, check := range items {
+		checks = append(checks, Check{
+			Rule:   check.Rule,
+			Result: policy.Result(check.Result),
+			Detail: cleaned(check.Detail, longText),
+		})
 	}
 	return checks
 }
 
-// Purchase asks for the approval of a purchase. A rejection is an answer, not an error: look at Status, and at
-// PolicyCheck.Failed for the reasons. The money is not moved by this call; spend it once Status.Approved, then call
-// [Client.Confirm]. [Guard] does all of it.
-//
-// An attempt whose answer is lost is repeated under the same idempotency key, as described at [WithMaxRetries], and what
-// stays unclear is an [*OutcomeUnknownError] with the key to repeat the purchase with. Under a key of the caller's or of
-// a scope, the service repeats the first answer; the request is then read, so that Status is what it is now, and another
-// purchase than the first is a [*MismatchError]. One that a guarded call of this process has asked for is an
-// [*AlreadyHandledError]. Other errors: [*ParamError] when nothing was sent, [*APIError] when the service refused.
-func (c *Client) Purchase(ctx context.Context, p PurchaseParams) (purchase *Purchase, err error) {
-	if ctx == nil {
-		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
-	}
-	if err := p.validate(); err != nil {
-		return nil, err
-	}
-	scoped, err := c.scoped(ctx, &p)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { scoped.done(purchase != nil && purchase.Status.Approved(), false) }()
-	if p.IdempotencyKey == "" {
-		p.IdempotencyKey = rand.Text()
-		return c.purchaseByHand(ctx, &p, false)
-	}
-	for {
-		purchase, err = c.purchaseByHand(ctx, &p, true)
-		reason := scoped.movesOn(err)
-		if purchase != nil {
-			scoped.answered(purchase.Category, purchase.OriginalCategory)
-		}
-		if reason == nil {
-			if err = plainly(err); err != nil {
-				return nil, err
-			}
-			return purchase, nil
-		}
-		if err := scoped.next(ctx, &p, reason.ended); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// purchaseByHand makes a purchase whose caller spends by itself, so that no guarded call takes its approval. repeated
-// says that the key may have been used before.
-func (c *Client) purchaseByHand(ctx context.Context, p *PurchaseParams, repeated bool) (*Purchase, error) {
-	purchase, err := c.post(ctx, p, postParams{freshKey: !repeated, answered: func(purchase *Purchase) {
-		c.process.rememberByHand(c.requestKey(purchase.RequestID))
-	}})
-	if err == nil && repeated && purchase.Status != StatusRejected {
-		if err = c.refresh(ctx, p, purchase); err == nil {
-			err = c.guardedHere(p, purchase)
-		}
-	}
-	if _, moved := errors.AsType[*errMovesOn](err); err != nil && !moved {
-		return nil, err
-	}
-	return purchase, err
-}
-
-// guardedHere refuses a request that a guarded call of this process has asked for: that one spends.
-func (c *Client) guardedHere(p *PurchaseParams, purchase *Purchase) error {
-	standing := c.progress(purchase.RequestID)
-	if standing != askedFor && standing != startedHere {
-		return nil
-	}
-	request := &Request{RequestID: purchase.RequestID, Status: purchase.Status, Amount: p.Amount, Currency: purchase.Currency, Category: purchase.Category}
-	return &AlreadyHandledError{
-		Request:        request,
-		IdempotencyKey: p.IdempotencyKey,
-		MayHaveRun:     standing == startedHere,
-		Reason:         reasonGuarded,
-	}
-}
-
-// refresh brings an answer that may be an old one repeated up to date, and compares it with what was asked.
-func (c *Client) refresh(ctx context.Context, p *PurchaseParams, purchase *Purchase) error {
-	row, err := c.row(ctx, purchase.RequestID, "")
-	if err == nil && row == nil {
-		row, err = c.Request(ctx, purchase.RequestID)
-	}
-	if err != nil {
-		return &OutcomeUnknownError{Op: operation.Purchase, IdempotencyKey: p.IdempotencyKey, RequestID: purchase.RequestID, Err: err}
-	}
-	if err := c.compare(ctx, p, row, purchase.OriginalCategory); err != nil {
-		return err
-	}
-	purchase.Status, purchase.AutoApproved = row.Status, row.Status == StatusAutoApproved
-	if row.Status != StatusPending {
-		purchase.ExpiresAt = time.Time{}
-	}
-	if row.Status == StatusFailed || row.Status == StatusExpired {
-		return &errMovesOn{ended: true}
+// checkConsistent returns an error if the response contradicts itself. It accepts unknown states, and states in which
+// nothing can be spent any more.
+func (purchase *Purchase) checkConsistent() error {
+	failed := slices.ContainsFunc(purchase.PolicyCheck.Checks, func(check Check) bool {
+		return strings.EqualFold(string(check.Result), string(policy.Fail))
+	})
+	automatic := purchase.Status == StatusAutoApproved
+	switch {
+	case purchase.Status.Approved() && !purchase.PolicyCheck.Passed:
+		return errors.New("approved, although the policy check did not pass")
+	case purchase.Status.Approved() && failed:
+		return errors.New("approved, although a check failed")
+	case purchase.Status == StatusPending && failed && purchase.PolicyCheck.Passed:
+		return errors.New("the policy check passed, although a check failed")
+	case purchase.AutoApproved != automatic &&
+		(purchase.Status.Approved() || purchase.Status == StatusPending || purchase.Status == StatusRejected):
+		return fmt.Errorf("%s, although auto_approved is %t", purchase.Status, purchase.AutoApproved)
 	}
 	return nil
 }
 
-// compare holds a request as it was read against what the call describes.
-func (c *Client) compare(ctx context.Context, p *PurchaseParams, read *Request, askedUnder ...string) error {
-	described, requested := contentOf(p), contentOfRequest(read)
-	if read.Currency == "" { // a read by id tells neither
-		requested.merchant, requested.description = described.merchant, described.description
+// checkAgainst returns an error if the response has another currency or category than requested. A rejection need not
+// match: nothing runs, and beyond a velocity limit the service returns the first rejection of the minute again.
+func (purchase *Purchase) checkAgainst(requested *PurchaseParams, status int) error {
+	expected, contradiction := contentOf(requested), ""
+	switch {
+	case purchase.Status == StatusRejected:
+		return nil
+	case expected.currency != "" && expected.currency != strings.ToUpper(purchase.Currency):
+		contradiction = "it is in another currency"
+	case expected.category != normalCategory(purchase.Category) &&
+		expected.category != normalCategory(purchase.OriginalCategory):
+		contradiction = "it is in another category"
+	default:
+		return nil
 	}
-	if err := described.mismatch(read.RequestID, requested); err != nil {
-		return err
+	return &APIError{
+		Op:             operation.Purchase,
+		IdempotencyKey: purchase.IdempotencyKey,
+		StatusCode:     status,
+		malformed:      true,
+		Err:            errors.New("the response contradicts the request: " + contradiction),
 	}
-	return c.sameCategory(ctx, read.RequestID, read.Category, p.Category, askedUnder...)
+}
+
+// content returns what was requested, with currency and category as resolved by the service.
+func (purchase *Purchase) content(requested *PurchaseParams) content {
+	resolved := contentOf(requested)
+	resolved.currency, resolved.category = purchase.Currency, normalCategory(purchase.Category)
+	return resolved
 }

@@ -42,30 +42,47 @@ func TestStatus(t *testing.T) {
 func TestPurchase(t *testing.T) {
 	s := newService(t).on("POST", "/requests", answer(201, rejectedAnswer))
 	purchase, err := s.client().Purchase(t.Context(), letagentpay.PurchaseParams{
-		Amount: letagentpay.MustAmount("1234.5"), Category: "Yachts", Currency: "usd", MerchantName: "Wharf & Co <1>", Description: "Ünï ☕\n2",
-		AgentComment: "wanted", IdempotencyKey: "turn 7/yacht",
+		Amount:         letagentpay.MustAmount("1234.5"),
+		Category:       "Yachts",
+		Currency:       "usd",
+		MerchantName:   "Wharf & Co <1>",
+		Description:    "Ünï ☕\n2",
+		AgentComment:   "wanted",
+		IdempotencyKey: "turn 7/yacht",
 	})
 	require.NoError(t, err, "a rejection is an answer")
 	assert.Equal(t, &letagentpay.Purchase{
-		RequestID: "r1", Status: letagentpay.StatusRejected, Amount: letagentpay.MustAmount("1234.5"), Currency: "USD",
-		Category: "other", OriginalCategory: "Yachts", MerchantName: "Wharf & Co <1>", Description: "Ünï ☕\n2", IdempotencyKey: "turn 7/yacht",
+		RequestID:        "r1",
+		Status:           letagentpay.StatusRejected,
+		Amount:           letagentpay.MustAmount("1234.5"),
+		Currency:         "USD",
+		Category:         "other",
+		OriginalCategory: "Yachts",
+		MerchantName:     "Wharf & Co <1>",
+		Description:      "Ünï ☕\n2",
+		IdempotencyKey:   "turn 7/yacht",
 		PolicyCheck: letagentpay.PolicyCheck{Checks: []letagentpay.Check{
-			{Rule: "status", Result: policy.Pass, Detail: "active"}, {Rule: "budget", Result: policy.Fail, Detail: "500.00 left"},
+			{Rule: "status", Result: policy.Pass, Detail: "active"},
+			{Rule: "budget", Result: policy.Fail, Detail: "500.00 left"},
 		}},
 	}, purchase)
-	assert.Equal(t, []letagentpay.Check{{Rule: "budget", Result: policy.Fail, Detail: "500.00 left"}}, purchase.PolicyCheck.Failed())
+	assert.Equal(t, []letagentpay.Check{
+		{Rule: "budget", Result: policy.Fail, Detail: "500.00 left"},
+	}, purchase.PolicyCheck.Failed())
 
 	sent := s.recorded()[0]
 	assert.Equal(t, "turn 7/yacht", sent.Header.Get("Idempotency-Key"))
 	assert.Equal(t, "application/json", sent.Header.Get("Content-Type"))
-	assert.JSONEq(t, `{"amount":1234.50,"category":"Yachts","currency":"USD","merchant_name":"Wharf & Co <1>","description":"Ünï ☕\n2","agent_comment":"wanted"}`, sent.Body)
+	assert.JSONEq(t, `{"amount":1234.50,"category":"Yachts","currency":"USD","merchant_name":"Wharf & Co <1>",
+		"description":"Ünï ☕\n2","agent_comment":"wanted"}`, sent.Body)
 	assert.Contains(t, sent.Body, `"amount":1234.50`, "the literal keeps its decimals")
 }
 
 func TestPurchaseAnswers(t *testing.T) {
 	client := newService(t).on("POST", "/requests", answer(201, autoApproved), answer(201, pendingAnswer),
-		answer(201, `{"request_id":"r1","status":"escalated","currency":"USD","category":"groceries","auto_approved":false,
-			"policy_check":{"passed":false,"checks":[{"rule":"new","result":"ask","new":1}]},"new":{},"budget_remaining":-12.5,"expires_at":"2026-03-11 12:30:00.5"}`)).client()
+		answer(201, `{"request_id":"r1","status":"escalated","currency":"USD","category":"groceries",
+			"auto_approved":false,"policy_check":{"passed":false,"checks":[{"rule":"new","result":"ask","new":1}]},
+			"new":{},"budget_remaining":-12.5,"expires_at":"2026-03-11 12:30:00.5"}`)).client()
 	purchase, err := client.Purchase(t.Context(), groceries())
 	require.NoError(t, err)
 	assert.True(t, purchase.AutoApproved)
@@ -87,35 +104,37 @@ func TestPurchaseAnswers(t *testing.T) {
 }
 
 func TestBadPurchasesAreNotSent(t *testing.T) {
+	type params = letagentpay.PurchaseParams
 	client := newService(t).client() // any call would fail the test with an unexpected request
 	for name, c := range map[string]struct {
-		change func(*letagentpay.PurchaseParams)
+		change func(*params)
 		field  string
 	}{
-		"zero":             {func(p *letagentpay.PurchaseParams) { p.Amount = letagentpay.Amount{} }, "Amount"},
-		"negative":         {func(p *letagentpay.PurchaseParams) { p.Amount = p.Amount.Neg() }, "Amount"},
-		"three decimals":   {func(p *letagentpay.PurchaseParams) { p.Amount = letagentpay.MustAmount("0.125") }, "Amount"},
-		"too much":         {func(p *letagentpay.PurchaseParams) { p.Amount = letagentpay.MustAmount("9999999.01") }, "Amount"},
-		"no category":      {func(p *letagentpay.PurchaseParams) { p.Category = "" }, "Category"},
-		"blank category":   {func(p *letagentpay.PurchaseParams) { p.Category = " \t" }, "Category"},
-		"long category":    {func(p *letagentpay.PurchaseParams) { p.Category = strings.Repeat("ü", 51) }, "Category"},
-		"currency words":   {func(p *letagentpay.PurchaseParams) { p.Currency = "dollars" }, "Currency"},
-		"currency symbol":  {func(p *letagentpay.PurchaseParams) { p.Currency = "US$" }, "Currency"},
-		"long merchant":    {func(p *letagentpay.PurchaseParams) { p.MerchantName = strings.Repeat("m", 256) }, "MerchantName"},
-		"long description": {func(p *letagentpay.PurchaseParams) { p.Description = strings.Repeat("d", 2001) }, "Description"},
-		"long comment":     {func(p *letagentpay.PurchaseParams) { p.AgentComment = strings.Repeat("c", 2001) }, "AgentComment"},
-		"bad UTF-8":        {func(p *letagentpay.PurchaseParams) { p.Description = "\xff" }, "Description"},
-		"NUL":              {func(p *letagentpay.PurchaseParams) { p.Description = "a\x00b" }, "Description"},
-		"key on two lines": {func(p *letagentpay.PurchaseParams) { p.IdempotencyKey = "a\r\nX: y" }, "IdempotencyKey"},
-		"key not ASCII":    {func(p *letagentpay.PurchaseParams) { p.IdempotencyKey = "schlüssel" }, "IdempotencyKey"},
-		"key in spaces":    {func(p *letagentpay.PurchaseParams) { p.IdempotencyKey = " k " }, "IdempotencyKey"},
-		"long key":         {func(p *letagentpay.PurchaseParams) { p.IdempotencyKey = strings.Repeat("k", 256) }, "IdempotencyKey"},
+		"zero":             {func(p *params) { p.Amount = letagentpay.Amount{} }, "Amount"},
+		"negative":         {func(p *params) { p.Amount = p.Amount.Neg() }, "Amount"},
+		"three decimals":   {func(p *params) { p.Amount = letagentpay.MustAmount("0.125") }, "Amount"},
+		"too much":         {func(p *params) { p.Amount = letagentpay.MustAmount("9999999.01") }, "Amount"},
+		"no category":      {func(p *params) { p.Category = "" }, "Category"},
+		"blank category":   {func(p *params) { p.Category = " \t" }, "Category"},
+		"long category":    {func(p *params) { p.Category = strings.Repeat("ü", 51) }, "Category"},
+		"currency words":   {func(p *params) { p.Currency = "dollars" }, "Currency"},
+		"currency symbol":  {func(p *params) { p.Currency = "US$" }, "Currency"},
+		"long merchant":    {func(p *params) { p.MerchantName = strings.Repeat("m", 256) }, "MerchantName"},
+		"long description": {func(p *params) { p.Description = strings.Repeat("d", 2001) }, "Description"},
+		"long comment":     {func(p *params) { p.AgentComment = strings.Repeat("c", 2001) }, "AgentComment"},
+		"bad UTF-8":        {func(p *params) { p.Description = "\xff" }, "Description"},
+		"NUL":              {func(p *params) { p.Description = "a\x00b" }, "Description"},
+		"key on two lines": {func(p *params) { p.IdempotencyKey = "a\r\nX: y" }, "IdempotencyKey"},
+		"key not ASCII":    {func(p *params) { p.IdempotencyKey = "schlüssel" }, "IdempotencyKey"},
+		"key in spaces":    {func(p *params) { p.IdempotencyKey = " k " }, "IdempotencyKey"},
+		"long key":         {func(p *params) { p.IdempotencyKey = strings.Repeat("k", 256) }, "IdempotencyKey"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := groceries()
 			c.change(&p)
 			ran := false
-			guarded := letagentpay.Guard(client, func(letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p },
+			guarded := letagentpay.Guard(client,
+				func(letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p },
 				func(context.Context, letagentpay.PurchaseParams) (int, error) { ran = true; return 0, nil })
 			_, purchaseErr := client.Purchase(t.Context(), p)
 			_, guardErr := guarded(t.Context(), p)
@@ -130,11 +149,19 @@ func TestBadPurchasesAreNotSent(t *testing.T) {
 	}
 	for _, p := range []letagentpay.PurchaseParams{
 		{Amount: letagentpay.MustAmount("9999999"), Category: strings.Repeat("ü", 50)},
-		{Amount: letagentpay.MustAmount("0.01"), Category: "x", MerchantName: strings.Repeat("ü", 255), Description: strings.Repeat("ü", 2000), IdempotencyKey: strings.Repeat("~", 255)},
+		{
+			Amount:         letagentpay.MustAmount("0.01"),
+			Category:       "x",
+			MerchantName:   strings.Repeat("ü", 255),
+			Description:    strings.Repeat("ü", 2000),
+			IdempotencyKey: strings.Repeat("~", 255),
+		},
 	} {
-		row := fmt.Sprintf(`{"request_id":"r1","status":"auto_approved","amount":%v,"currency":"USD","category":%q,"merchant":%q,"description":%q,"created_at":"2026-03-11T12:00:00Z"}`,
+		row := fmt.Sprintf(`{"request_id":"r1","status":"auto_approved","amount":%v,"currency":"USD","category":%q,
+			"merchant":%q,"description":%q,"created_at":"2026-03-11T12:00:00Z"}`,
 			p.Amount, p.Category, p.MerchantName, p.Description)
-		_, err := newService(t).on("POST", "/requests", answer(201, strings.ReplaceAll(autoApproved, "groceries", p.Category))).
+		_, err := newService(t).on("POST", "/requests",
+			answer(201, strings.ReplaceAll(autoApproved, "groceries", p.Category))).
 			on("GET", "/requests", list(row)).client().Purchase(t.Context(), p)
 		require.NoError(t, err, "the limits are inclusive and count characters")
 	}
@@ -152,7 +179,8 @@ func TestOnePurchaseOneKey(t *testing.T) {
 			assert.Equal(t, purchase.IdempotencyKey, call.Header.Get("Idempotency-Key"), "one key on all retries")
 			assert.Equal(t, calls[0].Body, call.Body)
 			if i > 0 && i < 4 {
-				assert.GreaterOrEqual(t, call.At.Sub(calls[i-1].At), 2*time.Second, "an unclear attempt gets time to be over")
+				assert.GreaterOrEqual(t, call.At.Sub(calls[i-1].At), 2*time.Second,
+					"an unclear attempt gets time to be over")
 			}
 		}
 		again, err := s.client().Purchase(t.Context(), groceries())
@@ -162,24 +190,43 @@ func TestOnePurchaseOneKey(t *testing.T) {
 }
 
 func TestPurchaseWithUnknownOutcome(t *testing.T) {
+	type answers = []httpmock.Responder
 	rateLimited := answer(429, `{"detail":"Too many requests. Please try again later."}`)
 	for name, c := range map[string]struct {
-		answers []httpmock.Responder
+		answers answers
 		unknown bool
 		is      error
 	}{
-		"lost for good":                  {[]httpmock.Responder{broken(errReset)}, true, letagentpay.ErrNoResponse},
-		"server fails":                   {[]httpmock.Responder{answer(500, ``)}, true, letagentpay.ErrServer},
-		"malformed":                      {[]httpmock.Responder{answer(201, `{}`)}, true, letagentpay.ErrMalformedResponse},
-		"wrong content type":             {[]httpmock.Responder{answer(201, autoApproved, "Content-Type", "text/plain")}, true, letagentpay.ErrMalformedResponse},
-		"lost, then forbidden":           {[]httpmock.Responder{broken(errReset), answer(403, `{"detail":"Agent is paused"}`)}, true, letagentpay.ErrForbidden},
-		"lost, then rate limited":        {[]httpmock.Responder{broken(errReset), rateLimited}, true, letagentpay.ErrRateLimited},
-		"lost, then no connection":       {[]httpmock.Responder{broken(errReset), broken(errRefused)}, true, letagentpay.ErrNoResponse},
-		"lost, then refused as too many": {[]httpmock.Responder{broken(errReset), answer(429, `{"detail":"Too many pending requests. Wait for existing requests to be resolved."}`)}, true, letagentpay.ErrTooManyPending},
-		"lost, then refused as invalid":  {[]httpmock.Responder{broken(errReset), answer(400, `{"detail":"Currency mismatch: expected EUR"}`)}, false, letagentpay.ErrInvalid},
-		"never connected":                {[]httpmock.Responder{broken(errRefused)}, false, letagentpay.ErrNoResponse},
-		"rate limited":                   {[]httpmock.Responder{rateLimited}, false, letagentpay.ErrRateLimited},
-		"forbidden":                      {[]httpmock.Responder{answer(403, `{"detail":"Agent is paused"}`)}, false, letagentpay.ErrForbidden},
+		"lost for good": {answers{broken(errReset)}, true, letagentpay.ErrNoResponse},
+		"server fails":  {answers{answer(500, ``)}, true, letagentpay.ErrServer},
+		"malformed":     {answers{answer(201, `{}`)}, true, letagentpay.ErrMalformedResponse},
+		"wrong content type": {
+			answers{answer(201, autoApproved, "Content-Type", "text/plain")}, true, letagentpay.ErrMalformedResponse,
+		},
+		"lost, then forbidden": {
+			answers{broken(errReset), answer(403, `{"detail":"Agent is paused"}`)}, true, letagentpay.ErrForbidden,
+		},
+		"lost, then rate limited": {answers{broken(errReset), rateLimited}, true, letagentpay.ErrRateLimited},
+		"lost, then no connection": {
+			answers{broken(errReset), broken(errRefused)}, true, letagentpay.ErrNoResponse,
+		},
+		"lost, then refused as too many": {
+			answers{
+				broken(errReset),
+				answer(429, `{"detail":"Too many pending requests. Wait for existing requests to be resolved."}`),
+			},
+			true, letagentpay.ErrTooManyPending,
+		},
+		"lost, then refused as invalid": {
+			answers{broken(errReset), answer(400, `{"detail":"Currency mismatch: expected EUR"}`)},
+			false,
+			letagentpay.ErrInvalid,
+		},
+		"never connected": {answers{broken(errRefused)}, false, letagentpay.ErrNoResponse},
+		"rate limited":    {answers{rateLimited}, false, letagentpay.ErrRateLimited},
+		"forbidden": {
+			answers{answer(403, `{"detail":"Agent is paused"}`)}, false, letagentpay.ErrForbidden,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -263,7 +310,8 @@ func TestPurchasesUnderOneKeyNeverOverlap(t *testing.T) {
 
 func TestRequest(t *testing.T) {
 	s := newService(t).on("GET", "/requests/r1",
-		answer(200, `{"request_id":"r1","status":"approved","amount":49.9,"category":"groceries","created_at":"2026-03-11T12:00:00+00:00","reviewed_at":"2026-03-11T12:01:00.250000+00:00"}`))
+		answer(200, `{"request_id":"r1","status":"approved","amount":49.9,"category":"groceries",
+			"created_at":"2026-03-11T12:00:00+00:00","reviewed_at":"2026-03-11T12:01:00.250000+00:00"}`))
 	request, err := s.client().Request(t.Context(), "r1")
 	require.NoError(t, err)
 	assert.Equal(t, letagentpay.MustAmount("49.90"), request.Amount)
@@ -274,7 +322,10 @@ func TestRequest(t *testing.T) {
 
 func TestBadRequestIDsAreNotSent(t *testing.T) {
 	client := newService(t).client()
-	for _, id := range []string{"", ".", "..", "a/b", "../budget", `a\b`, "a?b", "a#b", "a%2fb", "a b", "a\nb", "a\x00b", strings.Repeat("x", 256), "x..y", "3f2a9c1e/0b7d/4c55/9e21/aa01bb02cc03"} {
+	for _, id := range []string{
+		"", ".", "..", "a/b", "../budget", `a\b`, "a?b", "a#b", "a%2fb", "a b", "a\nb", "a\x00b",
+		strings.Repeat("x", 256), "x..y", "3f2a9c1e/0b7d/4c55/9e21/aa01bb02cc03",
+	} {
 		for name, call := range map[string]func() error{
 			"Request":         func() error { _, err := client.Request(t.Context(), id); return err },
 			"Confirm":         func() error { _, err := client.Confirm(t.Context(), id, completed()); return err },
@@ -290,7 +341,8 @@ func TestBadRequestIDsAreNotSent(t *testing.T) {
 		}
 	}
 	word := strings.Repeat("purchase", 4) // as long as a UUID without hyphens
-	s := newService(t).on("GET", "/requests/%C3%BC-1", answer(200, strings.Replace(detail("approved"), "r1", "ü-1", 1))).
+	s := newService(t).on("GET", "/requests/%C3%BC-1",
+		answer(200, strings.Replace(detail("approved"), "r1", "ü-1", 1))).
 		on("GET", "/requests/"+word, answer(200, strings.Replace(detail("approved"), "r1", word, 1)))
 	for _, id := range []string{"ü-1", word} {
 		_, err := s.client().Request(t.Context(), id)
@@ -313,13 +365,15 @@ func (l *listService) answer(r *http.Request) (*http.Response, error) {
 	_, _ = fmt.Sscan(r.URL.Query().Get("offset"), &offset)
 	var items []string
 	for i := len(l.ids) - 1 - offset; i >= 0 && len(items) < limit; i-- {
-		items = append(items, `{"request_id":"`+l.ids[i]+`","status":"pending","amount":1.0,"currency":"USD","category":"other","merchant":"m","description":null,
-			"created_at":"2026-03-11T12:00:00+00:00","reviewed_at":null,"expires_at":"2026-03-11T12:30:00+00:00"}`)
+		items = append(items, `{"request_id":"`+l.ids[i]+`","status":"pending","amount":1.0,"currency":"USD",
+			"category":"other","merchant":"m","description":null,"created_at":"2026-03-11T12:00:00+00:00",
+			"reviewed_at":null,"expires_at":"2026-03-11T12:30:00+00:00"}`)
 	}
 	for range l.arrive {
 		l.ids = append(l.ids, fmt.Sprint("new", len(l.ids)))
 	}
-	return answer(200, fmt.Sprintf(`{"requests":[%s],"total":%d,"limit":%d,"offset":%d}`, strings.Join(items, ","), len(items), limit, offset))(r)
+	return answer(200, fmt.Sprintf(`{"requests":[%s],"total":%d,"limit":%d,"offset":%d}`, strings.Join(items, ","),
+		len(items), limit, offset))(r)
 }
 
 func TestRequestsPages(t *testing.T) {
@@ -370,7 +424,8 @@ func TestRequestsStops(t *testing.T) {
 	assert.Equal(t, "limit=2&offset=0&status=pending", s.recorded()[0].Query)
 
 	var errs []error
-	for request, err := range newService(t).on("GET", "/requests", list.answer, answer(403, `{"detail":"Agent is paused"}`)).client().Requests(t.Context(), letagentpay.ListParams{PageSize: 4}) {
+	s = newService(t).on("GET", "/requests", list.answer, answer(403, `{"detail":"Agent is paused"}`))
+	for request, err := range s.client().Requests(t.Context(), letagentpay.ListParams{PageSize: 4}) {
 		if err != nil {
 			assert.Nil(t, request)
 			errs = append(errs, err)
@@ -385,7 +440,8 @@ func TestRequestsStops(t *testing.T) {
 		}
 	}
 	for _, body := range []string{`{"requests":null}`, `{"requests":[{}]}`, `[]`} {
-		for _, err := range newService(t).on("GET", "/requests", answer(200, body)).client(letagentpay.WithMaxRetries(0)).Requests(t.Context(), letagentpay.ListParams{}) {
+		client := newService(t).on("GET", "/requests", answer(200, body)).client(letagentpay.WithMaxRetries(0))
+		for _, err := range client.Requests(t.Context(), letagentpay.ListParams{}) {
 			require.ErrorIs(t, err, letagentpay.ErrMalformedResponse)
 		}
 	}
@@ -393,13 +449,22 @@ func TestRequestsStops(t *testing.T) {
 
 func TestAccount(t *testing.T) {
 	s := newService(t).
-		on("GET", "/budget", answer(200, `{"budget":"500.00","spent":"510.5","held":0,"remaining":"-10.50","currency":"EUR","later":1}`)).
-		on("GET", "/policy", answer(200, `{"policy":null}`), answer(200, `{"policy":{"daily_limit":"100.50","auto_approve":{"enabled":true,"max_amount":20}}}`), answer(200, `{"policy":{"daily_limit":[]}}`)).
-		on("GET", "/categories", answer(200, `{"categories":["groceries","other"]}`), answer(200, `{"categories":[]}`), answer(200, `{"categories":null}`))
+		on("GET", "/budget",
+			answer(200, `{"budget":"500.00","spent":"510.5","held":0,"remaining":"-10.50","currency":"EUR",
+				"later":1}`)).
+		on("GET", "/policy",
+			answer(200, `{"policy":null}`),
+			answer(200, `{"policy":{"daily_limit":"100.50","auto_approve":{"enabled":true,"max_amount":20}}}`),
+			answer(200, `{"policy":{"daily_limit":[]}}`)).
+		on("GET", "/categories",
+			answer(200, `{"categories":["groceries","other"]}`),
+			answer(200, `{"categories":[]}`),
+			answer(200, `{"categories":null}`))
 	client := s.client(letagentpay.WithMaxRetries(0))
 	budget, err := client.Budget(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, "500.00 510.50 0.00 -10.50 EUR", fmt.Sprint(budget.Budget, " ", budget.Spent, " ", budget.Held, " ", budget.Remaining, " ", budget.Currency))
+	assert.Equal(t, "500.00 510.50 0.00 -10.50 EUR",
+		fmt.Sprint(budget.Budget, " ", budget.Spent, " ", budget.Held, " ", budget.Remaining, " ", budget.Currency))
 
 	rules, err := client.Policy(t.Context())
 	require.NoError(t, err)
@@ -420,12 +485,14 @@ func TestAccount(t *testing.T) {
 	require.ErrorIs(t, err, letagentpay.ErrMalformedResponse)
 }
 
-// Whoever cancels a purchase does not know when the service is done with it. Asking again under its key must not overlap.
+// Whoever cancels a purchase does not know when the service is done with it. Asking again under its key must not
+// overlap.
 func TestRepeatedPurchaseWaitsForTheCancelledOne(t *testing.T) {
 	for name, key := range map[string]string{"random key": "", "own key": "turn-7"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newService(t).on("POST", "/requests", hangs, answer(201, autoApproved)).on("GET", "/requests", list(item("r1", "2026-03-11T12:00:00Z")))
+				s := newService(t).on("POST", "/requests", hangs, answer(201, autoApproved)).
+					on("GET", "/requests", list(item("r1", "2026-03-11T12:00:00Z")))
 				client := s.client()
 				p := groceries()
 				p.IdempotencyKey = key
@@ -462,14 +529,15 @@ func TestOutcomeIsUnknownWhenOneOfSeveralAttemptsMayHaveArrived(t *testing.T) {
 				defaultLog(t)
 				server := serve(t)
 				inner := server.HTTPClient().Transport
-				client := server.Client(letagentpay.WithMaxRetries(0), through(exchange(func(r *http.Request) (*http.Response, error) {
-					response, err := inner.RoundTrip(r)
-					if r.Method == http.MethodGet || err != nil {
-						return response, err
-					}
-					response.Body.Close()
-					return nil, failure
-				})))
+				client := server.Client(letagentpay.WithMaxRetries(0),
+					through(exchange(func(r *http.Request) (*http.Response, error) {
+						response, err := inner.RoundTrip(r)
+						if r.Method == http.MethodGet || err != nil {
+							return response, err
+						}
+						response.Body.Close()
+						return nil, failure
+					})))
 				_, err := client.Purchase(t.Context(), price("30"))
 				var unknown *letagentpay.OutcomeUnknownError
 				require.ErrorAs(t, err, &unknown)

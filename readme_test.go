@@ -48,19 +48,22 @@ func TestDesignMapsEachFile(t *testing.T) {
 		"Files of the root package":  ".",
 		"Files of `letagentpaytest`": "letagentpaytest",
 	} {
-		var mapped []string
+		mapped := make(map[string]bool)
 		for _, match := range row.FindAllStringSubmatch(section(t, "docs/design.md", heading), -1) {
-			mapped = append(mapped, match[1])
+			mapped[match[1]] = true
 		}
 		files, err := filepath.Glob(folder + "/*.go")
 		require.NoError(t, err)
-		var sources []string
-		for _, name := range files {
+		for _, path := range files {
+			name := filepath.Base(path)
 			if !strings.HasSuffix(name, "_test.go") {
-				sources = append(sources, filepath.Base(name))
+				assert.True(t, mapped[name], "docs/design.md, %s, has no %s", heading, name)
+				delete(mapped, name)
 			}
 		}
-		assert.ElementsMatch(t, sources, mapped, "docs/design.md, %s", heading)
+		for name := range mapped {
+			assert.Fail(t, "docs/design.md, "+heading+", has "+name+", which does not exist")
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package letagentpay
 
-// recent is a map that keeps the latest entries: at least half of limit, at most limit.
+// recent is a map that keeps the latest entries: at least half of limit, at most limit. It is not safe for concurrent
+// use.
 type recent[K comparable, V any] struct {
 	limit      int
 	young, old map[K]V

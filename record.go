@@ -4,48 +4,60 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/journal"
 )
 
-// record is the journal's entry of one guarded purchase; without a journal it does nothing. It is not safe for
+// record is the journal's entry of one guarded purchase. Without a journal its methods do nothing. It is not safe for
 // concurrent use.
 type record struct {
-	journal Journal
+	journal journal.Store
 	process *process
-	entry   JournalEntry
+	entry   journal.Entry
 }
 
-// setPurchase says what the record is of. Entries of different kinds have different keys, whatever the names are.
+// setPurchase sets the key and the purchase of the record.
 func (rec *record) setPurchase(c *Client, kind, name string, p *PurchaseParams, function string) {
 	if rec.journal != nil {
-		rec.entry.Key, rec.entry.Purchase, rec.entry.Function = c.identity+kind+" "+name, *p, function
-		rec.entry.Purchase.Ref = "" // it is in the key, with which the purchase can be made again
+		rec.entry.Key, rec.entry.Service, rec.entry.Agent = c.entryKey(kind, name), c.service, c.agent
+		rec.entry.Function = function
+		setPurchase(&rec.entry, p)
 	}
 }
 
-// find returns the entry with the record's key, nil if there is none.
-func (rec *record) find(ctx context.Context) (*JournalEntry, error) {
+// find returns the entry with the record's key, or nil.
+func (rec *record) find(ctx context.Context) (*journal.Entry, error) {
 	if rec.journal == nil {
 		return nil, nil
 	}
-	entry, err := contained(journalLimit, func() (*JournalEntry, error) { return rec.journal.Get(ctx, rec.entry.Key) })
+	entry, err := runContained(journalLimit, func() (*journal.Entry, error) {
+		entry, err := rec.journal.Get(ctx, rec.entry.Key)
+		switch {
+		case err != nil || entry == nil:
+			return nil, err
+		case entry.Key != rec.entry.Key:
+			return nil, errors.New("it returned the entry of the key " + quoted(entry.Key, sampleText))
+		}
+		return entry, checkValid(entry)
+	})
 	if err != nil {
-		return nil, &JournalError{Op: "get", IdempotencyKey: rec.entry.Purchase.IdempotencyKey, Err: err}
+		return nil, &JournalError{Op: "get", IdempotencyKey: rec.entry.IdempotencyKey, Err: err}
 	}
 	return entry, nil
 }
 
-func (rec *record) put(ctx context.Context, state JournalState) error {
+func (rec *record) put(ctx context.Context, state journal.State) error {
 	if rec.journal == nil {
 		return nil
 	}
-	rec.entry.State, rec.entry.UpdatedAt = state, time.Now().UTC()
+	rec.entry.Version, rec.entry.State, rec.entry.UpdatedAt = journal.Version, state, time.Now().UTC()
 	entry := rec.entry
-	entry.NewestIDs, entry.Found, entry.Duplicates = slices.Clone(entry.NewestIDs), slices.Clone(entry.Found), slices.Clone(entry.Duplicates)
+	entry.BaselineIDs = slices.Clone(entry.BaselineIDs)
+	entry.Found, entry.Duplicates = slices.Clone(entry.Found), slices.Clone(entry.Duplicates)
 	if err := rec.write(func() error { return rec.journal.Put(ctx, &entry) }); err != nil {
-		return &JournalError{Op: "put", State: state, RequestID: entry.RequestID, IdempotencyKey: entry.Purchase.IdempotencyKey, Err: err}
+		return rec.failure("put", state, err)
 	}
 	return nil
 }
@@ -55,16 +67,26 @@ func (rec *record) drop(ctx context.Context) error {
 		return nil
 	}
 	if err := rec.write(func() error { return rec.journal.Delete(ctx, rec.entry.Key) }); err != nil {
-		return &JournalError{Op: "delete", RequestID: rec.entry.RequestID, IdempotencyKey: rec.entry.Purchase.IdempotencyKey, Err: err}
+		return rec.failure("delete", "", err)
 	}
 	return nil
 }
 
-// write does one write and waits for it no longer than journalLimit. It begins after all earlier writes of the entry in
-// this process, which may be slow: one that came late would undo what was written since.
+func (rec *record) failure(op string, state journal.State, err error) error {
+	return &JournalError{
+		Op:             op,
+		State:          state,
+		RequestID:      rec.entry.RequestID,
+		IdempotencyKey: rec.entry.IdempotencyKey,
+		Err:            err,
+	}
+}
+
+// write makes one write, and waits for it for at most journalLimit. It starts after all earlier writes of the entry in
+// this process, which may be slow: an earlier write that ends later would undo it.
 func (rec *record) write(do func() error) error {
 	before, ended := rec.process.writes.enqueue(rec.entry.Key)
-	_, err := contained(journalLimit, func() (struct{}, error) {
+	_, err := runContained(journalLimit, func() (struct{}, error) {
 		defer ended()
 		if before != nil {
 			<-before
@@ -74,14 +96,15 @@ func (rec *record) write(do func() error) error {
 	return err
 }
 
-// entryWrites are the writes under way of each journal entry. The zero value is ready.
+// entryWrites are the writes under way of each journal entry. The zero value is ready to use. It is safe for concurrent
+// use.
 type entryWrites struct {
 	mu   sync.Mutex
 	last map[string]chan struct{} // by the entry's key; closed when the write has ended
 }
 
-// enqueue puts a write after those under way. before is closed when it may begin, nil when that is now; ended must be called
-// when it has ended.
+// enqueue puts a write after those under way. before is closed when the write may start, and nil when it may start now.
+// The caller calls ended when the write has ended.
 func (ew *entryWrites) enqueue(key string) (before <-chan struct{}, ended func()) {
 	ew.mu.Lock()
 	defer ew.mu.Unlock()
@@ -103,36 +126,27 @@ func (ew *entryWrites) enqueue(key string) (before <-chan struct{}, ended func()
 	}
 }
 
-// keyOf returns the idempotency key that an entry is of, empty for none, a resumed request, and another token.
-func (c *Client) keyOf(entry *JournalEntry) string {
-	if entry == nil {
-		return ""
-	}
-	key, ok := strings.CutPrefix(entry.Key, c.identity+"key ")
-	if !ok {
-		return ""
-	}
-	return key
-}
-
-// requestRecords are what a journal says of a request.
+// requestRecords is what a journal shows of a request.
 type requestRecords struct {
-	entry       *JournalEntry // its own, that has come furthest; nil if there is none
-	foundUnder  *JournalEntry // of a purchase that may have led to it; nil if there is none
-	duplicateOf string        // the request that counts in its place; empty if there is none
+	entry       *journal.Entry // the request's own, with the latest state; nil: none
+	foundUnder  *journal.Entry // of a purchase that the request may be; nil: none
+	duplicateOf string         // the request that counts, if this one is its duplicate; empty: none
 }
 
-// entriesOfRequest finds what a journal says of a request, but for the entry with a key. An entry that cannot be read may be the
-// one sought, so without another there is an error.
-func (c *Client) entriesOfRequest(ctx context.Context, journal Journal, requestID, exceptKey string) (found requestRecords, err error) {
-	if journal == nil {
+// entriesOfRequest returns what a journal shows of a request, except the entry with exceptKey. An entry that cannot be
+// read may be of the request: unless another entry shows that it was started, that is an error.
+func (c *Client) entriesOfRequest(
+	ctx context.Context, store journal.Store, requestID, exceptKey string,
+) (found requestRecords, err error) {
+	if store == nil {
 		return found, nil
 	}
-	err = eachEntry(ctx, journal, searchLimit, func(entry *JournalEntry) {
+	err = eachEntry(ctx, store, searchLimit, func(entry *journal.Entry) {
 		if !c.sameService(entry) {
 			return
 		}
-		if canonicalID(entry.RequestID) == requestID && entry.Key != exceptKey && (found.entry == nil || found.entry.State.before(entry.State)) {
+		isOfRequest := canonicalID(entry.RequestID) == requestID && entry.Key != exceptKey
+		if isOfRequest && (found.entry == nil || found.entry.State.Before(entry.State)) {
 			found.entry = entry
 		}
 		if slices.Contains(entry.Found, requestID) && (found.foundUnder == nil || entry.Key < found.foundUnder.Key) {
@@ -142,26 +156,29 @@ func (c *Client) entriesOfRequest(ctx context.Context, journal Journal, requestI
 			found.duplicateOf = canonicalID(entry.RequestID)
 		}
 	})
-	if err != nil && (found.entry == nil || found.entry.State == JournalAsked) {
+	if err != nil && (found.entry == nil || found.entry.State == journal.Requested) {
 		return requestRecords{}, &JournalError{Op: "entries", RequestID: requestID, Err: err}
 	}
 	return found, nil
 }
 
 const (
-	mostUnreadable = 1000         // errors of a journal after which it is taken to have no end
-	entriesLimit   = time.Hour    // how long a journal may take for all of its entries in Recover
-	searchLimit    = mostLockWait // and in a guarded call
+	mostUnreadable = 1000         // errors after which a journal counts as endless
+	entriesLimit   = time.Hour    // how long a journal may take to list its entries in Recover
+	searchLimit    = mostLockWait // the same in a guarded call
 )
 
-// eachEntry calls do for a journal's entries, past those that cannot be read, whose errors it joins. It ends with ctx, and
-// after limit.
-func eachEntry(ctx context.Context, journal Journal, limit time.Duration, do func(*JournalEntry)) error {
-	var mu sync.Mutex // a journal that takes too long is left alone, and may come back
+// eachEntry calls do for each entry of a journal. It skips entries that cannot be read or are invalid, and joins their
+// errors. It ends when ctx ends, and after limit.
+func eachEntry(ctx context.Context, store journal.Store, limit time.Duration, do func(*journal.Entry)) error {
+	var mu sync.Mutex // a journal that takes too long may still call back later
 	over := false
-	_, err := containedWithin(ctx, limit, func() (struct{}, error) {
+	_, err := runContainedWithin(ctx, limit, func() (struct{}, error) {
 		var unreadable []error
-		for entry, err := range journal.Entries(ctx) {
+		for entry, err := range store.Entries(ctx) {
+			if err == nil && entry != nil {
+				err = checkValid(entry)
+			}
 			mu.Lock()
 			switch {
 			case over:
@@ -184,11 +201,3 @@ func eachEntry(ctx context.Context, journal Journal, limit time.Duration, do fun
 	over = true
 	return err
 }
-
-// sameService reports whether an entry is of the client's service. Where a request's id is known, that is enough: it may
-// have been written under an earlier token.
-func (c *Client) sameService(entry *JournalEntry) bool {
-	return strings.HasPrefix(entry.Key, c.service+" ")
-}
-
-func (c *Client) owns(entry *JournalEntry) bool { return strings.HasPrefix(entry.Key, c.identity) }

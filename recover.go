@@ -7,57 +7,70 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/letagentpay/letagentpay-go/journal"
 )
 
-// Interrupted is a guarded purchase that a crash has cut off before its function was known to have returned, or whose
-// function failed in a way that can hide a payment, or a duplicate of a purchase.
+// Interrupted is a guarded purchase that needs a decision after a crash: its function is not known to have returned, or
+// returned an error that can hide a payment, or it has a duplicate.
 type Interrupted struct {
-	Entry *JournalEntry
-	// Request is its state; nil when no answer to the purchase had arrived, so that it is not known whether there is one.
+	// Entry is the journal's entry of the purchase.
+	Entry *journal.Entry
+	// Request is the request as the service shows it. It is nil when no answer to the purchase arrived, so that there
+	// may be none.
 	Request *Request
-	// MayHaveRun: the function had been started. Otherwise it has surely not run.
+	// MayHaveRun reports whether the function was started. Otherwise it has not run.
 	MayHaveRun bool
-	// Duplicate: Request seems to be a further request of the entry's purchase, under which nothing of this process and
-	// this journal runs. It was found by its content and time: where other processes use the agent, it may be an identical
-	// purchase of theirs; see [DuplicateError].
+	// Duplicate reports that Request seems to be a duplicate of the purchase: nothing of this process and this journal
+	// runs under it. It was found by content and creation time, so when other processes use the agent, it may be an
+	// identical purchase of theirs; see [DuplicateError].
 	Duplicate bool
 }
 
-// Recover brings a journal and the service together after a crash. Call it once at start, before guarded calls.
-//
-// What was executed but not confirmed is confirmed. For a failure whose confirmation may have been sent less than a
-// minute ago, Recover waits until that minute is over, because the service may still be handling it, unless it shows
-// that it was handled. What was cut off before is returned, for the caller to decide: without MayHaveRun, calling the
-// guarded function again under Entry.Purchase.IdempotencyKey continues it; with it, look into your own books, then run
-// it with [ResumeApproval] or confirm it with [Client.Confirm]. An entry whose request turns out rejected, expired,
-// completed or failed needs no decision and is forgotten. A Duplicate that is approved has money booked: once it is
-// certain that no other process of the agent runs under it, give it back with [Client.Confirm] and a zero
-// [ConfirmParams].
-//
-// Entries of another token of the same service are this agent's if the service shows their requests to it, as it does
-// after the token was rotated; then they are dealt with like the others, but are to be continued with [ResumeApproval],
-// because keys are kept by token. Entries of calls that are under way in this process are left to them. Entries of
-// another address are left alone; those that were executed and not confirmed are reported to the client's logger, or to
-// [slog.Default].
-//
-// The error joins what could not be confirmed or read; the entries concerned stay, and another Recover tries again. One
-// entry that cannot be read does not keep the others from being dealt with.
-func (c *Client) Recover(ctx context.Context, journal Journal) ([]Interrupted, error) {
-	if ctx == nil {
-		return nil, paramError("ctx", "", "want a context; use context.Background() where there is none")
+// Params returns the purchase of the entry with its idempotency key. A guarded call that describes it continues the
+// purchase. It is zero without an Entry.
+func (i Interrupted) Params() PurchaseParams {
+	if i.Entry == nil {
+		return PurchaseParams{}
 	}
-	if journal == nil {
-		return nil, paramError("journal", "", "want a journal, not nil")
+	return purchaseOfEntry(i.Entry)
+}
+
+// Recover brings a journal and the service together after a crash. Call it once at start, before guarded calls. It
+// confirms the purchases whose function has returned, and returns those that need a decision:
+//
+//   - With MayHaveRun, the function may have paid. Look into your own books first; then confirm the purchase with
+//     [Client.Confirm], or run it with [ResumeApproval].
+//   - A Duplicate holds money when it is approved. Make sure that no other process of the agent runs under it; then
+//     refund it with [Client.Confirm] and a zero [ConfirmParams].
+//   - Otherwise the function has not run. A guarded call for Params continues the purchase.
+//
+// Recover may take a minute: when a failure confirmation may have been sent less than a minute ago, the service may
+// still handle it, so Recover waits, unless the request shows the outcome. An entry whose request is rejected, expired,
+// completed or failed needs no decision and is dropped.
+//
+// Entries of calls under way in this process are left to those calls. Entries of another token of the same service are
+// handled if the service shows their requests to this agent, as it does after the token was rotated; continue them with
+// [ResumeApproval], because idempotency keys belong to a token. Entries of another address stay as they are; those that
+// have returned and are not confirmed are reported to the client's logger, or to [slog.Default].
+//
+// The error joins what could not be confirmed or read. Those entries stay, another Recover tries again, and the other
+// entries are handled all the same.
+func (c *Client) Recover(ctx context.Context, store journal.Store) ([]Interrupted, error) {
+	if err := checkContext(ctx); err != nil {
+		return nil, err
 	}
-	r := &recovery{client: c, journal: journal}
-	var open []*JournalEntry
-	if err := eachEntry(ctx, journal, entriesLimit, func(entry *JournalEntry) {
+	if store == nil {
+		return nil, paramError("store", "", "want a journal, not nil")
+	}
+	r := &recovery{client: c, journal: store}
+	var open []*journal.Entry
+	if err := eachEntry(ctx, store, entriesLimit, func(entry *journal.Entry) {
 		if entry.Unclear {
 			r.unclear = true
 		}
-		if entry.State != JournalSettled || len(entry.Duplicates) > 0 || entry.Unclear {
+		if entry.State != journal.Settled || len(entry.Duplicates) > 0 || entry.Unclear {
 			open = append(open, entry)
 		}
 	}); err != nil {
@@ -73,7 +86,7 @@ func (c *Client) Recover(ctx context.Context, journal Journal) ([]Interrupted, e
 // recovery is one call of Recover.
 type recovery struct {
 	client      *Client
-	journal     Journal
+	journal     journal.Store
 	unclear     bool                // there are entries of purchases that may have duplicates
 	listed      []Request           // the requests that such duplicates are among
 	journaled   map[string]struct{} // ids of listed requests that the journal has entries of
@@ -88,8 +101,8 @@ func (r *recovery) fail(err error) {
 	}
 }
 
-// entry deals with one entry, unless a call of this process does so now.
-func (r *recovery) entry(ctx context.Context, entry *JournalEntry) {
+// entry handles one entry, unless a call of this process uses it now.
+func (r *recovery) entry(ctx context.Context, entry *journal.Entry) {
 	for _, key := range r.client.locksOf(entry) {
 		held := r.client.process.locks.TryLock(key)
 		if held == nil {
@@ -97,9 +110,9 @@ func (r *recovery) entry(ctx context.Context, entry *JournalEntry) {
 		}
 		defer held.Release()
 	}
-	read := &record{journal: r.journal, entry: JournalEntry{Key: entry.Key}}
-	switch now, err := read.find(ctx); { // a call may have written it since
-	case err != nil: // as it was listed
+	read := &record{journal: r.journal, entry: journal.Entry{Key: entry.Key}}
+	switch now, err := read.find(ctx); { // a call may have written it since it was listed
+	case err != nil: // use it as it was listed
 	case now == nil:
 		return
 	default:
@@ -119,15 +132,15 @@ func (r *recovery) entry(ctx context.Context, entry *JournalEntry) {
 		r.duplicates(ctx, record)
 	}
 	switch {
-	case entry.State == JournalExecuted:
+	case entry.State == journal.Returned:
 		r.fail(r.client.confirmRecorded(ctx, record))
-	case entry.State != JournalSettled:
+	case entry.State != journal.Settled:
 		r.undecided(ctx, record, request)
 	}
 }
 
-// locksOf returns what calls hold that write an entry.
-func (c *Client) locksOf(entry *JournalEntry) []lockKey {
+// locksOf returns the locks that calls hold when they write an entry.
+func (c *Client) locksOf(entry *journal.Entry) []lockKey {
 	var locks []lockKey
 	if key := c.keyOf(entry); key != "" {
 		locks = append(locks, lockKey{c.identity, keyLock, key})
@@ -140,11 +153,11 @@ func (c *Client) locksOf(entry *JournalEntry) []lockKey {
 
 // adopted returns the state of the request of an entry that was written under another token, if the service shows it to
 // this one.
-func (r *recovery) adopted(ctx context.Context, entry *JournalEntry) *Request {
+func (r *recovery) adopted(ctx context.Context, entry *journal.Entry) *Request {
 	if !r.client.sameService(entry) {
-		if entry.State == JournalExecuted {
+		if entry.State == journal.Returned {
 			r.client.alert(ctx, "letagentpay.unconfirmed_elsewhere", slog.String("request_id", entry.RequestID),
-				slog.String("address", entry.Key[:max(0, strings.IndexByte(entry.Key, ' '))]))
+				slog.String("address", entry.Service))
 		}
 		return nil
 	}
@@ -158,10 +171,10 @@ func (r *recovery) adopted(ctx context.Context, entry *JournalEntry) *Request {
 	return request
 }
 
-// undecided is about an entry whose function was not known to have returned.
+// undecided handles an entry whose function is not known to have returned.
 func (r *recovery) undecided(ctx context.Context, record *record, request *Request) {
 	entry := record.entry
-	found := Interrupted{Entry: &entry, MayHaveRun: entry.State == JournalStarted, Request: request}
+	found := Interrupted{Entry: &entry, MayHaveRun: entry.State == journal.Started, Request: request}
 	if entry.RequestID != "" && request == nil {
 		var err error
 		if found.Request, err = r.client.Request(ctx, entry.RequestID); err != nil {
@@ -170,7 +183,7 @@ func (r *recovery) undecided(ctx context.Context, record *record, request *Reque
 		}
 	}
 	if found.Request != nil && found.Request.Status.Final() {
-		if len(record.entry.Duplicates) == 0 { // else they are reported until their money is back
+		if len(record.entry.Duplicates) == 0 { // duplicates are reported until they are refunded
 			r.fail(record.drop(ctx))
 		}
 		return
@@ -181,7 +194,7 @@ func (r *recovery) undecided(ctx context.Context, record *record, request *Reque
 // duplicateSpan is how far a duplicate's creation may lie from that of the request that counts.
 const duplicateSpan = 5 * time.Minute
 
-// readList reads the newest requests, where there may be duplicates among them, and notes which the journal knows.
+// readList reads the newest requests if there may be duplicates among them, and which of them the journal has.
 func (r *recovery) readList(ctx context.Context) {
 	if !r.unclear {
 		return
@@ -191,7 +204,7 @@ func (r *recovery) readList(ctx context.Context) {
 			r.fail(err)
 			return
 		}
-		if r.listed = append(r.listed, *request); len(r.listed) == mostRows {
+		if r.listed = append(r.listed, *request); len(r.listed) == maxListed {
 			break
 		}
 	}
@@ -200,51 +213,53 @@ func (r *recovery) readList(ctx context.Context) {
 		ids[r.listed[i].RequestID] = true
 	}
 	r.journaled = make(map[string]struct{})
-	_ = eachEntry(ctx, r.journal, entriesLimit, func(entry *JournalEntry) { // what cannot be read was reported before
+	_ = eachEntry(ctx, r.journal, entriesLimit, func(entry *journal.Entry) { // what cannot be read was reported before
 		if id := canonicalID(entry.RequestID); ids[id] {
 			r.journaled[id] = struct{}{}
 		}
 		if entry.RequestID == "" {
-			r.undecidedOf = append(r.undecidedOf, contentOf(&entry.Purchase))
+			r.undecidedOf = append(r.undecidedOf, contentOfEntry(entry))
 		}
 	})
 }
 
-// findDuplicates looks for further requests of a purchase whose attempts were unclear: they may have come after the call
-// had ended.
+// findDuplicates looks for duplicates of a purchase with unclear attempts: they may have been made after the call
+// ended.
 func (r *recovery) findDuplicates(ctx context.Context, record *record) {
 	entry := &record.entry
-	at := slices.IndexFunc(r.listed, func(request Request) bool { return request.RequestID == canonicalID(entry.RequestID) })
+	at := slices.IndexFunc(r.listed, func(request Request) bool {
+		return request.RequestID == canonicalID(entry.RequestID)
+	})
 	if at < 0 {
 		return
 	}
-	counts, content := &r.listed[at], contentOf(&entry.Purchase)
+	counts, content := &r.listed[at], contentOfEntry(entry)
 	for _, other := range r.undecidedOf {
 		if content.mismatch("", other) == nil {
-			return // what is found may be that one
+			return // a request that is found may be that purchase
 		}
 	}
 	before := len(entry.Duplicates)
 	for i := range r.listed {
 		other := &r.listed[i]
 		_, journaled := r.journaled[other.RequestID]
-		if i != at && !journaled && r.client.progress(other.RequestID) == unknownHere && (other.Status.Approved() || !other.Status.Decided()) &&
-			content.mismatch(other.RequestID, contentOfRequest(other)) == nil &&
-			other.CreatedAt.Sub(counts.CreatedAt).Abs() <= duplicateSpan && !slices.Contains(entry.Duplicates, other.RequestID) {
+		isKnown := i == at || journaled || slices.Contains(entry.Duplicates, other.RequestID)
+		if !isKnown && r.client.mayBeDuplicate(other, content) &&
+			other.CreatedAt.Sub(counts.CreatedAt).Abs() <= duplicateSpan {
 			entry.Duplicates = append(entry.Duplicates, other.RequestID)
-			r.client.alertDuplicate(ctx, other.RequestID, entry.RequestID, entry.Purchase.IdempotencyKey)
+			r.client.alertDuplicate(ctx, other.RequestID, entry.RequestID, entry.IdempotencyKey)
 		}
 	}
-	settled := entry.State == JournalSettled && time.Since(entry.UpdatedAt) > 2*duplicateSpan
+	settled := entry.State == journal.Settled && time.Since(entry.UpdatedAt) > 2*duplicateSpan
 	if settled {
-		entry.Unclear = false // nothing comes any more
+		entry.Unclear = false // no more requests can be made
 	}
 	if len(entry.Duplicates) > before || settled {
 		r.fail(record.put(ctx, entry.State))
 	}
 }
 
-// duplicates reports the further requests of a purchase whose money is still booked, and forgets the others.
+// duplicates reports the duplicates of a purchase that hold money, and drops the others from the entry.
 func (r *recovery) duplicates(ctx context.Context, record *record) {
 	var open []string
 	for _, id := range record.entry.Duplicates {
@@ -268,29 +283,29 @@ func (r *recovery) duplicates(ctx context.Context, record *record) {
 	}
 }
 
-// confirmRecorded reports to the service what an executed entry says; an earlier attempt may have got through.
+// confirmRecorded confirms the outcome of an entry. An earlier confirmation may have taken effect.
 func (c *Client) confirmRecorded(ctx context.Context, r *record) error {
-	params := r.entry.Confirm
+	params := outcomeOfEntry(&r.entry)
 	if err := c.awaitEarlierRefund(ctx, r); err != nil {
 		return &UnconfirmedError{RequestID: r.entry.RequestID, Params: params, Err: err}
 	}
-	options := confirmOptions{doubt: true, attempt: attemptLimit}
-	if !params.Success { // another process waits from then on, should this one end
-		options.before = func() error { return r.put(ctx, JournalExecuted) }
+	options := confirmOptions{mayHaveConfirmed: true, attemptLimit: attemptLimit}
+	if !params.Success { // if this process ends, another one waits from then on
+		options.beforeSend = func() error { return r.put(ctx, journal.Returned) }
 	}
 	if _, err := c.confirm(ctx, r.entry.RequestID, params, options); err != nil {
 		return &UnconfirmedError{RequestID: r.entry.RequestID, Params: params, Err: err}
 	}
-	if err := r.put(ctx, JournalSettled); err != nil { // all is well but for the record
+	if err := r.put(ctx, journal.Settled); err != nil { // only the record is wrong
 		c.alertJournal(ctx, r.entry.RequestID, err)
 	}
 	return nil
 }
 
-// awaitEarlierRefund waits until a failure confirmation that another process may have sent is not handled any more.
+// awaitEarlierRefund waits until the service has handled a failure confirmation that another process may have sent.
 func (c *Client) awaitEarlierRefund(ctx context.Context, r *record) error {
 	rest := min(time.Until(r.entry.UpdatedAt.Add(leastCooldown)), leastCooldown)
-	if r.entry.Confirm.Success || rest <= 0 {
+	if r.entry.Success || rest <= 0 {
 		return nil
 	}
 	request, err := c.Request(ctx, r.entry.RequestID)

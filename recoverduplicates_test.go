@@ -64,7 +64,7 @@ func TestRecoverLooksForWhatCameLate(t *testing.T) {
 					other := *only(t, journal)
 					other.Key, other.RequestID, other.Unclear = strings.Replace(other.Key, " key ", " key other ", 1), c.journaled, false
 					if c.journaled == "-" {
-						other.RequestID, other.State = "", letagentpay.JournalAsked
+						other.RequestID, other.State = "", stateRequested
 					}
 					require.NoError(t, journal.Put(t.Context(), &other))
 				}
@@ -146,14 +146,14 @@ func TestDuplicateThatWasGivenBackLeavesThePurchaseAsItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, journal := newService(t), new(memoryJournal)
 		unclearPurchase(t, s, journal, failing(context.DeadlineExceeded))
-		rewrite(t, journal, func(e *letagentpay.JournalEntry) { e.Duplicates = []string{"r9"} })
+		rewrite(t, journal, func(e *journalEntry) { e.Duplicates = []string{"r9"} })
 		s.on("GET", "/requests/r9", about("r9", "failed"))
 		interrupted, err := s.client(elsewhere()).Recover(t.Context(), journal)
 		require.NoError(t, err)
 		require.Len(t, interrupted, 1)
 		assert.True(t, interrupted[0].MayHaveRun)
 		entry := only(t, journal)
-		assert.Equal(t, letagentpay.JournalStarted, entry.State)
+		assert.Equal(t, stateStarted, entry.State)
 		assert.Empty(t, entry.Duplicates)
 	})
 }
@@ -188,8 +188,8 @@ func TestDuplicateThatLeavesNoBudgetForThePurchaseIsTold(t *testing.T) {
 func TestDuplicateOfAGivenBackPurchaseIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		journal := new(memoryJournal)
-		journal.fail = func(op string, e *letagentpay.JournalEntry) error {
-			if op == "put" && e.State == letagentpay.JournalStarted {
+		journal.fail = func(op string, e *journalEntry) error {
+			if op == "put" && e.State == stateStarted {
 				return errDead
 			}
 			return nil
@@ -214,7 +214,7 @@ func TestDuplicateOfAPurchaseThatWasDecidedIsReportedUntilItIsGivenBack(t *testi
 	synctest.Test(t, func(t *testing.T) {
 		s, journal := newService(t), new(memoryJournal)
 		unclearPurchase(t, s, journal, failing(context.DeadlineExceeded))
-		rewrite(t, journal, func(e *letagentpay.JournalEntry) { e.Duplicates = []string{"r9"} })
+		rewrite(t, journal, func(e *journalEntry) { e.Duplicates = []string{"r9"} })
 		s.on("GET", "/requests/r9", about("r9", "auto_approved")).on("GET", "/requests/r1", about("r1", "completed"))
 		for i := range 2 {
 			interrupted, err := s.client(elsewhere()).Recover(t.Context(), journal)
@@ -228,7 +228,7 @@ func TestDuplicateIsReportedAfterTheTokenWasRotated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, journal := newService(t), new(memoryJournal)
 		unclearPurchase(t, s, journal, succeed)
-		rewrite(t, journal, func(e *letagentpay.JournalEntry) { e.Duplicates = []string{"r9"} })
+		rewrite(t, journal, func(e *journalEntry) { e.Duplicates = []string{"r9"} })
 		both := row("r9", "auto_approved", at(0), "") + "," + row("r1", "completed", at(0), "")
 		s.on("GET", "/requests", datedList(func() string { return both })).
 			on("GET", "/requests/r9", about("r9", "auto_approved")).on("GET", "/requests/r1", about("r1", "completed"))

@@ -25,14 +25,14 @@ func unrefunded(t *testing.T, server *letagentpaytest.Server, journal *memoryJou
 	_, err := guardGroceries(server.Client(elsewhere()), &runs, failing(errShop), letagentpay.WithJournal(journal))(t.Context(), underKey("30", key))
 	var unconfirmed *letagentpay.UnconfirmedError
 	require.ErrorAs(t, err, &unconfirmed)
-	require.Equal(t, letagentpay.JournalExecuted, only(t, journal).State)
+	require.Equal(t, stateReturned, only(t, journal).State)
 }
 
 func TestRecoverWaitsAMinuteAtMostWhateverTheClockSays(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
 		unrefunded(t, server, journal, "turn-7")
-		rewrite(t, journal, func(e *letagentpay.JournalEntry) { e.UpdatedAt = time.Now().Add(24 * time.Hour) })
+		rewrite(t, journal, func(e *journalEntry) { e.UpdatedAt = time.Now().Add(24 * time.Hour) })
 		begun := time.Now()
 		_, err := server.Client(elsewhere()).Recover(t.Context(), journal)
 		require.NoError(t, err)
@@ -98,8 +98,8 @@ func TestResultIsGivenBackAndConfirmedWhenTheCallerHasGone(t *testing.T) {
 // emptyEntries yields nothing between its entries.
 type emptyEntries struct{ memoryJournal }
 
-func (j *emptyEntries) Entries(ctx context.Context) iter.Seq2[*letagentpay.JournalEntry, error] {
-	return func(yield func(*letagentpay.JournalEntry, error) bool) {
+func (j *emptyEntries) Entries(ctx context.Context) iter.Seq2[*journalEntry, error] {
+	return func(yield func(*journalEntry, error) bool) {
 		for entry, err := range j.memoryJournal.Entries(ctx) {
 			if !yield(nil, nil) || !yield(entry, err) {
 				return
@@ -123,7 +123,7 @@ func TestRecoverPassesOverNothing(t *testing.T) {
 func TestJournalThatHangsIsNotWaitedFor(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
-		journal := &troubledJournal{trouble: func(op string, _ letagentpay.JournalState) {
+		journal := &troubledJournal{trouble: func(op string, _ journalState) {
 			if op == "get" {
 				time.Sleep(time.Hour)
 			}
@@ -164,7 +164,7 @@ func TestOfTwoEntriesOfARequestTheFurthestCounts(t *testing.T) {
 			_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(ctx, groceries())
 			require.NoError(t, err)
 			asked := *only(t, journal)
-			asked.Key, asked.State = strings.Replace(asked.Key, " request r1", order, 1), letagentpay.JournalAsked
+			asked.Key, asked.State = strings.Replace(asked.Key, " request r1", order, 1), stateRequested
 			require.NoError(t, journal.Put(t.Context(), &asked))
 			require.Len(t, journal.states(), 2)
 
@@ -177,9 +177,9 @@ func TestOfTwoEntriesOfARequestTheFurthestCounts(t *testing.T) {
 }
 
 func TestRecoverAfterARestartOfRecoverRefundsOnce(t *testing.T) {
-	for name, again := range map[string]func(context.Context, *letagentpay.Client, letagentpay.Journal){
-		"recover": func(ctx context.Context, c *letagentpay.Client, j letagentpay.Journal) { _, _ = c.Recover(ctx, j) },
-		"a call under the key": func(ctx context.Context, c *letagentpay.Client, j letagentpay.Journal) {
+	for name, again := range map[string]func(context.Context, *letagentpay.Client, journalStore){
+		"recover": func(ctx context.Context, c *letagentpay.Client, j journalStore) { _, _ = c.Recover(ctx, j) },
+		"a call under the key": func(ctx context.Context, c *letagentpay.Client, j journalStore) {
 			var runs atomic.Int64
 			_, _ = guardGroceries(c, &runs, succeed, letagentpay.WithJournal(j))(ctx, underKey("30", "turn-7"))
 		},
@@ -209,7 +209,7 @@ func TestRefundThatCannotBeRecordedIsNotSent(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
 		unrefunded(t, server, journal, "turn-7")
 		time.Sleep(2 * time.Minute)
-		journal.fail = func(op string, _ *letagentpay.JournalEntry) error {
+		journal.fail = func(op string, _ *journalEntry) error {
 			if op == "put" {
 				return errDead
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ import (
 )
 
 // unconfirmedRun leaves an executed entry in a journal, whose confirmation did not get through.
-func unconfirmedRun(t *testing.T, server *letagentpaytest.Server, client *letagentpay.Client, journal letagentpay.Journal, amount string) string {
+func unconfirmedRun(t *testing.T, server *letagentpaytest.Server, client *letagentpay.Client, journal journalStore, amount string) string {
 	t.Helper()
 	server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 	var runs atomic.Int64
@@ -95,7 +96,7 @@ func TestRecoverReportsWhatItCannotReadOfAnotherToken(t *testing.T) {
 				server.Fail(letagentpaytest.Fault{Op: operation.Request, Status: status, Times: -1})
 				_, err := rotated(server).Recover(t.Context(), journal)
 				require.ErrorContains(t, err, id)
-				assert.Equal(t, []string{"executed"}, journal.states())
+				assert.Equal(t, []string{"returned"}, journal.states())
 				server.ClearFaults()
 				_, err = rotated(server).Recover(t.Context(), journal)
 				require.NoError(t, err)
@@ -131,7 +132,7 @@ func TestRecoverLeavesOtherAgentsEntriesAlone(t *testing.T) {
 			require.NoError(t, err)
 			assert.Empty(t, interrupted)
 			assert.Empty(t, other.Calls())
-			assert.Equal(t, []string{"executed"}, journal.states())
+			assert.Equal(t, []string{"returned"}, journal.states())
 			assert.Contains(t, standard.String(), id, "the money is spent, and the service does not know")
 		})
 	})
@@ -143,7 +144,7 @@ func TestRecoverLeavesOtherAgentsEntriesAlone(t *testing.T) {
 			interrupted, err := server.Agent("second").Client().Recover(t.Context(), journal)
 			require.NoError(t, err)
 			assert.Empty(t, interrupted)
-			assert.Equal(t, []string{"executed"}, journal.states())
+			assert.Equal(t, []string{"returned"}, journal.states())
 			_, err = server.Client().Recover(t.Context(), journal)
 			require.NoError(t, err)
 			assert.Equal(t, []string{"settled"}, journal.states())
@@ -189,8 +190,8 @@ type damagedJournal struct {
 
 var errDamaged = errors.New("the entry x is damaged")
 
-func (d damagedJournal) Entries(ctx context.Context) iter.Seq2[*letagentpay.JournalEntry, error] {
-	return func(yield func(*letagentpay.JournalEntry, error) bool) {
+func (d damagedJournal) Entries(ctx context.Context) iter.Seq2[*journalEntry, error] {
+	return func(yield func(*journalEntry, error) bool) {
 		n := 0
 		damage := func() bool {
 			for _, at := range d.at {
@@ -278,8 +279,8 @@ func TestRecoverOfAJournalThatCannotBeRead(t *testing.T) {
 
 type endlessJournal struct{ memoryJournal }
 
-func (*endlessJournal) Entries(context.Context) iter.Seq2[*letagentpay.JournalEntry, error] {
-	return func(yield func(*letagentpay.JournalEntry, error) bool) {
+func (*endlessJournal) Entries(context.Context) iter.Seq2[*journalEntry, error] {
+	return func(yield func(*journalEntry, error) bool) {
 		for yield(nil, errDamaged) {
 		}
 	}
@@ -356,6 +357,51 @@ func TestJournalKnowsWhatRanBeforeTheTokenWasRotated(t *testing.T) {
 				guarded := guardGroceries(rotated(server, elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))
 				_, _ = guarded(how(t.Context(), unconfirmed.RequestID), underKey("30", "turn-7"))
 				assert.EqualValues(t, 1, runs.Load())
+			})
+		})
+	}
+}
+
+// A store that loses fields, or holds entries in another form, must not make a paid purchase one that failed.
+func TestAnEntryThatWasMisreadRefundsAndRunsNothing(t *testing.T) {
+	for name, change := range map[string]func(string) string{
+		"the outcome is lost":    func(e string) string { return strings.Replace(e, `"success":true`, `"succeeded":true`, 1) },
+		"the state is unknown":   func(e string) string { return strings.Replace(e, `"returned"`, `"executed"`, 1) },
+		"the version is another": func(e string) string { return strings.Replace(e, `"version":2`, `"version":1`, 1) },
+		"the amount is lost":     func(e string) string { return strings.Replace(e, `"amount":25.00`, `"amount":0`, 1) },
+		"the key is another's":   func(e string) string { return strings.Replace(e, ` key turn-7"`, ` key turn-8"`, 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				server := serve(t)
+				journal := new(memoryJournal)
+				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
+				var runs atomic.Int64
+				_, err := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), underKey("25", "turn-7"))
+				require.Error(t, err)
+				server.ClearFaults()
+				for key, entry := range journal.entries {
+					require.NotEqual(t, string(entry), change(string(entry)))
+					journal.entries[key] = []byte(change(string(entry)))
+				}
+
+				restarted := server.Client(elsewhere())
+				interrupted, err := restarted.Recover(t.Context(), journal)
+				assert.Empty(t, interrupted)
+				var journalError *letagentpay.JournalError
+				if name != "the key is another's" { // whose entry Recover looks for once more, and does not find
+					require.ErrorAs(t, err, &journalError)
+				}
+				_, err = guardGroceries(restarted, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("25", "turn-7"))
+				require.ErrorAs(t, err, &journalError)
+				ctx := letagentpay.ResumeApproval(t.Context(), server.Requests()[0].RequestID)
+				_, err = guardGroceries(restarted, &runs, succeed, letagentpay.WithJournal(journal))(ctx, price("25"))
+				if name != "the key is another's" {
+					require.ErrorAs(t, err, &journalError)
+				}
+				assert.EqualValues(t, 1, runs.Load())
+				books(t, server, "25.00", "0.00")
+				assert.NotEqual(t, letagentpay.StatusFailed, server.Requests()[0].Status)
 			})
 		})
 	}

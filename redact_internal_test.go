@@ -48,7 +48,8 @@ func TestTokensAreRecognisedHoweverTheyAreSpelled(t *testing.T) {
 		assert.Equal(t, want != text, holdsToken(text), text)
 	}
 	for text, want := range map[string]string{
-		`AGT_A" B"`:            `[token] B"`, // the known token goes on after the quotation mark, and not after the space
+		// The known token continues after the quotation mark, and not after the space.
+		`AGT_A" B"`:            `[token] B"`,
 		`agt_a"(b`:             `[token]`,
 		"agt_long-\n  token x": "[token] x",
 		"agt_long-\n  line":    "[token]\n  line",
@@ -112,7 +113,8 @@ func FuzzCleaned(f *testing.F) {
 			t.Fatalf("%q tells a token", text)
 		}
 		for _, part := range []string{"Zq7", "Zq8", "Zq9"} {
-			if strings.Contains(strings.ToLower(text), strings.ToLower(part)) && !strings.Contains(strings.ToLower(before+after), "zq") {
+			if strings.Contains(strings.ToLower(text), strings.ToLower(part)) &&
+				!strings.Contains(strings.ToLower(before+after), "zq") {
 				t.Fatalf("%q tells a part of the token", text)
 			}
 		}
@@ -154,7 +156,10 @@ func TestCausesThatTellATokenAreNotHandedOut(t *testing.T) {
 	t.Run("as far as they are clean", func(t *testing.T) {
 		clean := &net.AddrError{Err: "bad", Addr: "x"}
 		for _, err := range []error{
-			&telling{[]error{io.EOF, clean}}, silent{&telling{[]error{clean, io.EOF}}}, errors.Join(&telling{}, io.EOF, clean), fmt.Errorf("%w agt_secret %w", io.EOF, clean),
+			&telling{[]error{io.EOF, clean}},
+			silent{&telling{[]error{clean, io.EOF}}},
+			errors.Join(&telling{}, io.EOF, clean),
+			fmt.Errorf("%w agt_secret %w", io.EOF, clean),
 		} {
 			foreign := client.transport.redactError(err)
 			assert.NotContains(t, foreign.Error(), "secret")

@@ -101,7 +101,7 @@ func TestAuthorizeConfirmsWhatRanBefore(t *testing.T) {
 		_, err = s.client(elsewhere()).Authorize(t.Context(), keyed(), letagentpay.WithJournal(journal))
 		var handled *letagentpay.AlreadyHandledError
 		require.ErrorAs(t, err, &handled)
-		assert.Equal(t, letagentpay.JournalSettled, only(t, journal).State)
+		assert.Equal(t, stateSettled, only(t, journal).State)
 	})
 }
 
@@ -165,8 +165,8 @@ func TestNeitherTheJournalNorTheServiceKnows(t *testing.T) {
 		server := serve(t)
 		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 		full := errors.New("disk full")
-		journal := &memoryJournal{fail: func(op string, entry *letagentpay.JournalEntry) error {
-			if op == "put" && entry.State == letagentpay.JournalExecuted {
+		journal := &memoryJournal{fail: func(op string, entry *journalEntry) error {
+			if op == "put" && entry.State == stateReturned {
 				return full
 			}
 			return nil
@@ -186,8 +186,8 @@ func TestOneRequestRunsOnceWhicheverTokenResumesIt(t *testing.T) {
 		s := newService(t).on("GET", "/requests/r1", answer(200, detail("approved"))).
 			on("GET", "/requests", list(row("r1", "approved", created, ""))).
 			on("POST", "/requests/r1/confirm", answer(200, confirmed))
-		slow := &memoryJournal{fail: func(op string, entry *letagentpay.JournalEntry) error {
-			if op == "put" && entry.State == letagentpay.JournalStarted {
+		slow := &memoryJournal{fail: func(op string, entry *journalEntry) error {
+			if op == "put" && entry.State == stateStarted {
 				time.Sleep(3 * time.Second) // between the approval and the run
 			}
 			return nil
@@ -314,6 +314,6 @@ func TestFailureWithoutATextIsJournaledAsAFailure(t *testing.T) {
 		_, err := guarded(t.Context(), underKey("30", "turn-7"))
 		require.Error(t, err)
 		assert.NotEmpty(t, only(t, journal).Error)
-		assert.False(t, only(t, journal).Confirm.Success)
+		assert.False(t, only(t, journal).Success)
 	})
 }

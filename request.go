@@ -14,12 +14,12 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// Status is the state of a purchase request. The service may learn new ones: a value that is none of the constants is
-// neither approved, nor decided, nor final.
+// Status is the state of a purchase request. The service may add new states: an unknown value is neither approved, nor
+// decided, nor final.
 type Status string
 
-// The states of a purchase request: pending until a human approves or rejects it or its time is over, unless the
-// policy approves or rejects it at once; completed or failed after its confirmation.
+// The states of a purchase request. It is pending until a human approves or rejects it, or it expires, unless the
+// policy approves or rejects it at once. A confirmation of an approved request makes it completed or failed.
 const (
 	StatusPending      Status = "pending"
 	StatusAutoApproved Status = "auto_approved"
@@ -30,22 +30,23 @@ const (
 	StatusFailed       Status = "failed"
 )
 
-// Approved reports whether the money may be spent now: approved by the policy or by a human, and not yet confirmed.
+// Approved reports whether the money may be spent now: the policy or a human has approved the request, and it is not
+// confirmed yet.
 func (s Status) Approved() bool { return s == StatusApproved || s == StatusAutoApproved }
 
-// Decided reports whether the request is no longer pending, and known.
+// Decided reports whether the status is known and no longer pending.
 func (s Status) Decided() bool { return s.Approved() || s.Final() }
 
-// Final reports whether nothing can follow: rejected, expired, completed or failed.
+// Final reports whether the status cannot change any more: rejected, expired, completed or failed.
 func (s Status) Final() bool {
 	return s == StatusRejected || s == StatusExpired || s == StatusCompleted || s == StatusFailed
 }
 
-// text is the state as an error shows it.
+// text returns the status as an error shows it.
 func (s Status) text() string { return cleaned(string(s), shortText) }
 
-// Request is a purchase request as it stands. What a read does not return is zero: [Client.Request] returns
-// neither Currency, Merchant, Description nor ExpiresAt, [Client.Requests] returns all.
+// Request is the current state of a purchase request. Fields that a read does not return are zero: [Client.Request]
+// returns no Currency, MerchantName, Description or ExpiresAt, and [Client.Requests] returns all fields.
 type Request struct {
 	RequestID    string
 	Status       Status
@@ -55,18 +56,14 @@ type Request struct {
 	MerchantName string
 	Description  string
 	CreatedAt    time.Time
-	ReviewedAt   time.Time // when it was approved or rejected; zero before
+	ReviewedAt   time.Time // when it was approved or rejected; zero before that
 	ExpiresAt    time.Time
-}
-
-func contentOfRequest(r *Request) content {
-	return content{r.Amount, strings.ToUpper(r.Currency), normalCategory(r.Category), trimText(r.MerchantName), trimText(r.Description)}
 }
 
 // ListParams selects requests; see [Client.Requests]. The zero value selects all.
 type ListParams struct {
-	Status   Status // only requests in this state; empty: all
-	PageSize int    // how many to ask the service for at a time, 1 to 100; 0 means 100
+	Status   Status // only requests in this state; empty means all
+	PageSize int    // requests per page, 1 to 100; 0 means 100
 }
 
 func (p *ListParams) validate() error {
@@ -79,13 +76,14 @@ func (p *ListParams) validate() error {
 	return nil
 }
 
-// Request reads one purchase request. A pending one whose time is over expires by being read. An unknown id, or
-// another agent's, is an [*APIError] that matches [ErrNotFound].
+// Request reads one purchase request. A pending one whose time is over expires when it is read. An unknown id, or
+// another agent's, is an [*APIError] that matches [ErrNotFound]. A malformed id is a [*ParamError], and nothing is
+// sent.
 func (c *Client) Request(ctx context.Context, requestID string) (*Request, error) {
 	return c.request(ctx, requestID, false)
 }
 
-// request is Request, without retries if wanted.
+// request is Request, without retries if once is true.
 func (c *Client) request(ctx context.Context, id string, once bool) (*Request, error) {
 	requestID, err := requestIDOf(id)
 	if err != nil {
@@ -114,11 +112,18 @@ func (c *Client) request(ctx context.Context, id string, once bool) (*Request, e
 	}, nil
 }
 
-// Requests lists the agent's requests, newest first, fetching pages as the loop goes on. An error ends the list: it is
-// the second value of the last pair, and the first is nil then. Requests made meanwhile do not appear, and nothing
-// appears twice; with a Status, a request that changes its state meanwhile may be missed.
+const (
+	maxPageSize   = 100
+	maxStalePages = 10   // pages in a row without a new request, after which the list counts as endless
+	maxListed     = 1000 // how many of the newest requests a search reads
+)
+
+// Requests lists the agent's requests, newest first. It fetches pages as the loop advances. An error ends the list: it
+// is the second value of the last pair, and the first value is nil. Requests made during the loop do not appear, and no
+// request appears twice. With a Status, a request that changes its state during the loop may be missed.
 //
-// The sequence may be ranged over more than once, and each time starts afresh.
+// The sequence can be iterated more than once, and each time starts at the newest request. Invalid params are a
+// [*ParamError].
 func (c *Client) Requests(ctx context.Context, p ListParams) iter.Seq2[*Request, error] {
 	return func(yield func(*Request, error) bool) {
 		if err := p.validate(); err != nil {
@@ -139,7 +144,7 @@ func (c *Client) Requests(ctx context.Context, p ListParams) iter.Seq2[*Request,
 			stale++
 			for i := range page {
 				if seen[page[i].RequestID] {
-					continue // new requests have pushed it from the last page onto this one
+					continue // new requests have moved it from the previous page to this one
 				}
 				seen[page[i].RequestID], stale = true, 0
 				if !yield(&page[i], nil) {
@@ -149,8 +154,14 @@ func (c *Client) Requests(ctx context.Context, p ListParams) iter.Seq2[*Request,
 			if len(page) < size {
 				return
 			}
-			if stale == mostStalePages {
-				yield(nil, &APIError{Op: operation.Requests, Method: http.MethodGet, StatusCode: http.StatusOK, malformed: true, Detail: "the same requests again and again, whatever the offset"})
+			if stale == maxStalePages {
+				yield(nil, &APIError{
+					Op:         operation.Requests,
+					Method:     http.MethodGet,
+					StatusCode: http.StatusOK,
+					malformed:  true,
+					Detail:     "the same requests at every offset",
+				})
 				return
 			}
 			offset += len(page)
@@ -158,10 +169,27 @@ func (c *Client) Requests(ctx context.Context, p ListParams) iter.Seq2[*Request,
 	}
 }
 
-const (
-	maxPageSize    = 100
-	mostStalePages = 10 // pages without anything new, after which the list is taken to have no end
-)
+// findInList finds a request in the list. Unlike a read by id, the list has the currency, merchant and description.
+// Without an error, nil means that the request was not found.
+func (c *Client) findInList(ctx context.Context, requestID string, status Status) (*Request, error) {
+	size := listSample // usually it is one of the newest
+	for offset := 0; offset < maxListed; size = maxPageSize {
+		page, err := c.page(ctx, pageParams{status: status, limit: size, offset: offset})
+		if err != nil {
+			return nil, err
+		}
+		for i := range page {
+			if page[i].RequestID == requestID {
+				return &page[i], nil
+			}
+		}
+		if len(page) < size {
+			break
+		}
+		offset += len(page)
+	}
+	return nil, nil
+}
 
 // pageParams selects a page of the list of requests.
 type pageParams struct {
@@ -175,14 +203,19 @@ func (c *Client) page(ctx context.Context, p pageParams) ([]Request, error) {
 	return page, err
 }
 
-// datedPage reads one page of the list, and what the service's clock showed. The answer's total counts that page alone,
-// so nobody looks at it.
+// datedPage reads one page of the list and, if dated is true, the service's time. The total in the response is ignored,
+// because it counts only that page.
 func (c *Client) datedPage(ctx context.Context, p pageParams, dated bool) ([]Request, time.Time, error) {
 	query := url.Values{"limit": {strconv.Itoa(p.limit)}, "offset": {strconv.Itoa(p.offset)}}
 	if p.status != "" {
 		query.Set("status", string(p.status))
 	}
-	list := call{op: operation.Requests, query: query, once: p.once, dated: dated}
+	list := call{
+		op:    operation.Requests,
+		query: query,
+		once:  p.once,
+		dated: dated,
+	}
 	body, err := fetch(ctx, c.transport, &list, listShape, checkList)
 	if err != nil {
 		return nil, time.Time{}, err
@@ -221,26 +254,12 @@ func requestOf(item *api.RequestListItem) Request {
 	}
 }
 
-const mostRows = 1000 // how far back one request is looked for in the list
-
-// row finds a request in the list, which returns what a read by id does not: currency, merchant and description. A nil
-// row without an error was not found.
-func (c *Client) row(ctx context.Context, requestID string, status Status) (*Request, error) {
-	size := listSample // it is mostly one of the newest
-	for offset := 0; offset < mostRows; size = maxPageSize {
-		page, err := c.page(ctx, pageParams{status: status, limit: size, offset: offset})
-		if err != nil {
-			return nil, err
-		}
-		for i := range page {
-			if page[i].RequestID == requestID {
-				return &page[i], nil
-			}
-		}
-		if len(page) < size {
-			break
-		}
-		offset += len(page)
+func contentOfRequest(r *Request) content {
+	return content{
+		amount:      r.Amount,
+		currency:    strings.ToUpper(r.Currency),
+		category:    normalCategory(r.Category),
+		merchant:    trimText(r.MerchantName),
+		description: trimText(r.Description),
 	}
-	return nil, nil
 }

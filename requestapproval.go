@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"slices"
+
+	"github.com/letagentpay/letagentpay-go/journal"
 )
 
-// requestApproval makes the purchase, unless a request is resumed, and takes hold of the request.
-func (auth *authorization) requestApproval(ctx context.Context, scoped *scopedPurchase) (earlier *JournalEntry, err error) {
+// requestApproval requests the purchase, unless a request is resumed, and locks the request. It returns an earlier run
+// that the journal shows.
+func (auth *authorization) requestApproval(
+	ctx context.Context, scoped *scopedPurchase,
+) (earlier *journal.Entry, err error) {
 	if err := auth.checkNotNested(ctx); err != nil {
 		return nil, err
 	}
@@ -22,9 +27,9 @@ func (auth *authorization) requestApproval(ctx context.Context, scoped *scopedPu
 		if earlier, err := auth.lookUpKey(ctx, scoped); err != nil || earlier != nil {
 			return earlier, err
 		}
-	} // else nobody can have asked under the key before, as if there were no requests
-	auth.record.entry.NewestAt, auth.record.entry.NewestIDs = auth.baseline.createdAt, auth.baseline.ids
-	if err := auth.record.put(ctx, JournalAsked); err != nil {
+	} // a random key is new, so the zero baseline holds
+	auth.record.entry.BaselineAt, auth.record.entry.BaselineIDs = auth.baseline.createdAt, auth.baseline.ids
+	if err := auth.record.put(ctx, journal.Requested); err != nil {
 		return nil, err
 	}
 	auth.purchase, err = auth.client.post(ctx, &auth.params, postParams{
@@ -45,8 +50,9 @@ func (auth *authorization) requestApproval(ctx context.Context, scoped *scopedPu
 	return auth.lookUpRequest(ctx)
 }
 
-// rememberAnswer notes the request before anybody else can take it for a stray one. Under a random key it is this process's,
-// unless the process knows it; under another key it is if it came after the baseline, which only a read shows.
+// rememberAnswer remembers the request before another call can take it for a duplicate. Under a random key it is this
+// process's, unless the process knew it before. Under another key it is this process's if it was created after the
+// baseline, which only a read shows.
 func (auth *authorization) rememberAnswer(purchase *Purchase) {
 	if purchase.Status == StatusRejected {
 		return
@@ -54,17 +60,17 @@ func (auth *authorization) rememberAnswer(purchase *Purchase) {
 	if auth.known = auth.client.progress(purchase.RequestID) != unknownHere; auth.known {
 		return
 	}
-	asked := &askedRequest{content: purchase.content(&auth.params), name: auth.params.Category}
+	asked := &requestedPurchase{content: purchase.content(&auth.params), name: auth.params.Category}
 	if auth.callerKey {
 		since := auth.baseline
 		asked.since = &since
 	}
-	auth.client.process.rememberAsked(auth.client.requestKey(purchase.RequestID), asked)
+	auth.client.process.rememberRequested(auth.client.requestKey(purchase.RequestID), asked)
 }
 
-// recordAnswer puts into the record what the answer says, and which of the requests that an earlier call found, without
-// knowing which was the purchase, are not. The journal learns of them before the caller does, so that the purchase is not
-// continued under one of them.
+// recordAnswer puts the answer into the record. The requests that an earlier call found and that are not the purchase
+// are its duplicates. They are written to the journal before the caller sees them, so that no call continues the
+// purchase under one of them.
 func (auth *authorization) recordAnswer(ctx context.Context) {
 	entry := &auth.record.entry
 	known := len(entry.Duplicates)
@@ -78,43 +84,48 @@ func (auth *authorization) recordAnswer(ctx context.Context) {
 			auth.purchase.Duplicates = append(auth.purchase.Duplicates, id)
 		}
 	}
-	entry.Currency, entry.Category = auth.purchase.Currency, auth.purchase.Category
+	entry.ResolvedCurrency, entry.ResolvedCategory = auth.purchase.Currency, auth.purchase.Category
 	entry.Duplicates, entry.Found = auth.purchase.Duplicates, nil
 	entry.Unclear = entry.Unclear || auth.purchase.posting != nil
 	if len(entry.Duplicates) == known && (known == 0 || entry.RequestID == auth.purchase.RequestID) {
 		return
 	}
 	for _, id := range entry.Duplicates {
-		auth.client.process.rememberDuplicate(auth.client.requestKey(id), countedRequest{auth.purchase.RequestID, auth.params.IdempotencyKey})
+		counts := countedRequest{auth.purchase.RequestID, auth.params.IdempotencyKey}
+		auth.client.process.rememberDuplicate(auth.client.requestKey(id), counts)
 	}
 	entry.RequestID = auth.purchase.RequestID
-	if auth.record.put(context.WithoutCancel(ctx), JournalAsked) != nil {
-		entry.RequestID = "" // wait and start write it again, and fail if they cannot
+	if auth.record.put(context.WithoutCancel(ctx), journal.Requested) != nil {
+		entry.RequestID = "" // awaitDecision and start write it again, and fail if they cannot
 	}
 }
 
-// isOver reports whether a request that was found earlier has run since, resumed by its id, or has no money booked any
-// more. Then it is no duplicate to be given back.
+// isOver reports whether a request that an earlier call found is not a duplicate to refund: it was resumed by its id
+// and has run, or it has no money booked.
 func (auth *authorization) isOver(ctx context.Context, requestID string) bool {
 	switch auth.client.progress(requestID) {
 	case startedHere, finishedHere:
 		return true
 	}
-	if found, err := auth.client.entriesOfRequest(ctx, auth.config.journal, requestID, auth.record.entry.Key); err != nil || found.entry != nil {
+	found, err := auth.client.entriesOfRequest(ctx, auth.config.journal, requestID, auth.record.entry.Key)
+	if err != nil || found.entry != nil {
 		return true
 	}
 	state, err := auth.client.Request(ctx, requestID)
 	return err == nil && state.Status.Final()
 }
 
-// rememberRequest notes that this process has asked for the request, and has surely not started it.
-func (auth *authorization) rememberRequest() {
-	auth.client.process.rememberAsked(auth.client.requestKey(auth.requestID), &askedRequest{content: auth.purchase.content(&auth.params), name: auth.params.Category})
+// rememberOurs remembers that this process has requested the purchase and not started it.
+func (auth *authorization) rememberOurs() {
+	ours := &requestedPurchase{content: auth.purchase.content(&auth.params), name: auth.params.Category}
+	auth.client.process.rememberRequested(auth.client.requestKey(auth.requestID), ours)
 }
 
-// dropIfRefused forgets the journal's entry of a purchase that certainly was not accepted.
+// dropIfRefused handles the journal's entry after a purchase that failed. An entry is kept if the outcome is unknown,
+// with the requests that may be the purchase, and if an earlier call wrote it. Otherwise nothing was made, and it is
+// dropped.
 func (auth *authorization) dropIfRefused(ctx context.Context, err error) error {
-	if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || auth.askedBefore {
+	if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || auth.requestedBefore {
 		if ok && unknown.alone && len(unknown.Found) > 0 {
 			for _, id := range unknown.Found {
 				if !slices.Contains(auth.record.entry.Found, id) {
@@ -122,30 +133,44 @@ func (auth *authorization) dropIfRefused(ctx context.Context, err error) error {
 				}
 			}
 			auth.record.entry.Unclear = true
-			return withCleanup(err, auth.record.put(context.WithoutCancel(ctx), JournalAsked))
+			return withCleanup(err, auth.record.put(context.WithoutCancel(ctx), journal.Requested))
 		}
 		return err
 	}
 	return withCleanup(err, auth.record.drop(context.WithoutCancel(ctx)))
 }
 
-// dropIfFinal drops the journal's entry of a purchase about which err is the last word.
+// entryIsNeedless reports whether the journal need not keep the record of a call that ended with err:
+//
+//	err                       entry of this call  of an earlier call  of a resumed request  with duplicates
+//	nil: approved             keep                keep                keep                  keep
+//	final, see isFinal        drop                drop                keep                  keep
+//	*MismatchError            drop                keep                keep                  keep
+//	any other                 keep                keep                keep                  keep
+//
+// After a mismatch, this call wrote the entry and the key belongs to another purchase. Recover reports duplicates until
+// they are refunded.
+func (auth *authorization) entryIsNeedless(err error) bool {
+	if err == nil || auth.resumed || len(auth.record.entry.Duplicates) > 0 {
+		return false
+	}
+	_, mismatch := errors.AsType[*MismatchError](err)
+	return isFinal(err) || mismatch && !auth.requestedBefore
+}
+
+// dropIfFinal drops the journal's entry if it is needless after err, which it returns.
 func (auth *authorization) dropIfFinal(ctx context.Context, err error) error {
-	_, mismatch := errors.AsType[*MismatchError](err) // the entry is of this call, and the key another purchase's
-	if err == nil || auth.resumed || !isFinal(err) && (!mismatch || auth.askedBefore) {
+	if !auth.entryIsNeedless(err) {
 		return err
 	}
-	if len(auth.record.entry.Duplicates) > 0 {
-		return err // Recover reports them until their money is back
-	}
 	dropErr := auth.record.drop(context.WithoutCancel(ctx))
-	if reason, ok := errors.AsType[*errMovesOn](err); ok {
-		return &errMovesOn{reason.ended, withCleanup(reason.err, dropErr)}
+	if reason, ok := errors.AsType[*nextKeyError](err); ok {
+		return &nextKeyError{reason.ended, withCleanup(reason.err, dropErr)}
 	}
 	return withCleanup(err, dropErr)
 }
 
-// checkNotStarted refuses what this process has started and the service does not know to have ended.
+// checkNotStarted returns an error if this process has started the request and the service does not know the outcome.
 func (auth *authorization) checkNotStarted() error {
 	if auth.client.progress(auth.requestID) != startedHere {
 		return nil
@@ -153,7 +178,7 @@ func (auth *authorization) checkNotStarted() error {
 	return auth.mayHaveRun(auth.approvedRequest(), reasonUnconfirmed)
 }
 
-// checkNotFinished refuses what this process has confirmed, should a read be so old that it does not show it.
+// checkNotFinished returns an error if this process has confirmed the request, and the state read is older than that.
 func (auth *authorization) checkNotFinished(state *Request) error {
 	if auth.client.progress(auth.requestID) != finishedHere || state.Status.Final() {
 		return nil

@@ -6,7 +6,7 @@ import (
 	"unicode"
 )
 
-// requestIDOf returns the canonical spelling of a request's id.
+// requestIDOf checks a request's id and returns its canonical spelling.
 func requestIDOf(id string) (string, error) {
 	if err := checkRequestID(id); err != nil {
 		return "", err
@@ -14,6 +14,7 @@ func requestIDOf(id string) (string, error) {
 	return canonicalID(id), nil
 }
 
+// checkRequestID returns a *ParamError if id cannot be the id of a request.
 func checkRequestID(id string) error {
 	const longest = 255
 	reason := ""
@@ -34,17 +35,17 @@ func checkRequestID(id string) error {
 	return paramError("requestID", id, reason)
 }
 
-// checkAnsweredID wants an id that can be sent back.
+// checkAnsweredID checks the id in a response, which must be usable in later requests.
 func checkAnsweredID(id string) error {
 	if checkRequestID(id) != nil {
-		return errors.New("the request id " + quoted(id, shortText) + " is none that a request can have")
+		return errors.New("the request id " + quoted(id, shortText) + " is not a valid id")
 	}
 	return nil
 }
 
-// canonicalID returns the one spelling of a request's id under which locks, memory, journals and comparisons know it.
-// The service takes a UUID in a path in any spelling that its parser knows: in either case, without hyphens, in braces,
-// as a URN. An id that is no UUID is lower-cased.
+// canonicalID returns the one spelling of a request's id that locks, memory, journals and comparisons use. In a path,
+// the service accepts a UUID in upper or lower case, without hyphens, in braces, or as a URN. An id that is not a UUID
+// is lower-cased.
 func canonicalID(id string) string {
 	if isCanonical(id) {
 		return id
@@ -61,7 +62,7 @@ func canonicalID(id string) string {
 	return digits[:8] + "-" + digits[8:12] + "-" + digits[12:16] + "-" + digits[16:20] + "-" + digits[20:]
 }
 
-// isCanonical reports whether id is a UUID as the service writes it.
+// isCanonical reports whether id is a UUID in the service's own spelling.
 func isCanonical(id string) bool {
 	if len(id) != 36 {
 		return false

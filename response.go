@@ -15,7 +15,9 @@ import (
 	"unicode/utf8"
 )
 
-// receive reads an answer; what it returns goes to shouldRetry.
+var errTooLarge = fmt.Errorf("the response is larger than %d bytes", maxResponseBytes)
+
+// receive reads a response. retryablehttp passes the error to shouldRetry.
 func (cl *call) receive(response *http.Response) error {
 	defer response.Body.Close()
 	if cl.dated {
@@ -23,7 +25,7 @@ func (cl *call) receive(response *http.Response) error {
 	}
 	cl.status = response.StatusCode
 	data, err := readAll(response)
-	cl.lasted = time.Since(cl.started)
+	cl.lastDuration = time.Since(cl.started)
 	failure := &APIError{StatusCode: response.StatusCode, retryAfter: retryAfter(response.Header, time.Now())}
 	switch {
 	case response.StatusCode/100 != 2:
@@ -43,15 +45,87 @@ func (cl *call) receive(response *http.Response) error {
 			return nil
 		}
 		failure.Err, failure.Detail = cl.transport.redactError(err), cl.transport.sample(data)
-		failure.answered = speaksForService(data)
+		failure.answered = isServiceAnswer(data)
 	}
 	failure.malformed = true
 	return failure
 }
 
-var errTooLarge = fmt.Errorf("the answer is larger than %d bytes", maxResponseBytes)
+// readRefusal copies the explanation of a response other than 2xx into failure.
+func (cl *call) readRefusal(failure *APIError, response *http.Response, data []byte) {
+	if response.StatusCode/100 == 3 {
+		failure.Detail = "redirect refused"
+		if location, err := response.Location(); err == nil {
+			failure.Detail = "redirect to " + cl.transport.cleaned(location.Host, idText) + " refused"
+		}
+		return
+	}
+	var body struct {
+		Detail json.RawMessage `json:"detail"`
+	}
+	var items []refusedField
+	switch {
+	case decodeAs(data, &body, refusalShape) != nil:
+	case json.Unmarshal(body.Detail, &failure.Detail) == nil:
+		failure.explained = failure.Detail != "" && !isProblem(response.Header)
+		failure.Detail = cl.transport.cleaned(failure.Detail, longText)
+		return
+	case json.Unmarshal(body.Detail, &items) == nil:
+		cl.readFields(failure, items)
+		failure.explained = len(items) > 0
+		return
+	}
+	failure.Detail = cl.transport.sample(data)
+}
 
-// readAll reads a body up to the limit, in as many bytes as it says it has and one more to see its end.
+// refusedField is one entry of a 422 response.
+type refusedField struct {
+	Type string            `json:"type"`
+	Loc  []json.RawMessage `json:"loc"`
+	Msg  string            `json:"msg"`
+}
+
+func (cl *call) readFields(failure *APIError, items []refusedField) {
+	if len(items) > maxFields {
+		failure.Detail = fmt.Sprintf("%d fields, the first %d are listed", len(items), maxFields)
+		items = items[:maxFields]
+	}
+	for _, item := range items {
+		failure.Fields = append(failure.Fields, FieldError{
+			Field:   cl.transport.cleaned(fieldPath(item.Loc), shortText),
+			Type:    cl.transport.cleaned(item.Type, shortText),
+			Message: cl.transport.cleaned(item.Msg, sampleText),
+		})
+	}
+}
+
+// fieldPath joins the location of a validation error with dots, without the leading "body".
+func fieldPath(loc []json.RawMessage) string {
+	var parts []string
+	for i, raw := range loc {
+		part := string(raw)
+		var text string
+		if json.Unmarshal(raw, &text) == nil {
+			part = text
+		}
+		if i > 0 || part != "body" {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, ".")
+}
+
+// sample returns the start of data on one line, with runs of white space reduced to a space.
+func (t *transport) sample(data []byte) string {
+	text := string(data[:min(len(data), 2*utf8.UTFMax*sampleText)])
+	text = t.cleaned(strings.Join(strings.Fields(text), " "), sampleText)
+	if len(data) > 2*utf8.UTFMax*sampleText && !strings.HasSuffix(text, "…") {
+		text += "…"
+	}
+	return text
+}
+
+// readAll reads a body up to the limit. It allocates the announced length and one byte more, to see the end.
 func readAll(response *http.Response) ([]byte, error) {
 	size := int64(512)
 	if response.ContentLength > 0 {
@@ -75,13 +149,13 @@ func readAll(response *http.Response) ([]byte, error) {
 	}
 }
 
-// isProblem reports whether an answer is a gateway's problem details (RFC 9457), which the service does not write.
+// isProblem reports whether a response has problem details (RFC 9457). Gateways send those; the service does not.
 func isProblem(header http.Header) bool {
 	mediaType, _, err := mime.ParseMediaType(header.Get("Content-Type"))
 	return err == nil && mediaType == "application/problem+json"
 }
 
-// isJSON accepts a missing content type: the body then speaks for itself.
+// isJSON reports whether a response claims to be JSON. Without a content type it counts as JSON; decoding decides.
 func isJSON(header http.Header) bool {
 	contentType := header.Get("Content-Type")
 	if contentType == "" || contentType == "application/json" {
@@ -91,15 +165,15 @@ func isJSON(header http.Header) bool {
 	return err == nil && (mediaType == "application/json" || strings.HasSuffix(mediaType, "+json"))
 }
 
-// isObject reports whether data is a JSON object, and whole.
+// isObject reports whether data is a complete JSON object.
 func isObject(data []byte) bool {
 	var body map[string]json.RawMessage
 	return json.Unmarshal(data, &body) == nil && body != nil
 }
 
-// speaksForService reports whether data, which is not what the call asked for, is the service's own word all the same:
-// it names a request or says what is wrong. Any other object may come from whatever stands between.
-func speaksForService(data []byte) bool {
+// isServiceAnswer reports whether data, which is not the expected body, still comes from the service: it has a request
+// id or an error detail. Any other object may come from an intermediary.
+func isServiceAnswer(data []byte) bool {
 	var body struct {
 		RequestID *string         `json:"request_id"`
 		Detail    json.RawMessage `json:"detail"`
@@ -110,80 +184,8 @@ func speaksForService(data []byte) bool {
 	return body.RequestID != nil && *body.RequestID != "" || len(body.Detail) > 0 && string(body.Detail) != "null"
 }
 
-// readRefusal fills in what an answer other than 2xx says.
-func (cl *call) readRefusal(failure *APIError, response *http.Response, data []byte) {
-	if response.StatusCode/100 == 3 {
-		failure.Detail = "redirect refused"
-		if location, err := response.Location(); err == nil {
-			failure.Detail = "redirect to " + cl.transport.cleaned(location.Host, idText) + " refused"
-		}
-		return
-	}
-	var body struct {
-		Detail json.RawMessage `json:"detail"`
-	}
-	var items []refusedField
-	switch {
-	case decodeAs(data, &body, refusalShape) != nil:
-	case json.Unmarshal(body.Detail, &failure.Detail) == nil:
-		failure.Detail, failure.explained = cl.transport.cleaned(failure.Detail, longText), failure.Detail != "" && !isProblem(response.Header)
-		return
-	case json.Unmarshal(body.Detail, &items) == nil:
-		cl.readFields(failure, items)
-		failure.explained = len(items) > 0
-		return
-	}
-	failure.Detail = cl.transport.sample(data)
-}
-
-// refusedField is one entry of a 422.
-type refusedField struct {
-	Type string            `json:"type"`
-	Loc  []json.RawMessage `json:"loc"`
-	Msg  string            `json:"msg"`
-}
-
-func (cl *call) readFields(failure *APIError, items []refusedField) {
-	if len(items) > maxFields {
-		failure.Detail = fmt.Sprintf("%d fields, the first %d of them", len(items), maxFields)
-		items = items[:maxFields]
-	}
-	for _, item := range items {
-		failure.Fields = append(failure.Fields, FieldError{
-			Field:   cl.transport.cleaned(fieldPath(item.Loc), shortText),
-			Type:    cl.transport.cleaned(item.Type, shortText),
-			Message: cl.transport.cleaned(item.Msg, sampleText),
-		})
-	}
-}
-
-// fieldPath joins a validation error's location, less the leading "body", with points.
-func fieldPath(loc []json.RawMessage) string {
-	var parts []string
-	for i, raw := range loc {
-		part := string(raw)
-		var text string
-		if json.Unmarshal(raw, &text) == nil {
-			part = text
-		}
-		if i > 0 || part != "body" {
-			parts = append(parts, part)
-		}
-	}
-	return strings.Join(parts, ".")
-}
-
-// sample returns the beginning of data, whose white space is of no importance, on one line.
-func (t *transport) sample(data []byte) string {
-	text := string(data[:min(len(data), 2*utf8.UTFMax*sampleText)])
-	text = t.cleaned(strings.Join(strings.Fields(text), " "), sampleText)
-	if len(data) > 2*utf8.UTFMax*sampleText && !strings.HasSuffix(text, "…") {
-		text += "…"
-	}
-	return text
-}
-
-// retryAfter reads the Retry-After header, in seconds or as a date; 0 when there is none that makes sense.
+// retryAfter returns the pause that the Retry-After header asks for, in seconds or as a date, up to a cap. It returns 0
+// if the header is missing or malformed.
 func retryAfter(header http.Header, now time.Time) time.Duration {
 	value := header.Get("Retry-After")
 	if value == "" {

@@ -21,8 +21,8 @@ import (
 func TestCallUnderTheKeyOfAResumedRunLeavesItsRecord(t *testing.T) {
 	for name, c := range map[string]struct {
 		result error
-		want   letagentpay.JournalState
-	}{"in doubt": {context.DeadlineExceeded, letagentpay.JournalStarted}, "success": {nil, letagentpay.JournalSettled}} {
+		want   journalState
+	}{"in doubt": {context.DeadlineExceeded, stateStarted}, "success": {nil, stateSettled}} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				server, journal := serve(t), new(memoryJournal)
@@ -102,7 +102,7 @@ func TestRequestIsNotResumedWhileItsPurchaseIsRepeated(t *testing.T) {
 		group.Wait()
 		assert.EqualValues(t, 1, runs.Load())
 		entry := only(t, journal)
-		assert.Equal(t, letagentpay.JournalSettled, entry.State)
+		assert.Equal(t, stateSettled, entry.State)
 		assert.True(t, strings.HasSuffix(entry.Key, "key k"), entry.Key)
 	})
 }

@@ -257,7 +257,7 @@ func TestJournalEntriesAreFoundInAnySpelling(t *testing.T) {
 				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				server.ClearFaults()
-				rewrite(t, journal, func(e *letagentpay.JournalEntry) { e.RequestID = spellings(e.RequestID)[name] })
+				rewrite(t, journal, func(e *journalEntry) { e.RequestID = spellings(e.RequestID)[name] })
 
 				other := server.Client(elsewhere())
 				guarded := guardGroceries(other, &runs, spending("25", nil), letagentpay.WithJournal(journal))
@@ -272,7 +272,7 @@ func TestJournalEntriesAreFoundInAnySpelling(t *testing.T) {
 }
 
 // rewrite changes all entries of a journal.
-func rewrite(t *testing.T, journal *memoryJournal, change func(*letagentpay.JournalEntry)) {
+func rewrite(t *testing.T, journal *memoryJournal, change func(*journalEntry)) {
 	t.Helper()
 	for entry, err := range journal.Entries(t.Context()) {
 		require.NoError(t, err)
@@ -297,7 +297,7 @@ func TestRecoverConfirmsAnEntryInAnySpelling(t *testing.T) {
 				require.ErrorAs(t, err, &pending)
 				require.Equal(t, letagentpay.StatusPending, pending.Status)
 				server.ClearFaults()
-				rewrite(t, journal, func(e *letagentpay.JournalEntry) { e.RequestID = spellings(e.RequestID)[name] })
+				rewrite(t, journal, func(e *journalEntry) { e.RequestID = spellings(e.RequestID)[name] })
 
 				interrupted, err := server.Client(elsewhere()).Recover(t.Context(), journal)
 				require.NoError(t, err)

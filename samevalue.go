@@ -7,15 +7,16 @@ import (
 
 var timeType = reflect.TypeFor[time.Time]()
 
-// sameValue is [reflect.DeepEqual], but for times, which are the same when they are the same instant: what is written
-// down loses its monotonic clock reading.
-func sameValue(a, b reflect.Value) bool { return same(a, b, 0) }
+// sameValue is [reflect.DeepEqual], except that times are equal if they are the same instant: encoding a time drops its
+// monotonic clock reading.
+func sameValue(a, b reflect.Value) bool { return equalValues(a, b, 0) }
 
-// deepest bounds the recursion: a codec of the user's may know cycles.
-const deepest = 1000
+// maxValueDepth limits the recursion, because a user's codec may return cycles.
+const maxValueDepth = 1000
 
-func same(a, b reflect.Value, depth int) bool {
-	if depth > deepest {
+// equalValues compares two values at the given depth.
+func equalValues(a, b reflect.Value, depth int) bool {
+	if depth > maxValueDepth {
 		return false
 	}
 	if !a.IsValid() || !b.IsValid() {
@@ -32,10 +33,10 @@ func same(a, b reflect.Value, depth int) bool {
 		if a.IsNil() || b.IsNil() {
 			return a.IsNil() == b.IsNil()
 		}
-		return same(a.Elem(), b.Elem(), depth+1)
+		return equalValues(a.Elem(), b.Elem(), depth+1)
 	case reflect.Struct:
 		for i := range a.NumField() {
-			if !same(a.Field(i), b.Field(i), depth+1) {
+			if !equalValues(a.Field(i), b.Field(i), depth+1) {
 				return false
 			}
 		}
@@ -44,11 +45,11 @@ func same(a, b reflect.Value, depth int) bool {
 		if a.IsNil() != b.IsNil() {
 			return false
 		}
-		return sameElements(a, b, depth)
+		return equalElements(a, b, depth)
 	case reflect.Array:
-		return sameElements(a, b, depth)
+		return equalElements(a, b, depth)
 	case reflect.Map:
-		return sameEntries(a, b, depth)
+		return equalEntries(a, b, depth)
 	case reflect.Func, reflect.Chan, reflect.UnsafePointer:
 		return a.IsZero() && b.IsZero()
 	default:
@@ -56,24 +57,24 @@ func same(a, b reflect.Value, depth int) bool {
 	}
 }
 
-func sameElements(a, b reflect.Value, depth int) bool {
+func equalElements(a, b reflect.Value, depth int) bool {
 	if a.Len() != b.Len() {
 		return false
 	}
 	for i := range a.Len() {
-		if !same(a.Index(i), b.Index(i), depth+1) {
+		if !equalValues(a.Index(i), b.Index(i), depth+1) {
 			return false
 		}
 	}
 	return true
 }
 
-func sameEntries(a, b reflect.Value, depth int) bool {
+func equalEntries(a, b reflect.Value, depth int) bool {
 	if a.IsNil() != b.IsNil() || a.Len() != b.Len() {
 		return false
 	}
 	for entries := a.MapRange(); entries.Next(); {
-		if !same(entries.Value(), b.MapIndex(entries.Key()), depth+1) {
+		if !equalValues(entries.Value(), b.MapIndex(entries.Key()), depth+1) {
 			return false
 		}
 	}

@@ -249,15 +249,15 @@ func TestCodecsCannotStopTheConfirmation(t *testing.T) {
 // troubledJournal lets something happen in one of its methods, without holding its lock.
 type troubledJournal struct {
 	memoryJournal
-	trouble func(op string, state letagentpay.JournalState)
+	trouble func(op string, state journalState)
 }
 
-func (j *troubledJournal) Get(ctx context.Context, key string) (*letagentpay.JournalEntry, error) {
+func (j *troubledJournal) Get(ctx context.Context, key string) (*journalEntry, error) {
 	j.trouble("get", "")
 	return j.memoryJournal.Get(ctx, key)
 }
 
-func (j *troubledJournal) Put(ctx context.Context, entry *letagentpay.JournalEntry) error {
+func (j *troubledJournal) Put(ctx context.Context, entry *journalEntry) error {
 	j.trouble("put", entry.State)
 	return j.memoryJournal.Put(ctx, entry)
 }
@@ -267,7 +267,7 @@ func (j *troubledJournal) Delete(ctx context.Context, key string) error {
 	return j.memoryJournal.Delete(ctx, key)
 }
 
-func (j *troubledJournal) Entries(ctx context.Context) iter.Seq2[*letagentpay.JournalEntry, error] {
+func (j *troubledJournal) Entries(ctx context.Context) iter.Seq2[*journalEntry, error] {
 	j.trouble("entries", "")
 	return j.memoryJournal.Entries(ctx)
 }
@@ -275,8 +275,8 @@ func (j *troubledJournal) Entries(ctx context.Context) iter.Seq2[*letagentpay.Jo
 func TestJournalsCannotStopTheConfirmation(t *testing.T) {
 	_ = defaultLog(t)
 	for name, do := range mischief {
-		for _, state := range []letagentpay.JournalState{
-			letagentpay.JournalAsked, letagentpay.JournalStarted, letagentpay.JournalExecuted, letagentpay.JournalSettled,
+		for _, state := range []journalState{
+			stateRequested, stateStarted, stateReturned, stateSettled,
 		} {
 			for _, fails := range []bool{false, true} {
 				for _, key := range []string{"turn-7", ""} {
@@ -284,7 +284,7 @@ func TestJournalsCannotStopTheConfirmation(t *testing.T) {
 						inBubble(t, func(t *testing.T) {
 							server := serve(t)
 							var troubled atomic.Bool
-							journal := &troubledJournal{trouble: func(op string, s letagentpay.JournalState) {
+							journal := &troubledJournal{trouble: func(op string, s journalState) {
 								if op == "put" && s == state && !troubled.Swap(true) {
 									do()
 								}
@@ -302,11 +302,11 @@ func TestJournalsCannotStopTheConfirmation(t *testing.T) {
 
 							var journalError *letagentpay.JournalError
 							switch {
-							case state == letagentpay.JournalAsked:
+							case state == stateRequested:
 								require.ErrorAs(t, err, &journalError)
 								assert.Empty(t, server.Requests(), "nothing was asked for")
 								assert.Zero(t, runs.Load())
-							case state == letagentpay.JournalStarted:
+							case state == stateStarted:
 								require.ErrorAs(t, err, &journalError)
 								assert.Zero(t, runs.Load())
 								confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
@@ -318,12 +318,12 @@ func TestJournalsCannotStopTheConfirmation(t *testing.T) {
 								require.NoError(t, err, "the service was told")
 								confirmedOnce(t, server, letagentpay.StatusCompleted, "25.00")
 							}
-							if key != "" && state != letagentpay.JournalAsked {
+							if key != "" && state != stateRequested {
 								usable(t, server, key)
 							}
 							time.Sleep(2 * time.Hour) // the hanging write is over
 							assert.LessOrEqual(t, runs.Load(), int64(1))
-							if state == letagentpay.JournalExecuted {
+							if state == stateReturned {
 								assert.Equal(t, []string{"settled"}, journal.states(), "writes keep their order")
 							}
 						})
@@ -348,7 +348,7 @@ func TestJournalsThatCannotBeReadHoldNothing(t *testing.T) {
 							require.NoError(t, err)
 							ctx = letagentpay.ResumeApproval(ctx, purchase.RequestID)
 						}
-						journal := &troubledJournal{trouble: func(o string, _ letagentpay.JournalState) {
+						journal := &troubledJournal{trouble: func(o string, _ journalState) {
 							if o == op {
 								do()
 							}
@@ -616,8 +616,8 @@ func TestSlowJournalLeavesTheConfirmationItsTime(t *testing.T) {
 		t.Run(slow.String(), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				server := serve(t)
-				journal := &troubledJournal{trouble: func(op string, state letagentpay.JournalState) {
-					if op == "put" && state == letagentpay.JournalExecuted {
+				journal := &troubledJournal{trouble: func(op string, state journalState) {
+					if op == "put" && state == stateReturned {
 						time.Sleep(slow)
 					}
 				}}
@@ -725,7 +725,7 @@ func TestHugeErrorTextIsCutForTheJournal(t *testing.T) {
 			t.Run(name+", "+doubt, func(t *testing.T) {
 				server := serve(t)
 				longest := 0
-				journal := &memoryJournal{fail: func(_ string, e *letagentpay.JournalEntry) error {
+				journal := &memoryJournal{fail: func(_ string, e *journalEntry) error {
 					if e != nil {
 						longest = max(longest, len(e.Error))
 					}
@@ -754,8 +754,8 @@ func TestSettledEntryThatCannotBeWrittenIsNoErrorOfTheCall(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			standard := defaultLog(t)
 			server := serve(t)
-			journal := &memoryJournal{fail: func(op string, e *letagentpay.JournalEntry) error {
-				if op == "put" && e.State == letagentpay.JournalSettled {
+			journal := &memoryJournal{fail: func(op string, e *journalEntry) error {
+				if op == "put" && e.State == stateSettled {
 					return errors.New("disk full")
 				}
 				return nil
@@ -1051,7 +1051,7 @@ func (j *ctxJournal) Delete(ctx context.Context, key string) error {
 	return j.memoryJournal.Delete(ctx, key)
 }
 
-func (j *ctxJournal) Put(ctx context.Context, entry *letagentpay.JournalEntry) error {
+func (j *ctxJournal) Put(ctx context.Context, entry *journalEntry) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -1272,7 +1272,7 @@ func TestLateWriteOfTheJournalUndoesNothing(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		assert.EqualValues(t, 1, runs.Load())
-		assert.NotContains(t, journal.states(), "asked")
+		assert.NotContains(t, journal.states(), "requested")
 
 		restarted := server.Client(elsewhere())
 		_, err = restarted.Recover(t.Context(), journal)
@@ -1290,7 +1290,7 @@ type lateJournal struct {
 	slow *atomic.Bool
 }
 
-func (j *lateJournal) Put(ctx context.Context, entry *letagentpay.JournalEntry) error {
+func (j *lateJournal) Put(ctx context.Context, entry *journalEntry) error {
 	if j.slow.Swap(false) {
 		time.Sleep(11 * time.Second)
 	}

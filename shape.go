@@ -10,13 +10,14 @@ import (
 	"github.com/letagentpay/letagentpay-go/internal/api"
 )
 
-// What the answers must hold to be answers. Required is what the API's description requires and does not let be null;
-// what may be null there may be missing as well. A request's created_at and a budget's held and currency may be missing although
-// the description requires them, and the policy must be there although it may be null: without it an empty object would say
-// that there are no rules.
+// The shapes of responses. A member is required if the API's description requires it and does not let it be null; a
+// member that may be null may also be missing. There are exceptions: a request's created_at and a budget's held and
+// currency may be missing, and the policy must be present although it may be null, because otherwise an empty object
+// would mean that there are no rules.
 var (
 	purchaseShape = shapeOf[api.PurchaseResult]("request_id", "status", "currency", "category", "auto_approved",
-		"policy_check", "policy_check.passed", "policy_check.checks", "policy_check.checks.rule", "policy_check.checks.result")
+		"policy_check", "policy_check.passed", "policy_check.checks", "policy_check.checks.rule",
+		"policy_check.checks.result")
 	requestShape = shapeOf[api.RequestDetail]("request_id", "status", "amount", "category")
 	listShape    = shapeOf[api.RequestList]("requests", "requests.request_id", "requests.status", "requests.amount",
 		"requests.currency", "requests.category", "requests.created_at")
@@ -34,31 +35,32 @@ var (
 	walletsShape = walletShape.inArray()
 )
 
-// orNull marks a required member that may be null, but not missing.
+// orNull marks a required member that may be null but not missing.
 const orNull = "|null"
 
-// shape says which members an object of an answer may have, and which it must have.
+// shape lists the members that an object of a response may have and those that it must have.
 type shape struct {
 	members []member // at most 64
 	array   bool     // an array of such objects
 }
 
+// member is one member of a shape.
 type member struct {
 	name               string
 	hash               uint32 // of the folded name
 	required, nullable bool
-	of                 *shape // of the object that it is, or of the objects in the array that it is; nil: anything
+	shape              *shape // of the member's value, or of the objects in it if it is an array; nil: any value
 }
 
-// shapeOf returns the shape of the objects that decode into T. Required members are named by their path: "a.b" is the
-// member b of the object a, or of each object in the array a. It panics when T has no such member.
+// shapeOf returns the shape of the objects that decode into T. A required member is named by its path: "a.b" is member
+// b of the object a, or of each object in the array a. shapeOf panics if T has no such member.
 func shapeOf[T any](required ...string) *shape {
 	whole := shapeOfType(reflect.TypeFor[T]())
 	for _, path := range required {
 		name, nullable := strings.CutSuffix(path, orNull)
 		within := whole
 		for before, rest, more := strings.Cut(name, "."); more; before, rest, more = strings.Cut(rest, ".") {
-			within, name = within.member(before).of, rest
+			within, name = within.member(before).shape, rest
 		}
 		m := within.member(name)
 		m.required, m.nullable = true, nullable
@@ -66,14 +68,7 @@ func shapeOf[T any](required ...string) *shape {
 	return whole
 }
 
-// inArray returns the shape of an array of such objects.
-func (sh *shape) inArray() *shape { return &shape{members: sh.members, array: true} }
-
-func (sh *shape) member(name string) *member {
-	i := slices.IndexFunc(sh.members, func(m member) bool { return m.name == name })
-	return &sh.members[i]
-}
-
+// shapeOfType returns the shape of the objects that decode into t or its elements, or nil for anything but structs.
 func shapeOfType(t reflect.Type) *shape {
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
 		t = t.Elem()
@@ -84,12 +79,22 @@ func shapeOfType(t reflect.Type) *shape {
 	s := new(shape)
 	for field := range t.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		s.members = append(s.members, member{name: name, hash: foldedHash([]byte(name)), of: shapeOfType(field.Type)})
+		hash, of := foldedHash([]byte(name)), shapeOfType(field.Type)
+		s.members = append(s.members, member{name: name, hash: hash, shape: of})
 	}
 	return s
 }
 
-// complete reports the first required member that is not present.
+// member returns the member with a name. It panics if there is no such member.
+func (sh *shape) member(name string) *member {
+	i := slices.IndexFunc(sh.members, func(m member) bool { return m.name == name })
+	return &sh.members[i]
+}
+
+// inArray returns the shape of an array of such objects.
+func (sh *shape) inArray() *shape { return &shape{members: sh.members, array: true} }
+
+// complete returns an error that names the first required member that is not present.
 func (sh *shape) complete(present uint64) error {
 	if sh == nil {
 		return nil
@@ -102,14 +107,14 @@ func (sh *shape) complete(present uint64) error {
 	return nil
 }
 
-// checkShape checks valid JSON; see decodeAs.
+// checkShape checks valid JSON against a shape; see decodeAs.
 func checkShape(data []byte, want *shape) error {
 	s := scanner{data: data}
 	_, err := s.value(want, 0)
 	return err
 }
 
-// firstOf returns the first byte that is no white space, or 0.
+// firstOf returns the first byte that is not white space, or 0.
 func firstOf(data []byte) byte {
 	for _, c := range data {
 		if c != ' ' && c != '\t' && c != '\r' && c != '\n' {
@@ -118,8 +123,3 @@ func firstOf(data []byte) byte {
 	}
 	return 0
 }
-
-const (
-	maxDepth   = 64
-	maxMembers = 1000 // of one object; each is compared with all others
-)

@@ -15,103 +15,91 @@ import (
 	"sync"
 )
 
-// singleSend keeps net/http from sending a request a second time, and knows whether any of it was sent.
+// singleSend prevents net/http from sending a request twice, and records whether any of it was sent.
 //
-// On HTTP/1, net/http repeats a request when a kept-alive connection ends before the answer and the request has no
-// body, or one that it can rewind, and a method or a header that promises idempotence. On HTTP/2 it repeats whatever
-// it can rewind when the server resets the stream with REFUSED_STREAM or PROTOCOL_ERROR, or leaves it out of a GOAWAY.
-// A body that cannot be rewound stops most of that, but changes what is sent where a request has no body: a POST
-// becomes chunked on HTTP/1, and every method gets another frame on HTTP/2. So singleSend leaves the request as it is
-// and follows the attempts through [httptrace]: a new attempt may begin while nothing was sent, or after an answer (a
-// Next that pays after a 402 sends twice on purpose), but not while a request that was sent has no answer.
+// On HTTP/1, net/http retries a request when a kept-alive connection ends before the response, if the request has no
+// body or one that can be rewound, and its method or a header promises idempotence. On HTTP/2, it retries every request
+// that can be rewound when the server resets the stream with REFUSED_STREAM or PROTOCOL_ERROR, or excludes it in a
+// GOAWAY. A body that cannot be rewound would prevent most of that, but changes requests without a body: a POST becomes
+// chunked on HTTP/1, and every method gets another frame on HTTP/2.
 //
-// When such an attempt begins, the context ends, which keeps HTTP/2 from writing, and an HTTP/1 connection is closed
-// before anything is written on it: HTTP/1 begins to write without looking at the context again. The connection
-// belongs to this attempt alone, and net/http takes it for broken.
+// So singleSend leaves the request unchanged and follows the attempts through [httptrace]. It allows a new attempt
+// while nothing was sent, and after a response (a Next that pays after a 402 sends twice on purpose), but not while a
+// request that was sent has no response.
+//
+// To stop an attempt, singleSend cancels the context, which keeps HTTP/2 from writing, and closes an HTTP/1 connection
+// before anything is written to it, because HTTP/1 starts to write without checking the context again. The connection
+// belongs to that attempt alone, and net/http treats it as broken.
 type singleSend struct {
-	ctx    context.Context // for the request
+	ctx    context.Context // of the request
 	cancel context.CancelCauseFunc
 
-	mu       sync.Mutex
-	asked    bool // net/http has looked for a connection
-	ended    bool // the context had ended when net/http began
-	got      bool // there was a connection for the request
-	http2    bool // it has been written as HTTP/2
-	sent     bool // the head of the request was written, so the far end may have it
-	wrote    bool // the same, of the attempt under way
-	answered bool // the attempt under way has an answer
-	early    int  // bytes of informational responses
-	refused  bool // another attempt was refused
-	over     bool // the RoundTripper has returned without a response
+	mu                 sync.Mutex
+	connRequested      bool // net/http has requested a connection
+	ctxEnded           bool // the context had ended before net/http requested a connection
+	hasConn            bool // the request had a connection
+	http2              bool // the request was written as HTTP/2
+	sent               bool // the header of the request was written, so the server may have it
+	attemptSent        bool // the same, of the current attempt
+	answered           bool // the current attempt has a response
+	informationalBytes int  // the size of the informational responses
+	resendRefused      bool // another attempt was stopped
+	finished           bool // the RoundTripper has returned without a response
 }
 
-// errNotRepeated takes the place of net/http's error, which is lost when net/http tries to repeat the request.
+// errNotRepeated replaces net/http's error, which net/http drops when it starts to retry the request.
 var errNotRepeated = fmt.Errorf("letagentpay: the connection failed after the request was sent; it is not sent again, "+
 	"because it may have been paid for: %w", io.ErrUnexpectedEOF)
 
-// maxEarlyBytes bounds the informational responses to one request, as net/http does when nobody looks at them.
-const maxEarlyBytes = 1 << 20
+// maxInformationalBytes limits the informational responses to one request, as net/http does without a trace.
+const maxInformationalBytes = 1 << 20
 
 func newSingleSend(ctx context.Context) *singleSend {
 	s := new(singleSend)
 	ctx, s.cancel = context.WithCancelCause(ctx)
 	s.ctx = watchedContext{httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn:              func(string) { s.begin() },
-		GotConn:              func(info httptrace.GotConnInfo) { s.connected(info.Conn) },
-		WroteHeaderField:     s.writing,
-		WroteHeaders:         s.written,
-		GotFirstResponseByte: s.gotAnswer,
-		Got1xxResponse:       s.informed,
+		GetConn:              func(string) { s.onGetConn() },
+		GotConn:              func(info httptrace.GotConnInfo) { s.onGotConn(info.Conn) },
+		WroteHeaderField:     s.onHeaderField,
+		WroteHeaders:         s.onWroteHeaders,
+		GotFirstResponseByte: s.onFirstByte,
+		Got1xxResponse:       s.onInformational,
 	}), s}
 	return s
 }
 
-// begin is called when net/http looks for a connection, for the first attempt and for each repetition.
-func (send *singleSend) begin() {
+// onRoundTrip is called when net/http starts with the request, before it checks the context. ended reports whether the
+// context has ended.
+func (send *singleSend) onRoundTrip(ended bool) {
 	send.mu.Lock()
 	defer send.mu.Unlock()
-	send.asked = true
-	send.mayBegin()
+	send.ctxEnded = send.ctxEnded || ended && !send.connRequested
 }
 
-// connected is called when there is a connection for an attempt, before anything is written on it.
-func (send *singleSend) connected(conn net.Conn) {
+// onGetConn is called when net/http requests a connection, for the first attempt and for each retry.
+func (send *singleSend) onGetConn() {
 	send.mu.Lock()
 	defer send.mu.Unlock()
-	send.asked = true
-	if !send.mayBegin() {
-		if !send.shared(conn) {
+	send.connRequested = true
+	send.allowAttempt()
+}
+
+// onGotConn is called when an attempt has a connection, before anything is written to it.
+func (send *singleSend) onGotConn(conn net.Conn) {
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	send.connRequested = true
+	if !send.allowAttempt() {
+		if !send.isShared(conn) {
 			closeAtOnce(conn)
 		}
 		return
 	}
-	send.got, send.wrote, send.answered = true, false, false
+	send.hasConn, send.attemptSent, send.answered = true, false, false
 }
 
-func (send *singleSend) mayBegin() bool {
-	if !send.over && (!send.wrote || send.answered) {
-		return true
-	}
-	send.refused = true
-	send.cancel(errNotRepeated)
-	return false
-}
-
-// shared reports whether other requests may be under way on conn, as they may on HTTP/2.
-func (send *singleSend) shared(conn net.Conn) bool {
-	secure, ok := conn.(*tls.Conn)
-	return send.http2 || ok && secure.ConnectionState().NegotiatedProtocol == "h2"
-}
-
-// closeAtOnce closes a connection without the farewell of TLS, which may wait for the far end.
-func closeAtOnce(conn net.Conn) {
-	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
-	}
-	_ = conn.Close()
-}
-
-func (send *singleSend) writing(field string, _ []string) {
+// onHeaderField is called for each header field written. Only HTTP/2 has names that start with a colon.
+func (send *singleSend) onHeaderField(field string, _ []string) {
 	if strings.HasPrefix(field, ":") {
 		send.mu.Lock()
 		send.http2 = true
@@ -119,85 +107,61 @@ func (send *singleSend) writing(field string, _ []string) {
 	}
 }
 
-// written is called when the head of the request is complete, in a buffer or on the wire.
-func (send *singleSend) written() {
+// onWroteHeaders is called when the request's header is complete, in a buffer or on the wire.
+func (send *singleSend) onWroteHeaders() {
 	send.mu.Lock()
 	defer send.mu.Unlock()
-	if send.got { // else it is the head of something else, such as a dialer's own request
-		send.sent, send.wrote = true, true
+	if send.hasConn { // otherwise the header belongs to another request, such as a dialer's own
+		send.sent, send.attemptSent = true, true
 	}
 }
 
-func (send *singleSend) gotAnswer() {
+// onFirstByte is called when a response begins.
+func (send *singleSend) onFirstByte() {
 	send.mu.Lock()
 	send.answered = true
 	send.mu.Unlock()
 }
 
-// informed is called for responses such as 100 and 103, which the answer proper follows.
-func (send *singleSend) informed(_ int, header textproto.MIMEHeader) error {
+// onInformational is called for responses such as 100 and 103, which precede the final response.
+func (send *singleSend) onInformational(_ int, header textproto.MIMEHeader) error {
 	send.mu.Lock()
 	defer send.mu.Unlock()
 	send.answered = false
 	for name, values := range header {
-		send.early += len(name) + len(strings.Join(values, ""))
+		send.informationalBytes += len(name) + len(strings.Join(values, ""))
 	}
-	if send.early > maxEarlyBytes {
+	if send.informationalBytes > maxInformationalBytes {
 		return errors.New("letagentpay: too many informational responses")
 	}
 	return nil
 }
 
-// entered is called when net/http begins with the request, before it looks at the context.
-func (send *singleSend) entered(ended bool) {
-	send.mu.Lock()
-	defer send.mu.Unlock()
-	send.ended = send.ended || ended && !send.asked
-}
-
-// failed ends the sending without a response: what is still under way somewhere sends nothing any more. It returns the
-// error to return in the place of err, and whether it is certain that nothing was sent.
-func (send *singleSend) failed(request *http.Request, err error) (_ error, unsent bool) {
-	send.mu.Lock()
-	defer send.mu.Unlock()
-	send.over = true
-	send.cancel(nil)
-	if send.refused {
-		return errNotRepeated, false
-	}
-	return err, !send.sent && send.certainlyUnsent(request, err)
-}
-
-// certainlyUnsent judges an error that came before the head of the request was written. The error may be of a caller's
-// type: a panic of its methods leaves the doubt.
-func (send *singleSend) certainlyUnsent(request *http.Request, err error) (unsent bool) {
-	defer func() { _ = recover() }()
-	switch {
-	case send.got: // a request that is given up on HTTP/2 may be written a moment later
-		return !interrupted(request, err)
-	case send.asked, send.ended:
+// allowAttempt reports whether a new attempt may begin. If not, it cancels the context. The caller holds the lock.
+func (send *singleSend) allowAttempt() bool {
+	if !send.finished && (!send.attemptSent || send.answered) {
 		return true
 	}
-	return neverConnected(err)
+	send.resendRefused = true
+	send.cancel(errNotRepeated)
+	return false
 }
 
-// interrupted reports whether err says that somebody did not wait any longer.
-func interrupted(request *http.Request, err error) bool {
-	timeout, ok := errors.AsType[net.Error](err)
-	return request.Context().Err() != nil || errors.Is(err, context.Canceled) || ok && timeout.Timeout() ||
-		strings.Contains(err.Error(), "request canceled") // the words for [http.Request.Cancel]
+// isShared reports whether conn may carry other requests, as on HTTP/2.
+func (send *singleSend) isShared(conn net.Conn) bool {
+	secure, ok := conn.(*tls.Conn)
+	return send.http2 || ok && secure.ConnectionState().NegotiatedProtocol == "h2"
 }
 
-// neverConnected reports whether an error says by itself that there was no connection.
-func neverConnected(err error) bool {
-	refused := func(text string) bool { return strings.HasPrefix(err.Error(), text) }
-	return neverSent(err) || slices.ContainsFunc(refusedUnsent, refused)
+// closeAtOnce closes a connection without TLS's closing alert, which may block.
+func closeAtOnce(conn net.Conn) {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	_ = conn.Close()
 }
 
-// refusedUnsent are the beginnings of net/http's errors for requests that it does not send; they have no types.
-var refusedUnsent = []string{"unsupported protocol scheme", "net/http: invalid ", "http: no Host in request URL"}
-
-// body returns a response's body that releases the request's context when it is over.
+// body returns the body of a response. The body releases the request's context when it ends or is closed.
 func (send *singleSend) body(body io.ReadCloser) io.ReadCloser {
 	if body == nil || body == http.NoBody {
 		send.cancel(nil)
@@ -208,7 +172,7 @@ func (send *singleSend) body(body io.ReadCloser) io.ReadCloser {
 	if !ok {
 		return released
 	}
-	// After 101 Switching Protocols. Proxies close the two directions one by one.
+	// After 101 Switching Protocols, the body can be written. Proxies close the two directions separately.
 	switched := switchedBody{released, writer}
 	if closer, ok := body.(writeCloser); ok {
 		return struct {
@@ -219,13 +183,49 @@ func (send *singleSend) body(body io.ReadCloser) io.ReadCloser {
 	return switched
 }
 
-type switchedBody struct {
-	*releasingBody
-	io.Writer
+// fail ends the request without a response; nothing more is sent. It returns the error to return instead of err, and
+// whether it is certain that nothing was sent.
+func (send *singleSend) fail(request *http.Request, err error) (_ error, unsent bool) {
+	send.mu.Lock()
+	defer send.mu.Unlock()
+	send.finished = true
+	send.cancel(nil)
+	if send.resendRefused {
+		return errNotRepeated, false
+	}
+	return err, !send.sent && send.certainlyUnsent(request, err)
 }
 
-type writeCloser interface{ CloseWrite() error }
+// certainlyUnsent reports whether err, which came before the request's header was written, proves that nothing was
+// sent. The error may be of a type of the caller's: if one of its methods panics, the result is false.
+func (send *singleSend) certainlyUnsent(request *http.Request, err error) (unsent bool) {
+	defer func() { _ = recover() }()
+	switch {
+	case send.hasConn: // on HTTP/2, a cancelled request may still be written a moment later
+		return !isInterruption(request, err)
+	case send.connRequested, send.ctxEnded:
+		return true
+	}
+	return neverConnected(err)
+}
 
+// isInterruption reports whether err means that the request was cancelled or timed out.
+func isInterruption(request *http.Request, err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return request.Context().Err() != nil || errors.Is(err, context.Canceled) || ok && timeout.Timeout() ||
+		strings.Contains(err.Error(), "request canceled") // net/http's text for [http.Request.Cancel]
+}
+
+// neverConnected reports whether err proves that there was no connection.
+func neverConnected(err error) bool {
+	hasPrefix := func(prefix string) bool { return strings.HasPrefix(err.Error(), prefix) }
+	return neverSent(err) || slices.ContainsFunc(unsentErrorPrefixes, hasPrefix)
+}
+
+// unsentErrorPrefixes are the first words of net/http's errors for requests that it does not send. They have no types.
+var unsentErrorPrefixes = []string{"unsupported protocol scheme", "net/http: invalid ", "http: no Host in request URL"}
+
+// releasingBody is the body of a response. It releases the request's context when it ends or is closed.
 type releasingBody struct {
 	io.ReadCloser
 	send *singleSend
@@ -244,7 +244,16 @@ func (b *releasingBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// watchedContext notices that net/http begins with a request: it then looks for the trace.
+// switchedBody is a releasingBody that can be written.
+type switchedBody struct {
+	*releasingBody
+	io.Writer
+}
+
+type writeCloser interface{ CloseWrite() error }
+
+// watchedContext is the request's context. It notices that net/http starts with the request, because net/http then
+// looks up the trace.
 type watchedContext struct {
 	context.Context
 	send *singleSend
@@ -252,19 +261,19 @@ type watchedContext struct {
 
 func (wc watchedContext) Value(key any) any {
 	if key == traceKey {
-		wc.send.entered(wc.Err() != nil)
+		wc.send.onRoundTrip(wc.Err() != nil)
 	}
 	return wc.Context.Value(key)
 }
 
-// traceKey is the key under which [httptrace] keeps a trace in a context.
+// traceKey is the context key under which [httptrace] stores a trace.
 var traceKey = func() any {
-	asked := keyOf{Context: context.Background()}
-	httptrace.ContextClientTrace(&asked)
-	return asked.key
+	recorder := keyOf{Context: context.Background()}
+	httptrace.ContextClientTrace(&recorder)
+	return recorder.key
 }()
 
-// keyOf notes what it is asked for.
+// keyOf records the key that is looked up in it.
 type keyOf struct {
 	context.Context
 	key any

@@ -35,7 +35,7 @@ func TestConnectionForARefusedAttemptIsClosedBeforeItIsUsed(t *testing.T) {
 		}, false},
 		"sent and not answered": {func(_ *singleSend, trace *httptrace.ClientTrace) { trace.WroteHeaders() }, true},
 		"given up": {func(s *singleSend, _ *httptrace.ClientTrace) {
-			err, unsent := s.failed(httptest.NewRequest(http.MethodGet, "/", nil), io.EOF)
+			err, unsent := s.fail(httptest.NewRequest(http.MethodGet, "/", nil), io.EOF)
 			assert.Equal(t, io.EOF, err)
 			assert.True(t, unsent)
 		}, true},

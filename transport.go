@@ -23,14 +23,14 @@ import (
 
 const (
 	maxResponseBytes = 1 << 20
-	maxFields        = 20 // refused fields that an error lists
+	maxFields        = 20 // at most so many refused fields are listed in an error
 
 	retryBase, retryCap         = 500 * time.Millisecond, 8 * time.Second
-	rateLimitBase, rateLimitCap = 2 * time.Second, 30 * time.Second // the service's window is a minute long
+	rateLimitBase, rateLimitCap = 2 * time.Second, 30 * time.Second // the service counts calls by the minute
 	retryAfterCap               = time.Minute
 
-	// settlePause is the least time between a write whose outcome is unknown and the next step about it. It is not
-	// enough for the service to be done with the first: see posting.pause and confirming.settle.
+	// settlePause is the least time between a write whose outcome is unknown and the next step about that write. The
+	// service may need longer to finish the write: see posting.pause and confirmer.pauseAndRead.
 	settlePause = 2 * time.Second
 
 	agentPrefix     = "/agent-api"
@@ -38,7 +38,7 @@ const (
 	requestIDInPath = "{request_id}"
 )
 
-// transport is the one place that speaks HTTP: it resolves addresses, authenticates, repeats, bounds, redacts and
+// transport is the only place that speaks HTTP. It resolves addresses, authenticates, retries, limits, redacts and
 // decodes.
 type transport struct {
 	httpClient *http.Client
@@ -49,9 +49,9 @@ type transport struct {
 	maxRetries int
 	logger     *slog.Logger
 
-	loggerHangs atomic.Int64 // until when, in Unix nanoseconds, the logger is not called
+	loggerPausedUntil atomic.Int64 // Unix nanoseconds; the logger is not called before
 
-	authorization func() []string // the header, out of reach like the token itself
+	authorization func() []string // returns the header; a function, so that printing does not show the token
 }
 
 var (
@@ -64,12 +64,15 @@ func newTransport(config *config, base *url.URL) *transport {
 	if config.httpClient != nil {
 		httpClient = *config.httpClient
 	}
-	// The attempt's time limit moves into attemptTransport, which also keeps retryablehttp from closing idle
-	// connections that a shared transport holds for others.
+	// attemptTransport applies the client's time limit to each attempt. It also keeps retryablehttp from closing the
+	// idle connections of a transport that is shared with other clients.
 	if httpClient.Transport == nil {
 		httpClient.Transport = http.DefaultTransport
 	}
-	httpClient.Transport = &attemptTransport{next: httpClient.Transport, timeout: cmp.Or(max(httpClient.Timeout, 0), defaultAttemptTimeout)}
+	httpClient.Transport = &attemptTransport{
+		next:    httpClient.Transport,
+		timeout: cmp.Or(max(httpClient.Timeout, 0), defaultAttemptTimeout),
+	}
 	httpClient.Timeout = 0
 	httpClient.CheckRedirect = redirectPolicy(httpClient.CheckRedirect)
 
@@ -84,44 +87,45 @@ func newTransport(config *config, base *url.URL) *transport {
 	}
 	authorization := []string{"Bearer " + config.token}
 	return &transport{
-		httpClient: &httpClient, token: newSecret(config.token), agentBase: base, x402Base: &x402Base,
-		userAgent: []string{userAgent}, maxRetries: config.maxRetries, logger: config.logger,
+		httpClient:    &httpClient,
+		token:         newSecret(config.token),
+		agentBase:     base,
+		x402Base:      &x402Base,
+		userAgent:     []string{userAgent},
+		maxRetries:    config.maxRetries,
+		logger:        config.logger,
 		authorization: func() []string { return authorization },
 	}
 }
 
-// call is one operation on its way through the transport, with all its attempts. The first block is what the caller
-// sets; only op is required.
-type call struct {
-	op             operation.Op
-	requestID      string // replaces {request_id} in the path
-	query          url.Values
-	body           any                     // encoded as JSON; nil: none
-	idempotencyKey string                  // set on a purchase
-	once           bool                    // no retries; otherwise the client's number of them
-	dated          bool                    // the date of the answer is wanted
-	decode         func(data []byte) error // reads the body of a 2xx answer
-
-	transport *transport
-	request   *http.Request
-	attempts  int
-	started   time.Time     // of the attempt under way
-	lasted    time.Duration // how long the last attempt took, to the last byte of its answer or its failure
-	wait      time.Duration
-	last      *APIError // how the last attempt failed
-	unclear   bool      // an attempt may have taken effect without telling
-	status    int       // of the last answer
-	date      time.Time // the service's clock at the last answer; zero when it was not given
+// redirectPolicy follows redirects of a read within its host, and no others: following one would turn a write into a
+// read, and another host must not get the token. A redirect that is not followed is reported with its 3xx status.
+func redirectPolicy(
+	next func(*http.Request, []*http.Request) error,
+) func(*http.Request, []*http.Request) error {
+	return func(request *http.Request, via []*http.Request) (err error) {
+		defer panicAsError("the redirect policy", &err)
+		const maxRedirects = 3
+		first := via[0]
+		sameOrigin := request.URL.Host == first.URL.Host && request.URL.Scheme == first.URL.Scheme
+		if first.Method != http.MethodGet || !sameOrigin || len(via) > maxRedirects {
+			return http.ErrUseLastResponse
+		}
+		if next != nil {
+			return next(request, via)
+		}
+		return nil
+	}
 }
 
-// do makes a call: it sends the request, repeats it as the rules for its operation allow, and decodes the answer. The
+// do makes a call: it sends the request, retries it as the rules for its operation allow, and decodes the response. The
 // error is a [*ParamError] or an [*APIError].
 //
-// The loop is retryablehttp's, and calls back in this order for each attempt: begin; then the request is sent; with an
-// answer shouldRetry (which does nothing) and receive; shouldRetry with the failure, if there is one; backoff.
+// The loop is retryablehttp's. For each attempt it calls beginAttempt, sends the request, then calls shouldRetry (which
+// does nothing yet) and receive if there is a response, shouldRetry with the failure if there is one, and backoff.
 func (t *transport) do(ctx context.Context, c *call) error {
-	if ctx == nil {
-		return paramError("ctx", "", "want a context; use context.Background() where there is none")
+	if err := checkContext(ctx); err != nil {
+		return err
 	}
 	request, err := t.newRequest(c)
 	if err != nil {
@@ -155,17 +159,25 @@ func (t *transport) do(ctx context.Context, c *call) error {
 	return c.last
 }
 
-// newRequest builds the request of a call. Without a GetBody, net/http does not resend a POST that carries an
-// Idempotency-Key when a kept-alive connection turns out to be dead; repeating is for the loop in do alone, after a pause.
+// newRequest builds the request of a call. It sets no GetBody, so that net/http does not resend a POST that carries an
+// Idempotency-Key when a kept-alive connection turns out to be dead: only the loop in do retries, after a pause.
 func (t *transport) newRequest(c *call) (*http.Request, error) {
 	method, path := c.op.Endpoint()
-	// The values are shared by all requests; net/http, like everyone who sends a request, only reads them.
+	// The values are shared by all requests. That is safe because a sender of a request only reads them.
 	header := http.Header{"Authorization": t.authorization(), "Accept": acceptJSON, "User-Agent": t.userAgent}
 	if c.idempotencyKey != "" {
 		header["Idempotency-Key"] = []string{c.idempotencyKey}
 	}
-	request := &http.Request{Method: method, URL: t.address(path, c), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header}
-	request.Host = request.URL.Host
+	address := t.address(path, c)
+	request := &http.Request{
+		Method:     method,
+		URL:        address,
+		Host:       address.Host,
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+		Header:     header,
+	}
 	if c.body != nil {
 		data, err := json.Marshal(c.body)
 		if err != nil {
@@ -177,34 +189,41 @@ func (t *transport) newRequest(c *call) (*http.Request, error) {
 	return request, nil
 }
 
-// address returns the address of a path in the API that it belongs to.
+// address returns the address of a path: below the base of the x402 API or of the agent API.
 func (t *transport) address(path string, c *call) *url.URL {
-	base, below := t.agentBase, strings.TrimPrefix(path, agentPrefix)
-	if of, ok := strings.CutPrefix(path, x402Prefix); ok {
-		base, below = t.x402Base, of
+	base, rest := t.agentBase, strings.TrimPrefix(path, agentPrefix)
+	if x402Path, ok := strings.CutPrefix(path, x402Prefix); ok {
+		base, rest = t.x402Base, x402Path
 	}
 	target := *base
-	target.Path = base.Path + strings.Replace(below, requestIDInPath, c.requestID, 1)
-	target.RawPath = base.EscapedPath() + strings.Replace(below, requestIDInPath, url.PathEscape(c.requestID), 1)
+	target.Path = base.Path + strings.Replace(rest, requestIDInPath, c.requestID, 1)
+	target.RawPath = base.EscapedPath() + strings.Replace(rest, requestIDInPath, url.PathEscape(c.requestID), 1)
 	target.RawQuery = c.query.Encode()
 	return &target
 }
 
-// redirectPolicy lets a read follow redirects within its host, and nothing else: a write would turn into a read, and
-// another host has no business with the token. What is not followed is reported with its 3xx status.
-func redirectPolicy(users func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
-	return func(request *http.Request, via []*http.Request) (err error) {
-		defer panicAsError("the redirect policy", &err)
-		const most = 3
-		first := via[0]
-		if first.Method != http.MethodGet || request.URL.Host != first.URL.Host || request.URL.Scheme != first.URL.Scheme || len(via) > most {
-			return http.ErrUseLastResponse
-		}
-		if users != nil {
-			return users(request, via)
-		}
-		return nil
-	}
+// call is one operation on its way through the transport, with all its attempts. The caller sets the fields of the
+// first block; only op is required.
+type call struct {
+	op             operation.Op
+	requestID      string // replaces {request_id} in the path
+	query          url.Values
+	body           any                     // sent as JSON; nil: no body
+	idempotencyKey string                  // set on a purchase
+	once           bool                    // no retries; otherwise up to the client's maximum
+	dated          bool                    // keep the date of the response
+	decode         func(data []byte) error // decodes the body of a 2xx response
+
+	transport    *transport
+	request      *http.Request
+	attempts     int
+	started      time.Time     // when the current attempt began
+	lastDuration time.Duration // how long the last attempt took, until the last byte of its response or its failure
+	wait         time.Duration // the pause before the next attempt
+	last         *APIError     // how the last attempt failed
+	unclear      bool          // an attempt may have taken effect although it failed
+	status       int           // of the last response
+	date         time.Time     // the service's time in the last response; zero: not known
 }
 
 func (cl *call) beginAttempt(retryablehttp.Logger, *http.Request, int) {
@@ -212,19 +231,20 @@ func (cl *call) beginAttempt(retryablehttp.Logger, *http.Request, int) {
 	cl.started = time.Now()
 }
 
-// failure completes e with what the call knows.
+// failure adds to e what the call knows, and returns e.
 func (cl *call) failure(e *APIError) *APIError {
 	e.Op, e.Method, e.Path = cl.op, cl.request.Method, cl.path()
 	e.Attempts, e.IdempotencyKey = cl.attempts, cl.idempotencyKey
 	return e
 }
 
-// path is the path called, as an error and a log line may show it: an id in it may be a token in the wrong place.
+// path returns the path of the request for errors and log lines. It is redacted, because a token may have been passed
+// as an id.
 func (cl *call) path() string {
 	return redact(cl.transport.token.reveal(), cl.request.URL.Path)
 }
 
-// classify turns the failure of an authorisation into an *OutcomeUnknownError unless it is certain that it was not made.
+// classify returns an *OutcomeUnknownError in place of the failure of an authorisation that may have been made.
 func (cl *call) classify(err error) error {
 	if !cl.unclear || isConclusive(cl.last) {
 		return err

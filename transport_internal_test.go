@@ -16,9 +16,13 @@ import (
 func TestAddressesAreResolved(t *testing.T) {
 	for base, want := range map[string][2]string{
 		DefaultBaseURL: {"https://letagentpay.com/api/v1/agent-api", "https://letagentpay.com/api/v1/x402"},
-		"http://localhost:8000/api/v1/agent-api/": {"http://localhost:8000/api/v1/agent-api", "http://localhost:8000/api/v1/x402"},
-		"https://pay.example/a%2Fb/agent-api":     {"https://pay.example/a%2Fb/agent-api", "https://pay.example/a%2Fb/x402"},
-		"https://pay.example":                     {"https://pay.example", "https://pay.example/x402"},
+		"http://localhost:8000/api/v1/agent-api/": {
+			"http://localhost:8000/api/v1/agent-api", "http://localhost:8000/api/v1/x402",
+		},
+		"https://pay.example/a%2Fb/agent-api": {
+			"https://pay.example/a%2Fb/agent-api", "https://pay.example/a%2Fb/x402",
+		},
+		"https://pay.example": {"https://pay.example", "https://pay.example/x402"},
 	} {
 		client, err := New(WithToken("agt_x"), WithBaseURL(base))
 		require.NoError(t, err)
@@ -39,7 +43,12 @@ func TestRequestsAreBuiltAsTheContractSays(t *testing.T) {
 	require.NoError(t, err)
 	const id = "3f2a9c1e-0b7d-4c55-9e21-aa01bb02cc03"
 	actual, receipt := MustAmount("47.50"), "https://shop.example/?a=1&b=<2>"
-	purchase := PurchaseParams{Amount: actual, Category: "x", Currency: "usd", MerchantName: "Ü & Söhne"}
+	purchase := PurchaseParams{
+		Amount:       actual,
+		Category:     "x",
+		Currency:     "usd",
+		MerchantName: "Ü & Söhne",
+	}
 	for name, c := range map[string]struct {
 		call               call
 		method, path, body string
@@ -50,7 +59,11 @@ func TestRequestsAreBuiltAsTheContractSays(t *testing.T) {
 			`{"amount":47.50,"category":"x","currency":"USD","merchant_name":"Ü \u0026 Söhne"}`,
 		},
 		"success": {
-			call{op: operation.Confirm, requestID: id, body: (&ConfirmParams{Success: true, ActualAmount: actual, ReceiptURL: receipt}).body()},
+			call{
+				op:        operation.Confirm,
+				requestID: id,
+				body:      (&ConfirmParams{Success: true, ActualAmount: actual, ReceiptURL: receipt}).body(),
+			},
 			"POST", "/agent-api/requests/" + id + "/confirm",
 			`{"actual_amount":47.50,"receipt_url":"https://shop.example/?a=1\u0026b=\u003c2\u003e","success":true}`,
 		},
@@ -58,9 +71,15 @@ func TestRequestsAreBuiltAsTheContractSays(t *testing.T) {
 			call{op: operation.Confirm, requestID: "ü 1", body: (&ConfirmParams{}).body()},
 			"POST", "/agent-api/requests/%C3%BC%201/confirm", `{"success":false}`,
 		},
-		"read":   {call{op: operation.Request, requestID: id}, "GET", "/agent-api/requests/" + id, ""},
-		"list":   {call{op: operation.Requests, query: url.Values{"limit": {"5"}}}, "GET", "/agent-api/requests?limit=5", ""},
-		"wallet": {call{op: operation.X402RegisterWallet, body: (&X402Wallet{Address: "0x", Chain: "base"}).body()}, "POST", "/x402/wallets", `{"chain":"base","wallet_address":"0x"}`},
+		"read": {call{op: operation.Request, requestID: id}, "GET", "/agent-api/requests/" + id, ""},
+		"list": {
+			call{op: operation.Requests, query: url.Values{"limit": {"5"}}}, "GET", "/agent-api/requests?limit=5", "",
+		},
+		"wallet": {
+			call{op: operation.X402RegisterWallet, body: (&X402Wallet{Address: "0x", Chain: "base"}).body()},
+			"POST",
+			"/x402/wallets", `{"chain":"base","wallet_address":"0x"}`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			request, err := client.transport.newRequest(&c.call)
@@ -68,7 +87,11 @@ func TestRequestsAreBuiltAsTheContractSays(t *testing.T) {
 			assert.Equal(t, c.method, request.Method)
 			assert.Equal(t, "https://pay.example/api/v1"+c.path, request.URL.String())
 			assert.Nil(t, request.GetBody, "net/http must not resend it")
-			want := http.Header{"Authorization": {"Bearer agt_x"}, "Accept": {"application/json"}, "User-Agent": client.transport.userAgent}
+			want := http.Header{
+				"Authorization": {"Bearer agt_x"},
+				"Accept":        {"application/json"},
+				"User-Agent":    client.transport.userAgent,
+			}
 			if c.call.idempotencyKey != "" {
 				want["Idempotency-Key"] = []string{c.call.idempotencyKey}
 			}

@@ -73,20 +73,28 @@ func TestRetriesEnd(t *testing.T) {
 		attempts int
 		is       error
 	}{
-		"server error":       {answer(503, `{"detail":"down"}`), 3, letagentpay.ErrServer},
-		"not implemented":    {answer(501, `{"detail":"no"}`), 1, letagentpay.ErrServer},
-		"rate limit":         {answer(429, `{"detail":"Too many requests. Please try again later."}`), 3, letagentpay.ErrRateLimited},
-		"too many pending":   {answer(429, `{"detail":"Too many pending requests. Wait for existing requests to be resolved."}`), 1, letagentpay.ErrTooManyPending},
-		"unauthorized":       {answer(401, `{"detail":"Invalid agent token"}`), 1, letagentpay.ErrUnauthorized},
-		"forbidden":          {answer(403, `{"detail":"Agent is paused"}`), 1, letagentpay.ErrForbidden},
-		"not found":          {answer(404, `{"detail":"Not Found"}`), 1, letagentpay.ErrNotFound},
-		"conflict":           {answer(409, `{"detail":"x"}`), 1, letagentpay.ErrConflict},
-		"bad request":        {answer(400, `{"detail":"Currency mismatch: expected EUR"}`), 1, letagentpay.ErrInvalid},
-		"teapot":             {answer(418, `{"detail":"x"}`), 1, nil},
-		"no connection":      {broken(errReset), 3, letagentpay.ErrNoResponse},
-		"malformed":          {answer(200, `{"budget":`), 3, letagentpay.ErrMalformedResponse},
-		"decimal of nothing": {answer(200, `{"budget":"1e3","spent":"0","held":"0","remaining":"0","currency":"USD"}`), 3, letagentpay.ErrMalformedResponse},
-		"untrusted server":   {broken(x509Error()), 1, letagentpay.ErrNoResponse},
+		"server error":    {answer(503, `{"detail":"down"}`), 3, letagentpay.ErrServer},
+		"not implemented": {answer(501, `{"detail":"no"}`), 1, letagentpay.ErrServer},
+		"rate limit": {
+			answer(429, `{"detail":"Too many requests. Please try again later."}`), 3, letagentpay.ErrRateLimited,
+		},
+		"too many pending": {
+			answer(429, `{"detail":"Too many pending requests. Wait for existing requests to be resolved."}`), 1,
+			letagentpay.ErrTooManyPending,
+		},
+		"unauthorized":  {answer(401, `{"detail":"Invalid agent token"}`), 1, letagentpay.ErrUnauthorized},
+		"forbidden":     {answer(403, `{"detail":"Agent is paused"}`), 1, letagentpay.ErrForbidden},
+		"not found":     {answer(404, `{"detail":"Not Found"}`), 1, letagentpay.ErrNotFound},
+		"conflict":      {answer(409, `{"detail":"x"}`), 1, letagentpay.ErrConflict},
+		"bad request":   {answer(400, `{"detail":"Currency mismatch: expected EUR"}`), 1, letagentpay.ErrInvalid},
+		"teapot":        {answer(418, `{"detail":"x"}`), 1, nil},
+		"no connection": {broken(errReset), 3, letagentpay.ErrNoResponse},
+		"malformed":     {answer(200, `{"budget":`), 3, letagentpay.ErrMalformedResponse},
+		"decimal of nothing": {
+			answer(200, `{"budget":"1e3","spent":"0","held":"0","remaining":"0","currency":"USD"}`), 3,
+			letagentpay.ErrMalformedResponse,
+		},
+		"untrusted server": {broken(x509Error()), 1, letagentpay.ErrNoResponse},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -101,8 +109,10 @@ func TestRetriesEnd(t *testing.T) {
 				assert.Equal(t, "GET", failure.Method)
 				assert.Equal(t, "/api/v1/agent-api/budget", failure.Path)
 				for _, category := range []error{
-					letagentpay.ErrServer, letagentpay.ErrRateLimited, letagentpay.ErrTooManyPending, letagentpay.ErrUnauthorized, letagentpay.ErrForbidden,
-					letagentpay.ErrNotFound, letagentpay.ErrConflict, letagentpay.ErrInvalid, letagentpay.ErrNoResponse, letagentpay.ErrMalformedResponse,
+					letagentpay.ErrServer, letagentpay.ErrRateLimited, letagentpay.ErrTooManyPending,
+					letagentpay.ErrUnauthorized, letagentpay.ErrForbidden, letagentpay.ErrNotFound,
+					letagentpay.ErrConflict, letagentpay.ErrInvalid, letagentpay.ErrNoResponse,
+					letagentpay.ErrMalformedResponse,
 				} {
 					assert.Equal(t, category == c.is, errors.Is(err, category), "%v is %v", err, category)
 				}
@@ -130,18 +140,20 @@ func TestRetryAfterIsHonouredUpToACap(t *testing.T) {
 		header            string
 		shortest, longest time.Duration
 	}{
-		"seconds":       {"7", 7 * time.Second, 7 * time.Second},
-		"a day":         {"86400", time.Minute, time.Minute},
-		"beyond int64":  {"99999999999999999999", time.Minute, time.Minute},
-		"negative":      {"-5", 250 * time.Millisecond, time.Second},
-		"nonsense":      {"soon", 250 * time.Millisecond, time.Second},
-		"date":          {"Sat, 01 Jan 2000 00:00:20 GMT", 19 * time.Second, 20 * time.Second}, // a bubble's clock begins at midnight
+		"seconds":      {"7", 7 * time.Second, 7 * time.Second},
+		"a day":        {"86400", time.Minute, time.Minute},
+		"beyond int64": {"99999999999999999999", time.Minute, time.Minute},
+		"negative":     {"-5", 250 * time.Millisecond, time.Second},
+		"nonsense":     {"soon", 250 * time.Millisecond, time.Second},
+		// A bubble's clock begins at midnight.
+		"date":          {"Sat, 01 Jan 2000 00:00:20 GMT", 19 * time.Second, 20 * time.Second},
 		"date long ago": {"Fri, 31 Dec 1999 23:00:00 GMT", 250 * time.Millisecond, time.Second},
 		"date far away": {"Sat, 01 Jan 2100 00:00:00 GMT", time.Minute, time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newService(t).on("GET", "/budget", answer(503, `{"detail":"x"}`, "Retry-After", c.header), answer(200, someBudget))
+				s := newService(t).on("GET", "/budget", answer(503, `{"detail":"x"}`, "Retry-After", c.header),
+					answer(200, someBudget))
 				_, err := s.client().Budget(t.Context())
 				require.NoError(t, err)
 				waited := s.recorded()[1].At.Sub(s.recorded()[0].At)
@@ -204,7 +216,8 @@ func TestContextBoundsEverything(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(100*time.Millisecond, cancel)
 			begun := time.Now()
-			_, err := newService(t).on("GET", "/budget", answer(503, `{"detail":"down for repairs"}`)).client().Budget(ctx)
+			s := newService(t).on("GET", "/budget", answer(503, `{"detail":"down for repairs"}`))
+			_, err := s.client().Budget(ctx)
 			require.ErrorIs(t, err, context.Canceled)
 			require.ErrorIs(t, err, letagentpay.ErrServer)
 			assert.Contains(t, err.Error(), "down for repairs", "the last answer is not lost")
@@ -216,7 +229,8 @@ func TestContextBoundsEverything(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
 			begun := time.Now()
-			_, err := newService(t).on("GET", "/budget", answer(503, `{"detail":"x"}`, "Retry-After", "30")).client().Budget(ctx)
+			s := newService(t).on("GET", "/budget", answer(503, `{"detail":"x"}`, "Retry-After", "30"))
+			_, err := s.client().Budget(ctx)
 			require.ErrorIs(t, err, letagentpay.ErrServer)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			assert.Zero(t, time.Since(begun), "waiting for a deadline that leaves no time is of no use")
@@ -266,9 +280,13 @@ func TestAttemptTimeoutIsNotTheContextsEnd(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		client := newClient(t, exchange(func(r *http.Request) (*http.Response, error) {
+			body := io.MultiReader(strings.NewReader(`{"budget":`), stallingReader{r.Context()})
 			return &http.Response{
-				StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Request: r, ContentLength: -1,
-				Body: io.NopCloser(io.MultiReader(strings.NewReader(`{"budget":`), stallingReader{r.Context()})),
+				StatusCode:    200,
+				Header:        http.Header{"Content-Type": {"application/json"}},
+				Request:       r,
+				ContentLength: -1,
+				Body:          io.NopCloser(body),
 			}, nil
 		}), letagentpay.WithMaxRetries(0))
 		begun := time.Now()
@@ -361,7 +379,8 @@ func TestAnswersAreTakenForJSONByTheirMediaType(t *testing.T) {
 		"application/json; charset=utf-8; broken": false,
 	} {
 		t.Run(contentType, func(t *testing.T) {
-			client := newClient(t, roundTrip(answer(200, someBudget, "Content-Type", contentType)), letagentpay.WithMaxRetries(0))
+			client := newClient(t, roundTrip(answer(200, someBudget, "Content-Type", contentType)),
+				letagentpay.WithMaxRetries(0))
 			_, err := client.Budget(t.Context())
 			if taken {
 				require.NoError(t, err)
@@ -376,11 +395,15 @@ func realClient(t *testing.T, url string, opts ...letagentpay.Option) *letagentp
 	t.Helper()
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	return newClient(t, transport, append([]letagentpay.Option{letagentpay.WithBaseURL(url + "/api/v1/agent-api")}, opts...)...)
+	return newClient(t, transport, append([]letagentpay.Option{
+		letagentpay.WithBaseURL(url + "/api/v1/agent-api"),
+	}, opts...)...)
 }
 
 func TestErrorsOfProxiesKeepStatusAndSample(t *testing.T) {
-	s := newService(t).on("GET", "/budget", answer(404, "<html>\n\t<title>Not here</title>\x00\x1b[31m "+strings.Repeat("long ", 100)+"</html>", "Content-Type", "text/html"))
+	s := newService(t).on("GET", "/budget",
+		answer(404, "<html>\n\t<title>Not here</title>\x00\x1b[31m "+strings.Repeat("long ", 100)+"</html>",
+			"Content-Type", "text/html"))
 	_, err := s.client().Budget(t.Context())
 	var failure *letagentpay.APIError
 	require.ErrorAs(t, err, &failure)
@@ -389,7 +412,10 @@ func TestErrorsOfProxiesKeepStatusAndSample(t *testing.T) {
 	assert.NotContains(t, failure.Detail, "\x1b")
 	assert.LessOrEqual(t, len([]rune(failure.Detail)), 201)
 
-	for _, body := range []string{"", "null", "[]", `{"detail":null}`, `{"detail":7}`, `{"detail":[1]}`, `{"detail":{"a":1}}`, `{"detail":[{"loc":[null,{}],"msg":"m"}]}`, "\xff\xfe"} {
+	for _, body := range []string{
+		"", "null", "[]", `{"detail":null}`, `{"detail":7}`, `{"detail":[1]}`, `{"detail":{"a":1}}`,
+		`{"detail":[{"loc":[null,{}],"msg":"m"}]}`, "\xff\xfe",
+	} {
 		_, err := newService(t).on("GET", "/budget", answer(400, body)).client().Budget(t.Context())
 		require.ErrorIs(t, err, letagentpay.ErrInvalid, body)
 	}
@@ -408,7 +434,8 @@ func TestFieldErrorsSayWhere(t *testing.T) {
 		{Field: "payment_requirements.list.0", Type: "string_type"},
 		{Type: "missing", Message: "Field required"},
 	}, failure.Fields)
-	assert.Equal(t, "letagentpay: purchase: 422 Unprocessable Entity: amount: Input should be greater than 0; payment_requirements.list.0: string_type; Field required", err.Error())
+	assert.Equal(t, "letagentpay: purchase: 422 Unprocessable Entity: amount: Input should be greater than 0; "+
+		"payment_requirements.list.0: string_type; Field required", err.Error())
 }
 
 func TestRedirects(t *testing.T) {
@@ -549,14 +576,16 @@ func TestLogsSayWhatHappened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var logged bytes.Buffer
 		logger := slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		s := newService(t).on("POST", "/requests", answer(503, `{"detail":"down"}`), answer(201, autoApproved)).on("GET", "/requests", list(""))
+		s := newService(t).on("POST", "/requests", answer(503, `{"detail":"down"}`), answer(201, autoApproved)).
+			on("GET", "/requests", list(""))
 		p := groceries()
 		p.Description = "private"
 		_, err := s.client(letagentpay.WithLogger(logger)).Purchase(t.Context(), p)
 		require.NoError(t, err)
 		lines := strings.Split(strings.TrimSpace(logged.String()), "\n")
 		require.Len(t, lines, 5)
-		assert.Contains(t, lines[0], "msg=letagentpay.attempt operation=purchase method=POST path=/api/v1/agent-api/requests attempt=1 status=503")
+		assert.Contains(t, lines[0], "msg=letagentpay.attempt operation=purchase method=POST "+
+			"path=/api/v1/agent-api/requests attempt=1 status=503")
 		assert.Contains(t, lines[1], "level=WARN msg=letagentpay.retry operation=purchase")
 		assert.Contains(t, lines[1], "wait=2s")
 		assert.Contains(t, lines[2], "attempt=2 status=201")
@@ -601,7 +630,12 @@ func TestReadsDoNotFollowARedirectToPlainHTTP(t *testing.T) {
 		if r.URL.Scheme == "http" {
 			plain++
 		}
-		return &http.Response{StatusCode: 302, Header: http.Header{"Location": {"http://pay.example/x"}}, Body: http.NoBody, Request: r}, nil
+		return &http.Response{
+			StatusCode: 302,
+			Header:     http.Header{"Location": {"http://pay.example/x"}},
+			Body:       http.NoBody,
+			Request:    r,
+		}, nil
 	}), letagentpay.WithMaxRetries(0))
 	_, err := client.Budget(t.Context())
 	require.Error(t, err)
@@ -611,7 +645,13 @@ func TestReadsDoNotFollowARedirectToPlainHTTP(t *testing.T) {
 func TestAnswersCutShortAfterWhatLooksCompleteAreNone(t *testing.T) {
 	client := newClient(t, roundTrip(func(r *http.Request) (*http.Response, error) {
 		body := io.MultiReader(strings.NewReader(`{"categories":["a"]}`), iotest.ErrReader(io.ErrUnexpectedEOF))
-		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Request: r, ContentLength: 100, Body: io.NopCloser(body)}, nil
+		return &http.Response{
+			StatusCode:    200,
+			Header:        http.Header{"Content-Type": {"application/json"}},
+			Request:       r,
+			ContentLength: 100,
+			Body:          io.NopCloser(body),
+		}, nil
 	}), letagentpay.WithMaxRetries(0))
 	_, err := client.Categories(t.Context())
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
@@ -640,7 +680,13 @@ func TestBodiesAreClosedAndAttemptsEnded(t *testing.T) {
 			var attempt context.Context
 			client := newClient(t, roundTrip(func(r *http.Request) (*http.Response, error) {
 				attempt = r.Context()
-				return &http.Response{StatusCode: c.status, Header: http.Header{"Content-Type": {"application/json"}}, Request: r, ContentLength: -1, Body: watchedBody{strings.NewReader(c.body), &closed}}, nil
+				return &http.Response{
+					StatusCode:    c.status,
+					Header:        http.Header{"Content-Type": {"application/json"}},
+					Request:       r,
+					ContentLength: -1,
+					Body:          watchedBody{strings.NewReader(c.body), &closed},
+				}, nil
 			}), letagentpay.WithMaxRetries(0))
 			_, err := client.Categories(t.Context())
 			assert.Equal(t, name != "answer", err != nil)
@@ -655,7 +701,12 @@ func TestRedirectedWritesMayHaveTakenEffect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := serve(t)
 		var runs atomic.Int64
-		server.Fail(letagentpaytest.Fault{Op: operation.Purchase, AfterCommit: true, Status: 303, Header: http.Header{"Location": {"/requests/1"}}})
+		server.Fail(letagentpaytest.Fault{
+			Op:          operation.Purchase,
+			AfterCommit: true,
+			Status:      303,
+			Header:      http.Header{"Location": {"/requests/1"}},
+		})
 		_, err := guardGroceries(server.Client(), &runs, succeed)(t.Context(), price("30"))
 		var unknown *letagentpay.OutcomeUnknownError
 		require.ErrorAs(t, err, &unknown, "30.00 are gone from the budget")
@@ -664,13 +715,23 @@ func TestRedirectedWritesMayHaveTakenEffect(t *testing.T) {
 		purchase, err := server.Client().Purchase(t.Context(), price("5"))
 		require.NoError(t, err)
 		server.ResetCalls()
-		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, AfterCommit: true, Status: 303, Header: http.Header{"Location": {"/requests/1"}}})
-		confirmation, err := server.Client().Confirm(t.Context(), purchase.RequestID, letagentpay.ConfirmParams{Success: true})
+		server.Fail(letagentpaytest.Fault{
+			Op:          operation.Confirm,
+			AfterCommit: true,
+			Status:      303,
+			Header:      http.Header{"Location": {"/requests/1"}},
+		})
+		confirmation, err := server.Client().Confirm(t.Context(), purchase.RequestID,
+			letagentpay.ConfirmParams{Success: true})
 		require.NoError(t, err, "it is settled by reading")
 		assert.Equal(t, letagentpay.StatusCompleted, confirmation.Status)
 		assert.Len(t, server.Calls().Of(operation.Confirm), 1)
 
-		server.Fail(letagentpaytest.Fault{Op: operation.X402Authorize, Status: 307, Header: http.Header{"Location": {"/x"}}})
+		server.Fail(letagentpaytest.Fault{
+			Op:     operation.X402Authorize,
+			Status: 307,
+			Header: http.Header{"Location": {"/x"}},
+		})
 		_, err = server.Client().X402.Authorize(t.Context(), weather("1"))
 		require.ErrorAs(t, err, &unknown)
 	})
@@ -678,7 +739,8 @@ func TestRedirectedWritesMayHaveTakenEffect(t *testing.T) {
 
 func TestRedirectedPurchasesAreNotSentAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newService(t).on("POST", "/requests", answer(303, ``, "Location", "/requests/1")).on("GET", "/requests", list(""))
+		s := newService(t).on("POST", "/requests", answer(303, ``, "Location", "/requests/1")).
+			on("GET", "/requests", list(""))
 		_, err := s.client().Purchase(t.Context(), groceries())
 		var unknown *letagentpay.OutcomeUnknownError
 		require.ErrorAs(t, err, &unknown)
@@ -708,7 +770,9 @@ func TestHostileAnswersOverSocketsAreBounded(t *testing.T) {
 				w.WriteHeader(http.StatusEarlyHints)
 			}
 		},
-		"redirect loop": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) },
+		"redirect loop": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, r.URL.Path, http.StatusFound)
+		},
 		"huge header": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X", strings.Repeat("x", 20<<20))
 			_, _ = io.WriteString(w, someBudget)
@@ -736,13 +800,29 @@ func TestPanicsOfTheTransportAreErrorsOfTheAttempt(t *testing.T) {
 		transport roundTrip
 		is        error
 	}{
-		"round trip":         {func(*http.Request) (*http.Response, error) { panic("no sending of " + testToken) }, letagentpay.ErrNoResponse},
-		"with an error":      {func(*http.Request) (*http.Response, error) { panic(fmt.Errorf("%s: %w", testToken, io.ErrNoProgress)) }, io.ErrNoProgress},
-		"with nil":           {func(*http.Request) (*http.Response, error) { panic(nil) }, letagentpay.ErrNoResponse},
-		"with what panics":   {func(*http.Request) (*http.Response, error) { panic((*net.ParseError)(nil)) }, letagentpay.ErrNoResponse},
-		"an error of no use": {func(*http.Request) (*http.Response, error) { return nil, (*net.ParseError)(nil) }, letagentpay.ErrNoResponse},
+		"round trip": {
+			func(*http.Request) (*http.Response, error) { panic("no sending of " + testToken) },
+			letagentpay.ErrNoResponse,
+		},
+		"with an error": {
+			func(*http.Request) (*http.Response, error) { panic(fmt.Errorf("%s: %w", testToken, io.ErrNoProgress)) },
+			io.ErrNoProgress,
+		},
+		"with nil": {func(*http.Request) (*http.Response, error) { panic(nil) }, letagentpay.ErrNoResponse},
+		"with what panics": {
+			func(*http.Request) (*http.Response, error) { panic((*net.ParseError)(nil)) }, letagentpay.ErrNoResponse,
+		},
+		"an error of no use": {
+			func(*http.Request) (*http.Response, error) { return nil, (*net.ParseError)(nil) },
+			letagentpay.ErrNoResponse,
+		},
 		"body": {func(r *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 201, Header: http.Header{}, Body: panickingBody{}, Request: r}, nil
+			return &http.Response{
+				StatusCode: 201,
+				Header:     http.Header{},
+				Body:       panickingBody{},
+				Request:    r,
+			}, nil
 		}, letagentpay.ErrMalformedResponse},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -768,7 +848,8 @@ func TestPanicsOfTheTransportAreErrorsOfTheAttempt(t *testing.T) {
 			})
 		})
 	}
-	client, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL(testBase), letagentpay.WithMaxRetries(0),
+	client, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL(testBase),
+		letagentpay.WithMaxRetries(0),
 		letagentpay.WithHTTPClient(&http.Client{
 			Transport:     fixed{302, "", "", ""},
 			CheckRedirect: func(*http.Request, []*http.Request) error { panic("no redirecting") },
@@ -806,7 +887,8 @@ func TestPanickingLoggersBreakNoCall(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			server := serve(t)
 			var runs atomic.Int64
-			guarded := guardGroceries(server.Client(letagentpay.WithLogger(slog.New(breaking{enabled: enabled}))), &runs, succeed)
+			guarded := guardGroceries(server.Client(letagentpay.WithLogger(slog.New(breaking{enabled: enabled}))),
+				&runs, succeed)
 			server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Status: 503})
 			_, err := guarded(t.Context(), price("5"))
 			require.NoError(t, err)
@@ -828,7 +910,8 @@ func TestHangingLoggersAreLeftAloneForAWhile(t *testing.T) {
 					asked.Add(1)
 					time.Sleep(time.Hour)
 				}})
-				client := newService(t).on("GET", "/budget", answer(200, someBudget)).client(letagentpay.WithLogger(logger))
+				s := newService(t).on("GET", "/budget", answer(200, someBudget))
+				client := s.client(letagentpay.WithLogger(logger))
 				calls := func() time.Duration {
 					begun := time.Now()
 					for range 10 {

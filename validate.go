@@ -1,6 +1,7 @@
 package letagentpay
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"strings"
@@ -9,10 +10,11 @@ import (
 	"github.com/letagentpay/letagentpay-go/money"
 )
 
+// paramError returns a *ParamError. It shortens a long value, and leaves out one that holds a token.
 func paramError(field, value, reason string) *ParamError {
 	const longest = 80
 	if holdsToken(value) {
-		value = "" // a token in the wrong place
+		value = "" // a token passed by mistake
 	}
 	if runes := []rune(value); len(runes) > longest {
 		value = string(runes[:longest]) + "…"
@@ -20,6 +22,7 @@ func paramError(field, value, reason string) *ParamError {
 	return &ParamError{Field: field, Value: value, Reason: reason}
 }
 
+// amountError returns the error for an amount that could not be parsed.
 func amountError(field, value string, err error) *ParamError {
 	e := paramError(field, value, err.Error())
 	e.Err = withoutToken(err)
@@ -29,7 +32,14 @@ func amountError(field, value string, err error) *ParamError {
 	return e
 }
 
-// checkAmount wants an amount that the service takes and stores as it is.
+func checkContext(ctx context.Context) error {
+	if ctx == nil {
+		return paramError("ctx", "", "want a context; use context.Background() if you have none")
+	}
+	return nil
+}
+
+// checkAmount accepts an amount that the service stores unchanged.
 func checkAmount(field string, a Amount) error {
 	switch {
 	case a.Sign() <= 0:
@@ -55,7 +65,7 @@ func checkText(field, value string, longest int) error {
 	return nil
 }
 
-// boundedText is a text field with its limit in characters.
+// boundedText is a text field with its maximum length in characters.
 type boundedText struct {
 	field, value string
 	longest      int
@@ -80,14 +90,16 @@ func checkIdempotencyKey(field, key string) error {
 		return paramError(field, "", "want a key without an agent's token in it")
 	}
 	if len(key) > longest || !printableASCII(key) || strings.TrimSpace(key) != key {
-		return paramError(field, key, "want at most 255 printable ASCII characters without spaces around, or nothing for a random key")
+		return paramError(field, key, "want at most 255 printable ASCII characters "+
+			"without leading or trailing spaces, or nothing for a random key")
 	}
 	return nil
 }
 
-// zeroDecimalCurrencies are the currencies of ISO 4217 without a minor unit.
+// zeroDecimalCurrencies are the ISO 4217 currencies without a minor unit.
 var zeroDecimalCurrencies = []string{
-	"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF",
+	"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF",
+	"XPF",
 }
 
 func isCurrency(code string) bool {

@@ -428,8 +428,8 @@ type silentJournal struct {
 	released chan struct{}
 }
 
-func (j silentJournal) Entries(context.Context) iter.Seq2[*letagentpay.JournalEntry, error] {
-	return func(func(*letagentpay.JournalEntry, error) bool) { <-j.released }
+func (j silentJournal) Entries(context.Context) iter.Seq2[*journalEntry, error] {
+	return func(func(*journalEntry, error) bool) { <-j.released }
 }
 
 func TestSearchOfAJournalThatHangsEnds(t *testing.T) {

@@ -17,8 +17,8 @@ var (
 	errTooMany    = errors.New("a JSON object has too many members")
 )
 
-// fetch makes a call and returns the body of its answer, which must have the shape and pass the check. A nil check
-// accepts every body.
+// fetch makes a call and returns the decoded body of its response, which must have the shape want and pass check. A nil
+// check accepts every body.
 func fetch[Body any](ctx context.Context, t *transport, c *call, want *shape, check func(*Body) error) (*Body, error) {
 	var body *Body
 	c.decode = func(data []byte) error {
@@ -34,10 +34,11 @@ func fetch[Body any](ctx context.Context, t *transport, c *call, want *shape, ch
 	return body, nil
 }
 
-// decodeAs decodes a JSON value of a shape, an object or an array of objects, and nothing else; a null would leave the
-// target as it is and look like success. Beyond what encoding/json checks, it refuses what can be read in two ways or
-// would be guessed at: members whose names differ in case alone, at any depth, members whose names are known in another
-// case, and missing members of the shape. The target is of no use when there is an error.
+// decodeAs decodes a JSON object or an array of objects of the given shape. It refuses every other value, null
+// included: null would leave the target unchanged and look like success.
+//
+// It also refuses what encoding/json would guess: at any depth, members whose names differ only in case; a member whose
+// name is known in another case; and a missing required member. If it returns an error, target must not be used.
 func decodeAs(data []byte, target any, want *shape) error {
 	switch first := firstOf(data); {
 	case want.array && first != '[':
@@ -51,7 +52,7 @@ func decodeAs(data []byte, target any, want *shape) error {
 	return checkShape(data, want)
 }
 
-// optional returns nil for an empty string, which the wire form leaves out.
+// optional returns a pointer to s, or nil for an empty s, which the request then omits.
 func optional(s string) *string {
 	if s == "" {
 		return nil
@@ -80,8 +81,8 @@ func timeOf[T api.Time | api.OffsetTime](t *T) time.Time {
 	return api.Time(*t).Time
 }
 
-// listIn returns the list that a pointer leads to, nil without one.
-func listIn(list *[]string) []string {
+// derefList returns the list that a pointer points to, or nil.
+func derefList(list *[]string) []string {
 	if list == nil {
 		return nil
 	}

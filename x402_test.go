@@ -22,15 +22,26 @@ const (
 )
 
 func weather(usd string) letagentpay.X402AuthorizeParams {
-	return letagentpay.X402AuthorizeParams{MaxAmountUSD: letagentpay.MustAmount(usd), Requirements: letagentpay.PaymentRequirements{
-		Scheme: "exact", Network: "eip155:8453", Amount: "1000000", Asset: "USDC", PayTo: "0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", Resource: "https://api.example.com/v1/weather",
-	}}
+	return letagentpay.X402AuthorizeParams{
+		MaxAmountUSD: letagentpay.MustAmount(usd),
+		Requirements: letagentpay.PaymentRequirements{
+			Scheme:   "exact",
+			Network:  "eip155:8453",
+			Amount:   "1000000",
+			Asset:    "USDC",
+			PayTo:    "0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+			Resource: "https://api.example.com/v1/weather",
+		},
+	}
 }
 
 func serveX402(t *testing.T) *letagentpaytest.Server {
-	return letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithBudget(letagentpay.MustAmount("100")),
+	return letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+		letagentpaytest.WithBudget(letagentpay.MustAmount("100")),
 		letagentpaytest.WithRates(map[string]string{"USDC/USD": "1"}),
-		letagentpaytest.WithPolicyJSON(`{"daily_limit": 50, "x402": {"max_per_request": 20, "allowed_chains": ["base"]}}`))
+		letagentpaytest.WithPolicyJSON(`{
+			"daily_limit": 50, "x402": {"max_per_request": 20, "allowed_chains": ["base"]}
+		}`))
 }
 
 func TestX402Lifecycle(t *testing.T) {
@@ -48,17 +59,28 @@ func TestX402Lifecycle(t *testing.T) {
 	assert.False(t, declined.Authorized)
 	assert.Equal(t, "AMOUNT_EXCEEDS_PER_REQUEST_LIMIT", declined.Reason)
 
-	report, err := x402.Report(t.Context(), letagentpay.X402ReportParams{AuthorizationID: authorization.AuthorizationID, TxHash: someTx, ActualAmountUSD: letagentpay.MustAmount("4.75")})
+	report, err := x402.Report(t.Context(), letagentpay.X402ReportParams{
+		AuthorizationID: authorization.AuthorizationID,
+		TxHash:          someTx,
+		ActualAmountUSD: letagentpay.MustAmount("4.75"),
+	})
 	require.NoError(t, err)
 	assert.Equal(t, authorization.AuthorizationID, report.TransactionID)
-	for tx, id := range map[string]string{otherTx: authorization.AuthorizationID, someTx: authorization.AuthorizationID} {
+	for tx, id := range map[string]string{
+		otherTx: authorization.AuthorizationID,
+		someTx:  authorization.AuthorizationID,
+	} {
 		_, err = x402.Report(t.Context(), letagentpay.X402ReportParams{AuthorizationID: id, TxHash: tx})
 		require.ErrorIs(t, err, letagentpay.ErrConflict, "a first attempt is never taken for a repeated one")
 	}
 	_, err = x402.Report(t.Context(), letagentpay.X402ReportParams{AuthorizationID: "nobody", TxHash: otherTx})
 	require.ErrorIs(t, err, letagentpay.ErrNotFound)
 
-	wallet := letagentpay.X402Wallet{Address: "0xaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaB", Chain: "base", Provider: "metamask"}
+	wallet := letagentpay.X402Wallet{
+		Address:  "0xaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaB",
+		Chain:    "base",
+		Provider: "metamask",
+	}
 	registered, err := x402.RegisterWallet(t.Context(), wallet)
 	require.NoError(t, err)
 	assert.False(t, registered.CreatedAt.IsZero())
@@ -71,8 +93,10 @@ func TestX402Lifecycle(t *testing.T) {
 
 	budget, err := x402.Budget(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, "100.00 4.75 95.25 50.00 4.75 20.00 [base] [metamask]", fmt.Sprint(budget.Budget, " ", budget.Spent, " ", budget.Remaining, " ", *budget.DailyLimit, " ",
-		budget.DailySpent, " ", *budget.MaxPerRequest, " ", budget.AllowedChains, " [", budget.Wallets[0].Provider, "]"))
+	assert.Equal(t, "100.00 4.75 95.25 50.00 4.75 20.00 [base] [metamask]",
+		fmt.Sprint(budget.Budget, " ", budget.Spent, " ", budget.Remaining, " ", *budget.DailyLimit, " ",
+			budget.DailySpent, " ", *budget.MaxPerRequest, " ", budget.AllowedChains,
+			" [", budget.Wallets[0].Provider, "]"))
 	assert.Nil(t, budget.MonthlyLimit)
 	assert.Nil(t, budget.AllowedDomains)
 }
@@ -95,7 +119,10 @@ func TestX402LostAnswers(t *testing.T) {
 		require.NoError(t, err)
 		lost(operation.X402Report, 1)
 		begun := time.Now()
-		report, err := client.X402.Report(t.Context(), letagentpay.X402ReportParams{AuthorizationID: authorization.AuthorizationID, TxHash: someTx})
+		report, err := client.X402.Report(t.Context(), letagentpay.X402ReportParams{
+			AuthorizationID: authorization.AuthorizationID,
+			TxHash:          someTx,
+		})
 		require.NoError(t, err, "that it was reported already is the answer that was lost")
 		assert.Equal(t, authorization.AuthorizationID, report.TransactionID)
 		assert.GreaterOrEqual(t, time.Since(begun), 2*time.Second)
@@ -104,30 +131,48 @@ func TestX402LostAnswers(t *testing.T) {
 		authorization, err = client.X402.Authorize(t.Context(), weather("5"))
 		require.NoError(t, err)
 		server.Fail(letagentpaytest.Fault{Op: operation.X402Report, Drop: letagentpaytest.DropBefore})
-		_, err = client.X402.Report(t.Context(), letagentpay.X402ReportParams{AuthorizationID: authorization.AuthorizationID, TxHash: someTx})
+		_, err = client.X402.Report(t.Context(), letagentpay.X402ReportParams{
+			AuthorizationID: authorization.AuthorizationID,
+			TxHash:          someTx,
+		})
 		require.ErrorIs(t, err, letagentpay.ErrConflict, "the hash settled another one, and no repeating changes that")
 
 		lost(operation.X402Report, 100)
-		_, err = client.X402.Report(t.Context(), letagentpay.X402ReportParams{AuthorizationID: authorization.AuthorizationID, TxHash: otherTx})
+		_, err = client.X402.Report(t.Context(), letagentpay.X402ReportParams{
+			AuthorizationID: authorization.AuthorizationID,
+			TxHash:          otherTx,
+		})
 		require.ErrorAs(t, err, &unknown)
 		assert.Equal(t, authorization.AuthorizationID, unknown.RequestID)
 		server.ClearFaults()
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err = client.X402.Report(ctx, letagentpay.X402ReportParams{AuthorizationID: authorization.AuthorizationID, TxHash: otherTx})
+		_, err = client.X402.Report(ctx, letagentpay.X402ReportParams{
+			AuthorizationID: authorization.AuthorizationID,
+			TxHash:          otherTx,
+		})
 		require.ErrorIs(t, err, context.Canceled)
 
 		lost(operation.X402RegisterWallet, 2)
-		wallet, err := client.X402.RegisterWallet(t.Context(), letagentpay.X402Wallet{Address: "0xaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaB", Chain: "base"})
+		wallet, err := client.X402.RegisterWallet(t.Context(), letagentpay.X402Wallet{
+			Address: "0xaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaB",
+			Chain:   "base",
+		})
 		require.NoError(t, err)
 		assert.False(t, wallet.CreatedAt.IsZero())
 		server.ClearFaults()
 		server.Fail(letagentpaytest.Fault{Op: operation.X402RegisterWallet, Drop: letagentpaytest.DropBefore})
-		_, err = client.X402.RegisterWallet(t.Context(), letagentpay.X402Wallet{Address: "0xaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaB", Chain: "ethereum"})
+		_, err = client.X402.RegisterWallet(t.Context(), letagentpay.X402Wallet{
+			Address: "0xaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaB",
+			Chain:   "ethereum",
+		})
 		require.ErrorAs(t, err, &unknown)
 		server.Fail(letagentpaytest.Fault{Op: operation.X402RegisterWallet, Drop: letagentpaytest.DropBefore})
 		server.Fail(letagentpaytest.Fault{Op: operation.X402Wallets, Status: 403})
-		_, err = client.X402.RegisterWallet(t.Context(), letagentpay.X402Wallet{Address: "0xaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaB", Chain: "ethereum"})
+		_, err = client.X402.RegisterWallet(t.Context(), letagentpay.X402Wallet{
+			Address: "0xaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaB",
+			Chain:   "ethereum",
+		})
 		require.ErrorAs(t, err, &unknown)
 		require.ErrorIs(t, err, letagentpay.ErrForbidden)
 	})
@@ -153,17 +198,48 @@ func TestBadX402ValuesAreNotSent(t *testing.T) {
 		call  func() error
 		field string
 	}{
-		"no amount":        {authorize(func(p *letagentpay.X402AuthorizeParams) { p.MaxAmountUSD = letagentpay.Amount{} }), "X402AuthorizeParams.MaxAmountUSD"},
-		"too much":         {authorize(func(p *letagentpay.X402AuthorizeParams) { p.MaxAmountUSD = letagentpay.MustAmount("10000.01") }), "X402AuthorizeParams.MaxAmountUSD"},
-		"no scheme":        {authorize(func(p *letagentpay.X402AuthorizeParams) { p.Requirements.Scheme = "" }), "PaymentRequirements.Scheme"},
-		"long network":     {authorize(func(p *letagentpay.X402AuthorizeParams) { p.Requirements.Network = strings.Repeat("n", 31) }), "PaymentRequirements.Network"},
-		"fractional units": {authorize(func(p *letagentpay.X402AuthorizeParams) { p.Requirements.Amount = "1.5" }), "PaymentRequirements.Amount"},
+		"no amount": {
+			authorize(func(p *letagentpay.X402AuthorizeParams) { p.MaxAmountUSD = letagentpay.Amount{} }),
+			"X402AuthorizeParams.MaxAmountUSD",
+		},
+		"too much": {
+			authorize(func(p *letagentpay.X402AuthorizeParams) { p.MaxAmountUSD = letagentpay.MustAmount("10000.01") }),
+			"X402AuthorizeParams.MaxAmountUSD",
+		},
+		"no scheme": {
+			authorize(func(p *letagentpay.X402AuthorizeParams) { p.Requirements.Scheme = "" }),
+			"PaymentRequirements.Scheme",
+		},
+		"long network": {
+			authorize(func(p *letagentpay.X402AuthorizeParams) { p.Requirements.Network = strings.Repeat("n", 31) }),
+			"PaymentRequirements.Network",
+		},
+		"fractional units": {
+			authorize(func(p *letagentpay.X402AuthorizeParams) { p.Requirements.Amount = "1.5" }),
+			"PaymentRequirements.Amount",
+		},
 		"no authorisation": {report(letagentpay.X402ReportParams{TxHash: someTx}), "X402ReportParams.AuthorizationID"},
-		"no hash":          {report(letagentpay.X402ReportParams{AuthorizationID: "a", TxHash: "0x12"}), "X402ReportParams.TxHash"},
-		"negative":         {report(letagentpay.X402ReportParams{AuthorizationID: "a", TxHash: someTx, ActualAmountUSD: letagentpay.MustAmount("1").Neg()}), "X402ReportParams.ActualAmountUSD"},
-		"long resource":    {report(letagentpay.X402ReportParams{AuthorizationID: "a", TxHash: someTx, ResourceURL: strings.Repeat("u", 2001)}), "X402ReportParams.ResourceURL"},
-		"no address":       {wallet(letagentpay.X402Wallet{Chain: "base"}), "X402Wallet.Address"},
-		"no chain":         {wallet(letagentpay.X402Wallet{Address: "0x"}), "X402Wallet.Chain"},
+		"no hash": {
+			report(letagentpay.X402ReportParams{AuthorizationID: "a", TxHash: "0x12"}), "X402ReportParams.TxHash",
+		},
+		"negative": {
+			report(letagentpay.X402ReportParams{
+				AuthorizationID: "a",
+				TxHash:          someTx,
+				ActualAmountUSD: letagentpay.MustAmount("1").Neg(),
+			}),
+			"X402ReportParams.ActualAmountUSD",
+		},
+		"long resource": {
+			report(letagentpay.X402ReportParams{
+				AuthorizationID: "a",
+				TxHash:          someTx,
+				ResourceURL:     strings.Repeat("u", 2001),
+			}),
+			"X402ReportParams.ResourceURL",
+		},
+		"no address": {wallet(letagentpay.X402Wallet{Chain: "base"}), "X402Wallet.Address"},
+		"no chain":   {wallet(letagentpay.X402Wallet{Address: "0x"}), "X402Wallet.Chain"},
 	} {
 		var param *letagentpay.ParamError
 		require.ErrorAs(t, c.call(), &param, name)
@@ -185,7 +261,8 @@ func TestOddX402Answers(t *testing.T) {
 }
 
 func ExampleX402Client_Authorize() {
-	server, err := letagentpaytest.Start(letagentpaytest.InMemory(), letagentpaytest.WithBudget(letagentpay.MustAmount("100")),
+	server, err := letagentpaytest.Start(letagentpaytest.InMemory(),
+		letagentpaytest.WithBudget(letagentpay.MustAmount("100")),
 		letagentpaytest.WithRates(map[string]string{"USDC/USD": "1"}))
 	if err != nil {
 		panic(err)
@@ -197,7 +274,11 @@ func ExampleX402Client_Authorize() {
 	authorization, err := client.X402.Authorize(ctx, letagentpay.X402AuthorizeParams{
 		MaxAmountUSD: letagentpay.MustAmount("0.05"),
 		Requirements: letagentpay.PaymentRequirements{ // as the paid API's 402 answer says
-			Scheme: "exact", Network: "eip155:8453", Amount: "50000", Asset: "USDC", PayTo: "0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+			Scheme:  "exact",
+			Network: "eip155:8453",
+			Amount:  "50000",
+			Asset:   "USDC",
+			PayTo:   "0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
 		},
 	})
 	if err != nil {
@@ -208,7 +289,10 @@ func ExampleX402Client_Authorize() {
 		return
 	}
 	// Sign and send the payment here. Then:
-	_, err = client.X402.Report(ctx, letagentpay.X402ReportParams{AuthorizationID: authorization.AuthorizationID, TxHash: someTx})
+	_, err = client.X402.Report(ctx, letagentpay.X402ReportParams{
+		AuthorizationID: authorization.AuthorizationID,
+		TxHash:          someTx,
+	})
 	fmt.Println("reported:", err == nil)
 	// Output: reported: true
 }

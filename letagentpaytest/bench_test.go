@@ -19,7 +19,8 @@ import (
 func BenchmarkPurchase(b *testing.B) {
 	server := letagentpaytest.NewServer(b, letagentpaytest.InMemory(), letagentpaytest.WithMaxHistory(1000),
 		letagentpaytest.WithBudget(money.Must("9999999")),
-		letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}, "per_request_limit": 50, "daily_limit": 9999999}`))
+		letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}, "per_request_limit": 50,
+			"daily_limit": 9999999}`))
 	client := server.HTTPClient()
 	n := 0
 	b.ReportAllocs()

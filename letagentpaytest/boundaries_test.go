@@ -180,10 +180,13 @@ func TestTheClockShowsUTC(t *testing.T) {
 }
 
 // authorize asks for an x402 payment in USDC, of no particular resource.
-func authorize(t *testing.T, srv *letagentpaytest.Server, dollars string) (authorized bool, reason string, expires time.Time) {
+func authorize(
+	t *testing.T, srv *letagentpaytest.Server, dollars string,
+) (authorized bool, reason string, expires time.Time) {
 	t.Helper()
 	status, got, err := send(t, srv, http.MethodPost, "/x402/authorize",
-		`{"payment_requirements": {"scheme": "exact", "network": "base", "amount": "1", "asset": "USDC", "pay_to": "0xb"}, "max_amount_usd": `+dollars+`}`)
+		`{"payment_requirements": {"scheme": "exact", "network": "base", "amount": "1", "asset": "USDC",
+			"pay_to": "0xb"}, "max_amount_usd": `+dollars+`}`)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, status, got)
 	var answer struct {
@@ -213,7 +216,8 @@ func TestPaymentsCountInAnAccountsTotalOnly(t *testing.T) {
 
 func TestALimitOfZeroForbidsPurchasesAndNotPayments(t *testing.T) {
 	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
-		letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}, "daily_limit": 0, "weekly_limit": 0, "monthly_limit": 0}`))
+		letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}, "daily_limit": 0,
+			"weekly_limit": 0, "monthly_limit": 0}`))
 	assert.Equal(t, letagentpay.StatusRejected, purchase(t, srv.Client(), one).Status)
 	authorized, reason, _ := authorize(t, srv, "1")
 	assert.True(t, authorized, reason)
@@ -238,7 +242,8 @@ func TestAPatchReplacesAndARefusedOneChangesNothing(t *testing.T) {
 	}
 
 	before := policy()
-	require.Error(t, agent.Patch([]byte(`{"policy": {"daily_limit": 1}, "auto_replenish": {"amount": "400"}, "status": "gone"}`)))
+	require.Error(t, agent.Patch([]byte(`{"policy": {"daily_limit": 1}, "auto_replenish": {"amount": "400"},
+		"status": "gone"}`)))
 	assert.Equal(t, before, policy())
 	category("taxi")
 	category("taxi")

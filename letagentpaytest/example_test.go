@@ -149,7 +149,11 @@ func ExampleFault_duplicate() {
 func ExampleWithAgent() {
 	auto := letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}}`)
 	srv := start(auto,
-		letagentpaytest.WithBudgetRules(letagentpaytest.BudgetRule{Name: "family", Type: "daily", Limit: money.Must("200")}),
+		letagentpaytest.WithBudgetRules(letagentpaytest.BudgetRule{
+			Name:  "family",
+			Type:  "daily",
+			Limit: money.Must("200"),
+		}),
 		letagentpaytest.WithAgent("second", auto))
 	defer srv.Close()
 

@@ -26,7 +26,9 @@ func TestAHumanThatPanicsOrExitsFailsTheTest(t *testing.T) {
 	for mode, options := range map[string][]letagentpaytest.Option{
 		"over sockets":             nil,
 		"over sockets under races": {letagentpaytest.WithServiceRaces(letagentpaytest.Races{})},
-		"in memory under races":    {letagentpaytest.WithServiceRaces(letagentpaytest.Races{}), letagentpaytest.InMemory()},
+		"in memory under races": {
+			letagentpaytest.WithServiceRaces(letagentpaytest.Races{}), letagentpaytest.InMemory(),
+		},
 	} {
 		for name, test := range map[string]struct {
 			human func(letagentpaytest.Request) letagentpaytest.Verdict

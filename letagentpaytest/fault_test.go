@@ -45,7 +45,10 @@ func buy(t *testing.T, srv *letagentpaytest.Server) (status int, got string, err
 }
 
 func eachMode(t *testing.T, test func(*testing.T, *letagentpaytest.Server)) {
-	for name, options := range map[string][]letagentpaytest.Option{"in memory": {letagentpaytest.InMemory()}, "over HTTP": nil} {
+	for name, options := range map[string][]letagentpaytest.Option{
+		"in memory": {letagentpaytest.InMemory()},
+		"over HTTP": nil,
+	} {
 		t.Run(name, func(t *testing.T) {
 			test(t, letagentpaytest.NewServer(t, append(options, letagentpaytest.WithPolicyJSON(autoApprove))...))
 		})
@@ -60,17 +63,55 @@ func TestFaults(t *testing.T) {
 		breaks    bool
 		committed bool
 	}{
-		"status":              {fault: letagentpaytest.Fault{Status: 503}, status: 503, body: `{"detail":"Service Unavailable"}`},
-		"status and body":     {fault: letagentpaytest.Fault{Status: 500, Body: `{"detail": "oops"}`}, status: 500, body: `{"detail": "oops"}`},
-		"status after commit": {fault: letagentpaytest.Fault{Status: 502, AfterCommit: true, Body: "x"}, status: 502, body: "x", committed: true},
-		"HTML":                {fault: letagentpaytest.Fault{Status: 502, NonJSON: true}, status: 502, body: "<html>"},
-		"HTML for an answer":  {fault: letagentpaytest.Fault{NonJSON: true}, status: 201, body: "<html>", committed: true},
-		"body for an answer":  {fault: letagentpaytest.Fault{Body: "{"}, status: 201, body: "{", committed: true},
-		"drop before":         {fault: letagentpaytest.Fault{Drop: letagentpaytest.DropBefore}, breaks: true},
-		"drop after":          {fault: letagentpaytest.Fault{Drop: letagentpaytest.DropAfter}, breaks: true, committed: true},
-		"truncated":           {fault: letagentpaytest.Fault{Truncate: 10}, status: 201, body: `{"auto_app`, breaks: true, committed: true},
-		"slow":                {fault: letagentpaytest.Fault{SlowBytes: time.Microsecond}, status: 201, body: `{"auto_app`, committed: true},
-		"late":                {fault: letagentpaytest.Fault{Delay: time.Millisecond}, status: 201, body: `{"auto_app`, committed: true},
+		"status": {
+			fault:  letagentpaytest.Fault{Status: 503},
+			status: 503,
+			body:   `{"detail":"Service Unavailable"}`,
+		},
+		"status and body": {
+			fault:  letagentpaytest.Fault{Status: 500, Body: `{"detail": "oops"}`},
+			status: 500,
+			body:   `{"detail": "oops"}`,
+		},
+		"status after commit": {
+			fault:     letagentpaytest.Fault{Status: 502, AfterCommit: true, Body: "x"},
+			status:    502,
+			body:      "x",
+			committed: true,
+		},
+		"HTML": {fault: letagentpaytest.Fault{Status: 502, NonJSON: true}, status: 502, body: "<html>"},
+		"HTML for an answer": {
+			fault:     letagentpaytest.Fault{NonJSON: true},
+			status:    201,
+			body:      "<html>",
+			committed: true,
+		},
+		"body for an answer": {fault: letagentpaytest.Fault{Body: "{"}, status: 201, body: "{", committed: true},
+		"drop before":        {fault: letagentpaytest.Fault{Drop: letagentpaytest.DropBefore}, breaks: true},
+		"drop after": {
+			fault:     letagentpaytest.Fault{Drop: letagentpaytest.DropAfter},
+			breaks:    true,
+			committed: true,
+		},
+		"truncated": {
+			fault:     letagentpaytest.Fault{Truncate: 10},
+			status:    201,
+			body:      `{"auto_app`,
+			breaks:    true,
+			committed: true,
+		},
+		"slow": {
+			fault:     letagentpaytest.Fault{SlowBytes: time.Microsecond},
+			status:    201,
+			body:      `{"auto_app`,
+			committed: true,
+		},
+		"late": {
+			fault:     letagentpaytest.Fault{Delay: time.Millisecond},
+			status:    201,
+			body:      `{"auto_app`,
+			committed: true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachMode(t, func(t *testing.T, srv *letagentpaytest.Server) {
@@ -208,12 +249,19 @@ func TestFaultsThatMakeNoSense(t *testing.T) {
 
 func TestFaultFromJSON(t *testing.T) {
 	var f letagentpaytest.Fault
-	require.NoError(t, json.Unmarshal([]byte(`{"op": "purchase", "times": 3, "status": 502, "after_commit": true, "body": "x",
-		"header": {"Retry-After": ["1"]}, "delay": "1.5s", "truncate": 4, "slow_bytes": "10ms",
+	require.NoError(t, json.Unmarshal([]byte(`{"op": "purchase", "times": 3, "status": 502, "after_commit": true,
+		"body": "x", "header": {"Retry-After": ["1"]}, "delay": "1.5s", "truncate": 4, "slow_bytes": "10ms",
 		"gateway_timeout": "3s"}`), &f))
 	assert.Equal(t, letagentpaytest.Fault{
-		Op: operation.Purchase, Times: 3, Status: 502, AfterCommit: true, Body: "x",
-		Header: http.Header{"Retry-After": {"1"}}, Delay: 1500 * time.Millisecond, Truncate: 4, SlowBytes: 10 * time.Millisecond,
+		Op:             operation.Purchase,
+		Times:          3,
+		Status:         502,
+		AfterCommit:    true,
+		Body:           "x",
+		Header:         http.Header{"Retry-After": {"1"}},
+		Delay:          1500 * time.Millisecond,
+		Truncate:       4,
+		SlowBytes:      10 * time.Millisecond,
 		GatewayTimeout: 3 * time.Second,
 	}, f)
 	require.NoError(t, json.Unmarshal([]byte(`{"drop": "after", "non_json": false}`), &f))
@@ -248,7 +296,8 @@ func TestFaultsAndRacesKeepEachFieldInJSON(t *testing.T) {
 	text, err := json.Marshal(fault)
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"op": "x", "times": 7, "status": 7, "after_commit": true, "body": "x", "non_json": true,
-		"header": {"X": ["y"]}, "drop": "x", "delay": "7ns", "gateway_timeout": "7ns", "truncate": 7, "slow_bytes": "7ns"}`,
+		"header": {"X": ["y"]}, "drop": "x", "delay": "7ns", "gateway_timeout": "7ns", "truncate": 7,
+		"slow_bytes": "7ns"}`,
 		string(text))
 	var again letagentpaytest.Fault
 	require.NoError(t, json.Unmarshal(text, &again))

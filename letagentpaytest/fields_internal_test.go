@@ -26,8 +26,14 @@ func TestDecisionsKnowEachFact(t *testing.T) {
 	srv := NewServer(t, InMemory(), WithStart(start), WithTimezone("Europe/Berlin"),
 		WithPolicyJSON(`{"auto_approve": {"enabled": true, "max_amount": 50}}`),
 		WithBudgetRules(BudgetRule{
-			Name: "trip", Type: policy.Total, Limit: money.Must("500"), Priority: 1, Inactive: true,
-			Days: []int{0}, Start: start, End: start.Add(time.Hour),
+			Name:     "trip",
+			Type:     policy.Total,
+			Limit:    money.Must("500"),
+			Priority: 1,
+			Inactive: true,
+			Days:     []int{0},
+			Start:    start,
+			End:      start.Add(time.Hour),
 		}))
 	for _, amount := range []string{"10", "60"} { // one is spent, one is held
 		_, err := srv.Client().Purchase(t.Context(),

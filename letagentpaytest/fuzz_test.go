@@ -17,10 +17,12 @@ func FuzzBodies(f *testing.F) {
 	for i, body := range []string{
 		`{"amount": 12.5, "category": "taxi", "merchant_name": "x", "currency": "usd"}`,
 		`{"success": "yes", "actual_amount": "1e2", "receipt_url": null}`,
-		`{"payment_requirements": {"scheme": "exact", "network": "base", "amount": "1", "asset": "USDC", "pay_to": "0xb", "resource": "https://a@b:1/"}, "max_amount_usd": 1.0000001}`,
+		`{"payment_requirements": {"scheme": "exact", "network": "base", "amount": "1", "asset": "USDC",
+			"pay_to": "0xb", "resource": "https://a@b:1/"}, "max_amount_usd": 1.0000001}`,
 		`{"authorization_id": "x", "tx_hash": "0x", "actual_amount_usd": 1}`,
 		`{"wallet_address": "0x12", "chain": "base"}`,
-		`{"amount": "1_0E-7", "category": "\ud800"}`, `[1]`, `null`, ``, `{"amount":NaN}`, "\xff", `{"amount": 1e400, "category": 5}`,
+		`{"amount": "1_0E-7", "category": "\ud800"}`, `[1]`, `null`, ``, `{"amount":NaN}`, "\xff",
+		`{"amount": 1e400, "category": 5}`,
 	} {
 		f.Add(i%len(paths), body)
 	}

@@ -24,12 +24,17 @@ func TestTheServiceContinuesWhenTheGatewayGivesUp(t *testing.T) {
 		breaks bool
 		early  bool // committed before the gateway gives up
 	}{
-		"504":          {fault: letagentpaytest.Fault{}, status: 504, body: `{"detail":"Gateway Timeout"}`},
-		"status":       {fault: letagentpaytest.Fault{Status: 502}, status: 502, body: `{"detail":"Bad Gateway"}`},
-		"page":         {fault: letagentpaytest.Fault{NonJSON: true}, status: 504, body: "<html>"},
-		"drop before":  {fault: letagentpaytest.Fault{Drop: letagentpaytest.DropBefore}, breaks: true},
-		"drop after":   {fault: letagentpaytest.Fault{Drop: letagentpaytest.DropAfter}, breaks: true},
-		"after commit": {fault: letagentpaytest.Fault{AfterCommit: true}, status: 504, body: `{"detail":"`, early: true},
+		"504":         {fault: letagentpaytest.Fault{}, status: 504, body: `{"detail":"Gateway Timeout"}`},
+		"status":      {fault: letagentpaytest.Fault{Status: 502}, status: 502, body: `{"detail":"Bad Gateway"}`},
+		"page":        {fault: letagentpaytest.Fault{NonJSON: true}, status: 504, body: "<html>"},
+		"drop before": {fault: letagentpaytest.Fault{Drop: letagentpaytest.DropBefore}, breaks: true},
+		"drop after":  {fault: letagentpaytest.Fault{Drop: letagentpaytest.DropAfter}, breaks: true},
+		"after commit": {
+			fault:  letagentpaytest.Fault{AfterCommit: true},
+			status: 504,
+			body:   `{"detail":"`,
+			early:  true,
+		},
 	} {
 		for mode, races := range map[string]*letagentpaytest.Races{"default": nil, "races": {}} {
 			t.Run(name+", "+mode, func(t *testing.T) {
@@ -77,7 +82,9 @@ func TestARepetitionAfterAGatewayTimeout(t *testing.T) {
 					letagentpaytest.WithPolicyJSON(autoApprove))
 				srv.SetServiceRaces(test.races)
 				srv.Fail(letagentpaytest.Fault{
-					Op: operation.Purchase, Delay: 6 * time.Second, GatewayTimeout: 3 * time.Second,
+					Op:             operation.Purchase,
+					Delay:          6 * time.Second,
+					GatewayTimeout: 3 * time.Second,
 				})
 				assert.Equal(t, http.StatusGatewayTimeout, tryPurchase(t.Context(), srv, "k").status)
 				assert.Equal(t, http.StatusCreated, tryPurchase(t.Context(), srv, "k").status)

@@ -27,7 +27,9 @@ func TestScriptedHuman(t *testing.T) {
 		return letagentpaytest.Verdict{}
 	})
 	for category, want := range map[string]letagentpay.Status{
-		"groceries": letagentpay.StatusApproved, "taxi": letagentpay.StatusRejected, "flights": letagentpay.StatusPending,
+		"groceries": letagentpay.StatusApproved,
+		"taxi":      letagentpay.StatusRejected,
+		"flights":   letagentpay.StatusPending,
 	} {
 		bought := purchase(t, srv.Client(), letagentpay.PurchaseParams{Amount: money.Must("5"), Category: category})
 		assert.Equal(t, letagentpay.StatusPending, bought.Status, "the answer comes before the decision")
@@ -67,7 +69,8 @@ func TestVerdictsComeDueInOrder(t *testing.T) {
 	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
 		letagentpaytest.WithStart(time.Date(2026, 3, 11, 23, 50, 0, 0, time.UTC)))
 	delays := map[string]letagentpaytest.Verdict{
-		"taxi": letagentpaytest.Approve().After(20 * time.Minute), "gas": letagentpaytest.Reject().After(10 * time.Minute),
+		"taxi":  letagentpaytest.Approve().After(20 * time.Minute),
+		"gas":   letagentpaytest.Reject().After(10 * time.Minute),
 		"other": letagentpaytest.Approve().After(40 * time.Minute),
 	}
 	srv.OnPending(func(r letagentpaytest.Request) letagentpaytest.Verdict { return delays[r.Category] })

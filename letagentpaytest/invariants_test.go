@@ -49,10 +49,15 @@ func checkBooks(t *testing.T, srv *letagentpaytest.Server, overspent bool) {
 
 func TestBooksBalanceUnderConcurrency(t *testing.T) {
 	const agents, workers, rounds = 4, 3, 150
-	options := []letagentpaytest.Option{letagentpaytest.InMemory(), letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true, "max_amount": 20}}`)}
+	options := []letagentpaytest.Option{
+		letagentpaytest.InMemory(),
+		letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true, "max_amount": 20}}`),
+	}
 	for i := range agents - 1 {
-		account := []letagentpaytest.Option{letagentpaytest.WithAgent(fmt.Sprint("agent", i), letagentpaytest.WithBudget(money.Must("300")),
-			letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true, "max_amount": 20}, "daily_limit": 200}`))}
+		account := []letagentpaytest.Option{letagentpaytest.WithAgent(fmt.Sprint("agent", i),
+			letagentpaytest.WithBudget(money.Must("300")),
+			letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true, "max_amount": 20},
+				"daily_limit": 200}`))}
 		if i%2 == 0 {
 			options = append(options, letagentpaytest.WithAccount(fmt.Sprint("account", i), account...))
 		} else {
@@ -134,8 +139,8 @@ func TestBooksBalanceUnderConcurrency(t *testing.T) {
 		statuses[r.Status]++
 	}
 	for _, status := range []letagentpay.Status{
-		letagentpay.StatusAutoApproved, letagentpay.StatusApproved, letagentpay.StatusRejected, letagentpay.StatusExpired,
-		letagentpay.StatusCompleted, letagentpay.StatusFailed,
+		letagentpay.StatusAutoApproved, letagentpay.StatusApproved, letagentpay.StatusRejected,
+		letagentpay.StatusExpired, letagentpay.StatusCompleted, letagentpay.StatusFailed,
 	} {
 		assert.NotZero(t, statuses[status], "the test has to reach %s", status)
 	}

@@ -51,14 +51,20 @@ func TestLifecycle(t *testing.T) {
 	}{
 		"auto-approved": {policy: autoApprove, status: letagentpay.StatusAutoApproved, budget: budget("40", "0")},
 		"rejected by the policy": {
-			policy: `{"blocked_categories": ["groceries"]}`, status: letagentpay.StatusRejected, budget: budget("0", "0"),
+			policy: `{"blocked_categories": ["groceries"]}`,
+			status: letagentpay.StatusRejected,
+			budget: budget("0", "0"),
 		},
 		"pending": {status: letagentpay.StatusPending, budget: budget("0", "40")},
 		"approved": {
-			steps: []func(*testing.T, *server, string){approve}, status: letagentpay.StatusApproved, budget: budget("40", "0"),
+			steps:  []func(*testing.T, *server, string){approve},
+			status: letagentpay.StatusApproved,
+			budget: budget("40", "0"),
 		},
 		"rejected by a human": {
-			steps: []func(*testing.T, *server, string){reject}, status: letagentpay.StatusRejected, budget: budget("0", "0"),
+			steps:  []func(*testing.T, *server, string){reject},
+			status: letagentpay.StatusRejected,
+			budget: budget("0", "0"),
 		},
 		"completed": {
 			steps:  []func(*testing.T, *server, string){approve, confirm(letagentpay.ConfirmParams{Success: true})},
@@ -67,7 +73,11 @@ func TestLifecycle(t *testing.T) {
 		"completed for less": {
 			policy: autoApprove,
 			steps: []func(*testing.T, *server, string){
-				confirm(letagentpay.ConfirmParams{Success: true, ActualAmount: money.Must("38.50"), ReceiptURL: "https://shop.example/r"}),
+				confirm(letagentpay.ConfirmParams{
+					Success:      true,
+					ActualAmount: money.Must("38.50"),
+					ReceiptURL:   "https://shop.example/r",
+				}),
 			},
 			status: letagentpay.StatusCompleted, budget: budget("38.50", "0"), actual: "38.50",
 		},
@@ -76,7 +86,9 @@ func TestLifecycle(t *testing.T) {
 			status: letagentpay.StatusFailed, budget: budget("0", "0"),
 		},
 		"expired by the sweep": {
-			steps:  []func(*testing.T, *server, string){func(_ *testing.T, srv *server, _ string) { srv.Advance(32 * time.Minute) }},
+			steps: []func(*testing.T, *server, string){
+				func(_ *testing.T, srv *server, _ string) { srv.Advance(32 * time.Minute) },
+			},
 			status: letagentpay.StatusExpired, budget: budget("0", "0"),
 		},
 		"overdue, not swept yet": {
@@ -117,7 +129,8 @@ func TestLifecycle(t *testing.T) {
 			} else {
 				assert.Zero(t, r.ActualAmount)
 			}
-			assert.Equal(t, test.status != letagentpay.StatusPending && test.status != letagentpay.StatusExpired, !r.ReviewedAt.IsZero())
+			assert.Equal(t, test.status != letagentpay.StatusPending && test.status != letagentpay.StatusExpired,
+				!r.ReviewedAt.IsZero())
 		})
 	}
 }
@@ -158,10 +171,17 @@ func TestServerRemembersWhatAnAgentSent(t *testing.T) {
 	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithPolicyJSON(autoApprove),
 		letagentpaytest.WithStart(start), letagentpaytest.WithAliases(map[string]string{"supermarket": "groceries"}))
 	bought := purchase(t, srv.Client(), letagentpay.PurchaseParams{
-		Amount: money.Must("12.35"), Category: "Supermarket", MerchantName: "Whole Foods", Description: "fruit",
-		AgentComment: "for the party", IdempotencyKey: "party-1",
+		Amount:         money.Must("12.35"),
+		Category:       "Supermarket",
+		MerchantName:   "Whole Foods",
+		Description:    "fruit",
+		AgentComment:   "for the party",
+		IdempotencyKey: "party-1",
 	})
-	_, err := srv.Client().Confirm(t.Context(), bought.RequestID, letagentpay.ConfirmParams{Success: true, ReceiptURL: "https://r.example"})
+	_, err := srv.Client().Confirm(t.Context(), bought.RequestID, letagentpay.ConfirmParams{
+		Success:    true,
+		ReceiptURL: "https://r.example",
+	})
 	require.NoError(t, err)
 
 	requests := srv.Requests()
@@ -172,9 +192,18 @@ func TestServerRemembersWhatAnAgentSent(t *testing.T) {
 	assert.NotEmpty(t, r.Checks)
 	r.CreatedAt, r.ReviewedAt, r.ExpiresAt, r.Checks = time.Time{}, time.Time{}, time.Time{}, nil
 	assert.Equal(t, letagentpaytest.Request{
-		RequestID: bought.RequestID, Agent: "main", Status: letagentpay.StatusCompleted, Amount: money.Must("12.35"),
-		Currency: "USD", Category: "groceries", OriginalCategory: "Supermarket", MerchantName: "Whole Foods",
-		Description: "fruit", AgentComment: "for the party", IdempotencyKey: "party-1", ReceiptURL: "https://r.example",
+		RequestID:        bought.RequestID,
+		Agent:            "main",
+		Status:           letagentpay.StatusCompleted,
+		Amount:           money.Must("12.35"),
+		Currency:         "USD",
+		Category:         "groceries",
+		OriginalCategory: "Supermarket",
+		MerchantName:     "Whole Foods",
+		Description:      "fruit",
+		AgentComment:     "for the party",
+		IdempotencyKey:   "party-1",
+		ReceiptURL:       "https://r.example",
 	}, r)
 
 	_, found := srv.Request("another")
@@ -186,10 +215,13 @@ func TestOwnersMeasures(t *testing.T) {
 		on, off func(*letagentpaytest.Server)
 		detail  string
 	}{
-		"pause":     {(*letagentpaytest.Server).Pause, (*letagentpaytest.Server).Resume, "Agent is paused"},
-		"archive":   {(*letagentpaytest.Server).Archive, (*letagentpaytest.Server).Resume, "Agent is archived"},
-		"block":     {(*letagentpaytest.Server).Block, (*letagentpaytest.Server).Unblock, "Account is blocked"},
-		"pause all": {(*letagentpaytest.Server).PauseAll, (*letagentpaytest.Server).ResumeAll, "All agents are paused by account owner"},
+		"pause":   {(*letagentpaytest.Server).Pause, (*letagentpaytest.Server).Resume, "Agent is paused"},
+		"archive": {(*letagentpaytest.Server).Archive, (*letagentpaytest.Server).Resume, "Agent is archived"},
+		"block":   {(*letagentpaytest.Server).Block, (*letagentpaytest.Server).Unblock, "Account is blocked"},
+		"pause all": {
+			(*letagentpaytest.Server).PauseAll, (*letagentpaytest.Server).ResumeAll,
+			"All agents are paused by account owner",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory())
@@ -225,7 +257,8 @@ func TestMeasuresHoldInTheServicesOrder(t *testing.T) {
 func TestPolicyAndBudgetChange(t *testing.T) {
 	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory())
 	client := srv.Client()
-	assert.Equal(t, letagentpay.StatusPending, purchase(t, client, groceries).Status, "without a policy a human decides")
+	assert.Equal(t, letagentpay.StatusPending, purchase(t, client, groceries).Status,
+		"without a policy a human decides")
 
 	srv.SetPolicyJSON(autoApprove)
 	assert.Equal(t, letagentpay.StatusAutoApproved, purchase(t, client, groceries).Status)
@@ -254,8 +287,13 @@ func TestPolicyAndBudgetChange(t *testing.T) {
 func TestAgentsAndAccounts(t *testing.T) {
 	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
 		letagentpaytest.WithPolicyJSON(autoApprove),
-		letagentpaytest.WithBudgetRules(letagentpaytest.BudgetRule{Name: "family", Type: "daily", Limit: money.Must("100")}),
-		letagentpaytest.WithAgent("second", letagentpaytest.WithPolicyJSON(autoApprove), letagentpaytest.WithBudget(money.Must("70"))),
+		letagentpaytest.WithBudgetRules(letagentpaytest.BudgetRule{
+			Name:  "family",
+			Type:  "daily",
+			Limit: money.Must("100"),
+		}),
+		letagentpaytest.WithAgent("second", letagentpaytest.WithPolicyJSON(autoApprove),
+			letagentpaytest.WithBudget(money.Must("70"))),
 		letagentpaytest.WithAccount("other", letagentpaytest.WithCurrency("EUR"),
 			letagentpaytest.WithAgent("foreign", letagentpaytest.WithPolicyJSON(autoApprove))),
 	)
@@ -357,7 +395,10 @@ func TestMaxHistoryForgetsTheOldest(t *testing.T) {
 	srv.SetPolicyJSON(autoApprove)
 	var last string
 	for range 40 {
-		last = purchase(t, srv.Client(), letagentpay.PurchaseParams{Amount: money.Must("1"), Category: "taxi"}).RequestID
+		last = purchase(t, srv.Client(), letagentpay.PurchaseParams{
+			Amount:   money.Must("1"),
+			Category: "taxi",
+		}).RequestID
 	}
 	assert.LessOrEqual(t, len(srv.Requests()), most+most/4+1)
 	assert.LessOrEqual(t, len(srv.Calls()), most+most/4)
@@ -372,7 +413,11 @@ func TestMaxHistoryForgetsTheOldest(t *testing.T) {
 
 	// The answers under old keys go, too.
 	keyed := func(key string) string {
-		return purchase(t, srv.Client(), letagentpay.PurchaseParams{Amount: money.Must("1"), Category: "taxi", IdempotencyKey: key}).RequestID
+		return purchase(t, srv.Client(), letagentpay.PurchaseParams{
+			Amount:         money.Must("1"),
+			Category:       "taxi",
+			IdempotencyKey: key,
+		}).RequestID
 	}
 	srv.Advance(time.Minute) // past the rate limit
 	first, repeated := keyed("first"), keyed("first")
@@ -399,7 +444,10 @@ func TestMaxHistoryKeepsTheAnswersUnderSoManyKeys(t *testing.T) {
 }
 
 func TestClosedServer(t *testing.T) {
-	for name, options := range map[string][]letagentpaytest.Option{"in memory": {letagentpaytest.InMemory()}, "over HTTP": nil} {
+	for name, options := range map[string][]letagentpaytest.Option{
+		"in memory": {letagentpaytest.InMemory()},
+		"over HTTP": nil,
+	} {
 		t.Run(name, func(t *testing.T) {
 			srv, err := letagentpaytest.Start(options...)
 			require.NoError(t, err)

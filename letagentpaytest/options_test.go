@@ -206,10 +206,12 @@ func TestPatch(t *testing.T) {
 	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
 		letagentpaytest.WithAutoReplenish(money.Must("1"), money.Must("2"), money.Amount{}))
 	agent, account := srv.Agent("main"), srv.Account("main")
-	require.NoError(t, agent.Patch([]byte(`{"budget": "50", "spent": 10, "held": "0.50", "policy": {"auto_approve": {"enabled": true}}}`)))
+	require.NoError(t, agent.Patch([]byte(`{"budget": "50", "spent": 10, "held": "0.50",
+		"policy": {"auto_approve": {"enabled": true}}}`)))
 	assert.Equal(t, "39.50", srv.Budget().Remaining.String())
 	require.NoError(t, agent.Patch([]byte(`{"auto_replenish": {"enabled": true, "threshold": "40", "amount": "5"}}`)))
-	require.NoError(t, account.Patch([]byte(`{"currency": "EUR", "aliases": {"cab": "taxi"}, "request_expiry_minutes": 60,
+	require.NoError(t, account.Patch([]byte(`{"currency": "EUR", "aliases": {"cab": "taxi"},
+		"request_expiry_minutes": 60,
 		"budget_rules": [{"name": "cap", "limit_type": "total", "limit_amount": "30"}]}`)))
 	bought := purchase(t, srv.Client(), letagentpay.PurchaseParams{Amount: money.Must("4"), Category: "cab"})
 	assert.Equal(t, letagentpay.StatusAutoApproved, bought.Status)
@@ -219,10 +221,14 @@ func TestPatch(t *testing.T) {
 		purchase(t, srv.Client(),
 			letagentpay.PurchaseParams{Amount: money.Must("27"), Category: "cab"}).Status, "the rule counts")
 
-	for _, patch := range []string{`{"colour": "red"}`, `{"status": "gone"}`, `{"policy": 5}`, `{"account": "other"}`, `{"budget": 1e12}`, `[`} {
+	for _, patch := range []string{
+		`{"colour": "red"}`, `{"status": "gone"}`, `{"policy": 5}`, `{"account": "other"}`, `{"budget": 1e12}`, `[`,
+	} {
 		assert.Error(t, agent.Patch([]byte(patch)), patch)
 	}
-	for _, patch := range []string{`{"colour": "red"}`, `{"currency": "X"}`, `{"budget_rules": [{}]}`, `{"timezone": "Nowhere"}`, `7`} {
+	for _, patch := range []string{
+		`{"colour": "red"}`, `{"currency": "X"}`, `{"budget_rules": [{}]}`, `{"timezone": "Nowhere"}`, `7`,
+	} {
 		assert.Error(t, account.Patch([]byte(patch)), patch)
 	}
 	require.NoError(t, account.Patch([]byte(`{"blocked": true}`)))
@@ -268,7 +274,10 @@ func TestAFailedTestLogsTheCalls(t *testing.T) {
 func TestWithPolicy(t *testing.T) {
 	limit := money.Must("50")
 	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
-		letagentpaytest.WithPolicy(policy.Policy{PerRequestLimit: &limit, AutoApprove: &policy.AutoApprove{Enabled: true}}))
+		letagentpaytest.WithPolicy(policy.Policy{
+			PerRequestLimit: &limit,
+			AutoApprove:     &policy.AutoApprove{Enabled: true},
+		}))
 	assert.Equal(t, letagentpay.StatusAutoApproved, purchase(t, srv.Client(), groceries).Status)
 	p, err := srv.Client().Policy(t.Context())
 	require.NoError(t, err)

@@ -116,7 +116,9 @@ func TestOverlappingPurchasesUnderOneKeyEachBuyUnderRaces(t *testing.T) {
 		assert.Len(t, srv.Requests(), want)
 	}
 	t.Run("in memory", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { check(t, racing(t, letagentpaytest.Races{Purchase: 6 * time.Second}), 6) })
+		synctest.Test(t, func(t *testing.T) {
+			check(t, racing(t, letagentpaytest.Races{Purchase: 6 * time.Second}), 6)
+		})
 	})
 	t.Run("in memory without races", func(t *testing.T) {
 		srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithPolicyJSON(autoApprove))
@@ -336,7 +338,11 @@ func TestTheDelayOfAFaultIsTheTimeOfACallUnderRaces(t *testing.T) {
 		_, err := srv.Client(letagentpay.WithMaxRetries(0)).X402.Authorize(ctx, letagentpay.X402AuthorizeParams{
 			MaxAmountUSD: money.Must("5"),
 			Requirements: letagentpay.PaymentRequirements{
-				Scheme: "exact", Network: "base", Amount: "1", Asset: "USDC", PayTo: "0xbb",
+				Scheme:  "exact",
+				Network: "base",
+				Amount:  "1",
+				Asset:   "USDC",
+				PayTo:   "0xbb",
 			},
 		})
 		require.Error(t, err)
@@ -510,7 +516,9 @@ func TestRacesFromJSON(t *testing.T) {
 	var r letagentpaytest.Races
 	require.NoError(t, json.Unmarshal([]byte(`{"purchase": "6s", "confirm": "50ms", "store": "10ms"}`), &r))
 	assert.Equal(t, letagentpaytest.Races{
-		Purchase: 6 * time.Second, Confirm: 50 * time.Millisecond, Store: 10 * time.Millisecond,
+		Purchase: 6 * time.Second,
+		Confirm:  50 * time.Millisecond,
+		Store:    10 * time.Millisecond,
 	}, r)
 	require.NoError(t, json.Unmarshal([]byte(`{"confirm": "1s"}`), &r))
 	assert.Equal(t, letagentpaytest.Races{Confirm: time.Second}, r)

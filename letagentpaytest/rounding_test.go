@@ -26,7 +26,8 @@ func TestRoundingIsExact(t *testing.T) {
 		require.NoError(t, srv.ApplyScenario(letagentpaytest.Scenario{
 			Start: time.Date(2026, 3, 11, 12, 0, 0, 0, time.UTC),
 			Agent: letagentpaytest.AgentConfig{
-				Budget: money.Must("1000"), Policy: json.RawMessage(`{"auto_approve": {"enabled": true}, "per_request_limit": "0.30"}`),
+				Budget: money.Must("1000"),
+				Policy: json.RawMessage(`{"auto_approve": {"enabled": true}, "per_request_limit": "0.30"}`),
 			},
 		}))
 		spent, today := new(big.Rat), new(big.Rat)
@@ -84,7 +85,11 @@ func TestATotalRuleWithBothEndsRoundsHalfToEven(t *testing.T) {
 	at := time.Date(2026, 3, 11, 12, 0, 0, 0, time.UTC)
 	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithStart(at),
 		letagentpaytest.WithPolicyJSON(autoApprove), letagentpaytest.WithBudgetRules(letagentpaytest.BudgetRule{
-			Name: "march", Type: policy.Total, Limit: money.Must("1.12"), Start: at.Add(-time.Hour), End: at.Add(time.Hour),
+			Name:  "march",
+			Type:  policy.Total,
+			Limit: money.Must("1.12"),
+			Start: at.Add(-time.Hour),
+			End:   at.Add(time.Hour),
 		}))
 	for _, amount := range []string{"0.125", "1"} {
 		_, got, err := send(t, srv, http.MethodPost, "/requests", `{"amount": `+amount+`, "category": "taxi"}`)

@@ -15,9 +15,13 @@ import (
 
 // TB is the part of [testing.TB] that a server needs.
 type TB interface {
+	// Helper marks the caller as a test helper.
 	Helper()
+	// Cleanup registers a function to be called when the test ends.
 	Cleanup(func())
+	// Errorf reports a failure of the test, which continues.
 	Errorf(format string, args ...any)
+	// Fatalf reports a failure of the test, and ends it.
 	Fatalf(format string, args ...any)
 }
 

@@ -47,7 +47,8 @@ func complaints(t *testing.T, body string) []string {
 func TestValidation(t *testing.T) {
 	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithPolicyJSON(autoApprove))
 	x402 := func(change string) string {
-		return `{"payment_requirements": {"scheme": "exact", "network": "base", "amount": "1", "asset": "USDC", "pay_to": "0xb"}, ` + change + `}`
+		return `{"payment_requirements": {"scheme": "exact", "network": "base", "amount": "1", "asset": "USDC",
+			"pay_to": "0xb"}, ` + change + `}`
 	}
 	hash := "0x" + strings.Repeat("a", 64)
 	for _, test := range []struct {
@@ -61,11 +62,20 @@ func TestValidation(t *testing.T) {
 		{"/requests", `{"amount": ".5", "category": "taxi"}`, nil},
 		{"/requests", `{"amount": "5.", "category": "taxi"}`, nil},
 		{"/requests", `{"amount": "1e-300", "category": "taxi"}`, nil},
-		{"/requests", `{"amount": "1e999999999999999999999", "category": "taxi"}`, []string{"less_than_equal body.amount"}},
-		{"/requests", `{"amount": "-1e999999999999999999999", "category": "taxi"}`, []string{"greater_than body.amount"}},
+		{
+			"/requests", `{"amount": "1e999999999999999999999", "category": "taxi"}`,
+			[]string{"less_than_equal body.amount"},
+		},
+		{
+			"/requests", `{"amount": "-1e999999999999999999999", "category": "taxi"}`,
+			[]string{"greater_than body.amount"},
+		},
 		{"/requests", `{"amount": 1e999, "category": "taxi"}`, []string{"finite_number body.amount"}},
 		{"/requests", `{"amount": 9999999.01, "category": "taxi"}`, []string{"less_than_equal body.amount"}},
-		{"/requests", `{"amount": 99999999999999999999999999, "category": "taxi"}`, []string{"less_than_equal body.amount"}},
+		{
+			"/requests", `{"amount": 99999999999999999999999999, "category": "taxi"}`,
+			[]string{"less_than_equal body.amount"},
+		},
 		{"/requests", `{"amount": "-inf", "category": "taxi"}`, []string{"finite_number body.amount"}},
 		{"/requests", `{"amount": "sNaN12", "category": "taxi"}`, []string{"finite_number body.amount"}},
 		{"/requests", `{"amount": "nan!", "category": "taxi"}`, []string{"decimal_parsing body.amount"}},
@@ -77,7 +87,10 @@ func TestValidation(t *testing.T) {
 		{"/requests", `{"amount": 5, "category": null}`, []string{"string_type body.category"}},
 		{"/requests", `{"amount": 5, "category": "a\u0000b"}`, []string{"value_error body.category"}},
 		{"/requests", `{"amount": 5, "category": "` + strings.Repeat("ü", 50) + `"}`, nil},
-		{"/requests", `{"amount": 5, "category": "` + strings.Repeat("ü", 51) + `"}`, []string{"string_too_long body.category"}},
+		{
+			"/requests", `{"amount": 5, "category": "` + strings.Repeat("ü", 51) + `"}`,
+			[]string{"string_too_long body.category"},
+		},
 		{"/requests", `{"amount": 5, "category": "taxi", "currency": "usd"}`, nil},
 		{"/requests", `{"amount": 5, "category": "taxi", "currency": ""}`, []string{"value_error body.currency"}},
 		{"/requests", `{"amount": 5, "category": "taxi", "currency": "us "}`, []string{"value_error body.currency"}},
@@ -93,19 +106,37 @@ func TestValidation(t *testing.T) {
 		{"/requests/x/confirm", `{"success": 1e400}`, []string{"bool_type body.success"}},
 		{"/requests/x/confirm", `{"success": -1}`, []string{"bool_parsing body.success"}},
 		{"/requests/x/confirm", `{"success": " true"}`, []string{"bool_parsing body.success"}},
-		{"/requests/x/confirm", `{"success": true, "actual_amount": "Infinity"}`, []string{"finite_number body.actual_amount"}},
+		{
+			"/requests/x/confirm", `{"success": true, "actual_amount": "Infinity"}`,
+			[]string{"finite_number body.actual_amount"},
+		},
 		{"/x402/authorize", x402(`"max_amount_usd": 1`), nil},
 		{"/x402/authorize", x402(`"max_amount_usd": "10000.001"`), []string{"value_error body.max_amount_usd"}},
 		{"/x402/authorize", x402(`"max_amount_usd": 1, "category": null`), []string{"string_type body.category"}},
 		{"/x402/authorize", `{"payment_requirements": [], "max_amount_usd": 0}`, []string{
 			"model_attributes_type body.payment_requirements", "greater_than body.max_amount_usd",
 		}},
-		{"/x402/authorize", strings.Replace(x402(`"max_amount_usd": 1`), "USDC", "DAI", 1), []string{"value_error body.payment_requirements.asset"}},
-		{"/x402/report", `{"authorization_id": "x", "tx_hash": "` + hash + `", "actual_amount_usd": 1e10}`, []string{"less_than_equal body.actual_amount_usd"}},
-		{"/x402/report", `{"authorization_id": "x", "tx_hash": "` + strings.Repeat("z", 89) + `"}`, []string{"string_too_long body.tx_hash"}},
-		{"/x402/report", `{"authorization_id": "x", "tx_hash": 5, "actual_amount": 5}`, []string{"string_type body.tx_hash", "string_type body.actual_amount"}},
+		{
+			"/x402/authorize", strings.Replace(x402(`"max_amount_usd": 1`), "USDC", "DAI", 1),
+			[]string{"value_error body.payment_requirements.asset"},
+		},
+		{
+			"/x402/report", `{"authorization_id": "x", "tx_hash": "` + hash + `", "actual_amount_usd": 1e10}`,
+			[]string{"less_than_equal body.actual_amount_usd"},
+		},
+		{
+			"/x402/report", `{"authorization_id": "x", "tx_hash": "` + strings.Repeat("z", 89) + `"}`,
+			[]string{"string_too_long body.tx_hash"},
+		},
+		{
+			"/x402/report", `{"authorization_id": "x", "tx_hash": 5, "actual_amount": 5}`,
+			[]string{"string_type body.tx_hash", "string_type body.actual_amount"},
+		},
 		{"/x402/wallets", `{"wallet_address": "", "chain": "base"}`, []string{"string_too_short body.wallet_address"}},
-		{"/x402/wallets", `{"wallet_address": "0x12", "chain": "tron"}`, []string{"value_error body.wallet_address", "value_error body.chain"}},
+		{
+			"/x402/wallets", `{"wallet_address": "0x12", "chain": "tron"}`,
+			[]string{"value_error body.wallet_address", "value_error body.chain"},
+		},
 		{"/x402/wallets", `{"wallet_address": "0x` + strings.Repeat("1", 40) + `", "chain": " SOLANA "}`, nil},
 	} {
 		status, got, err := send(t, srv, http.MethodPost, test.path, test.body)
@@ -237,7 +268,8 @@ func TestOneKeyAtOnceBuysOnce(t *testing.T) {
 func TestVelocityWindows(t *testing.T) {
 	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
 		letagentpaytest.WithStart(time.Date(2026, 3, 11, 12, 0, 0, 0, time.UTC)),
-		letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}, "requests_per_minute": 2, "requests_per_hour": 3}`))
+		letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}, "requests_per_minute": 2,
+			"requests_per_hour": 3}`))
 	client := srv.Client()
 	one := letagentpay.PurchaseParams{Amount: money.Must("1"), Category: "taxi"}
 	next := func() *letagentpay.Purchase { return purchase(t, client, one) }
@@ -261,7 +293,8 @@ func TestVelocityWindows(t *testing.T) {
 func TestX402(t *testing.T) {
 	srv := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
 		letagentpaytest.WithRates(map[string]string{"USDC/USD": "0.9998"}),
-		letagentpaytest.WithPolicyJSON(`{"daily_limit": 50, "x402": {"blocked_domains": ["*.evil.example"], "max_per_request": 20}}`))
+		letagentpaytest.WithPolicyJSON(`{"daily_limit": 50, "x402": {"blocked_domains": ["*.evil.example"],
+			"max_per_request": 20}}`))
 	type authorization struct {
 		Authorized           bool    `json:"authorized"`
 		Reason               string  `json:"reason"`
@@ -269,7 +302,8 @@ func TestX402(t *testing.T) {
 		RemainingMonthly     *string `json:"remaining_monthly_budget"`
 	}
 	authorize := func(resource, amount string) (answer authorization) {
-		body := `{"payment_requirements": {"scheme": "exact", "network": "eip155:8453", "amount": "1", "asset": "usdc", "pay_to": "0xb", "resource": ` +
+		body := `{"payment_requirements": {"scheme": "exact", "network": "eip155:8453", "amount": "1", "asset": "usdc",
+			"pay_to": "0xb", "resource": ` +
 			strconv.Quote(resource) + `}, "max_amount_usd": ` + strconv.Quote(amount) + `}`
 		status, got, err := send(t, srv, http.MethodPost, "/x402/authorize", body)
 		require.NoError(t, err)
@@ -305,7 +339,13 @@ func TestX402(t *testing.T) {
 	}
 	assert.Equal(t, "AMOUNT_EXCEEDS_PER_REQUEST_LIMIT", authorize("", "20.01").Reason)
 	assert.Empty(t, authorize("", "20").Reason, "19.996 in dollars")
-	for rate, deviation := range map[string]string{"1.0125": "1.2", "1.0135": "1.4", "0.9881": "1.2", "0.98751": "1.2", "2": "100.0"} {
+	for rate, deviation := range map[string]string{
+		"1.0125":  "1.2",
+		"1.0135":  "1.4",
+		"0.9881":  "1.2",
+		"0.98751": "1.2",
+		"2":       "100.0",
+	} {
 		srv.SetRate("USDC/USD", rate)
 		assert.Equal(t, "STABLECOIN_DEPEG: USDC deviation "+deviation+"%", authorize("", "1").Reason)
 	}
@@ -322,7 +362,11 @@ func TestAnX402PaymentOfExactlyTheLimitPasses(t *testing.T) {
 		authorization, err := srv.Client().X402.Authorize(t.Context(), letagentpay.X402AuthorizeParams{
 			MaxAmountUSD: money.Must(amount),
 			Requirements: letagentpay.PaymentRequirements{
-				Scheme: "exact", Network: "base", Amount: "1", Asset: "USDC", PayTo: "0xbb",
+				Scheme:  "exact",
+				Network: "base",
+				Amount:  "1",
+				Asset:   "USDC",
+				PayTo:   "0xbb",
 			},
 		})
 		require.NoError(t, err)

@@ -48,8 +48,20 @@ func TestErrorTypes(t *testing.T) {
 		{"mismatch", &letagentpay.MismatchError{}},
 		{"rejected", fmt.Errorf("buying: %w", &letagentpay.NotApprovedError{Status: letagentpay.StatusRejected})},
 		{"expired", errors.Join(&letagentpay.NotApprovedError{Status: letagentpay.StatusExpired}, io.EOF)},
-		{"pending", errors.Join(&letagentpay.NotApprovedError{Status: letagentpay.StatusPending, Err: &letagentpay.WaitTimeoutError{}})},
-		{"server", &letagentpay.NotApprovedError{Status: letagentpay.StatusPending, Err: &letagentpay.WaitTimeoutError{Err: api(503, "")}}},
+		{
+			"pending",
+			errors.Join(&letagentpay.NotApprovedError{
+				Status: letagentpay.StatusPending,
+				Err:    &letagentpay.WaitTimeoutError{},
+			}),
+		},
+		{
+			"server",
+			&letagentpay.NotApprovedError{
+				Status: letagentpay.StatusPending,
+				Err:    &letagentpay.WaitTimeoutError{Err: api(503, "")},
+			},
+		},
 		{"overspend", errors.Join(&letagentpay.OverspendError{})},
 		{"settled", fmt.Errorf("%w: purchase r1", letagentpay.ErrSettled)},
 		{"already_handled", &letagentpay.AlreadyHandledError{Request: &letagentpay.Request{}, Err: io.EOF}},

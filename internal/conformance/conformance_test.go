@@ -86,7 +86,8 @@ func TestPlayTellsWhereTheServerDiffers(t *testing.T) {
 		{"op": "approve", "ref": "$req0", "expect": {"status": 200}},
 		{"op": "approve", "ref": "$req0", "expect": {"status": 400}},
 		{"op": "http", "method": "GET", "path": "/agent-api/requests/$req0",
-			"expect": {"status": 200, "body": {"request_id": "$req0", "status": "approved", "amount": 5}}}]}`), &scenario))
+			"expect": {"status": 200, "body": {"request_id": "$req0", "status": "approved",
+				"amount": 5}}}]}`), &scenario))
 	scenario.Setup = []byte(`{"agent": {"budget": 100}}`)
 	require.NoError(t, Play(honest, scenario))
 

@@ -1,4 +1,4 @@
-// Package keylock provides locks by key that are waited for under a context.
+// Package keylock provides one lock for each key. Waiting for a lock ends with a context.
 package keylock
 
 import (
@@ -8,28 +8,28 @@ import (
 	"sync/atomic"
 )
 
-// Locks is a set of locks, one for each key. A lock is handed on in the order in which it was requested. The zero value is
-// ready to use. It is safe for concurrent use.
+// Locks is a set of locks, one for each key. A lock passes to waiting calls in the order of their requests. The zero
+// value is ready to use. Locks is safe for concurrent use.
 type Locks[K comparable] struct {
 	mu   sync.Mutex
-	held map[K][]chan struct{} // keys that are taken, each with its queue
+	held map[K][]chan struct{} // the keys of held locks, each with its queue
 }
 
-// Held is a lock that is taken. It is safe for concurrent use.
+// Held is a lock that is held. It is safe for concurrent use.
 type Held[K comparable] struct {
 	locks    *Locks[K]
 	key      K
 	released atomic.Bool
 }
 
-// Release hands the lock on to the next call that waits for it, or frees it. Further calls do nothing.
+// Release passes the lock to the next waiting call, or frees it. Further calls do nothing.
 func (h *Held[K]) Release() {
 	if !h.released.Swap(true) {
 		h.locks.pass(h.key)
 	}
 }
 
-// TryLock takes the lock of key, or returns nil when it is taken.
+// TryLock takes the lock of key, or returns nil if it is held.
 func (l *Locks[K]) TryLock(key K) *Held[K] {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -43,14 +43,14 @@ func (l *Locks[K]) TryLock(key K) *Held[K] {
 	return &Held[K]{locks: l, key: key}
 }
 
-// Lock waits until the lock of key is free, and takes it. It returns ctx's error when ctx ends first.
+// Lock waits until the lock of key is free, and takes it. If ctx ends first, it returns ctx's error.
 func (l *Locks[K]) Lock(ctx context.Context, key K) (*Held[K], error) {
 	if held := l.TryLock(key); held != nil {
 		return held, nil
 	}
 	l.mu.Lock()
 	queue, taken := l.held[key]
-	if !taken { // since then
+	if !taken { // released in the meantime
 		l.held[key] = nil
 		l.mu.Unlock()
 		return &Held[K]{locks: l, key: key}, nil
@@ -71,12 +71,12 @@ func (l *Locks[K]) Lock(ctx context.Context, key K) (*Held[K], error) {
 	}
 	l.mu.Unlock()
 	if i < 0 {
-		l.pass(key) // the turn came at the same time
+		l.pass(key) // ctx ended and the lock was passed at the same time
 	}
 	return nil, ctx.Err()
 }
 
-// pass hands the lock to the first call in the queue, or frees it.
+// pass passes the lock to the first call in the queue, or frees it.
 func (l *Locks[K]) pass(key K) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -11,14 +11,15 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// bbolt trusts its file: a damaged offset leads it anywhere in memory, where it dies or reads something else, and its
-// own check does so in a goroutine from which nobody can recover. So the pages are checked here, as plain bytes and
-// before bbolt follows them.
+// bbolt trusts its file: a damaged offset leads it anywhere in memory, where it crashes or reads something else, and
+// its own check does so in a goroutine whose panic cannot be recovered. So the pages are checked here, as plain bytes
+// and before bbolt follows them.
 //
 // A page has a header (id 8 bytes, flags 2, count 2, overflow 4: how many pages more it takes) and then elements, in
-// this machine's byte order. An element of a branch is (pos 4, key size 4, page 8), of a leaf (flags 4, pos 4, key size 4,
-// value size 4); pos counts from the element itself, and the value follows the key. A bucket is a leaf's value: (root
-// page 8, sequence 8), and with a root of 0 a page of its own behind that.
+// this machine's byte order. An element of a branch is (pos 4, key size 4, page 8), of a leaf (flags 4, pos 4, key size
+// 4, value size 4); pos counts from the element itself, and the value follows the key. Keys and values follow the
+// elements without a gap, in the same order, so a count that is too low shows: the elements it leaves out are gaps. A
+// bucket is a leaf's value: (root page 8, sequence 8), and with a root of 0 a page of its own behind that.
 const (
 	pageHeader    = 16
 	elementSize   = 16
@@ -42,7 +43,7 @@ type checker struct {
 	used     []bool // by page
 }
 
-// checkPages finds what is damaged in the pages that a transaction can reach.
+// checkPages returns an error if a page that a transaction can reach is damaged.
 func checkPages(file io.ReaderAt, tx *bbolt.Tx) error {
 	pageSize := int64(tx.DB().Info().PageSize)
 	c := &checker{file: file, pageSize: pageSize, used: make([]bool, tx.Size()/pageSize)}
@@ -61,7 +62,7 @@ func checkPages(file io.ReaderAt, tx *bbolt.Tx) error {
 	return errors.New("the newest meta page is gone")
 }
 
-// page reads a page with those that it goes on to. Each may be read once.
+// page reads a page together with its overflow pages. Each page may be read once.
 func (c *checker) page(id uint64) ([]byte, error) {
 	pages := uint64(len(c.used))
 	if id < firstPage || id >= pages {
@@ -97,12 +98,18 @@ func (c *checker) tree(id uint64, low, high []byte, top bool) error {
 	}
 	var keys [][]byte
 	var children []uint64
-	for i := range int(order.Uint16(page[10:])) {
+	count := int(order.Uint16(page[10:]))
+	next := pageHeader + count*elementSize // where the next key must be
+	for i := range count {
 		at := pageHeader + i*elementSize
 		if at+elementSize > len(page) {
 			return fmt.Errorf("page %d has too many elements", id)
 		}
-		key, err := span(page, at, order.Uint32(page[at:]), order.Uint32(page[at+4:]))
+		pos, keySize := order.Uint32(page[at:]), order.Uint32(page[at+4:])
+		key, err := span(page, at, pos, keySize)
+		if err == nil {
+			next, err = adjoin(next, at, pos, keySize)
+		}
 		if err != nil {
 			return fmt.Errorf("page %d: %w", id, err)
 		}
@@ -134,12 +141,15 @@ func (c *checker) leaf(page []byte, id uint64, low, high []byte, top bool) error
 		return fmt.Errorf("page %d has the flags %#x", id, flags)
 	}
 	var keys [][]byte
-	for i := range int(order.Uint16(page[10:])) {
+	count := int(order.Uint16(page[10:]))
+	next := pageHeader + count*elementSize // where the next key must be
+	for i := range count {
 		at := pageHeader + i*elementSize
 		if at+elementSize > len(page) {
 			return fmt.Errorf("page %d has too many elements", id)
 		}
-		flags, pos, keySize, valueSize := order.Uint32(page[at:]), order.Uint32(page[at+4:]), order.Uint32(page[at+8:]), order.Uint32(page[at+12:])
+		flags, pos := order.Uint32(page[at:]), order.Uint32(page[at+4:])
+		keySize, valueSize := order.Uint32(page[at+8:]), order.Uint32(page[at+12:])
 		key, err := span(page, at, pos, keySize)
 		if err != nil {
 			return fmt.Errorf("page %d: %w", id, err)
@@ -148,6 +158,9 @@ func (c *checker) leaf(page []byte, id uint64, low, high []byte, top bool) error
 			return fmt.Errorf("page %d has an element without a key", id)
 		}
 		value, err := span(page, at+int(keySize), pos, valueSize)
+		if err == nil {
+			next, err = adjoin(next, at, pos, keySize+valueSize)
+		}
 		if err != nil {
 			return fmt.Errorf("page %d: %w", id, err)
 		}
@@ -181,7 +194,7 @@ func (c *checker) bucket(value []byte, id uint64) error {
 	return c.leaf(inline, id, nil, nil, false)
 }
 
-// span returns so many bytes of a page, pos after the offset at.
+// span returns size bytes of a page, beginning pos bytes after the offset at.
 func span(page []byte, at int, pos, size uint32) ([]byte, error) {
 	from := int64(at) + int64(pos)
 	if from+int64(size) > int64(len(page)) {
@@ -190,18 +203,28 @@ func span(page []byte, at int, pos, size uint32) ([]byte, error) {
 	return page[from : from+int64(size)], nil
 }
 
-// between checks that a key follows on those before it.
+// adjoin checks that an element's key is at next, and returns where the one after it must be.
+func adjoin(next, at int, pos, size uint32) (int, error) {
+	if at+int(pos) != next {
+		return 0, fmt.Errorf("the key of an element is at %d, not at %d", at+int(pos), next)
+	}
+	return next + int(size), nil
+}
+
+// between checks that a key is within bounds and above those before it.
 func between(key, low, high []byte, before [][]byte) error {
-	if len(before) > 0 && bytes.Compare(before[len(before)-1], key) >= 0 || bytes.Compare(key, low) < 0 || high != nil && bytes.Compare(key, high) >= 0 {
+	aboveOthers := len(before) == 0 || bytes.Compare(before[len(before)-1], key) < 0
+	withinBounds := bytes.Compare(key, low) >= 0 && (high == nil || bytes.Compare(key, high) < 0)
+	if !aboveOthers || !withinBounds {
 		return fmt.Errorf("the key %q is out of order", key)
 	}
 	return nil
 }
 
-// freelist checks that what counts as free is.
+// freelist checks that the pages listed as free are not used.
 func (c *checker) freelist(id uint64) error {
 	if id == noFreelist {
-		return nil // bbolt has made it up from the tree
+		return nil // bbolt derives it from the tree
 	}
 	page, err := c.page(id)
 	if err != nil {

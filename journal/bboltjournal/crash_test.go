@@ -51,7 +51,7 @@ type report struct {
 
 type interrupted struct {
 	RequestID  string
-	State      letagentpay.JournalState
+	State      journalState
 	MayHaveRun bool
 	Status     letagentpay.Status
 }
@@ -68,7 +68,7 @@ type life struct {
 	events  atomic.Int64
 	reads   atomic.Int64
 	client  *letagentpay.Client
-	journal letagentpay.Journal
+	journal journalStore
 	report  report
 }
 
@@ -84,7 +84,8 @@ func purchaseChild() {
 		panic(err)
 	}
 	l.journal = &dyingJournal{file, l}
-	l.client, err = letagentpay.New(letagentpay.WithHTTPClient(&http.Client{Transport: &dyingTransport{l}})) // at LETAGENTPAY_BASE_URL
+	transport := &dyingTransport{l} // to LETAGENTPAY_BASE_URL
+	l.client, err = letagentpay.New(letagentpay.WithHTTPClient(&http.Client{Transport: transport}))
 	if err != nil {
 		panic(err)
 	}
@@ -113,20 +114,20 @@ func (l *life) event(name string) {
 }
 
 type dyingJournal struct {
-	letagentpay.Journal
+	journalStore
 	*life
 }
 
-func (j *dyingJournal) Put(ctx context.Context, entry *letagentpay.JournalEntry) error {
+func (j *dyingJournal) Put(ctx context.Context, entry *journalEntry) error {
 	j.event("before put " + string(entry.State))
-	err := j.Journal.Put(ctx, entry)
+	err := j.journalStore.Put(ctx, entry)
 	j.event("after put " + string(entry.State))
 	return err
 }
 
 func (j *dyingJournal) Delete(ctx context.Context, key string) error {
 	j.event("before delete")
-	err := j.Journal.Delete(ctx, key)
+	err := j.journalStore.Delete(ctx, key)
 	j.event("after delete")
 	return err
 }
@@ -188,7 +189,11 @@ func (l *life) guarded() func(context.Context, string) (string, error) {
 		option = letagentpay.OnPendingWait(time.Minute)
 	}
 	return letagentpay.Guard(l.client, func(key string) letagentpay.PurchaseParams {
-		return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("30"), Category: "groceries", IdempotencyKey: key}
+		return letagentpay.PurchaseParams{
+			Amount:         letagentpay.MustAmount("30"),
+			Category:       "groceries",
+			IdempotencyKey: key,
+		}
 	}, func(ctx context.Context, _ string) (string, error) {
 		approval, _ := letagentpay.ApprovalFromContext(ctx)
 		l.event("before paying")
@@ -239,7 +244,8 @@ func (l *life) resolve(ctx context.Context, requestID string) {
 	paid, err := l.paid()
 	l.failed(err)
 	if slices.Contains(paid, requestID) {
-		_, err = l.client.Confirm(ctx, requestID, letagentpay.ConfirmParams{Success: true, ActualAmount: letagentpay.MustAmount("25")})
+		params := letagentpay.ConfirmParams{Success: true, ActualAmount: letagentpay.MustAmount("25")}
+		_, err = l.client.Confirm(ctx, requestID, params)
 	} else {
 		_, err = l.guarded()(letagentpay.ResumeApproval(ctx, requestID), "")
 	}
@@ -288,7 +294,8 @@ func (a *agent) start(change func(*plan)) (r report, died bool) {
 	change(&p)
 	encoded, err := json.Marshal(p)
 	require.NoError(a, err)
-	command := child(a, "purchase", envPlan+"="+string(encoded), "LETAGENTPAY_BASE_URL="+a.server.URL, "LETAGENTPAY_TOKEN="+a.server.Token)
+	command := child(a, "purchase", envPlan+"="+string(encoded),
+		"LETAGENTPAY_BASE_URL="+a.server.URL, "LETAGENTPAY_TOKEN="+a.server.Token)
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
 	err = command.Run()
@@ -377,21 +384,21 @@ var approvals = map[string]func(*letagentpaytest.Server){
 func TestProcessIsKilledAtEveryPoint(t *testing.T) {
 	for _, c := range []struct {
 		event      string
-		runs       int                      // when it dies
-		recovered  letagentpay.JournalState // what Recover returns; empty: nothing
+		runs       int          // when it dies
+		recovered  journalState // what Recover returns; empty: nothing
 		mayHaveRun bool
 	}{
-		{"before put asked", 0, "", false},
-		{"after put asked", 0, letagentpay.JournalAsked, false},
-		{"purchase sent", 0, letagentpay.JournalAsked, false},
-		{"purchase answered", 0, letagentpay.JournalAsked, false},
-		{"read 1 answered", 0, letagentpay.JournalAsked, false},
-		{"before put started", 0, letagentpay.JournalAsked, false},
-		{"after put started", 0, letagentpay.JournalStarted, true},
-		{"before paying", 0, letagentpay.JournalStarted, true},
-		{"after paying", 1, letagentpay.JournalStarted, true},
-		{"before put executed", 1, letagentpay.JournalStarted, true},
-		{"after put executed", 1, "", false},
+		{"before put requested", 0, "", false},
+		{"after put requested", 0, stateRequested, false},
+		{"purchase sent", 0, stateRequested, false},
+		{"purchase answered", 0, stateRequested, false},
+		{"read 1 answered", 0, stateRequested, false},
+		{"before put started", 0, stateRequested, false},
+		{"after put started", 0, stateStarted, true},
+		{"before paying", 0, stateStarted, true},
+		{"after paying", 1, stateStarted, true},
+		{"before put returned", 1, stateStarted, true},
+		{"after put returned", 1, "", false},
 		{"confirmation sent", 1, "", false},
 		{"confirmation answered", 1, "", false},
 		{"before put settled", 1, "", false},
@@ -465,9 +472,9 @@ func TestProcessIsKilledWhilePending(t *testing.T) {
 			}
 			found := func(known bool, id string, status letagentpay.Status) []interrupted {
 				if !known {
-					return []interrupted{{State: letagentpay.JournalAsked}}
+					return []interrupted{{State: stateRequested}}
 				}
-				return []interrupted{{RequestID: id, State: letagentpay.JournalAsked, Status: status}}
+				return []interrupted{{RequestID: id, State: stateRequested, Status: status}}
 			}
 			t.Run(event+", "+keying+", approved meanwhile", func(t *testing.T) {
 				a, id := start(t)

@@ -14,18 +14,17 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
 
-	"github.com/letagentpay/letagentpay-go"
 	"github.com/letagentpay/letagentpay-go/journal/bboltjournal"
 )
 
 // filled returns the bytes of a journal with some entries, several pages of them.
-func filled(t testing.TB) (file []byte, want map[string]*letagentpay.JournalEntry) {
+func filled(t testing.TB) (file []byte, want map[string]*journalEntry) {
 	path := journalPath(t)
 	journal, err := bboltjournal.Open(path)
 	require.NoError(t, err)
-	want = make(map[string]*letagentpay.JournalEntry)
+	want = make(map[string]*journalEntry)
 	for i := range 12 {
-		e := entry(fmt.Sprintf("key %d", i), letagentpay.JournalAsked, time.Now())
+		e := entry(fmt.Sprintf("key %d", i), stateRequested, time.Now())
 		want[e.Key] = e
 		require.NoError(t, journal.Put(t.Context(), e))
 	}
@@ -131,9 +130,9 @@ func TestOneDamagedEntry(t *testing.T) {
 	path := journalPath(t)
 	journal := open(t, path)
 	for _, key := range []string{"a", "b", "c"} {
-		require.NoError(t, journal.Put(t.Context(), entry(key, letagentpay.JournalSettled, time.Now())))
+		require.NoError(t, journal.Put(t.Context(), entry(key, stateSettled, time.Now())))
 	}
-	require.NoError(t, journal.Put(t.Context(), entry("old", letagentpay.JournalSettled, time.Now().Add(-48*time.Hour))))
+	require.NoError(t, journal.Put(t.Context(), entry("old", stateSettled, time.Now().Add(-48*time.Hour))))
 	require.NoError(t, journal.Close())
 	edit(t, path, func(tx *bbolt.Tx) error {
 		entries := tx.Bucket([]byte("entries"))
@@ -231,6 +230,35 @@ func TestEntriesGoOnPastDamagedOnes(t *testing.T) {
 	}
 }
 
+// A page that counts fewer elements than it holds would lose the entries behind them without a sign.
+func TestAPageThatCountsFewerElementsIsDamage(t *testing.T) {
+	file, _ := filled(t)
+	seen := 0
+	for at := 2 * os.Getpagesize(); at < len(file); at += os.Getpagesize() {
+		const branchOrLeaf = 0x03
+		if binary.NativeEndian.Uint16(file[at+8:])&branchOrLeaf == 0 {
+			continue
+		}
+		count := file[at+10:]
+		elements := binary.NativeEndian.Uint16(count)
+		for fewer := elements - 1; elements > 1 && fewer > 0; fewer-- {
+			binary.NativeEndian.PutUint16(count, fewer)
+			path := journalPath(t)
+			require.NoError(t, os.WriteFile(path, file, 0o600))
+			journal, err := bboltjournal.Open(path)
+			if err == nil { // the page is free
+				require.Len(t, keys(t, journal.Entries(t.Context())), 12)
+				require.NoError(t, journal.Close())
+				continue
+			}
+			assertCorrupt(t, path)
+			seen++
+		}
+		binary.NativeEndian.PutUint16(count, elements)
+	}
+	assert.Positive(t, seen)
+}
+
 func TestAnEntryWithoutAKeyIsDamage(t *testing.T) {
 	file, _ := filled(t)
 	path := journalPath(t)
@@ -251,14 +279,14 @@ func TestOtherVersionsAndOtherDatabasesAreRefused(t *testing.T) {
 	path := journalPath(t)
 	require.NoError(t, open(t, path).Close())
 	edit(t, path, func(tx *bbolt.Tx) error {
-		return tx.Bucket(meta).Put(version, binary.BigEndian.AppendUint64(nil, 2))
+		return tx.Bucket(meta).Put(version, binary.BigEndian.AppendUint64(nil, 3))
 	})
 	_, err := bboltjournal.Open(path)
 	var versionError *bboltjournal.VersionError
 	require.ErrorAs(t, err, &versionError)
 	require.ErrorIs(t, err, bboltjournal.ErrVersion)
-	assert.Equal(t, bboltjournal.VersionError{Path: path, Version: 2, Supported: 1}, *versionError)
-	assert.ErrorContains(t, err, "has version 2, and this program reads up to version 1")
+	assert.Equal(t, bboltjournal.VersionError{Path: path, Version: 3, Supported: 2}, *versionError)
+	assert.ErrorContains(t, err, "has version 3, and this program reads up to version 2")
 
 	for name, change := range map[string]func(tx *bbolt.Tx) error{
 		"version 0":   func(tx *bbolt.Tx) error { return tx.Bucket(meta).Put(version, make([]byte, 8)) },

@@ -91,7 +91,7 @@ func fillDisk(path string) error {
 // quiet keeps what a full disk is reported with out of the child's output.
 var quiet = letagentpay.WithLogger(slog.New(slog.DiscardHandler))
 
-func buyUntilRefused(server *letagentpaytest.Server, journal letagentpay.Journal) (refused int, err error) {
+func buyUntilRefused(server *letagentpaytest.Server, journal journalStore) (refused int, err error) {
 	runs := 0
 	buy := letagentpay.Guard(server.Client(quiet), func(string) letagentpay.PurchaseParams {
 		return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("0.01"), Category: "other"}
@@ -111,7 +111,7 @@ func buyUntilRefused(server *letagentpaytest.Server, journal letagentpay.Journal
 			return refused, err
 		case runs == before:
 			refused++
-		case failed.State != letagentpay.JournalExecuted && failed.State != letagentpay.JournalSettled:
+		case failed.State != stateReturned && failed.State != stateSettled:
 			return refused, fmt.Errorf("it ran, and says that it has not: %w", err)
 		}
 	}

@@ -6,19 +6,19 @@ import (
 	"strconv"
 )
 
-// What is wrong with a journal, to be asked for with [errors.Is].
+// Errors that a journal's errors match with [errors.Is].
 var (
-	// ErrLocked: another journal, of this process or another, has the file open; matched by [*LockedError].
+	// ErrLocked is returned when the file is open elsewhere, in this process or another. [*LockedError] matches it.
 	ErrLocked = errors.New("bboltjournal: locked")
-	// ErrCorrupt: the file or an entry is damaged, or no journal at all; matched by [*CorruptError].
+	// ErrCorrupt is returned when the file or an entry is damaged, or it is no journal. [*CorruptError] matches it.
 	ErrCorrupt = errors.New("bboltjournal: corrupt")
-	// ErrVersion: a later version of this package has written the file; matched by [*VersionError].
+	// ErrVersion is returned when a later version of this package has written the file. [*VersionError] matches it.
 	ErrVersion = errors.New("bboltjournal: unknown version")
-	// ErrUnsafe: others than its owner could read or change the file; matched by [*UnsafeError].
+	// ErrUnsafe is returned when other users could read or change the file. [*UnsafeError] matches it.
 	ErrUnsafe = errors.New("bboltjournal: unsafe file")
-	// ErrReplaced: the open file is no longer at its path; matched by [*ReplacedError].
+	// ErrReplaced is returned when the open file is no longer at its path. [*ReplacedError] matches it.
 	ErrReplaced = errors.New("bboltjournal: replaced")
-	// ErrClosed: the journal was closed.
+	// ErrClosed is returned when the journal was closed.
 	ErrClosed = errors.New("bboltjournal: closed")
 )
 
@@ -28,7 +28,8 @@ type LockedError struct {
 }
 
 func (e *LockedError) Error() string {
-	return "bboltjournal: " + named(e.Path) + " is open elsewhere, in this process or another; each process needs a journal of its own"
+	return "bboltjournal: " + named(e.Path) + " is open elsewhere, in this process or another; " +
+		"each process needs a journal of its own"
 }
 
 // Is reports whether target is [ErrLocked].
@@ -63,15 +64,15 @@ type VersionError struct {
 }
 
 func (e *VersionError) Error() string {
-	return "bboltjournal: " + named(e.Path) + " has version " + strconv.FormatUint(e.Version, 10) + ", and this program reads up to version " +
-		strconv.FormatUint(e.Supported, 10) + "; use a later one"
+	return "bboltjournal: " + named(e.Path) + " has version " + strconv.FormatUint(e.Version, 10) +
+		", and this program reads up to version " + strconv.FormatUint(e.Supported, 10) + "; use a later one"
 }
 
 // Is reports whether target is [ErrVersion].
 func (e *VersionError) Is(target error) bool { return target == ErrVersion }
 
-// UnsafeError reports that a journal's file cannot be kept from others: it belongs to another user than the process
-// runs as, or it is open to others and its mode cannot be changed. It matches [ErrUnsafe].
+// UnsafeError reports that a journal's file cannot be kept from other users: it belongs to a user other than the one
+// the process runs as, or it is open to others and its mode cannot be changed. It matches [ErrUnsafe].
 type UnsafeError struct {
 	Path string
 	Mode fs.FileMode // of the file, as it was found
@@ -89,11 +90,11 @@ func (e *UnsafeError) Is(target error) bool { return target == ErrUnsafe }
 func (e *UnsafeError) Unwrap() error { return e.Err }
 
 // ReplacedError reports that the file of an open journal was removed, moved or replaced. What is written into it would
-// not be found again, so nothing is read or written until it is back. Close the journal, look for the file, and open the
-// one that holds the entries. It matches [ErrReplaced], and [fs.ErrNotExist] when no file is at the path.
+// not be found again, so nothing is read or written until it is back. Close the journal, look for the file, and open
+// the one that holds the entries. The error matches [ErrReplaced], and [fs.ErrNotExist] when no file is at the path.
 type ReplacedError struct {
 	Path string
-	Err  error // why nothing is found at the path; nil when another file is there
+	Err  error // why no file is found at the path; nil when another file is there
 }
 
 func (e *ReplacedError) Error() string {
@@ -104,10 +105,10 @@ func (e *ReplacedError) Error() string {
 // Is reports whether target is [ErrReplaced].
 func (e *ReplacedError) Is(target error) bool { return target == ErrReplaced }
 
-// Unwrap returns why nothing is found at the path, or nil.
+// Unwrap returns why no file is found at the path, or nil.
 func (e *ReplacedError) Unwrap() error { return e.Err }
 
-// named returns a path for a text, which it may be missing in an error that a test has made.
+// named returns a path for a text. An error that a test has made may lack one.
 func named(path string) string {
 	if path == "" {
 		return "the file"

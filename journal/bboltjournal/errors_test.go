@@ -20,7 +20,11 @@ func TestErrorsPrintAndMatchWhateverTheyHold(t *testing.T) {
 	}{
 		{&bboltjournal.LockedError{}, bboltjournal.ErrLocked, "bboltjournal: the file is open elsewhere"},
 		{&bboltjournal.CorruptError{}, bboltjournal.ErrCorrupt, "bboltjournal: the file is damaged"},
-		{&bboltjournal.CorruptError{Key: "k"}, bboltjournal.ErrCorrupt, `bboltjournal: the file: the entry "k" is damaged`},
+		{
+			&bboltjournal.CorruptError{Key: "k"},
+			bboltjournal.ErrCorrupt,
+			`bboltjournal: the file: the entry "k" is damaged`,
+		},
 		{
 			&bboltjournal.CorruptError{Path: "p", Key: "k", Err: cause}, cause,
 			`bboltjournal: p: the entry "k" is damaged: cause`,

@@ -39,11 +39,15 @@ func Example() {
 			return err
 		}
 		for _, purchase := range interrupted {
-			fmt.Println("cut off:", purchase.Entry.Purchase.Description, "may have been bought:", purchase.MayHaveRun)
+			fmt.Println("cut off:", purchase.Entry.Description, "may have been bought:", purchase.MayHaveRun)
 		}
 
 		book := letagentpay.Guard(client, func(t ticket) letagentpay.PurchaseParams {
-			return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("180"), Category: "transport", Description: "ticket to " + t.City}
+			return letagentpay.PurchaseParams{
+				Amount:      letagentpay.MustAmount("180"),
+				Category:    "transport",
+				Description: "ticket to " + t.City,
+			}
 		}, func(_ context.Context, t ticket) (string, error) {
 			fmt.Println("paying for", t.City)
 			return "seat 12A to " + t.City, nil

@@ -25,7 +25,7 @@ func locate(path string) (string, error) {
 	return folder + string(filepath.Separator) + path, err
 }
 
-// openFile opens the file for bbolt, or makes a new one. It changes nothing about an existing one.
+// openFile opens the file for bbolt, or creates it. It does not change an existing one.
 func (j *Journal) openFile(path string, flag int, mode os.FileMode) (*os.File, error) {
 	file, err := os.OpenFile(path, flag, mode)
 	if err != nil {
@@ -39,14 +39,14 @@ func (j *Journal) openFile(path string, flag int, mode os.FileMode) (*os.File, e
 		err = checkOwner(j.path, info, os.Geteuid())
 	}
 	if err != nil {
-		_ = file.Close() // the first error tells more
+		_ = file.Close() // err is the cause
 		return nil, err
 	}
 	j.file, j.info = file, info
 	return file, nil
 }
 
-// checkOwner refuses a file of another user, who could read it whatever its mode.
+// checkOwner refuses a file of another user, who could read it in any mode.
 func checkOwner(path string, info fs.FileInfo, user int) error {
 	if owner, known := ownerOf(info); known && owner != user {
 		err := fmt.Errorf("it belongs to the user %d, and this process runs as the user %d", owner, user)
@@ -61,8 +61,8 @@ type tightenable interface {
 	Chmod(mode fs.FileMode) error
 }
 
-// tighten makes the file its owner's alone. It does so through the open file, so that it is the same one, and must
-// come after the check that the file is a journal: what a link or a mistaken path leads to is not changed.
+// tighten lets only the owner read and write the file. It changes the open file, so that it is the same one. It must
+// come after the check that the file is a journal: what a link or a wrong path leads to is not changed.
 func tighten(path string, file tightenable) error {
 	info, err := file.Stat()
 	if err != nil {
@@ -78,7 +78,7 @@ func tighten(path string, file tightenable) error {
 	if info, err = file.Stat(); err != nil {
 		return fmt.Errorf("bboltjournal: %w", err)
 	}
-	if !private(info) { // some file systems take every change of a mode, and make none
+	if !private(info) { // some file systems accept a change of the mode without making it
 		refused.Err = fmt.Errorf("its file system does not change its mode to %v", fs.FileMode(fileMode))
 		return refused
 	}
@@ -87,8 +87,8 @@ func tighten(path string, file tightenable) error {
 
 func private(info fs.FileInfo) bool { return info.Mode().Perm()&^fileMode == 0 }
 
-// present checks that the path still leads to the open file, and that this has the size that the database needs.
-// Otherwise nobody would find what is written into it.
+// present checks that the path still leads to the open file, so that what is written into it will be found, and that
+// the file has the size that the database needs.
 func (j *Journal) present(size int64) error {
 	info, err := os.Stat(j.location)
 	switch {
@@ -104,7 +104,7 @@ func (j *Journal) present(size int64) error {
 	return nil
 }
 
-// syncFolder makes a new file's name survive a loss of power, as its content does.
+// syncFolder makes a new file's name survive a power failure, as its content does.
 func syncFolder(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil // folders cannot be synced there, and need not be
@@ -127,7 +127,7 @@ func syncFolder(path string) error {
 	return nil
 }
 
-// folderOf returns the folder that has the file's name: where path is a link, the one that it leads to.
+// folderOf returns the folder that holds the file's name: if path is a link, that of the file it leads to.
 func folderOf(path string) (string, error) {
 	path, err := filepath.EvalSymlinks(path)
 	return filepath.Dir(path), err

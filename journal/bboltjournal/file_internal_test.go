@@ -14,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
 
-	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/journal"
+	"github.com/letagentpay/letagentpay-go/money"
 )
 
 // moded is a file on a file system that changes modes in its own way.
@@ -47,6 +48,7 @@ func TestAModeThatCannotBeTightenedIsRefused(t *testing.T) {
 		return
 	}
 	denied := errors.New("denied")
+	const unchanged = "its file system does not change its mode to -rw-------"
 	for name, c := range map[string]struct {
 		file moded
 		err  string // empty: none
@@ -55,8 +57,8 @@ func TestAModeThatCannotBeTightenedIsRefused(t *testing.T) {
 		"private already":   {moded{mode: 0o600, chmod: denied}, ""},
 		"read only":         {moded{mode: 0o400, chmod: denied}, ""},
 		"refused":           {moded{mode: 0o640, becomes: 0o640, chmod: denied}, "denied"},
-		"without effect":    {moded{mode: 0o777, becomes: 0o777}, "its file system does not change its mode to -rw-------"},
-		"with half of it":   {moded{mode: 0o666, becomes: 0o604}, "its file system does not change its mode to -rw-------"},
+		"without effect":    {moded{mode: 0o777, becomes: 0o777}, unchanged},
+		"with half of it":   {moded{mode: 0o666, becomes: 0o604}, unchanged},
 		"unknown before":    {moded{mode: 0o666, stat: []error{denied}}, "bboltjournal: denied"},
 		"unknown afterward": {moded{mode: 0o666, stat: []error{nil, denied}}, "bboltjournal: denied"},
 	} {
@@ -124,7 +126,12 @@ func TestAContextEndsTheWaitForAnotherWrite(t *testing.T) {
 		j, err := Open(filepath.Join(t.TempDir(), "journal"))
 		require.NoError(t, err)
 		defer func() { assert.NoError(t, j.Close()) }()
-		entry := &letagentpay.JournalEntry{Key: "key", State: letagentpay.JournalAsked}
+		entry := &journal.Entry{
+			Version: journal.Version,
+			Key:     "key",
+			State:   journal.Requested,
+			Amount:  money.Must("1"),
+		}
 		j.writing <- struct{}{} // a write on a busy disk
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()

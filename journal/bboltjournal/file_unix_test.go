@@ -37,7 +37,7 @@ func TestAnExistingFileIsMadeItsOwnersAlone(t *testing.T) {
 		t.Run(mode.String(), func(t *testing.T) {
 			path := journalPath(t)
 			journal := open(t, path)
-			require.NoError(t, journal.Put(t.Context(), entry("key", letagentpay.JournalExecuted, time.Now())))
+			require.NoError(t, journal.Put(t.Context(), entry("key", stateReturned, time.Now())))
 			require.NoError(t, journal.Close())
 			require.NoError(t, os.Chmod(path, mode))
 
@@ -49,7 +49,7 @@ func TestAnExistingFileIsMadeItsOwnersAlone(t *testing.T) {
 	for _, mode := range []fs.FileMode{0o666, 0o600} {
 		path := journalPath(t)
 		writeWithMode(t, path, nil, mode)
-		require.NoError(t, open(t, path).Put(t.Context(), entry("key", letagentpay.JournalAsked, time.Now())))
+		require.NoError(t, open(t, path).Put(t.Context(), entry("key", stateRequested, time.Now())))
 		assert.Equal(t, fs.FileMode(0o600), modeOf(t, path), "an empty file of mode %v", mode)
 	}
 }
@@ -68,7 +68,7 @@ func TestSymbolicLinksAreFollowedAndTheirTargetIsMadeItsOwnersAlone(t *testing.T
 			prepare(t, target)
 			require.NoError(t, os.Symlink(target, path))
 			journal := open(t, path)
-			require.NoError(t, journal.Put(t.Context(), entry("key", letagentpay.JournalAsked, time.Now())))
+			require.NoError(t, journal.Put(t.Context(), entry("key", stateRequested, time.Now())))
 			assert.Equal(t, fs.FileMode(0o600), modeOf(t, target))
 			require.NoError(t, journal.Close())
 			assert.Equal(t, []string{"key"}, keys(t, open(t, target).Entries(t.Context())))
@@ -168,7 +168,7 @@ func TestAFileThatIsNoLongerAtItsPathIsNoticed(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "folder", "journal")
 			require.NoError(t, os.Mkdir(filepath.Dir(path), 0o700))
 			journal := open(t, path)
-			require.NoError(t, journal.Put(t.Context(), entry("key", letagentpay.JournalStarted, time.Now())))
+			require.NoError(t, journal.Put(t.Context(), entry("key", stateStarted, time.Now())))
 			displace(t, path)
 			for operation, err := range everyOperation(t.Context(), journal) {
 				var replaced *bboltjournal.ReplacedError
@@ -187,9 +187,9 @@ func TestAFileThatIsNoLongerAtItsPathIsNoticed(t *testing.T) {
 func TestNothingIsWrittenToAFileThatIsNoLongerAtItsPath(t *testing.T) {
 	path := journalPath(t)
 	journal := open(t, path)
-	require.NoError(t, journal.Put(t.Context(), entry("before", letagentpay.JournalStarted, time.Now())))
+	require.NoError(t, journal.Put(t.Context(), entry("before", stateStarted, time.Now())))
 	require.NoError(t, os.Rename(path, path+".1"))
-	err := journal.Put(t.Context(), entry("away", letagentpay.JournalAsked, time.Now()))
+	err := journal.Put(t.Context(), entry("away", stateRequested, time.Now()))
 	require.ErrorIs(t, err, bboltjournal.ErrReplaced)
 	require.ErrorIs(t, journal.Delete(t.Context(), "before"), bboltjournal.ErrReplaced)
 
@@ -199,7 +199,7 @@ func TestNothingIsWrittenToAFileThatIsNoLongerAtItsPath(t *testing.T) {
 
 	require.NoError(t, os.Rename(path+".1", path))
 	assert.Equal(t, []string{"before"}, keys(t, journal.Entries(t.Context())), "it is back")
-	require.NoError(t, journal.Put(t.Context(), entry("back", letagentpay.JournalAsked, time.Now())))
+	require.NoError(t, journal.Put(t.Context(), entry("back", stateRequested, time.Now())))
 	require.NoError(t, journal.Close())
 	assert.Equal(t, []string{"back", "before"}, keys(t, open(t, path).Entries(t.Context())))
 }
@@ -209,10 +209,10 @@ func TestALinkThatLeadsElsewhereIsNoticed(t *testing.T) {
 	require.NoError(t, open(t, path+".other").Close())
 	require.NoError(t, os.Symlink(path+".target", path))
 	journal := open(t, path)
-	require.NoError(t, journal.Put(t.Context(), entry("key", letagentpay.JournalAsked, time.Now())))
+	require.NoError(t, journal.Put(t.Context(), entry("key", stateRequested, time.Now())))
 	require.NoError(t, os.Remove(path))
 	require.NoError(t, os.Symlink(path+".other", path))
-	err := journal.Put(t.Context(), entry("key", letagentpay.JournalStarted, time.Now()))
+	err := journal.Put(t.Context(), entry("key", stateStarted, time.Now()))
 	require.ErrorIs(t, err, bboltjournal.ErrReplaced)
 }
 
@@ -224,12 +224,12 @@ func TestARelativePathHoldsAfterTheWorkingFolderChanged(t *testing.T) {
 		t.Chdir(folder)
 		journal := open(t, path)
 		require.FileExists(t, filepath.Join(folder, real))
-		require.NoError(t, journal.Put(t.Context(), entry("key", letagentpay.JournalAsked, time.Now())))
+		require.NoError(t, journal.Put(t.Context(), entry("key", stateRequested, time.Now())))
 		t.Chdir(t.TempDir())
-		require.NoError(t, journal.Put(t.Context(), entry("key", letagentpay.JournalStarted, time.Now())))
+		require.NoError(t, journal.Put(t.Context(), entry("key", stateStarted, time.Now())))
 		require.NoError(t, os.Remove(filepath.Join(folder, real)))
 		var replaced *bboltjournal.ReplacedError
-		require.ErrorAs(t, journal.Put(t.Context(), entry("key", letagentpay.JournalExecuted, time.Now())), &replaced)
+		require.ErrorAs(t, journal.Put(t.Context(), entry("key", stateReturned, time.Now())), &replaced)
 		assert.Equal(t, path, replaced.Path, "as it was given")
 	}
 }
@@ -240,7 +240,7 @@ func TestAFileThatIsCutWhileItIsOpenIsDamaged(t *testing.T) {
 		path := journalPath(t)
 		journal := open(t, path)
 		for _, key := range []string{"a", "b", "c"} {
-			require.NoError(t, journal.Put(t.Context(), entry(key, letagentpay.JournalStarted, time.Now())))
+			require.NoError(t, journal.Put(t.Context(), entry(key, stateStarted, time.Now())))
 		}
 		require.NoError(t, os.Truncate(path, size))
 		for operation, err := range everyOperation(t.Context(), journal) {
@@ -265,7 +265,7 @@ func TestEntriesEndWhereTheirOrderIsLost(t *testing.T) {
 			path := journalPath(t)
 			journal := open(t, path)
 			for _, key := range []string{"key of the first", "key of the other", "key of the third"} {
-				require.NoError(t, journal.Put(t.Context(), entry(key, letagentpay.JournalStarted, time.Now())))
+				require.NoError(t, journal.Put(t.Context(), entry(key, stateStarted, time.Now())))
 			}
 			overwrite(t, path, lost, "key of the first")
 

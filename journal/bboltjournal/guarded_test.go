@@ -19,7 +19,7 @@ import (
 
 // guarded is a purchase approved for 30.
 func guarded(
-	server *letagentpaytest.Server, journal letagentpay.Journal, fn func(context.Context, string) (string, error),
+	server *letagentpaytest.Server, journal journalStore, fn func(context.Context, string) (string, error),
 ) func(context.Context, string) (string, error) {
 	return letagentpay.Guard(server.Client(), func(key string) letagentpay.PurchaseParams {
 		return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("30"), Category: "other", IdempotencyKey: key}

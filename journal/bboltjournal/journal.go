@@ -14,12 +14,14 @@ import (
 	"time"
 
 	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/journal"
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
-// The layout of the file. A change that an older program would misread needs the next version.
-const version = 1
+// version is that of the file's layout. A change that an older program would misread needs the next one. In version 1
+// all entries have the first form; in version 2 they have the first or the present one.
+const version = 2
 
 var (
 	metaBucket    = []byte("meta")    // versionKey → version, 8 bytes big endian
@@ -27,43 +29,45 @@ var (
 	versionKey    = []byte("version")
 )
 
-// batchSize bounds the transactions that go through many entries.
+// batchSize is how many entries one transaction reads or deletes at most.
 const batchSize = 64
 
-// Journal is a [letagentpay.Journal] in a file. Make one with [Open]. It is safe for concurrent use.
+// Journal is a [journal.Store] in a file. Make one with [Open]. It is safe for concurrent use.
 //
-// Its methods return the error of a context that has ended, without doing anything; an error that matches [ErrClosed]
-// after Close; a [*ReplacedError] when the file is no longer at its path; a [*CorruptError] for damage; a
-// [*letagentpay.ParamError] for a value that makes no sense; and else the error of the file system.
+// If the context has ended, a method does nothing and returns the context's error. After Close the error matches
+// [ErrClosed]. It is a [*ReplacedError] when the file is no longer at its path, a [*CorruptError] for damage, a
+// [*letagentpay.ParamError] for an invalid value, and otherwise the error of the file system.
 //
-// Writes come one after another. A context that ends while a write waits for others ends the wait, and nothing is
-// written; a write that has begun is finished.
+// Writes come one after another. If the context ends while a write waits for others, nothing is written. A write that
+// has begun is finished.
 type Journal struct {
 	path     string // as given to Open
 	location string // the same, from the root
 	db       *bbolt.DB
 	file     *os.File    // the database's
-	info     fs.FileInfo // which one it is
+	info     fs.FileInfo // identifies the file
 	closed   atomic.Bool
-	broken   atomic.Pointer[CorruptError] // found on the way; nothing is done any more
+	broken   atomic.Pointer[CorruptError] // damage at which bbolt panicked; every call returns it
 
-	// writing holds a value while there is a write. Unlike bbolt's lock, it can be waited for with a context.
+	// writing holds a value during a write. Unlike a wait for bbolt's lock, a wait for it can end with a context.
 	writing chan struct{}
 }
 
-var _ letagentpay.Journal = (*Journal)(nil)
+var _ journal.Store = (*Journal)(nil)
 
-// Open opens the journal in the file at path, which is created if there is none; its folder must exist. It checks the
-// whole file and removes the settled entries that are past their retention.
+// Open opens the journal in the file at path, or creates it; its folder must exist. It checks the whole file, upgrades
+// a file of an earlier version, which that version then refuses, and removes the settled entries that are past their
+// retention.
 //
-// A file that others may read or write is made its owner's alone (mode 0600), but not on Windows, which has no such
-// modes. Symbolic links are followed, and the file they lead to is treated the same; one that leads nowhere makes the
-// new file where it leads.
+// If other users may read or write the file, Open changes its mode to 0600, except on Windows, which has no such modes.
+// Symbolic links are followed, and the file they lead to is treated the same. A link that leads nowhere creates the
+// file where it leads.
 //
-// The errors are those of the file system; a [*LockedError] when the file is open elsewhere; a [*CorruptError] or
-// [*VersionError] for a file that cannot be used, and an [*UnsafeError] for one that belongs to another user or cannot
-// be made its owner's alone, all of which leave what it holds as it is; a [*ReplacedError] when it is removed or
-// replaced meanwhile; and a [*letagentpay.ParamError], also for what is no regular file.
+// The error is a [*LockedError] when the file is open elsewhere; a [*CorruptError] or [*VersionError] for a file that
+// cannot be used; an [*UnsafeError] for one that belongs to another user or whose mode cannot be changed; a
+// [*ReplacedError] when the file is removed or replaced while Open runs; a [*letagentpay.ParamError] for an invalid
+// option, and for a path that leads to something other than a regular file; and otherwise the error of the file system.
+// A file that is refused keeps its content.
 func Open(path string, opts ...Option) (*Journal, error) {
 	if path == "" {
 		return nil, paramError("Open path", "", "want the path of a file")
@@ -81,7 +85,7 @@ func Open(path string, opts ...Option) (*Journal, error) {
 		return nil, err
 	}
 	if err := j.prepare(c.retention); err != nil {
-		_ = j.Close() // the first error tells more
+		_ = j.Close() // err is the cause
 		return nil, err
 	}
 	return j, nil
@@ -96,7 +100,7 @@ func (j *Journal) open(lockTimeout time.Duration) (err error) {
 	}()
 	defer j.recoverDamage()()
 	j.db, err = bbolt.Open(j.location, fileMode, &bbolt.Options{
-		Timeout:  max(lockTimeout, 1), // to bbolt, 0 is to wait forever
+		Timeout:  max(lockTimeout, 1), // with 0, bbolt waits without a limit
 		OpenFile: j.openFile,
 	})
 	var refused *UnsafeError
@@ -116,11 +120,11 @@ func (j *Journal) open(lockTimeout time.Duration) (err error) {
 	}
 }
 
-// prepare makes a new file a journal, and checks an old one.
+// prepare turns a new file into a journal, and checks and upgrades an existing one.
 func (j *Journal) prepare(retention time.Duration) error {
-	var isNew bool
+	var found uint64
 	if err := j.transact(j.db.View, func(tx *bbolt.Tx) (err error) {
-		isNew, err = j.check(tx)
+		found, err = j.check(tx)
 		return err
 	}); err != nil {
 		return err
@@ -128,47 +132,54 @@ func (j *Journal) prepare(retention time.Duration) error {
 	if err := tighten(j.path, j.file); err != nil {
 		return err
 	}
-	if isNew {
-		if err := syncFolder(j.location); err != nil { // before it is a journal, so that it is made up for after a crash
+	if found == 0 {
+		if err := syncFolder(j.location); err != nil { // first, because after a crash only a new file is synced again
 			return err
 		}
 		if err := j.transact(j.db.Update, initialize); err != nil {
+			return err
+		}
+	} else if found < version { // before the first entry that an older program would not understand
+		upgrade := func(tx *bbolt.Tx) error { return putVersion(tx.Bucket(metaBucket)) }
+		if err := j.transact(j.db.Update, upgrade); err != nil {
 			return err
 		}
 	}
 	_, err := j.Prune(context.Background(), time.Now().Add(-retention))
 	var corrupt *CorruptError
 	if errors.As(err, &corrupt) && corrupt.Key != "" {
-		return nil // whoever needs the entry learns of it
+		return nil // Get and Entries report the entry
 	}
 	return err
 }
 
-// check reads all of the file, so that damage comes out now and not in the midst of a purchase.
-func (j *Journal) check(tx *bbolt.Tx) (isNew bool, err error) {
+// check reads the whole file, so that damage is found now and not during a purchase. It returns the version of the
+// file's layout, or 0 for an empty file.
+func (j *Journal) check(tx *bbolt.Tx) (found uint64, err error) {
 	if err := checkPages(j.file, tx); err != nil {
-		return false, &CorruptError{Path: j.path, Err: err}
+		return 0, &CorruptError{Path: j.path, Err: err}
 	}
 	if name, _ := tx.Cursor().First(); name == nil {
-		return true, nil
+		return 0, nil
 	}
 	meta := tx.Bucket(metaBucket)
 	if meta == nil {
-		return false, &CorruptError{Path: j.path, Err: errors.New("it is a database, but not a journal")}
+		return 0, &CorruptError{Path: j.path, Err: errors.New("it is a database, but not a journal")}
 	}
 	stored := meta.Get(versionKey)
 	if len(stored) != 8 {
-		return false, &CorruptError{Path: j.path, Err: fmt.Errorf("its version is %q", stored)}
+		return 0, &CorruptError{Path: j.path, Err: fmt.Errorf("its version is %q", stored)}
 	}
-	if found := binary.BigEndian.Uint64(stored); found > version {
-		return false, &VersionError{Path: j.path, Version: found, Supported: version}
-	} else if found == 0 {
-		return false, &CorruptError{Path: j.path, Err: errors.New("its version is 0")}
+	found = binary.BigEndian.Uint64(stored)
+	switch {
+	case found > version:
+		return 0, &VersionError{Path: j.path, Version: found, Supported: version}
+	case found == 0:
+		return 0, &CorruptError{Path: j.path, Err: errors.New("its version is 0")}
+	case tx.Bucket(entriesBucket) == nil:
+		return 0, &CorruptError{Path: j.path, Err: errors.New("it has no entries bucket")}
 	}
-	if tx.Bucket(entriesBucket) == nil {
-		return false, &CorruptError{Path: j.path, Err: errors.New("it has no entries bucket")}
-	}
-	return false, nil
+	return found, nil
 }
 
 func initialize(tx *bbolt.Tx) error {
@@ -176,14 +187,19 @@ func initialize(tx *bbolt.Tx) error {
 	if err != nil {
 		return err
 	}
-	if err := meta.Put(versionKey, binary.BigEndian.AppendUint64(nil, version)); err != nil {
+	if err := putVersion(meta); err != nil {
 		return err
 	}
 	_, err = tx.CreateBucket(entriesBucket)
 	return err
 }
 
-// Close closes the file, after the calls under way. Closing again does nothing.
+// putVersion marks a file as one of the present layout.
+func putVersion(meta *bbolt.Bucket) error {
+	return meta.Put(versionKey, binary.BigEndian.AppendUint64(nil, version))
+}
+
+// Close closes the file once the calls under way have returned. Closing again does nothing.
 func (j *Journal) Close() error {
 	if !j.closed.CompareAndSwap(false, true) {
 		return nil
@@ -198,7 +214,7 @@ func (j *Journal) Close() error {
 	return nil
 }
 
-// abandon gives the file up where bbolt has panicked and may hold its own locks for ever.
+// abandon closes the file after bbolt has panicked, when it may still hold its own locks.
 func (j *Journal) abandon() {
 	if j.file != nil {
 		unlock(j.file)
@@ -206,8 +222,9 @@ func (j *Journal) abandon() {
 	}
 }
 
-// recoverDamage returns what to defer around calls of bbolt: it turns the panics by which bbolt reports damage, and
-// faults of the file's memory map, into j.broken.
+// recoverDamage returns the function to defer around calls of bbolt. It turns the panics by which bbolt reports damage,
+// and faults of the file's memory map, into j.broken. A function deferred before it runs after it, and can return
+// j.broken.
 func (j *Journal) recoverDamage() func() {
 	before := debug.SetPanicOnFault(true)
 	return func() {
@@ -218,7 +235,7 @@ func (j *Journal) recoverDamage() func() {
 	}
 }
 
-// transact runs fn in a transaction, if the file is still at its path. An error of fn's own is returned as it is.
+// transact runs fn in a transaction, if the file is still at its path. It returns an error of fn's as it is.
 func (j *Journal) transact(begin func(func(*bbolt.Tx) error) error, fn func(*bbolt.Tx) error) (err error) {
 	if j.closed.Load() {
 		return fmt.Errorf("%w: %s", ErrClosed, j.path)
@@ -276,12 +293,12 @@ func (j *Journal) update(ctx context.Context, fn func(entries *bbolt.Bucket) err
 
 func checkContext(ctx context.Context) error {
 	if ctx == nil {
-		return paramError("ctx", "", "want a context; use context.Background() where there is none")
+		return paramError("ctx", "", "want a context; use context.Background() if you have none")
 	}
 	return ctx.Err()
 }
 
-func (j *Journal) decode(key string, value []byte) (*letagentpay.JournalEntry, error) {
+func (j *Journal) decode(key string, value []byte) (*journal.Entry, error) {
 	entry, err := decodeEntry(key, value)
 	if err != nil {
 		return nil, &CorruptError{Path: j.path, Key: key, Err: err}
@@ -289,8 +306,8 @@ func (j *Journal) decode(key string, value []byte) (*letagentpay.JournalEntry, e
 	return entry, nil
 }
 
-// Get returns the entry with a key, or nil without an error when there is none.
-func (j *Journal) Get(ctx context.Context, key string) (entry *letagentpay.JournalEntry, err error) {
+// Get returns the entry with a key. Without such an entry it returns nil and a nil error.
+func (j *Journal) Get(ctx context.Context, key string) (entry *journal.Entry, err error) {
 	err = j.view(ctx, func(entries *bbolt.Bucket) (err error) {
 		if value := entries.Get([]byte(key)); value != nil {
 			entry, err = j.decode(key, value)
@@ -303,10 +320,10 @@ func (j *Journal) Get(ctx context.Context, key string) (entry *letagentpay.Journ
 	return entry, nil
 }
 
-// Put stores an entry in place of an earlier one with the same key. When it returns without an error, the entry is on
-// the disk, in the file at the path. One that encodes to more than 16 MiB is a [*letagentpay.ParamError], and the
-// earlier one stays.
-func (j *Journal) Put(ctx context.Context, entry *letagentpay.JournalEntry) error {
+// Put stores an entry and replaces an earlier one with the same key. When it returns nil, the entry is on the disk, in
+// the file at the path. An entry that [journal.Entry.Validate] refuses, or that encodes to more than 16 MiB, is a
+// [*letagentpay.ParamError], and the earlier one stays.
+func (j *Journal) Put(ctx context.Context, entry *journal.Entry) error {
 	if entry == nil {
 		return paramError("Put entry", "", "want an entry, not nil")
 	}
@@ -317,24 +334,25 @@ func (j *Journal) Put(ctx context.Context, entry *letagentpay.JournalEntry) erro
 	return j.update(ctx, func(entries *bbolt.Bucket) error { return entries.Put([]byte(entry.Key), value) })
 }
 
-// Delete forgets the entry with a key, a damaged one, too; forgetting what is not there is no error. When it returns
-// without an error, that is on the disk.
+// Delete removes the entry with a key, also a damaged one. Without such an entry it returns nil. When it returns nil,
+// the change is on the disk.
 func (j *Journal) Delete(ctx context.Context, key string) error {
 	return j.update(ctx, func(entries *bbolt.Bucket) error { return entries.Delete([]byte(key)) })
 }
 
-// Entries goes through all entries in the order of their keys. Entries may be put and deleted meanwhile: what was there
-// all the time comes once, what came or went meanwhile once or not at all. Entries are read in batches, a few ahead.
+// Entries returns all entries in the order of their keys. Entries may be put and deleted while the sequence is read: an
+// entry that is stored throughout comes once, one that is added or deleted at most once. Entries are read ahead, in
+// batches.
 //
-// In the place of a damaged entry comes a [*CorruptError] with its key, and the next entry after it. Any other error,
-// such as a [*CorruptError] without a key, concerns the whole and is the last that comes.
-func (j *Journal) Entries(ctx context.Context) iter.Seq2[*letagentpay.JournalEntry, error] {
+// A damaged entry is reported as a [*CorruptError] with its key, and the next entry follows. Any other error, such as a
+// [*CorruptError] without a key, concerns the whole journal and ends the sequence.
+func (j *Journal) Entries(ctx context.Context) iter.Seq2[*journal.Entry, error] {
 	type found struct {
 		key   string
-		entry *letagentpay.JournalEntry
+		entry *journal.Entry
 		err   error
 	}
-	return func(yield func(*letagentpay.JournalEntry, error) bool) {
+	return func(yield func(*journal.Entry, error) bool) {
 		for after, more := "", true; more; {
 			var batch []found
 			failed := j.batch(ctx, after, func(key string, value []byte) {
@@ -360,7 +378,7 @@ func (j *Journal) Entries(ctx context.Context) iter.Seq2[*letagentpay.JournalEnt
 	}
 }
 
-// batch calls fn for the next entries after a key, batchSize of them if there are so many.
+// batch calls fn for the next entries after a key, at most batchSize of them.
 func (j *Journal) batch(ctx context.Context, after string, fn func(key string, value []byte)) error {
 	return j.view(ctx, func(entries *bbolt.Bucket) error {
 		cursor := entries.Cursor()
@@ -369,7 +387,7 @@ func (j *Journal) batch(ctx context.Context, after string, fn func(key string, v
 			key, value = cursor.Next()
 		}
 		for n := 0; key != nil && n < batchSize; n++ {
-			if string(key) <= after { // or damage that came since Open could lead in a circle
+			if string(key) <= after { // damage since Open could make the cursor run in a circle
 				return &CorruptError{Path: j.path, Err: fmt.Errorf("the key %q is out of order", key)}
 			}
 			after = string(key)
@@ -380,14 +398,15 @@ func (j *Journal) batch(ctx context.Context, after string, fn func(key string, v
 	})
 }
 
-// Prune removes the settled entries that were last changed before a time, and returns how many. [Open] does so with the
-// retention; a process that runs for weeks may call it now and then. A time within the last 24 hours is refused with a
-// [*letagentpay.ParamError], for the reason given at [WithRetention].
+// Prune removes the settled entries that were last changed before a time, and returns how many it removed. [Open] does
+// so with the retention; a process that runs for weeks may call it from time to time. A time within the last 24 hours
+// is refused with a [*letagentpay.ParamError], for the reason given at [WithRetention].
 //
-// Damaged entries stay. The first of them is reported as a [*CorruptError] after the others have been dealt with.
+// Damaged entries stay. The first of them is reported as a [*CorruptError] after the others have been removed.
 func (j *Journal) Prune(ctx context.Context, before time.Time) (pruned int, err error) {
 	if latest := time.Now().Add(-keyLifetime); before.After(latest) {
-		return 0, paramError("Prune before", before.Format(time.RFC3339), "want a time at least "+keyLifetime.String()+" ago, for which the service remembers idempotency keys")
+		reason := "want a time at least " + keyLifetime.String() + " ago" + forKeys
+		return 0, paramError("Prune before", before.Format(time.RFC3339), reason)
 	}
 	var damaged error
 	old := func(key string, value []byte) bool {
@@ -395,7 +414,7 @@ func (j *Journal) Prune(ctx context.Context, before time.Time) (pruned int, err 
 		if err != nil && damaged == nil {
 			damaged = err
 		}
-		return err == nil && entry.State == letagentpay.JournalSettled && entry.UpdatedAt.Before(before)
+		return err == nil && entry.State == journal.Settled && entry.UpdatedAt.Before(before)
 	}
 	for after, more := "", true; more; {
 		var keys []string
@@ -417,7 +436,7 @@ func (j *Journal) Prune(ctx context.Context, before time.Time) (pruned int, err 
 		if err := j.update(ctx, func(entries *bbolt.Bucket) error {
 			for _, key := range keys {
 				if value := entries.Get([]byte(key)); value == nil || !old(key, value) {
-					continue // changed meanwhile
+					continue // it has changed since
 				}
 				if err := entries.Delete([]byte(key)); err != nil {
 					return err

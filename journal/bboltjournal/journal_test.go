@@ -21,7 +21,24 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/letagentpay/letagentpay-go"
+	"github.com/letagentpay/letagentpay-go/journal"
 	"github.com/letagentpay/letagentpay-go/journal/bboltjournal"
+)
+
+// The names of package journal, for tests whose journal is a variable of that name.
+type (
+	journalStore = journal.Store
+	journalEntry = journal.Entry
+	journalState = journal.State
+)
+
+const (
+	stateRequested = journal.Requested
+	stateStarted   = journal.Started
+	stateReturned  = journal.Returned
+	stateSettled   = journal.Settled
+
+	formVersion = journal.Version
 )
 
 // children are what this test binary does when it is run again with their name in envChild.
@@ -58,27 +75,36 @@ func open(t testing.TB, path string, opts ...bboltjournal.Option) *bboltjournal.
 
 func journalPath(t testing.TB) string { return filepath.Join(t.TempDir(), "purchases.journal") }
 
-// entry is one with every field set.
-func entry(key string, state letagentpay.JournalState, updatedAt time.Time) *letagentpay.JournalEntry {
-	return &letagentpay.JournalEntry{
-		Key:   key,
-		State: state,
-		Purchase: letagentpay.PurchaseParams{
-			Amount: letagentpay.MustAmount("49.90"), Category: "groceries", Currency: "USD", MerchantName: "Späti", Description: "milk\x00\n",
-			AgentComment: "for <breakfast>", IdempotencyKey: "turn-7",
-		},
-		RequestID: "r-" + key,
-		Category:  "groceries",
-		Confirm:   letagentpay.ConfirmParams{Success: true, ActualAmount: letagentpay.MustAmount("47.5"), ReceiptURL: "https://shop.example/1"},
-		Result:    []byte{0, 1, 0xff},
-		Error:     "the shop is closed",
-		UpdatedAt: updatedAt.UTC().Round(0),
-		NewestAt:  updatedAt.Add(-time.Hour).UTC().Round(0),
-		NewestIDs: []string{"a", "b"},
+// entry is one with most fields set.
+func entry(key string, state journalState, updatedAt time.Time) *journalEntry {
+	return &journalEntry{
+		Version:          journal.Version,
+		Key:              key,
+		Service:          "https://letagentpay.com:443/api/v1/agent-api",
+		Agent:            "c0ffee",
+		State:            state,
+		RequestID:        "r-" + key,
+		IdempotencyKey:   "turn-7",
+		Amount:           letagentpay.MustAmount("49.90"),
+		Category:         "food",
+		ResolvedCategory: "groceries",
+		Currency:         "usd",
+		ResolvedCurrency: "USD",
+		MerchantName:     "Späti",
+		Description:      "milk\x00\n",
+		AgentComment:     "for <breakfast>",
+		Success:          true,
+		ActualAmount:     letagentpay.MustAmount("47.5"),
+		ReceiptURL:       "https://shop.example/1",
+		Result:           []byte{0, 1, 0xff},
+		Error:            "the shop is closed",
+		BaselineAt:       updatedAt.Add(-time.Hour).UTC().Round(0),
+		BaselineIDs:      []string{"a", "b"},
+		UpdatedAt:        updatedAt.UTC().Round(0),
 	}
 }
 
-func keys(t testing.TB, entries iter.Seq2[*letagentpay.JournalEntry, error]) []string {
+func keys(t testing.TB, entries iter.Seq2[*journalEntry, error]) []string {
 	t.Helper()
 	var keys []string
 	for entry, err := range entries {
@@ -96,13 +122,18 @@ func TestEntriesSurviveReopening(t *testing.T) {
 	assert.Nil(t, got)
 	assert.Empty(t, keys(t, journal.Entries(t.Context())))
 
-	states := []letagentpay.JournalState{letagentpay.JournalAsked, letagentpay.JournalStarted, letagentpay.JournalExecuted, letagentpay.JournalSettled}
+	states := []journalState{stateRequested, stateStarted, stateReturned, stateSettled}
 	for i, state := range states {
 		require.NoError(t, journal.Put(t.Context(), entry(fmt.Sprintf("key %d", i), state, now)))
 	}
-	sparse := &letagentpay.JournalEntry{Key: "sparse", State: letagentpay.JournalAsked}
+	sparse := &journalEntry{
+		Version: formVersion,
+		Key:     "sparse",
+		State:   stateRequested,
+		Amount:  letagentpay.MustAmount("1"),
+	}
 	require.NoError(t, journal.Put(t.Context(), sparse))
-	require.NoError(t, journal.Put(t.Context(), entry("gone", letagentpay.JournalAsked, now)))
+	require.NoError(t, journal.Put(t.Context(), entry("gone", stateRequested, now)))
 	require.NoError(t, journal.Delete(t.Context(), "gone"))
 	require.NoError(t, journal.Delete(t.Context(), "gone"), "forgetting what is not there")
 	require.NoError(t, journal.Delete(t.Context(), ""))
@@ -122,12 +153,12 @@ func TestEntriesSurviveReopening(t *testing.T) {
 		journal = open(t, path)
 	}
 
-	later := entry("key 0", letagentpay.JournalStarted, now.Add(time.Second))
+	later := entry("key 0", stateStarted, now.Add(time.Second))
 	require.NoError(t, journal.Put(t.Context(), later))
 	later.RequestID = "changed after Put"
 	got, err = journal.Get(t.Context(), "key 0")
 	require.NoError(t, err)
-	assert.Equal(t, entry("key 0", letagentpay.JournalStarted, now.Add(time.Second)), got)
+	assert.Equal(t, entry("key 0", stateStarted, now.Add(time.Second)), got)
 }
 
 func TestTheFileIsItsOwnersAlone(t *testing.T) {
@@ -148,13 +179,13 @@ func TestEntriesMayChangeWhileTheyAreReadOneByOne(t *testing.T) {
 	for i := range 200 { // several batches
 		key := fmt.Sprintf("%03d", i)
 		want = append(want, key)
-		require.NoError(t, journal.Put(t.Context(), entry(key, letagentpay.JournalAsked, time.Now())))
+		require.NoError(t, journal.Put(t.Context(), entry(key, stateRequested, time.Now())))
 	}
 	var got []string
 	for e, err := range journal.Entries(t.Context()) {
 		require.NoError(t, err)
 		got = append(got, e.Key)
-		e.State = letagentpay.JournalStarted
+		e.State = stateStarted
 		require.NoError(t, journal.Put(t.Context(), e))
 		if e.Key > "100" {
 			require.NoError(t, journal.Delete(t.Context(), e.Key))
@@ -189,7 +220,7 @@ func TestConcurrentUse(t *testing.T) {
 		group.Go(func() {
 			for i := range 10 {
 				key := fmt.Sprintf("%d/%d", worker, i)
-				for _, state := range []letagentpay.JournalState{letagentpay.JournalAsked, letagentpay.JournalStarted} {
+				for _, state := range []journalState{stateRequested, stateStarted} {
 					assert.NoError(t, journal.Put(t.Context(), entry(key, state, time.Now())))
 					got, err := journal.Get(t.Context(), key)
 					if assert.NoError(t, err) && assert.NotNil(t, got) {
@@ -224,7 +255,7 @@ func TestCloseWhileInUse(t *testing.T) {
 						close(begun)
 					}
 					key := fmt.Sprint(worker)
-					err := journal.Put(t.Context(), entry(key, letagentpay.JournalAsked, time.Now()))
+					err := journal.Put(t.Context(), entry(key, stateRequested, time.Now()))
 					if err == nil {
 						_, err = journal.Get(t.Context(), key)
 					}
@@ -257,7 +288,7 @@ func TestOperationsAfterClose(t *testing.T) {
 func everyOperation(ctx context.Context, journal *bboltjournal.Journal) map[string]error {
 	errs := make(map[string]error)
 	_, errs["get"] = journal.Get(ctx, "key")
-	errs["put"] = journal.Put(ctx, entry("key", letagentpay.JournalAsked, time.Now()))
+	errs["put"] = journal.Put(ctx, entry("key", stateRequested, time.Now()))
 	errs["delete"] = journal.Delete(ctx, "key")
 	_, errs["prune"] = journal.Prune(ctx, time.Now().Add(-48*time.Hour))
 	errs["entries"] = nil
@@ -288,10 +319,13 @@ func TestBadValuesAreRefused(t *testing.T) {
 		opt  bboltjournal.Option
 		text string
 	}{
-		"no path":           {"", bboltjournal.WithLockTimeout(0), "Open path"},
-		"nil option":        {path, nil, "option 0 is nil"},
-		"negative wait":     {path, bboltjournal.WithLockTimeout(-time.Second), `WithLockTimeout "-1s"`},
-		"short retention":   {path, bboltjournal.WithRetention(24*time.Hour - 1), `WithRetention "23h59m59.999999999s": want at least 24h0m0s`},
+		"no path":       {"", bboltjournal.WithLockTimeout(0), "Open path"},
+		"nil option":    {path, nil, "option 0 is nil"},
+		"negative wait": {path, bboltjournal.WithLockTimeout(-time.Second), `WithLockTimeout "-1s"`},
+		"short retention": {
+			path, bboltjournal.WithRetention(24*time.Hour - 1),
+			`WithRetention "23h59m59.999999999s": want at least 24h0m0s`,
+		},
 		"retention of none": {path, bboltjournal.WithRetention(0), "WithRetention"},
 	} {
 		_, err := bboltjournal.Open(c.path, c.opt)
@@ -303,29 +337,35 @@ func TestBadValuesAreRefused(t *testing.T) {
 
 	journal := open(t, path)
 	now := time.Now()
-	asked := letagentpay.JournalAsked
-	odd := entry("key", asked, now)
+	odd := entry("key", stateRequested, now)
 	odd.UpdatedAt = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC) // beyond JSON
-	large := entry("key", asked, now)
+	large := entry("key", stateRequested, now)
 	large.Result = make([]byte, 16<<20)
-	for name, bad := range map[string]*letagentpay.JournalEntry{
-		"nil": nil, "no key": entry("", asked, now), "long key": entry(strings.Repeat("k", 40_000), asked, now),
-		"no text": entry("\xff", asked, now), "no state": entry("key", "", now), "unknown state": entry("key", "lost", now),
-		"not JSON": odd, "too large": large,
+	for name, bad := range map[string]*journalEntry{
+		"nil":           nil,
+		"no key":        entry("", stateRequested, now),
+		"long key":      entry(strings.Repeat("k", 40_000), stateRequested, now),
+		"no text":       entry("\xff", stateRequested, now),
+		"no state":      entry("key", "", now),
+		"unknown state": entry("key", "lost", now),
+		"no version":    {Key: "key", State: stateRequested, Amount: letagentpay.MustAmount("1")},
+		"no amount":     {Version: formVersion, Key: "key", State: stateRequested},
+		"not JSON":      odd,
+		"too large":     large,
 	} {
 		require.ErrorIs(t, journal.Put(t.Context(), bad), letagentpay.ErrInvalid, name)
 	}
 	_, err := journal.Prune(t.Context(), now.Add(-23*time.Hour))
 	require.ErrorIs(t, err, letagentpay.ErrInvalid)
 	assert.Empty(t, keys(t, journal.Entries(t.Context())))
-	require.NoError(t, journal.Put(t.Context(), entry("key", asked, now)))
+	require.NoError(t, journal.Put(t.Context(), entry("key", stateRequested, now)))
 	require.ErrorIs(t, journal.Put(t.Context(), large), letagentpay.ErrInvalid)
 	got, err := journal.Get(t.Context(), "key")
 	require.NoError(t, err)
-	assert.Equal(t, entry("key", asked, now), got, "the earlier one stays")
+	assert.Equal(t, entry("key", stateRequested, now), got, "the earlier one stays")
 	require.NoError(t, journal.Delete(t.Context(), "key"))
 	longest := strings.Repeat("k", 32<<10)
-	require.NoError(t, journal.Put(t.Context(), entry(longest, asked, now)))
+	require.NoError(t, journal.Put(t.Context(), entry(longest, stateRequested, now)))
 	assert.Equal(t, []string{longest}, keys(t, journal.Entries(t.Context())))
 }
 
@@ -341,8 +381,8 @@ func TestErrorsOfTheFileSystem(t *testing.T) {
 func TestOneJournalHasTheFile(t *testing.T) {
 	path := journalPath(t)
 	journal := open(t, path)
-	for _, opt := range []bboltjournal.Option{bboltjournal.WithLockTimeout(0), bboltjournal.WithLockTimeout(60 * time.Millisecond)} {
-		_, err := bboltjournal.Open(path, opt)
+	for _, timeout := range []time.Duration{0, 60 * time.Millisecond} {
+		_, err := bboltjournal.Open(path, bboltjournal.WithLockTimeout(timeout))
 		var locked *bboltjournal.LockedError
 		require.ErrorAs(t, err, &locked)
 		require.ErrorIs(t, err, bboltjournal.ErrLocked)
@@ -390,16 +430,17 @@ func TestRetention(t *testing.T) {
 	journal := open(t, path)
 	fill := func() {
 		for i := range 150 { // several batches
-			require.NoError(t, journal.Put(t.Context(), entry(fmt.Sprintf("old %03d", i), letagentpay.JournalSettled, now.Add(-8*day))))
+			old := entry(fmt.Sprintf("old %03d", i), stateSettled, now.Add(-8*day))
+			require.NoError(t, journal.Put(t.Context(), old))
 		}
 	}
 	fill()
-	for _, state := range []letagentpay.JournalState{letagentpay.JournalAsked, letagentpay.JournalStarted, letagentpay.JournalExecuted} {
+	for _, state := range []journalState{stateRequested, stateStarted, stateReturned} {
 		require.NoError(t, journal.Put(t.Context(), entry("kept "+string(state), state, now.Add(-100*day))))
 	}
-	require.NoError(t, journal.Put(t.Context(), entry("kept of 2 days", letagentpay.JournalSettled, now.Add(-2*day))))
-	require.NoError(t, journal.Put(t.Context(), entry("kept of 6 days", letagentpay.JournalSettled, now.Add(-6*day))))
-	kept := []string{"kept asked", "kept executed", "kept of 2 days", "kept of 6 days", "kept started"}
+	require.NoError(t, journal.Put(t.Context(), entry("kept of 2 days", stateSettled, now.Add(-2*day))))
+	require.NoError(t, journal.Put(t.Context(), entry("kept of 6 days", stateSettled, now.Add(-6*day))))
+	kept := []string{"kept of 2 days", "kept of 6 days", "kept requested", "kept returned", "kept started"}
 
 	reopen := func(opts ...bboltjournal.Option) {
 		require.NoError(t, journal.Close())
@@ -413,7 +454,7 @@ func TestRetention(t *testing.T) {
 	assert.Equal(t, 150, pruned)
 	assert.Equal(t, kept, keys(t, journal.Entries(t.Context())))
 	reopen(bboltjournal.WithRetention(3 * day))
-	kept = []string{"kept asked", "kept executed", "kept of 2 days", "kept started"}
+	kept = []string{"kept of 2 days", "kept requested", "kept returned", "kept started"}
 	assert.Equal(t, kept, keys(t, journal.Entries(t.Context())))
 	pruned, err = journal.Prune(t.Context(), now.Add(-day))
 	require.NoError(t, err)
@@ -422,7 +463,7 @@ func TestRetention(t *testing.T) {
 
 func BenchmarkPut(b *testing.B) {
 	journal := open(b, journalPath(b))
-	e := entry("key", letagentpay.JournalAsked, time.Now())
+	e := entry("key", stateRequested, time.Now())
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := journal.Put(b.Context(), e); err != nil {
@@ -435,7 +476,7 @@ func BenchmarkOpen10000(b *testing.B) {
 	path := journalPath(b)
 	journal := open(b, path)
 	for i := range 10_000 {
-		if err := journal.Put(b.Context(), entry(fmt.Sprintf("key %d", i), letagentpay.JournalSettled, time.Now())); err != nil {
+		if err := journal.Put(b.Context(), entry(fmt.Sprintf("key %d", i), stateSettled, time.Now())); err != nil {
 			b.Fatal(err)
 		}
 	}

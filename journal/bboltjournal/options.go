@@ -10,6 +10,7 @@ import (
 const (
 	defaultRetention = 7 * 24 * time.Hour
 	keyLifetime      = 24 * time.Hour // how long the service remembers an idempotency key
+	forKeys          = ", for which the service remembers idempotency keys"
 )
 
 // Option adjusts [Open].
@@ -33,8 +34,8 @@ func newConfig(opts []Option) (*config, error) {
 	return c, nil
 }
 
-// WithLockTimeout sets how long [Open] waits for another process to close the file; the default, and 0, is not to wait.
-// Use it where a process may start while its predecessor is still shutting down. It is looked at every 50 ms.
+// WithLockTimeout sets how long [Open] waits for another process to close the file. The default is 0, one attempt. Use
+// it where a process may start while its predecessor is still shutting down. Open tries again every 50 ms.
 func WithLockTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		if d < 0 {
@@ -46,12 +47,12 @@ func WithLockTimeout(d time.Duration) Option {
 }
 
 // WithRetention sets how long settled entries are kept; the default is 7 days. Within that time a call under a key that
-// was used before gets the first result back. Less than 24 hours is refused: so long the service answers a repeated key
-// with the first approval, and only the journal knows that it was run.
+// was used before gets the first result back. Less than 24 hours is refused: for that long the service answers a
+// repeated key with the first approval, and only the journal knows that the function has run.
 func WithRetention(d time.Duration) Option {
 	return func(c *config) error {
 		if d < keyLifetime {
-			return paramError("WithRetention", d.String(), "want at least "+keyLifetime.String()+", for which the service remembers idempotency keys")
+			return paramError("WithRetention", d.String(), "want at least "+keyLifetime.String()+forKeys)
 		}
 		c.retention = d
 		return nil

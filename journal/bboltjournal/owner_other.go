@@ -4,7 +4,7 @@ package bboltjournal
 
 import "io/fs"
 
-// hasModes: files have no modes here, and who may read them is said in other ways.
+// hasModes reports whether files have an owner and modes. Here the folder decides who may read them.
 const hasModes = false
 
 func ownerOf(fs.FileInfo) (user int, known bool) { return 0, false }

@@ -7,10 +7,10 @@ import (
 	"syscall"
 )
 
-// hasModes: files have an owner and modes.
+// hasModes reports whether files have an owner and modes.
 const hasModes = true
 
-// ownerOf returns the id of the user whom a file belongs to.
+// ownerOf returns the id of the user who owns a file.
 func ownerOf(info fs.FileInfo) (user int, known bool) {
 	stat, known := info.Sys().(*syscall.Stat_t)
 	if !known {

@@ -4,5 +4,5 @@ package bboltjournal
 
 import "os"
 
-// unlock does nothing where closing a file gives its lock up.
+// unlock does nothing: closing a file releases its lock here.
 func unlock(*os.File) {}

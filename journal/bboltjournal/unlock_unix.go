@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// unlock gives the file's lock up. Closing alone does not while the file is mapped into memory.
+// unlock releases the file's lock. Closing alone does not release it while the file is mapped into memory.
 func unlock(file *os.File) { _ = syscall.Flock(int(file.Fd()), syscall.LOCK_UN) }

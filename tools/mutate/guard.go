@@ -5,22 +5,26 @@ var guardMutants = []mutant{
 	// authorize.go
 	{
 		name: "authorize/locks-kept-after-a-refusal", file: "authorize.go",
-		old: "if approval == nil {\n\t\t\tauth.release()", new: "if approval == nil && err == nil {\n\t\t\tauth.release()",
+		old: "if approval == nil {\n\t\t\tauth.release()",
+		new: "if approval == nil && err == nil {\n\t\t\tauth.release()",
 		why: "a call that came to no approval keeps its locks, so the next call under the key waits in vain",
 	},
 	{
 		name: "authorize/no-lock-on-the-key", file: "authorize.go",
-		old: `lockKey{auth.client.identity, keyLock, auth.heldKey()}`, new: `lockKey{auth.client.identity, keyLock, rand.Text()}`,
+		old: `lockKey{auth.client.identity, keyLock, auth.heldKey()}`,
+		new: `lockKey{auth.client.identity, keyLock, rand.Text()}`,
 		why: "two calls under one key ask and run at the same time",
 	},
 	{
 		name: "authorize/no-lock-on-the-request", file: "authorize.go",
-		old: `lockKey{auth.client.service, runLock, auth.requestID}`, new: `lockKey{auth.client.service, runLock, rand.Text()}`,
+		old: `lockKey{auth.client.service, runLock, auth.requestID}`,
+		new: `lockKey{auth.client.service, runLock, rand.Text()}`,
 		why: "two calls that resume one request run at the same time",
 	},
 	{
 		name: "authorize/lock-on-the-request-by-token", file: "authorize.go",
-		old: `lockKey{auth.client.service, runLock, auth.requestID}`, new: `lockKey{auth.client.identity, runLock, auth.requestID}`,
+		old: `lockKey{auth.client.service, runLock, auth.requestID}`,
+		new: `lockKey{auth.client.identity, runLock, auth.requestID}`,
 		why: "clients of two tokens of one agent run one request at the same time",
 	},
 	{
@@ -35,7 +39,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "lookup/started-here-is-run-again-although-journaled", file: "lookup.go",
-		old: "if err := auth.checkNotStarted(); err != nil {\n\t\treturn nil, err\n\t}\n\tauth.record.entry, auth.fromJournal", new: "auth.record.entry, auth.fromJournal",
+		old: "if err := auth.checkNotStarted(); err != nil {\n\t\treturn nil, err\n\t}\n\tauth.record.entry, auth.fromJournal",
+		new: "auth.record.entry, auth.fromJournal",
 		why: "a request that the journal holds as started runs again when it is resumed in the same process",
 	},
 	{
@@ -45,22 +50,26 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "requestapproval/started-has-surely-not-run", file: "requestapproval.go",
-		old: "return auth.mayHaveRun(auth.approvedRequest(), reasonUnconfirmed)", new: "return auth.handled(auth.approvedRequest(), reasonUnconfirmed)",
+		old: "return auth.mayHaveRun(auth.approvedRequest(), reasonUnconfirmed)",
+		new: "return auth.handled(auth.approvedRequest(), reasonUnconfirmed)",
 		why: "the caller of a purchase that has run is told that it has not",
 	},
 	{
 		name: "decision/finished-here-is-run-again-under-its-key", file: "decision.go",
-		old: "if err := auth.checkNotFinished(state); err != nil {\n\t\treturn \"\", err\n\t}\n\tif err := auth.checkNotRunUnderKey", new: "if err := auth.checkNotRunUnderKey",
+		old: "if err := auth.checkNotFinished(state); err != nil {\n\t\treturn \"\", err\n\t}\n\tif err := auth.checkNotRunUnderKey",
+		new: "if err := auth.checkNotRunUnderKey",
 		why: "an old read makes a confirmed request run again under its key",
 	},
 	{
 		name: "decision/finished-here-is-run-again-when-resumed", file: "decision.go",
-		old: "if err := auth.checkNotFinished(state); err != nil {\n\t\treturn \"\", err\n\t}\n\tif err := auth.checkMatch", new: "if err := auth.checkMatch",
+		old: "if err := auth.checkNotFinished(state); err != nil {\n\t\treturn \"\", err\n\t}\n\tif err := auth.checkMatch",
+		new: "if err := auth.checkMatch",
 		why: "an old read makes a confirmed request run again when it is resumed",
 	},
 	{
 		name: "authorize/nested-call-waits-for-itself", file: "authorize.go",
-		old: "outer, ok := ApprovalFromContext(ctx)\n\t\tif !ok {", new: "outer, ok := ApprovalFromContext(ctx)\n\t\tif ok || !ok {",
+		old: "outer, ok := ApprovalFromContext(ctx)\n\t\tif !ok {",
+		new: "outer, ok := ApprovalFromContext(ctx)\n\t\tif ok || !ok {",
 		why: "a function that claims what it runs under waits for its own end",
 	},
 	{
@@ -70,13 +79,13 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "requestapproval/asked-before-the-journal-knows", file: "requestapproval.go",
-		old: "if err := auth.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}\n\tauth.purchase, err = auth.client.post(ctx, &auth.params, postParams{\n\t\tsince:     auth.baseline,\n\t\tfreshKey:  !auth.callerKey,\n\t\tlockLimit: auth.config.lockWait(),\n\t\tanswered:  auth.rememberAnswer,\n\t})\n\tif err != nil {\n\t\treturn nil, auth.dropIfRefused(ctx, err)\n\t}",
-		new: "auth.purchase, err = auth.client.post(ctx, &auth.params, postParams{\n\t\tsince:     auth.baseline,\n\t\tfreshKey:  !auth.callerKey,\n\t\tlockLimit: auth.config.lockWait(),\n\t\tanswered:  auth.rememberAnswer,\n\t})\n\tif err != nil {\n\t\treturn nil, auth.dropIfRefused(ctx, err)\n\t}\n\tif err := auth.record.put(ctx, JournalAsked); err != nil {\n\t\treturn nil, err\n\t}",
+		old: "if err := auth.record.put(ctx, journal.Requested); err != nil {\n\t\treturn nil, err\n\t}\n\tauth.purchase, err = auth.client.post(ctx, &auth.params, postParams{\n\t\tsince:     auth.baseline,\n\t\tfreshKey:  !auth.callerKey,\n\t\tlockLimit: auth.config.lockWait(),\n\t\tanswered:  auth.rememberAnswer,\n\t})\n\tif err != nil {\n\t\treturn nil, auth.dropIfRefused(ctx, err)\n\t}",
+		new: "auth.purchase, err = auth.client.post(ctx, &auth.params, postParams{\n\t\tsince:     auth.baseline,\n\t\tfreshKey:  !auth.callerKey,\n\t\tlockLimit: auth.config.lockWait(),\n\t\tanswered:  auth.rememberAnswer,\n\t})\n\tif err != nil {\n\t\treturn nil, auth.dropIfRefused(ctx, err)\n\t}\n\tif err := auth.record.put(ctx, journal.Requested); err != nil {\n\t\treturn nil, err\n\t}",
 		why: "a crash after the purchase leaves no entry, and a journal that fails leaves the money booked",
 	},
 	{
 		name: "authorize/runs-before-the-journal-knows", file: "authorize.go",
-		old: "if err := auth.record.put(ctx, JournalStarted); err != nil {", new: "if err := error(nil); err != nil {",
+		old: "if err := auth.record.put(ctx, journal.Started); err != nil {", new: "if err := error(nil); err != nil {",
 		why: "a crash while the function runs looks as if it had never started, and it runs again",
 	},
 	{
@@ -86,7 +95,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/runs-after-the-context-has-ended", file: "authorize.go",
-		old: "if err := ctx.Err(); err != nil {\n\t\treturn auth.giveBack", new: "if err := error(nil); err != nil {\n\t\treturn auth.giveBack",
+		old: "if err := ctx.Err(); err != nil {\n\t\treturn auth.refund",
+		new: "if err := error(nil); err != nil {\n\t\treturn auth.refund",
 		why: "the function runs for a caller who has gone",
 	},
 	{
@@ -100,13 +110,14 @@ var guardMutants = []mutant{
 		why: "a resumed request whose caller is cancelled is refunded, although its caller may resume it again",
 	},
 	{
-		name: "authorize/gives-back-under-the-dead-context", file: "authorize.go",
+		name: "authorize/refunds-under-the-dead-context", file: "authorize.go",
 		old: "ctx = context.WithoutCancel(ctx)\n\t// The service may", new: "// The service may",
 		why: "what is given back because the context has ended cannot be given back under it",
 	},
 	{
-		name: "authorize/gives-back-by-completing", file: "authorize.go",
-		old: "auth.client.confirm(ctx, auth.requestID, ConfirmParams{}, confirmOptions", new: "auth.client.confirm(ctx, auth.requestID, ConfirmParams{Success: true}, confirmOptions",
+		name: "authorize/refunds-by-completing", file: "authorize.go",
+		old: "auth.client.confirm(ctx, auth.requestID, ConfirmParams{}, options)",
+		new: "auth.client.confirm(ctx, auth.requestID, ConfirmParams{Success: true}, options)",
 		why: "what never ran is confirmed as bought",
 	},
 	{
@@ -116,32 +127,35 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/no-entry-of-what-could-not-be-given-back", file: "authorize.go",
-		old: "putErr := auth.record.put(ctx, JournalExecuted)", new: "putErr := error(nil)",
+		old: "putErr := auth.record.put(ctx, journal.Returned)", new: "putErr := error(nil)",
 		why: "booked money that could not be given back is forgotten, and Recover does not find it",
 	},
 	{
 		name: "authorize/executed-failure-passed-over-unconfirmed", file: "authorize.go",
-		old: "if err := auth.client.confirmEarlier(ctx, auth.config, earlier); err != nil {", new: "if err := error(nil); err != nil {",
+		old: "if err := auth.client.confirmEarlier(ctx, auth.config, earlier); err != nil {",
+		new: "if err := error(nil); err != nil {",
 		why: "a scope asks for the next purchase while the money of the failed one is still booked",
 	},
 	{
 		name: "authorize/success-passed-over", file: "authorize.go",
-		old: "if scoped == nil || earlier.Confirm.Success {", new: "if scoped == nil {",
+		old: "if scoped == nil || earlier.Success {", new: "if scoped == nil {",
 		why: "what a scope has bought is bought again in place of its result",
 	},
 	{
 		name: "authorize/journaled-failure-is-not-passed-over", file: "authorize.go",
-		old: "if scoped == nil || earlier.Confirm.Success {", new: "if true {",
+		old: "if scoped == nil || earlier.Success {", new: "if true {",
 		why: "a failed and refunded purchase blocks its scope for ever",
 	},
 	{
 		name: "requestapproval/entry-dropped-after-an-unknown-outcome", file: "requestapproval.go",
-		old: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || auth.askedBefore {", new: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok && auth.askedBefore {",
+		old: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || auth.requestedBefore {",
+		new: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok && auth.requestedBefore {",
 		why: "the journal forgets a purchase of which nobody knows whether it was made",
 	},
 	{
 		name: "requestapproval/entry-of-an-earlier-call-dropped", file: "requestapproval.go",
-		old: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || auth.askedBefore {", new: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok {",
+		old: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok || auth.requestedBefore {",
+		new: "if unknown, ok := errors.AsType[*OutcomeUnknownError](err); ok {",
 		why: "a refused repetition makes the journal forget the purchase that an earlier call may have made",
 	},
 	{
@@ -151,42 +165,50 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "lookup/key-of-another-purchase-accepted-from-the-journal", file: "lookup.go",
-		old: "if err := auth.checkEntry(ctx, entry); err != nil {\n\t\t\treturn nil, err\n\t\t}\n\t\tauth.takeOverEntry", new: "auth.takeOverEntry",
+		old: "if err := auth.checkEntry(ctx, entry); err != nil {\n\t\t\treturn nil, err\n\t\t}\n\t\tauth.takeOverEntry",
+		new: "auth.takeOverEntry",
 		why: "a call gets the result of another purchase under the same key",
 	},
 	{
 		name: "lookup/resumed-as-another-purchase-than-journaled", file: "lookup.go",
-		old: "if err := auth.checkEntry(ctx, entry); err != nil {\n\t\treturn nil, err\n\t}\n\tif entry.State", new: "if entry.State",
+		old: "if err := auth.checkEntry(ctx, entry); err != nil {\n\t\treturn nil, err\n\t}\n\tif entry.State",
+		new: "if entry.State",
 		why: "a resumed request runs a function that describes another purchase",
 	},
 	{
 		name: "lookup/no-baseline", file: "lookup.go",
-		old: "auth.baseline, err = auth.client.currentBaseline(ctx)", new: "auth.baseline, err = baseline{taken: true}, nil",
+		old: "auth.baseline, err = auth.client.currentBaseline(ctx)",
+		new: "auth.baseline, err = baseline{taken: true}, nil",
 		why: "another process's request under the key counts as this call's, and runs here as well",
 	},
 	{
 		name: "lookup/baseline-of-the-journal-ignored", file: "lookup.go",
-		old: "auth.baseline, auth.askedBefore = baseline{!entry.NewestAt.IsZero(), entry.NewestAt, entry.NewestIDs}, entry.State == JournalAsked", new: "auth.baseline, auth.askedBefore = baseline{true, time.Now(), nil}, entry.State == JournalAsked",
+		old: "auth.baseline, auth.requestedBefore = baseline{\n\t\t\t!entry.BaselineAt.IsZero(), entry.BaselineAt, entry.BaselineIDs,\n\t\t}, entry.State == journal.Requested",
+		new: "auth.baseline, auth.requestedBefore = baseline{true, entry.UpdatedAt, nil}, entry.State == journal.Requested",
 		why: "a purchase that was asked for before a crash is not continued after it",
 	},
 	{
 		name: "requestapproval/baseline-is-not-journaled", file: "requestapproval.go",
-		old: "auth.record.entry.NewestAt, auth.record.entry.NewestIDs = auth.baseline.createdAt, auth.baseline.ids", new: "auth.record.entry.NewestAt = time.Time{}",
+		old: "auth.record.entry.BaselineAt, auth.record.entry.BaselineIDs = auth.baseline.createdAt, auth.baseline.ids",
+		new: "auth.record.entry.BaselineAt = time.Time{}",
 		why: "after a crash every request counts as this call's, other processes' too",
 	},
 	{
 		name: "lookup/other-entries-of-the-request-not-consulted", file: "lookup.go",
-		old: "if auth.config.journal == nil || !auth.callerKey || !auth.askedBefore && !auth.known {", new: "if true {",
+		old: "if auth.config.journal == nil || !auth.callerKey || !auth.requestedBefore && !auth.known {",
+		new: "if true {",
 		why: "a request that was resumed by its id behind the back of its key runs again under the key",
 	},
 	{
 		name: "decision/categories-not-compared", file: "decision.go",
-		old: "return auth.client.sameCategory(ctx, auth.requestID, category, auth.params.Category, askedUnder...)", new: "return nil",
+		old: "return auth.client.sameCategory(ctx, auth.requestID, category, auth.params.Category, requestedAs...)",
+		new: "return nil",
 		why: "a request that was approved under one category is spent on another",
 	},
 	{
 		name: "category/other-category-ends-the-scope", file: "category.go",
-		old: "if relation == otherNames {\n\t\treturn &errMovesOn{err: mismatch}", new: "if false {\n\t\treturn &errMovesOn{err: mismatch}",
+		old: "if relation == otherNames {\n\t\treturn &nextKeyError{err: mismatch}",
+		new: "if false {\n\t\treturn &nextKeyError{err: mismatch}",
 		why: "two purchases of a scope that differ in their category alone are refused instead of told apart",
 	},
 	{
@@ -201,32 +223,37 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "lookup/started-and-refunded-blocks-the-scope", file: "lookup.go",
-		old: "if request.Status == StatusFailed {\n\t\t\treturn nil, &errMovesOn", new: "if false {\n\t\t\treturn nil, &errMovesOn",
+		old: "if request.Status == StatusFailed {\n\t\t\treturn nil, &nextKeyError",
+		new: "if false {\n\t\t\treturn nil, &nextKeyError",
 		why: "a purchase that was given back after a crash is never asked for again in its scope",
 	},
 	{
 		name: "requestapproval/rejected-entry-stays", file: "requestapproval.go",
-		old: "if err == nil || auth.resumed || !isFinal(err)", new: "if true || err == nil || auth.resumed || !isFinal(err)",
+		old: "return isFinal(err) || mismatch && !auth.requestedBefore", new: "return false && mismatch",
 		why: "the journal holds rejected purchases as open for ever",
 	},
 	{
 		name: "errors/entry-dropped-while-pending", file: "errors.go",
-		old: "return decision{refused.RequestID, refused.Status, refused.Status != StatusPending}", new: "return decision{refused.RequestID, refused.Status, true}",
+		old: "return decision{refused.RequestID, refused.Status, refused.Status != StatusPending}",
+		new: "return decision{refused.RequestID, refused.Status, true}",
 		why: "a purchase that awaits a human is forgotten by the journal, and not continued after a restart",
 	},
 	{
 		name: "decision/known-id-runs-under-a-new-key", file: "decision.go",
-		old: "if auth.known || auth.client.progress(auth.requestID) != askedFor {", new: "if auth.client.progress(auth.requestID) > finishedHere {",
+		old: "if auth.known || auth.client.progress(auth.requestID) != requestedHere {",
+		new: "if auth.client.progress(auth.requestID) > finishedHere {",
 		why: "a new purchase that is answered with an old request's id runs under that request",
 	},
 	{
 		name: "requestapproval/found-requests-that-are-duplicates-forgotten", file: "requestapproval.go",
-		old: "if id != auth.purchase.RequestID && !slices.Contains(auth.purchase.Duplicates, id) && !auth.isOver(ctx, id) {", new: "if false {",
+		old: "if id != auth.purchase.RequestID && !slices.Contains(auth.purchase.Duplicates, id) && !auth.isOver(ctx, id) {",
+		new: "if false {",
 		why: "of the requests that an earlier call has found nobody learns that all but one are duplicates",
 	},
 	{
 		name: "requestapproval/found-requests-that-are-the-purchase-are-duplicates", file: "requestapproval.go",
-		old: "if id != auth.purchase.RequestID && !slices.Contains(auth.purchase.Duplicates, id) && !auth.isOver(ctx, id) {", new: "if !slices.Contains(auth.purchase.Duplicates, id) && !auth.isOver(ctx, id) {",
+		old: "if id != auth.purchase.RequestID && !slices.Contains(auth.purchase.Duplicates, id) && !auth.isOver(ctx, id) {",
+		new: "if !slices.Contains(auth.purchase.Duplicates, id) && !auth.isOver(ctx, id) {",
 		why: "the caller is told to give its own purchase's money back",
 	},
 	{
@@ -236,22 +263,25 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "lookup/resumed-result-of-another-purchase", file: "lookup.go",
-		old: "if err := auth.checkEntry(ctx, entry); err != nil {\n\t\treturn nil, auth.dropIfFinal(ctx, err)\n\t}\n", new: "",
+		old: "if err := auth.checkEntry(ctx, entry); err != nil {\n\t\treturn nil, auth.dropIfFinal(ctx, err)\n\t}\n",
+		new: "",
 		why: "a call gets the result of another purchase under a key that it shares with it",
 	},
 	{
 		name: "lookup/resumed-request-not-remembered", file: "lookup.go",
-		old: "auth.client.process.rememberStarted(auth.client.requestKey(auth.requestID)) // the key's own entry says so no more\n", new: "",
+		old: "auth.client.process.rememberStarted(auth.client.requestKey(auth.requestID))\n", new: "",
 		why: "what was resumed by its id runs again under its key, for a call without the journal",
 	},
 	{
 		name: "lookup/duplicates-of-an-earlier-call-not-recalled", file: "lookup.go",
-		old: "auth.client.process.rememberDuplicate(auth.client.requestKey(id), countedRequest{entry.RequestID, auth.params.IdempotencyKey})", new: "_ = id",
+		old: "auth.client.process.rememberDuplicate(auth.client.requestKey(id), countedRequest{\n\t\t\tentry.RequestID, auth.params.IdempotencyKey,\n\t\t})",
+		new: "_ = id",
 		why: "after a restart a purchase runs under the request that was named its duplicate",
 	},
 	{
 		name: "requestapproval/found-requests-stay-found", file: "requestapproval.go",
-		old: "entry.Duplicates, entry.Found = auth.purchase.Duplicates, nil", new: "entry.Duplicates = auth.purchase.Duplicates",
+		old: "entry.Duplicates, entry.Found = auth.purchase.Duplicates, nil",
+		new: "entry.Duplicates = auth.purchase.Duplicates",
 		why: "the journal still holds requests as possible purchases when it is known which one is",
 	},
 	{
@@ -271,32 +301,36 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "decision/runs-what-is-anothers", file: "decision.go",
-		old: "if !mine && !state.Status.Final() {", new: "if false {",
+		old: "if !ours && !state.Status.Final() {", new: "if false {",
 		why: "a request that another process has asked for and may run is run here as well",
 	},
 	{
 		name: "decision/anothers-has-surely-not-run", file: "decision.go",
-		old: "return \"\", auth.mayHaveRun(state, reasonOtherMayRun)", new: "return \"\", auth.handled(state, reasonOtherMayRun)",
+		old: "return \"\", auth.mayHaveRun(state, reasonOtherMayRun)",
+		new: "return \"\", auth.handled(state, reasonOtherMayRun)",
 		why: "the caller is told that nothing has run where another process may have",
 	},
 	{
 		name: "decision/expired-blocks-the-scope", file: "decision.go",
-		old: "if state.Status == StatusFailed || state.Status == StatusExpired {", new: "if state.Status == StatusFailed {",
+		old: "if state.Status == StatusFailed || state.Status == StatusExpired {",
+		new: "if state.Status == StatusFailed {",
 		why: "a purchase that expired undecided is never asked for again in its scope",
 	},
 	{
 		name: "decision/failed-blocks-the-scope", file: "decision.go",
-		old: "if state.Status == StatusFailed || state.Status == StatusExpired {", new: "if state.Status == StatusExpired {",
+		old: "if state.Status == StatusFailed || state.Status == StatusExpired {",
+		new: "if state.Status == StatusExpired {",
 		why: "a purchase that failed and was refunded is never asked for again in its scope",
 	},
 	{
 		name: "decision/guard-takes-what-was-bought-by-hand", file: "decision.go",
-		old: "return nil, false\n\tcase asked == nil:", new: "return nil, true\n\tcase asked == nil:",
+		old: "return nil, false\n\tcase requested == nil:", new: "return nil, true\n\tcase requested == nil:",
 		why: "a guarded call runs under a request whose caller of Client.Purchase spends by itself",
 	},
 	{
 		name: "decision/unread-request-counts-as-anothers", file: "decision.go",
-		old: "return asked, asked.since.isBefore(state) || auth.baseline.isBefore(state)", new: "return asked, false",
+		old: "return requested, requested.since.isBefore(state) || auth.baseline.isBefore(state)",
+		new: "return requested, false",
 		why: "a request that could not be read once is never continued",
 	},
 	{
@@ -311,17 +345,18 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "requestapproval/unread-is-not-remembered", file: "requestapproval.go",
-		old: "auth.client.process.rememberAsked(auth.client.requestKey(purchase.RequestID), asked)", new: "_ = asked",
+		old: "auth.client.process.rememberRequested(auth.client.requestKey(purchase.RequestID), asked)",
+		new: "_ = asked",
 		why: "a request that could not be read right after its approval is never continued, and stays booked",
 	},
 	{
 		name: "decision/remembered-content-not-compared", file: "decision.go",
-		old: "case mine && asked != nil:\n", new: "case false:\n",
+		old: "case ours && requested != nil:\n", new: "case false:\n",
 		why: "a call for another merchant runs under a request of this process's memory",
 	},
 	{
 		name: "decision/listed-content-not-compared", file: "decision.go",
-		old: "case !mine:\n\t\tif row", new: "case false:\n\t\tif row",
+		old: "case !ours:\n\t\tif row", new: "case false:\n\t\tif row",
 		why: "a key of another purchase is not reported as a mismatch",
 	},
 	{
@@ -331,7 +366,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "decision/resumed-and-unlisted-accepted", file: "decision.go",
-		old: "if row == nil {\n\t\treturn &APIError{Op: operation.Requests", new: "if row == nil {\n\t\treturn nil\n\t}\n\tif false {\n\t\treturn &APIError{Op: operation.Requests",
+		old: "if row == nil {\n\t\tnotListed", new: "if row == nil {\n\t\treturn nil\n\t}\n\tif false {\n\t\tnotListed",
 		why: "a resumed request whose merchant nobody knows is run",
 	},
 	{
@@ -341,7 +376,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/completed-runs", file: "authorize.go",
-		old: "case state.Status.Final():\n\t\treturn auth.handled(state, reasonDecided)", new: "case state.Status.Final():\n\t\treturn nil",
+		old: "case state.Status.Final():\n\t\treturn auth.handled(state, reasonDecided)",
+		new: "case state.Status.Final():\n\t\treturn nil",
 		why: "what is completed runs again",
 	},
 	{
@@ -356,7 +392,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/expired-counts-as-handled", file: "authorize.go",
-		old: "case state.Status == StatusExpired:\n\t\treturn auth.notApproved", new: "case false:\n\t\treturn auth.notApproved",
+		old: "case state.Status == StatusExpired:\n\t\treturn auth.notApproved",
+		new: "case false:\n\t\treturn auth.notApproved",
 		why: "a request whose time is over is reported as another call's",
 	},
 	{
@@ -366,27 +403,32 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/waits-although-told-not-to", file: "authorize.go",
-		old: "if auth.config.pendingWait == 0 {\n\t\treturn nil, pending\n\t}", new: "if auth.config.pendingWait == 0 {\n\t\tauth.config.pendingWait = defaultPendingWait\n\t}",
+		old: "if auth.config.pendingWait == 0 {\n\t\treturn nil, pending\n\t}",
+		new: "if auth.config.pendingWait == 0 {\n\t\tauth.config.pendingWait = defaultPendingWait\n\t}",
 		why: "OnPendingFail waits for a human",
 	},
 	{
 		name: "authorize/pending-wait-unbounded", file: "authorize.go",
-		old: "append([]WaitOption{WaitTimeout(auth.config.pendingWait)}, auth.config.waitOptions...)...", new: "auth.config.waitOptions...",
+		old: "append([]WaitOption{WaitTimeout(auth.config.pendingWait)}, auth.config.waitOptions...)",
+		new: "auth.config.waitOptions",
 		why: "the wait for a human lasts longer than the call allows",
 	},
 	{
 		name: "baseline/same-instant-counts-as-later", file: "baseline.go",
-		old: "state.CreatedAt.Equal(b.createdAt) &&\n\t\t!slices.Contains(b.ids, state.RequestID)", new: "state.CreatedAt.Equal(b.createdAt)",
+		old: "state.CreatedAt.Equal(b.createdAt) &&\n\t\t!slices.Contains(b.ids, state.RequestID)",
+		new: "state.CreatedAt.Equal(b.createdAt)",
 		why: "the newest request before the call counts as made by the call",
 	},
 	{
 		name: "baseline/same-instant-counts-as-earlier", file: "baseline.go",
-		old: "return state.CreatedAt.After(b.createdAt) || state.CreatedAt.Equal(b.createdAt) &&\n\t\t!slices.Contains(b.ids, state.RequestID)", new: "return state.CreatedAt.After(b.createdAt)",
+		old: "return state.CreatedAt.After(b.createdAt) || state.CreatedAt.Equal(b.createdAt) &&\n\t\t!slices.Contains(b.ids, state.RequestID)",
+		new: "return state.CreatedAt.After(b.createdAt)",
 		why: "a purchase made in the same instant as another one is never this call's",
 	},
 	{
 		name: "decision/read-amount-not-compared", file: "decision.go",
-		old: "if state.Amount != auth.params.Amount {\n\t\treturn &MismatchError", new: "if false {\n\t\treturn &MismatchError",
+		old: "if state.Amount != auth.params.Amount {\n\t\treturn auth.mismatch",
+		new: "if false {\n\t\treturn auth.mismatch",
 		why: "an approval of another amount is spent",
 	},
 	{
@@ -401,7 +443,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/scope-key-kept-after-a-refusal", file: "authorize.go",
-		old: "if approval == nil && earlier == nil {\n\t\t\tscoped.done(false, false)", new: "if false {\n\t\t\tscoped.done(false, false)",
+		old: "if approval == nil && earlier == nil {\n\t\t\tscoped.done(false, false)",
+		new: "if false {\n\t\t\tscoped.done(false, false)",
 		why: "a purchase that was refused once is taken for one under way, and a run of the scope asks for another one",
 	},
 	{
@@ -416,12 +459,13 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "decision/changed-request-is-another-purchase", file: "decision.go",
-		old: "return \"\", plainly(err) // it has changed, and is no other purchase of the scope", new: "return \"\", err",
+		old: `return "", withoutNextKey(err)`, new: "return \"\", err",
 		why: "a request whose category changes while a human decides makes the scope ask for another one",
 	},
 	{
 		name: "authorize/earlier-run-stays-unconfirmed", file: "authorize.go",
-		old: "withCleanup(earlier.alreadyHandled(), c.confirmEarlier(ctx, g, earlier.JournalEntry))", new: "earlier.alreadyHandled()",
+		old: "withCleanup(alreadyHandled(earlier.Entry), c.confirmEarlier(ctx, g, earlier.Entry))",
+		new: "alreadyHandled(earlier.Entry)",
 		why: "a purchase that ran before a crash is not confirmed by the next Authorize under its key",
 	},
 	{
@@ -436,7 +480,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/key-of-a-run-is-not-remembered", file: "authorize.go",
-		old: "auth.client.process.rememberStartedUnder(auth.client.identity, auth.params.IdempotencyKey, auth.requestID)", new: "_ = auth.callerKey",
+		old: "auth.client.process.rememberStartedUnder(auth.client.identity, auth.params.IdempotencyKey, auth.requestID)",
+		new: "_ = auth.callerKey",
 		why: "a second request that a lost attempt has made under the key of a run is run as well",
 	},
 	{
@@ -456,17 +501,20 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "decision/failed-run-blocks-its-scope", file: "decision.go",
-		old: "if state.Status == StatusFailed {\n\t\treturn &errMovesOn{ended: true, err: auth.duplicateOf(state)}", new: "if false {\n\t\treturn &errMovesOn{ended: true, err: auth.duplicateOf(state)}",
+		old: "if state.Status == StatusFailed {\n\t\treturn &nextKeyError{ended: true, err: auth.duplicateOf(state)}",
+		new: "if false {\n\t\treturn &nextKeyError{ended: true, err: auth.duplicateOf(state)}",
 		why: "a purchase that failed, and has a second request under its key, is never asked for again in its scope",
 	},
 	{
 		name: "lookup/second-request-of-a-key-is-silent", file: "lookup.go",
-		old: "&DuplicateError{RequestID: counts.RequestID, Duplicates: []string{auth.requestID}, IdempotencyKey: key},\n", new: "",
+		old: "&DuplicateError{RequestID: counts.RequestID, Duplicates: []string{auth.requestID}, IdempotencyKey: key},\n",
+		new: "",
 		why: "nobody learns that a second request of a purchase holds money",
 	},
 	{
 		name: "decision/confirmed-elsewhere-counts-as-running", file: "decision.go",
-		old: "case err != nil || !state.Status.Final():\n\t\treturn \"\", started", new: "case true:\n\t\treturn \"\", started",
+		old: "case err != nil || !state.Status.Final():\n\t\treturn \"\", started",
+		new: "case true:\n\t\treturn \"\", started",
 		why: "a request that somebody else has confirmed counts as running for ever",
 	},
 	{
@@ -483,7 +531,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "guard/no-pending-wait-of-zero", file: "guard.go",
-		old: "if d <= 0 {\n\t\t\treturn paramError(\"OnPendingWait\"", new: "if d < 0 {\n\t\t\treturn paramError(\"OnPendingWait\"",
+		old: "if d <= 0 {\n\t\t\treturn paramError(\"OnPendingWait\"",
+		new: "if d < 0 {\n\t\t\treturn paramError(\"OnPendingWait\"",
 		why: "a wait of zero is taken for OnPendingFail instead of refused",
 	},
 	{
@@ -528,7 +577,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "guard/failure-confirmed-as-success", file: "guard.go",
-		old: "settleErr := approval.Settle(approval.callContext, err)", new: "settleErr := approval.Settle(approval.callContext, nil)",
+		old: "settleErr := approval.Settle(approval.callContext, err)",
+		new: "settleErr := approval.Settle(approval.callContext, nil)",
 		why: "a function that failed is confirmed as completed, and its money is gone",
 	},
 	{
@@ -538,7 +588,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "guard/unconfirmed-success-is-silent", file: "guard.go",
-		old: "case err == nil || mayHaveSpent(settleErr): // it wraps err\n\t\t\treturn out, settleErr", new: "case err == nil:\n\t\t\treturn out, nil\n\t\tcase mayHaveSpent(settleErr):\n\t\t\treturn out, settleErr",
+		old: "case err == nil || mayHaveSpent(settleErr): // it wraps err\n\t\t\treturn out, settleErr",
+		new: "case err == nil:\n\t\t\treturn out, nil\n\t\tcase mayHaveSpent(settleErr):\n\t\t\treturn out, settleErr",
 		why: "a caller whose function succeeded does not learn that the confirmation did not get through",
 	},
 	{
@@ -598,7 +649,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/spent-too-late-is-silent", file: "approval.go",
-		old: "a.client.alert(a.callContext, \"letagentpay.spent_late\"", new: "_ = append([]any{}, \"letagentpay.spent_late\"",
+		old: "a.client.alert(a.callContext, \"letagentpay.spent_late\"",
+		new: "_ = append([]any{}, \"letagentpay.spent_late\"",
 		why: "nobody learns of money that was spent after the purchase was confirmed",
 	},
 	{
@@ -608,7 +660,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/bad-amount-replaces-a-good-one", file: "approval.go",
-		old: "if a.spent == nil {\n\t\t\ta.spent = &ConfirmParams{Success: true}", new: "if true {\n\t\t\ta.spent = &ConfirmParams{Success: true}",
+		old: "if a.spent == nil {\n\t\t\ta.spent = &ConfirmParams{Success: true}",
+		new: "if true {\n\t\t\ta.spent = &ConfirmParams{Success: true}",
 		why: "a bad amount takes the place of the true one that was reported before",
 	},
 	{
@@ -673,12 +726,14 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/doubt-is-confirmed", file: "approval.go",
-		old: "a.outcome = &outcome{params: ConfirmParams{Success: true}, doubt: err}", new: "a.outcome = &outcome{params: ConfirmParams{Success: true}}",
+		old: "a.outcome = &outcome{params: ConfirmParams{Success: true}, doubt: err}",
+		new: "a.outcome = &outcome{params: ConfirmParams{Success: true}}",
 		why: "a payment of which nobody knows is confirmed as made, and the error is not told as a doubt",
 	},
 	{
 		name: "approval/failure-is-not-refunded", file: "approval.go",
-		old: "default:\n\t\t\ta.outcome = &outcome{}", new: "default:\n\t\t\ta.outcome = &outcome{params: ConfirmParams{Success: true}}",
+		old: "default:\n\t\t\ta.outcome = &outcome{}",
+		new: "default:\n\t\t\ta.outcome = &outcome{params: ConfirmParams{Success: true}}",
 		why: "a purchase that failed is confirmed as completed",
 	},
 	{
@@ -688,38 +743,43 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/doubt-is-not-journaled", file: "approval.go",
-		old: "a.authorization.record.entry.Error = textOfUsers(o.doubt)\n", new: "",
+		old: "a.authorization.record.entry.Error = userErrorText(o.doubt)\n", new: "",
 		why: "after a restart nobody knows what the function's error was",
 	},
 	{
 		name: "approval/confirmed-before-the-journal-knows", file: "approval.go",
-		old: "journalErr := a.recordOutcome(ctx, o.params)\n\t_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit: settleLimit})",
-		new: "_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit: settleLimit})\n\tjournalErr := a.recordOutcome(ctx, o.params)",
+		old: "journalErr := a.recordOutcome(ctx, o.params)\n\t_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{\n\t\tmayHaveConfirmed: a.mayConfirmTwice(),\n\t\tattemptLimit:     attemptLimit,\n\t\ttotalLimit:       settleLimit,\n\t})",
+		new: "_, confirmErr := a.client.confirm(ctx, a.requestID, o.params, confirmOptions{mayHaveConfirmed: a.mayConfirmTwice(), attemptLimit: attemptLimit, totalLimit: settleLimit})\n\tjournalErr := a.recordOutcome(ctx, o.params)",
 		why: "a crash during the confirmation loses the function's result",
 	},
 	{
 		name: "approval/journals-error-is-silent", file: "approval.go",
-		old: "return a.authorization.record.put(ctx, JournalExecuted)", new: "_ = a.authorization.record.put(ctx, JournalExecuted)\n\treturn nil",
+		old: "return a.authorization.record.put(ctx, journal.Returned)",
+		new: "_ = a.authorization.record.put(ctx, journal.Returned)\n\treturn nil",
 		why: "nobody learns that neither the service nor the journal knows how a purchase ended",
 	},
 	{
 		name: "approval/doubtful-confirmation-sent-blindly", file: "approval.go",
-		old: "confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit", new: "confirmOptions{attempt: attemptLimit, limit",
+		old: "confirmOptions{\n\t\tmayHaveConfirmed: a.mayConfirmTwice(),\n\t\tattemptLimit:     attemptLimit,\n\t\ttotalLimit",
+		new: "confirmOptions{attemptLimit: attemptLimit, totalLimit",
 		why: "a confirmation that may have got through is sent again without a look",
 	},
 	{
 		name: "approval/hanging-confirmation-takes-all-the-time", file: "approval.go",
-		old: "confirmOptions{doubt: a.confirmationInDoubt(), attempt: attemptLimit, limit", new: "confirmOptions{doubt: a.confirmationInDoubt(), limit",
+		old: "confirmOptions{\n\t\tmayHaveConfirmed: a.mayConfirmTwice(),\n\t\tattemptLimit:     attemptLimit,\n\t\ttotalLimit",
+		new: "confirmOptions{mayHaveConfirmed: a.mayConfirmTwice(), totalLimit",
 		why: "an attempt that hangs leaves no time for another one",
 	},
 	{
 		name: "approval/confirmation-without-a-limit", file: "approval.go",
-		old: "attempt: attemptLimit, limit: settleLimit})\n\tduplicates", new: "attempt: attemptLimit})\n\tduplicates",
+		old: "attemptLimit:     attemptLimit,\n\t\ttotalLimit:       settleLimit,\n\t})\n\tduplicates",
+		new: "attemptLimit: attemptLimit})\n\tduplicates",
 		why: "a call whose confirmation does not get through returns only after minutes",
 	},
 	{
 		name: "approval/confirmed-entry-stays-open", file: "approval.go",
-		old: "if err := a.authorization.record.put(ctx, JournalSettled); err != nil {", new: "if err := error(nil); err != nil {",
+		old: "if err := a.authorization.record.put(ctx, journal.Settled); err != nil {",
+		new: "if err := error(nil); err != nil {",
 		why: "the journal holds what the service knows as unconfirmed for ever",
 	},
 	{
@@ -739,7 +799,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/late-duplicates-not-sought", file: "approval.go",
-		old: "range purchase.posting.lateRequests(ctx, a.requestID) {", new: "range purchase.posting.lateRequests(ctx, a.requestID)[:0] {",
+		old: "range purchase.posting.lateRequests(ctx, a.requestID) {",
+		new: "range purchase.posting.lateRequests(ctx, a.requestID)[:0] {",
 		why: "a request that a lost attempt makes while the function runs is never found",
 	},
 	{
@@ -749,17 +810,19 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/others-requests-stay-duplicates", file: "approval.go",
-		old: "return a.client.progress(id) != unknownHere // another call's, as has turned out", new: "return a.client.progress(id) > finishedHere",
+		old: "return a.client.progress(id) != unknownHere", new: "return a.client.progress(id) > finishedHere",
 		why: "the caller is told to give the money of another call's purchase back",
 	},
 	{
 		name: "approval/duplicates-are-silent", file: "approval.go",
-		old: "return duplicates\n}\n\nfunc (a *Approval) confirmationInDoubt", new: "return nil\n}\n\nfunc (a *Approval) confirmationInDoubt",
+		old: "return duplicates\n}\n\nfunc (a *Approval) mayConfirmTwice",
+		new: "return nil\n}\n\nfunc (a *Approval) mayConfirmTwice",
 		why: "a caller whose purchase succeeded does not learn that it was made twice",
 	},
 	{
 		name: "approval/duplicates-not-journaled", file: "approval.go",
-		old: "a.authorization.record.entry.Duplicates = a.authorization.purchase.Duplicates", new: "a.authorization.record.entry.Duplicates = nil",
+		old: "a.authorization.record.entry.Duplicates = a.authorization.purchase.Duplicates",
+		new: "a.authorization.record.entry.Duplicates = nil",
 		why: "after a crash nobody finds the money of a duplicate",
 	},
 	{
@@ -779,7 +842,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "replay/changed-result-kept", file: "replay.go",
-		old: "if !sameValue(reflect.ValueOf(&result).Elem(), reflect.ValueOf(&back).Elem()) {", new: "if false && !sameValue(reflect.ValueOf(&result).Elem(), reflect.ValueOf(&back).Elem()) {",
+		old: "if !sameValue(reflect.ValueOf(&result).Elem(), reflect.ValueOf(&back).Elem()) {",
+		new: "if false && !sameValue(reflect.ValueOf(&result).Elem(), reflect.ValueOf(&back).Elem()) {",
 		why: "a repeated call gets a result back that differs from the first",
 	},
 	{
@@ -794,22 +858,25 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "lookup/resumed-while-it-is-repeated", file: "lookup.go",
-		old: "cmp.Or(auth.client.keyOf(found.entry), auth.client.keyOf(found.foundUnder))", new: "cmp.Or(auth.client.keyOf(found.entry), auth.client.keyOf(nil))",
+		old: "cmp.Or(auth.client.keyOf(found.entry), auth.client.keyOf(found.foundUnder))",
+		new: "cmp.Or(auth.client.keyOf(found.entry), auth.client.keyOf(nil))",
 		why: "a request is resumed while a call that asks under its key again writes its record",
 	},
 	{
 		name: "lookup/resumed-keeps-the-function", file: "lookup.go",
-		old: "auth.record.entry.Function = auth.config.function // the one that runs", new: "_ = auth.config.function // the one that runs",
+		old: "auth.record.entry.Function = auth.config.function", new: "_ = auth.config.function // the one that runs",
 		why: "the journal gives a function the result of another one",
 	},
 	{
 		name: "lookup/duplicate-is-resumed", file: "lookup.go",
-		old: "case StatusFailed, StatusRejected, StatusExpired:\n\t\treturn nil\n\t}\n\treturn auth.duplicateOf(state)", new: "}\n\treturn nil",
+		old: "case StatusFailed, StatusRejected, StatusExpired:\n\t\treturn nil\n\t}\n\treturn auth.duplicateOf(state)",
+		new: "}\n\treturn nil",
 		why: "a purchase is paid again under its duplicate",
 	},
 	{
 		name: "lookup/duplicate-of-nothing-is-refused", file: "lookup.go",
-		old: "case StatusFailed, StatusRejected, StatusExpired:\n\t\treturn nil\n\t}\n\treturn auth.duplicateOf(state)", new: "}\n\treturn auth.duplicateOf(state)",
+		old: "case StatusFailed, StatusRejected, StatusExpired:\n\t\treturn nil\n\t}\n\treturn auth.duplicateOf(state)",
+		new: "}\n\treturn auth.duplicateOf(state)",
 		why: "a purchase that came to nothing cannot be made under its duplicate",
 	},
 	{
@@ -819,7 +886,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "requestapproval/duplicates-of-what-was-refused-forgotten", file: "requestapproval.go",
-		old: "if len(auth.record.entry.Duplicates) > 0 {\n\t\treturn err // Recover", new: "if false {\n\t\treturn err // Recover",
+		old: "if err == nil || auth.resumed || len(auth.record.entry.Duplicates) > 0 {",
+		new: "if err == nil || auth.resumed {",
 		why: "after a restart nobody knows of the money that a duplicate holds",
 	},
 	{
@@ -834,7 +902,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/refused-leaves-its-entry", file: "authorize.go",
-		old: "if err := auth.checkNotBeingConfirmed(); err != nil {\n\t\treturn auth.dropIfFinal(ctx, err)", new: "if err := auth.checkNotBeingConfirmed(); err != nil {\n\t\treturn err",
+		old: "if err := auth.checkNotBeingConfirmed(); err != nil {\n\t\treturn auth.dropIfFinal(ctx, err)",
+		new: "if err := auth.checkNotBeingConfirmed(); err != nil {\n\t\treturn err",
 		why: "Recover says that a purchase can be continued that cannot",
 	},
 	{
@@ -854,7 +923,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "decision/late-request-not-compared", file: "decision.go",
-		old: "case mine && (asked == nil || asked.since != nil) && auth.client.process.isUnclear(", new: "case false && mine && (asked == nil || asked.since != nil) && auth.client.process.isUnclear(",
+		old: "case ours && (requested == nil || requested.since != nil) && auth.keyIsUnclear():",
+		new: "case false && auth.keyIsUnclear():",
 		why: "a request that an earlier attempt under the key has made late runs for another purchase",
 	},
 }

@@ -15,8 +15,8 @@ import (
 	"strings"
 )
 
-// The tests are compiled once, with all mutants in them. Each function with a defect stands beside the function as it is,
-// which calls it when that mutant is the active one:
+// The tests are compiled once, with all mutants in them. Each function with a defect stands beside the function as it
+// is, which calls it when that mutant is the active one:
 //
 //	func (c *Client) confirm(id string) error {
 //		if isMutant(7) {
@@ -76,10 +76,18 @@ import (
 )
 
 var (
-	activeMutant   = func() int { n, err := strconv.Atoi(os.Getenv("MUTATE_ACTIVE")); if err != nil { return -1 }; return n }()
+	activeMutant   = readActiveMutant()
 	reachedFile    = os.Getenv("MUTATE_REACHED")
 	reachedMutants [%d]atomic.Bool
 )
+
+func readActiveMutant() int {
+	n, err := strconv.Atoi(os.Getenv("MUTATE_ACTIVE"))
+	if err != nil {
+		return -1
+	}
+	return n
+}
 
 func isMutant(n int) bool {
 	if reachedFile != "" && !reachedMutants[n].Swap(true) {
@@ -134,7 +142,8 @@ func (f *switchedFile) add(n int, m *mutant) error {
 	}
 	mutated := parsed.Decls[slices.Index(f.parsed.Decls, ast.Decl(function))].(*ast.FuncDecl)
 	afterName := offset(mutated.Name.End())
-	fmt.Fprintf(&f.added, "\n%s_mutant%d%s\n", text[offset(mutated.Pos()):afterName], n, text[afterName:offset(mutated.End())])
+	fmt.Fprintf(&f.added, "\n%s_mutant%d%s\n", text[offset(mutated.Pos()):afterName], n,
+		text[afterName:offset(mutated.End())])
 	call := f.call(function, fmt.Sprintf("_mutant%d", n))
 	if function.Type.Results == nil {
 		call += "; return"
@@ -150,7 +159,8 @@ func offset(p token.Pos) int { return int(p) - 1 }
 // functionAt returns the function that holds a part of the file.
 func functionAt(file *ast.File, start, end int) *ast.FuncDecl {
 	for _, declaration := range file.Decls {
-		if f, ok := declaration.(*ast.FuncDecl); ok && f.Body != nil && offset(f.Pos()) <= start && end <= offset(f.End()) {
+		if f, ok := declaration.(*ast.FuncDecl); ok && f.Body != nil && offset(f.Pos()) <= start &&
+			end <= offset(f.End()) {
 			return f
 		}
 	}

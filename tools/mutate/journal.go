@@ -2,35 +2,106 @@ package main
 
 // journalMutants are about the journal, what is recovered from it and given back, and code of the user's.
 var journalMutants = []mutant{
-	// journal.go
+	// entry.go, record.go
 	{
-		name: "record/agents-not-told-apart", file: "record.go",
-		old: "c.identity+kind+\" \"+name", new: "c.service+\" \"+kind+\" \"+name",
+		name: "entry/agents-not-told-apart", file: "entry.go",
+		old: "return c.identity + kind + \" \" + name", new: "return c.service + \" \" + kind + \" \" + name",
 		why: "two agents that share a journal get each other's results",
 	},
 	{
-		name: "record/kinds-not-told-apart", file: "record.go",
-		old: "c.identity+kind+\" \"+name", new: "c.identity+\" \"+name",
+		name: "entry/kinds-not-told-apart", file: "entry.go",
+		old: "return c.identity + kind + \" \" + name", new: "return c.identity + \" \" + name",
 		why: "a key that is spelled like a request's id leads to that request's entry",
 	},
 	{
-		name: "record/entries-of-any-agent-owned", file: "record.go",
-		old: "return strings.HasPrefix(entry.Key, c.identity)", new: "return strings.HasPrefix(entry.Key, c.service)",
+		name: "entry/entries-of-any-agent-owned", file: "entry.go",
+		old: "return c.sameService(entry) && entry.Agent == c.agent", new: "return c.sameService(entry)",
 		why: "an agent deals with the entries of another one",
 	},
 	{
+		name: "entry/entries-of-any-service-owned", file: "entry.go",
+		old: "return entry.Service == c.service", new: "return c.service != \"\"",
+		why: "an agent deals with the entries of another service",
+	},
+	{
+		name: "entry/keys-of-other-agents-held", file: "entry.go",
+		old: "if entry == nil || entry.Key != c.entryKey(\"key\", entry.IdempotencyKey) {", new: "if entry == nil {",
+		why: "a resumed request of a rotated token waits for calls that have nothing to do with it",
+	},
+	{
+		name: "entry/merchant-is-not-noted", file: "entry.go",
+		old: "p.MerchantName, p.Description, p.AgentComment", new: "\"\", p.Description, p.AgentComment",
+		why: "a purchase from another merchant gets the result of this one",
+	},
+	{
+		name: "entry/description-is-not-noted", file: "entry.go",
+		old: "p.MerchantName, p.Description, p.AgentComment", new: "p.MerchantName, \"\", p.AgentComment",
+		why: "a purchase of something else gets the result of this one",
+	},
+	{
+		name: "entry/comment-is-not-noted", file: "entry.go",
+		old: "p.MerchantName, p.Description, p.AgentComment", new: "p.MerchantName, p.Description, \"\"",
+		why: "a purchase that is continued after a crash loses what the reviewer is to read",
+	},
+	{
+		name: "entry/currency-is-not-noted", file: "entry.go",
+		old: "p.Amount, p.Currency, p.Category", new: "p.Amount, \"\", p.Category",
+		why: "a purchase in another currency is continued as this one",
+	},
+	{
+		name: "entry/outcome-is-not-noted", file: "entry.go",
+		old: "p.Success, p.ActualAmount, p.ReceiptURL", new: "false, p.ActualAmount, p.ReceiptURL",
+		why: "what was paid before a crash is refunded after it",
+	},
+	{
+		name: "entry/actual-amount-is-not-noted", file: "entry.go",
+		old: "p.Success, p.ActualAmount, p.ReceiptURL", new: "p.Success, Amount{}, p.ReceiptURL",
+		why: "another amount than was paid is confirmed after a crash",
+	},
+	{
+		name: "entry/receipt-is-not-noted", file: "entry.go",
+		old: "p.Success, p.ActualAmount, p.ReceiptURL", new: "p.Success, p.ActualAmount, \"\"",
+		why: "a receipt is lost in a crash",
+	},
+	{
+		name: "entry/recorded-outcome-ignored", file: "entry.go",
+		old: "ConfirmParams{Success: entry.Success, ActualAmount", new: "ConfirmParams{Success: false, ActualAmount",
+		why: "what was paid before a crash is refunded after it",
+	},
+	{
+		name: "entry/recorded-receipt-ignored", file: "entry.go",
+		old: "ReceiptURL: entry.ReceiptURL}", new: "ReceiptURL: \"\"}",
+		why: "a receipt is lost in a crash",
+	},
+	{
 		name: "record/function-is-not-noted", file: "record.go",
-		old: "*p, function", new: "*p, \"\"",
+		old: "rec.entry.Function = function", new: "rec.entry.Function = \"\"",
 		why: "a function gets back the result of another one",
 	},
 	{
 		name: "record/error-of-a-read-ignored", file: "record.go",
-		old: "if err != nil {\n\t\treturn nil, &JournalError{Op: \"get\"", new: "if false {\n\t\treturn nil, &JournalError{Op: \"get\"",
+		old: "if err != nil {\n\t\treturn nil, &JournalError{Op: \"get\"",
+		new: "if false {\n\t\treturn nil, &JournalError{Op: \"get\"",
 		why: "a purchase whose entry cannot be read is made again",
 	},
 	{
+		name: "record/entry-of-another-key-found", file: "record.go",
+		old: "case entry.Key != rec.entry.Key:", new: "case false:",
+		why: "a call gets the result of another purchase",
+	},
+	{
+		name: "record/entry-that-lost-its-outcome-found", file: "record.go",
+		old: "return entry, checkValid(entry)", new: "return entry, nil",
+		why: "a call under the key of a purchase refunds what was paid, because its entry was misread",
+	},
+	{
+		name: "record/entry-that-lost-its-outcome-listed", file: "record.go",
+		old: "if err == nil && entry != nil {", new: "if false {",
+		why: "Recover refunds what was paid, because its entry was misread",
+	},
+	{
 		name: "record/time-is-not-noted", file: "record.go",
-		old: "rec.entry.State, rec.entry.UpdatedAt = state, time.Now().UTC()", new: "rec.entry.State, rec.entry.UpdatedAt = state, time.Time{}",
+		old: "journal.Version, state, time.Now().UTC()", new: "journal.Version, state, time.Time{}",
 		why: "Recover does not pause before it repeats a refund that was just sent",
 	},
 	{
@@ -40,12 +111,14 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "record/waits-for-a-hanging-read", file: "record.go",
-		old: "contained(journalLimit, func() (*JournalEntry, error)", new: "contained(journalLimit*1000, func() (*JournalEntry, error)",
+		old: "runContained(journalLimit, func() (*journal.Entry, error) {",
+		new: "runContained(journalLimit*1000, func() (*journal.Entry, error) {",
 		why: "a journal that hangs holds each call",
 	},
 	{
 		name: "record/waits-for-a-hanging-write", file: "record.go",
-		old: "contained(journalLimit, func() (struct{}, error) {", new: "contained(journalLimit*1000, func() (struct{}, error) {",
+		old: "runContained(journalLimit, func() (struct{}, error) {",
+		new: "runContained(journalLimit*1000, func() (struct{}, error) {",
 		why: "a journal that hangs keeps the service from being told",
 	},
 	{
@@ -55,22 +128,24 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "record/least-advanced-entry-found", file: "record.go",
-		old: "found.entry.State.before(entry.State)", new: "entry.State.before(found.entry.State)",
+		old: "found.entry.State.Before(entry.State)", new: "entry.State.Before(found.entry.State)",
 		why: "of two entries of a request the one counts that does not know that it has run",
 	},
 	{
 		name: "record/ids-compared-as-spelled", file: "record.go",
-		old: "if canonicalID(entry.RequestID) == requestID &&", new: "if entry.RequestID == requestID &&",
+		old: "isOfRequest := canonicalID(entry.RequestID) == requestID",
+		new: "isOfRequest := entry.RequestID == requestID",
 		why: "an entry whose request id is spelled otherwise is not found, and its request runs again",
 	},
 	{
 		name: "record/unreadable-entry-ignored", file: "record.go",
-		old: "if err != nil && (found.entry == nil || found.entry.State == JournalAsked) {", new: "if false {",
+		old: "if err != nil && (found.entry == nil || found.entry.State == journal.Requested) {", new: "if false {",
 		why: "a resumed request runs again when the entry that says that it has run cannot be read",
 	},
 	{
 		name: "record/unreadable-entry-outweighs-a-known-one", file: "record.go",
-		old: "if err != nil && (found.entry == nil || found.entry.State == JournalAsked) {", new: "if err != nil {",
+		old: "if err != nil && (found.entry == nil || found.entry.State == journal.Requested) {",
+		new: "if err != nil {",
 		why: "one damaged entry keeps the results of all others from being given back",
 	},
 	{
@@ -90,14 +165,16 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "guard/nil-accepted", file: "guard.go",
-		old: "if journal == nil {\n\t\t\treturn paramError(\"WithJournal\"", new: "if false {\n\t\t\treturn paramError(\"WithJournal\"",
+		old: "if store == nil {\n\t\t\treturn paramError(\"WithJournal\"",
+		new: "if false {\n\t\t\treturn paramError(\"WithJournal\"",
 		why: "a journal that is missing by mistake is not reported",
 	},
 
 	// recover.go
 	{
 		name: "recover/one-bad-entry-ends-it", file: "recover.go",
-		old: "r.fail(&JournalError{Op: \"entries\", Err: err})", new: "return nil, &JournalError{Op: \"entries\", Err: err}",
+		old: "r.fail(&JournalError{Op: \"entries\", Err: err})",
+		new: "return nil, &JournalError{Op: \"entries\", Err: err}",
 		why: "one damaged entry keeps all others from being dealt with",
 	},
 	{
@@ -107,7 +184,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/settled-duplicates-forgotten", file: "recover.go",
-		old: "if entry.State != JournalSettled || len(entry.Duplicates) > 0 || entry.Unclear {", new: "if entry.State != JournalSettled || entry.Unclear {",
+		old: "if entry.State != journal.Settled || len(entry.Duplicates) > 0 || entry.Unclear {",
+		new: "if entry.State != journal.Settled || entry.Unclear {",
 		why: "the money of a duplicate stays booked for ever",
 	},
 	{
@@ -127,7 +205,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/unconfirmed-elsewhere-is-silent", file: "recover.go",
-		old: "if entry.State == JournalExecuted {\n\t\t\tr.client.alert", new: "if false {\n\t\t\tr.client.alert",
+		old: "if entry.State == journal.Returned {\n\t\t\tr.client.alert", new: "if false {\n\t\t\tr.client.alert",
 		why: "nobody learns that a purchase at another address was never confirmed",
 	},
 	{
@@ -152,7 +230,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/started-has-surely-not-run", file: "recover.go",
-		old: "MayHaveRun: entry.State == JournalStarted", new: "MayHaveRun: entry.State == JournalAsked",
+		old: "MayHaveRun: entry.State == journal.Started", new: "MayHaveRun: entry.State == journal.Requested",
 		why: "what may have run is reported as not run, and runs again",
 	},
 	{
@@ -172,12 +250,14 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/duplicates-not-reported", file: "recover.go",
-		old: "Interrupted{Entry: &entry, Request: request, Duplicate: true}", new: "Interrupted{Entry: &entry, Request: request}",
+		old: "Interrupted{Entry: &entry, Request: request, Duplicate: true}",
+		new: "Interrupted{Entry: &entry, Request: request}",
 		why: "a duplicate is taken for the purchase itself, and run",
 	},
 	{
 		name: "recover/ended-duplicates-reported", file: "recover.go",
-		old: "case request.Status.Final():\n\t\t\tcontinue\n\t\tdefault:\n\t\t\tentry := record.entry", new: "default:\n\t\t\tentry := record.entry",
+		old: "case request.Status.Final():\n\t\t\tcontinue\n\t\tdefault:\n\t\t\tentry := record.entry",
+		new: "default:\n\t\t\tentry := record.entry",
 		why: "the caller is asked to give back what was given back",
 	},
 	{
@@ -192,12 +272,13 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/duplicates-advance-the-entry", file: "recover.go",
-		old: "r.fail(record.put(ctx, record.entry.State))", new: "r.fail(record.put(ctx, JournalSettled))",
+		old: "r.fail(record.put(ctx, record.entry.State))", new: "r.fail(record.put(ctx, journal.Settled))",
 		why: "an entry whose duplicates are over counts as confirmed",
 	},
 	{
 		name: "recover/confirms-without-a-look", file: "recover.go",
-		old: "confirmOptions{doubt: true, attempt: attemptLimit}", new: "confirmOptions{attempt: attemptLimit}",
+		old: "confirmOptions{mayHaveConfirmed: true, attemptLimit: attemptLimit}",
+		new: "confirmOptions{attemptLimit: attemptLimit}",
 		why: "a refund that got through before the crash is sent again",
 	},
 	{
@@ -207,7 +288,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/successes-rest-too", file: "recover.go",
-		old: "if r.entry.Confirm.Success || rest <= 0 {", new: "if rest <= 0 {",
+		old: "if r.entry.Success || rest <= 0 {", new: "if rest <= 0 {",
 		why: "a start of a process with many purchases takes seconds for each",
 	},
 	{
@@ -217,7 +298,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/rests-without-a-bound", file: "recover.go",
-		old: "rest := min(time.Until(r.entry.UpdatedAt.Add(leastCooldown)), leastCooldown)", new: "rest := time.Until(r.entry.UpdatedAt.Add(leastCooldown))",
+		old: "rest := min(time.Until(r.entry.UpdatedAt.Add(leastCooldown)), leastCooldown)",
+		new: "rest := time.Until(r.entry.UpdatedAt.Add(leastCooldown))",
 		why: "a start of a process waits for as long as the clock was wrong that dated the entry",
 	},
 	{
@@ -227,7 +309,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/late-duplicates-not-sought", file: "recover.go",
-		old: "if entry.State != JournalSettled || len(entry.Duplicates) > 0 || entry.Unclear {", new: "if entry.State != JournalSettled || len(entry.Duplicates) > 0 {",
+		old: "if entry.State != journal.Settled || len(entry.Duplicates) > 0 || entry.Unclear {",
+		new: "if entry.State != journal.Settled || len(entry.Duplicates) > 0 {",
 		why: "a request that a lost attempt has made after the confirmation is never found",
 	},
 	{
@@ -242,27 +325,18 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/other-entries-are-duplicates", file: "recover.go",
-		old: "i != at && !journaled && r.client", new: "i != at && (journaled || !journaled) && r.client",
+		old: "i == at || journaled ||", new: "i == at || journaled && false ||",
 		why: "the caller is told to give the money of another purchase back that the journal knows",
 	},
 	{
-		name: "recover/other-calls-requests-are-duplicates", file: "recover.go",
-		old: "progress(other.RequestID) == unknownHere &&", new: "progress(other.RequestID) <= finishedHere &&",
-		why: "the caller is told to give the money of another call's purchase back",
-	},
-	{
-		name: "recover/ended-requests-are-duplicates", file: "recover.go",
-		old: "(other.Status.Approved() || !other.Status.Decided()) &&", new: "(other.Status != \"\") &&",
-		why: "a request that holds no money is reported as a duplicate",
-	},
-	{
 		name: "recover/other-purchases-are-duplicates", file: "recover.go",
-		old: "content.mismatch(other.RequestID, contentOfRequest(other)) == nil &&", new: "content.amount == other.Amount &&",
+		old: "!isKnown && r.client.mayBeDuplicate(other, content) &&",
+		new: "!isKnown && (true || r.client.mayBeDuplicate(other, content)) &&",
 		why: "the caller is told to give the money of another purchase of the same amount back",
 	},
 	{
 		name: "recover/distant-requests-are-duplicates", file: "recover.go",
-		old: "other.CreatedAt.Sub(counts.CreatedAt).Abs() <= duplicateSpan && ", new: "(counts != nil) && ",
+		old: "other.CreatedAt.Sub(counts.CreatedAt).Abs() <= duplicateSpan {", new: "counts != nil {",
 		why: "the caller is told to give the money of an identical purchase of another day back",
 	},
 	{
@@ -272,7 +346,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/looks-for-ever", file: "recover.go",
-		old: "entry.Unclear = false // nothing comes any more", new: "_ = entry.Unclear",
+		old: "entry.Unclear = false", new: "_ = entry.Unclear",
 		why: "each start of a process looks for the duplicates of purchases of long ago",
 	},
 	{
@@ -282,19 +356,21 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/confirmed-entry-stays-executed", file: "recover.go",
-		old: "if err := r.put(ctx, JournalSettled); err != nil { // all is well but for the record\n\t\tc.alert", new: "if err := error(nil); err != nil {\n\t\tc.alert",
+		old: "if err := r.put(ctx, journal.Settled); err != nil { // only the record is wrong\n\t\tc.alert",
+		new: "if err := error(nil); err != nil {\n\t\tc.alert",
 		why: "what was confirmed is confirmed again at each start",
 	},
 
 	// replay.go
 	{
 		name: "replay/executed-is-not-confirmed", file: "replay.go",
-		old: "if earlier.State != JournalExecuted {", new: "if true {",
+		old: "if earlier.State != journal.Returned {", new: "if true {",
 		why: "a result is given back although the service was never told",
 	},
 	{
 		name: "replay/confirmed-under-the-dead-context", file: "replay.go",
-		old: "context.WithTimeout(context.WithoutCancel(ctx), settleLimit)", new: "context.WithTimeout(ctx, settleLimit)",
+		old: "context.WithTimeout(context.WithoutCancel(ctx), settleLimit)",
+		new: "context.WithTimeout(ctx, settleLimit)",
 		why: "a purchase whose caller has gone is not confirmed",
 	},
 	{
@@ -314,7 +390,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "replay/unconfirmed-result-is-silent", file: "replay.go",
-		old: "if earlier.Error == \"\" && decodeErr == nil {\n\t\treturn out, err", new: "if earlier.Error == \"\" && decodeErr == nil {\n\t\treturn out, nil",
+		old: "if earlier.Error == \"\" && decodeErr == nil {\n\t\treturn out, err",
+		new: "if earlier.Error == \"\" && decodeErr == nil {\n\t\treturn out, nil",
 		why: "nobody learns that the service still does not know of the purchase",
 	},
 	{
@@ -324,7 +401,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "replay/text-of-the-failure-lost", file: "replay.go",
-		old: "handled.Err = errors.New(e.Error)", new: "_ = errors.New(e.Error)",
+		old: "handled.Err = errors.New(entry.Error)", new: "_ = errors.New(entry.Error)",
 		why: "nobody learns why the first call failed",
 	},
 
@@ -336,17 +413,20 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "samevalue/types-not-compared", file: "samevalue.go",
-		old: "if a.Type() != b.Type() {\n\t\treturn false\n\t}\n", new: "if a.Type() != b.Type() {\n\t\treturn true\n\t}\n",
+		old: "if a.Type() != b.Type() {\n\t\treturn false\n\t}\n",
+		new: "if a.Type() != b.Type() {\n\t\treturn true\n\t}\n",
 		why: "what an interface holds comes back as a map, and counts as unchanged",
 	},
 	{
 		name: "samevalue/fields-not-compared", file: "samevalue.go",
-		old: "for i := range a.NumField() {\n\t\t\tif !same", new: "for i := range a.NumField() {\n\t\t\tif a.Field(i).CanInterface() && !same",
+		old: "for i := range a.NumField() {\n\t\t\tif !equalValues",
+		new: "for i := range a.NumField() {\n\t\t\tif a.Field(i).CanInterface() && !equalValues",
 		why: "unexported fields, which JSON drops, come back empty",
 	},
 	{
 		name: "samevalue/empty-and-nil-slices-are-the-same", file: "samevalue.go",
-		old: "if a.IsNil() != b.IsNil() {\n\t\t\treturn false\n\t\t}\n\t\treturn sameElements", new: "return sameElements",
+		old: "if a.IsNil() != b.IsNil() {\n\t\t\treturn false\n\t\t}\n\t\treturn equalElements",
+		new: "return equalElements",
 		why: "a nil slice comes back as an empty one, or the other way round",
 	},
 	{
@@ -356,12 +436,12 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "samevalue/elements-not-compared", file: "samevalue.go",
-		old: "if !same(a.Index(i), b.Index(i), depth+1) {", new: "if i < 0 {",
+		old: "if !equalValues(a.Index(i), b.Index(i), depth+1) {", new: "if i < 0 {",
 		why: "a result whose elements have changed counts as unchanged",
 	},
 	{
 		name: "samevalue/entries-not-compared", file: "samevalue.go",
-		old: "if !same(entries.Value(), b.MapIndex(entries.Key()), depth+1) {", new: "if false {",
+		old: "if !equalValues(entries.Value(), b.MapIndex(entries.Key()), depth+1) {", new: "if false {",
 		why: "a result whose map has changed counts as unchanged",
 	},
 	{
@@ -371,7 +451,7 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "samevalue/cycles-followed", file: "samevalue.go",
-		old: "if depth > deepest {", new: "if depth > deepest*deepest*deepest {",
+		old: "if depth > maxValueDepth {", new: "if depth > maxValueDepth*maxValueDepth*maxValueDepth {",
 		why: "a result with a cycle, which a codec may know, ends the process",
 	},
 
@@ -400,7 +480,8 @@ var journalMutants = []mutant{
 	// doubt.go
 	{
 		name: "guard/not-paid-ignored", file: "guard.go",
-		old: "if _, ok := errors.AsType[*notPaidError](err); ok {\n\t\t\treturn false, nil", new: "if false {\n\t\t\treturn false, nil",
+		old: "if _, ok := errors.AsType[*notPaidError](err); ok {\n\t\t\treturn false, nil",
+		new: "if false {\n\t\t\treturn false, nil",
 		why: "what a function knows to be unpaid stays booked",
 	},
 	{
@@ -410,7 +491,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "doubt/unknown-outcomes-cannot-hide-a-payment", file: "doubt.go",
-		old: "case *OutcomeUnknownError, *OverspendError, *DuplicateError:\n\t\treturn true, true", new: "case *OutcomeUnknownError, *OverspendError, *DuplicateError:\n\t\treturn false, true",
+		old: "case *OutcomeUnknownError, *OverspendError, *DuplicateError:\n\t\treturn true, true",
+		new: "case *OutcomeUnknownError, *OverspendError, *DuplicateError:\n\t\treturn false, true",
 		why: "a payment of unknown outcome is refunded",
 	},
 	{
@@ -425,12 +507,14 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "doubt/journals-errors-inside-cannot-hide-a-payment", file: "doubt.go",
-		old: "return e.State == JournalExecuted || e.State == JournalSettled, true", new: "return e.State == JournalSettled, true",
+		old: "return e.State == journal.Returned || e.State == journal.Settled, true",
+		new: "return e.State == journal.Settled, true",
 		why: "a function that has paid through another guarded call is refunded, because the journal failed",
 	},
 	{
 		name: "doubt/waiting-can-hide-a-payment", file: "doubt.go",
-		old: "return !e.waiting && !e.withdrawn && e.mayHaveTakenEffect(), true", new: "return !e.withdrawn && e.mayHaveTakenEffect(), true",
+		old: "return !e.waiting && !e.withdrawn && e.mayHaveTakenEffect(), true",
+		new: "return !e.withdrawn && e.mayHaveTakenEffect(), true",
 		why: "a call that was never sent leaves the money booked",
 	},
 	{
@@ -440,7 +524,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "doubt/exchanges-cannot-hide-a-payment", file: "doubt.go",
-		old: "if hides, decided := hidesPayment(e.Err); decided || e.Op == \"parse\" {\n\t\t\treturn hides, true\n\t\t}\n\t\treturn true, true", new: "hides, _ := hidesPayment(e.Err)\n\t\treturn hides, true",
+		old: "if hides, decided := hidesPayment(e.Err); decided || e.Op == \"parse\" {\n\t\t\treturn hides, true\n\t\t}\n\t\treturn true, true",
+		new: "hides, _ := hidesPayment(e.Err)\n\t\treturn hides, true",
 		why: "an HTTP exchange that broke for a reason unknown is refunded",
 	},
 	{
@@ -450,17 +535,20 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "doubt/timeouts-cannot-hide-a-payment", file: "doubt.go",
-		old: "if timeout, ok := err.(interface{ Timeout() bool }); ok && timeout.Timeout() {\n\t\treturn true\n\t}\n", new: "",
+		old: "if timeout, ok := err.(interface{ Timeout() bool }); ok && timeout.Timeout() {\n\t\treturn true\n\t}\n",
+		new: "",
 		why: "a payment that timed out is refunded",
 	},
 	{
 		name: "doubt/deadlines-cannot-hide-a-payment", file: "doubt.go",
-		old: "context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded, io.EOF,", new: "context.Canceled, os.ErrDeadlineExceeded, io.EOF,",
+		old: "context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded,",
+		new: "context.Canceled, os.ErrDeadlineExceeded,",
 		why: "a payment that an error of its own type reports as out of time is refunded",
 	},
 	{
 		name: "doubt/cancellations-cannot-hide-a-payment", file: "doubt.go",
-		old: "context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded, io.EOF,", new: "context.DeadlineExceeded, os.ErrDeadlineExceeded, io.EOF,",
+		old: "context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded,",
+		new: "context.DeadlineExceeded, os.ErrDeadlineExceeded,",
 		why: "a payment that was cancelled on its way is refunded",
 	},
 	{
@@ -475,7 +563,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "doubt/wrapped-errors-not-looked-at", file: "doubt.go",
-		old: "case interface{ Unwrap() error }:\n\t\treturn hidesPayment(e.Unwrap())", new: "case interface{ Unwrap() error }:\n\t\treturn false, false",
+		old: "case interface{ Unwrap() error }:\n\t\treturn hidesPayment(e.Unwrap())",
+		new: "case interface{ Unwrap() error }:\n\t\treturn false, false",
 		why: "a timeout that a function wraps is refunded",
 	},
 	{
@@ -505,7 +594,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "guard/panicking-function-stays-booked", file: "guard.go",
-		old: "if err == errDidNotReturn {\n\t\treturn false\n\t}\n", new: "if err == errDidNotReturn {\n\t\treturn true\n\t}\n",
+		old: "if err == errDidNotReturn {\n\t\treturn false\n\t}\n",
+		new: "if err == errDidNotReturn {\n\t\treturn true\n\t}\n",
 		why: "a function that panics without having paid keeps its money booked",
 	},
 	{
@@ -525,22 +615,169 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/refund-not-renewed", file: "recover.go",
-		old: "options.before = func() error {", new: "_ = func() error {",
+		old: "options.beforeSend = func() error {", new: "_ = func() error {",
 		why: "a refund is sent beside one of a process that has just ended",
 	},
 	{
 		name: "recover/decided-purchase-forgets-its-duplicates", file: "recover.go",
-		old: "if len(record.entry.Duplicates) == 0 { // else", new: "if true { // else",
+		old: "if len(record.entry.Duplicates) == 0 {", new: "if true { // else",
 		why: "the money of a duplicate is reported once and then forgotten",
 	},
 	{
 		name: "recover/settled-of-another-token-forgotten", file: "recover.go",
-		old: "if entry.RequestID == \"\" {\n\t\treturn nil", new: "if entry.RequestID == \"\" || entry.State == JournalSettled {\n\t\treturn nil",
+		old: "if entry.RequestID == \"\" {\n\t\treturn nil",
+		new: "if entry.RequestID == \"\" || entry.State == journal.Settled {\n\t\treturn nil",
 		why: "after the token was rotated nobody finds the money of a duplicate",
 	},
 	{
 		name: "doubt/given-back-can-hide-a-payment", file: "doubt.go",
 		old: "!e.waiting && !e.withdrawn &&", new: "!e.waiting &&",
 		why: "a purchase stays booked that bought nothing",
+	},
+
+	// the packages journal and bboltjournal
+	{
+		name: "journal/any-version-valid", file: "journal/entry.go",
+		old: "case e.Version != Version:",
+		new: "case e.Version > Version:",
+		why: "an entry of the first form passes for a purchase that failed",
+	},
+	{
+		name: "journal/any-state-valid", file: "journal/entry.go",
+		old: "case e.State != Requested && e.State != Started && !e.State.hasOutcome():",
+		new: "case e.State == \"\":",
+		why: "an entry in a state that nobody knows counts as one that has surely not run",
+	},
+	{
+		name: "journal/amount-of-nothing-valid", file: "journal/entry.go",
+		old: "case e.Amount.Sign() <= 0:",
+		new: "case e.Amount.Sign() < 0:",
+		why: "an entry that lost its amount passes for a purchase of nothing",
+	},
+	{
+		name: "journal/refund-of-a-payment-valid", file: "journal/entry.go",
+		old: "case e.State.hasOutcome() && !e.Success && !e.ActualAmount.IsZero():",
+		new: "case e.Amount.IsZero():",
+		why: "an entry that lost its outcome refunds what was paid",
+	},
+	{
+		name: "journal/refund-without-a-reason-valid", file: "journal/entry.go",
+		old: "case e.State.hasOutcome() && !e.Success && e.Error == \"\":",
+		new: "case e.Amount.IsZero():",
+		why: "an entry that lost its outcome refunds what was paid",
+	},
+	{
+		name: "journal/settled-without-a-reason-valid", file: "journal/state.go",
+		old: "return s == Returned || s == Settled",
+		new: "return s == Returned",
+		why: "a settled entry that lost its outcome is replayed as a failure",
+	},
+	{
+		name: "journal/unknown-states-come-first", file: "journal/state.go",
+		old: "return at >= 0 && at <",
+		new: "return at <",
+		why: "an entry in an unknown state gives way to one that has not run",
+	},
+	{
+		name: "bboltjournal/first-form-refunds", file: "journal/bboltjournal/firstform.go",
+		old: "*stored.Confirm.Success,",
+		new: "false,",
+		why: "what an earlier version paid is refunded",
+	},
+	{
+		name: "bboltjournal/first-form-without-an-outcome", file: "journal/bboltjournal/firstform.go",
+		old: "case stored.Confirm.Success == nil:\n\t\treturn nil, errors.New(\"it does not say how the purchase ended\")",
+		new: "case stored.Confirm.Success == nil:\n\t\tstored.Confirm.Success = new(bool)",
+		why: "an entry that lost its outcome refunds what was paid",
+	},
+	{
+		name: "bboltjournal/first-form-without-an-amount", file: "journal/bboltjournal/firstform.go",
+		old: "return nil, errors.New(\"it has no amount\")",
+		new: "one := money.Must(\"1\")\n\t\tstored.Purchase.Amount = &one",
+		why: "an entry that lost its amount passes for another purchase",
+	},
+	{
+		name: "bboltjournal/first-form-confirms-the-amount-requested", file: "journal/bboltjournal/firstform.go",
+		old: "ActualAmount:     stored.Confirm.ActualAmount,",
+		new: "ActualAmount:     money.Amount{},",
+		why: "another amount is confirmed than an earlier version paid",
+	},
+	{
+		name: "bboltjournal/first-form-is-nobodys", file: "journal/bboltjournal/firstform.go",
+		old: "Agent:            agent,",
+		new: "Agent:            agent[:0],",
+		why: "what an earlier version paid is never confirmed by a call under its key",
+	},
+	{
+		name: "bboltjournal/first-form-of-another-service", file: "journal/bboltjournal/firstform.go",
+		old: "return service, agent\n",
+		new: "return \"\", agent\n",
+		why: "what an earlier version paid is never confirmed",
+	},
+	{
+		name: "bboltjournal/executed-has-not-run", file: "journal/bboltjournal/firstform.go",
+		old: "\"executed\": journal.Returned,",
+		new: "\"executed\": journal.Requested,",
+		why: "what an earlier version paid runs again",
+	},
+	{
+		name: "bboltjournal/category-taken-for-the-resolved-one", file: "journal/bboltjournal/firstform.go",
+		old: "ResolvedCategory: stored.Category,",
+		new: "ResolvedCategory: stored.Purchase.Category,",
+		why: "a repetition under another name of the category is refused",
+	},
+	{
+		name: "bboltjournal/refusal-without-a-reason-is-damage", file: "journal/bboltjournal/firstform.go",
+		old: "stored.Error = \"the reason was not recorded\"",
+		new: "stored.Error = \"\"",
+		why: "a refund that an earlier version recorded is never made",
+	},
+	{
+		name: "bboltjournal/fields-may-be-missing", file: "journal/bboltjournal/entry.go",
+		old: "if value, ok := fields[name]; !ok || string(value) == \"null\" {",
+		new: "if false {",
+		why: "an entry that lost its actual amount confirms the amount requested",
+	},
+	{
+		name: "bboltjournal/fields-may-be-null", file: "journal/bboltjournal/entry.go",
+		old: "!ok || string(value) == \"null\" {",
+		new: "!ok && value == nil {",
+		why: "an entry that lost its actual amount confirms the amount requested",
+	},
+	{
+		name: "bboltjournal/later-forms-are-read", file: "journal/bboltjournal/entry.go",
+		old: "if entry.Version != journal.Version {",
+		new: "if entry.Version < journal.Version {",
+		why: "an entry of a later form is misread",
+	},
+	{
+		name: "bboltjournal/invalid-entries-are-returned", file: "journal/bboltjournal/entry.go",
+		old: "if err := entry.Validate(); err != nil {\n\t\treturn nil, err\n\t}\n\treturn entry, nil",
+		new: "return entry, nil",
+		why: "an entry that contradicts itself is acted on",
+	},
+	{
+		name: "bboltjournal/entry-of-another-key", file: "journal/bboltjournal/entry.go",
+		old: "if entry.Key != key {",
+		new: "if false {",
+		why: "a call gets the result of another purchase",
+	},
+	{
+		name: "bboltjournal/file-is-not-upgraded", file: "journal/bboltjournal/journal.go",
+		old: "} else if found < version {",
+		new: "} else if false {",
+		why: "an older program opens a file whose entries it takes for damage",
+	},
+	{
+		name: "bboltjournal/later-files-are-opened", file: "journal/bboltjournal/journal.go",
+		old: "case found > version:",
+		new: "case found > version+1:",
+		why: "a file of a later layout is misread",
+	},
+	{
+		name: "bboltjournal/gaps-in-a-page-are-sound", file: "journal/bboltjournal/check.go",
+		old: "if at+int(pos) != next {",
+		new: "if at+int(pos) < next-1<<20 {",
+		why: "a damaged page loses entries without an error, and what they know to have run runs again",
 	},
 }

@@ -7,8 +7,8 @@
 //	go run ./tools/mutate -build             # does each of them compile?
 //
 // The mutants reach the compiler through the -overlay flag of the go command, so the files themselves are not touched.
-// Before the first mutant, each test runs by itself against the source as it is: one that fails there shows nothing, and
-// is an error. A mutant is then met by those tests alone that call its function, the quick ones first. A test that
+// Before the first mutant, each test runs by itself against the source as it is: one that fails there shows nothing,
+// and is an error. A mutant is then met by those tests alone that call its function, the quick ones first. A test that
 // exceeds the time limit has failed. The exit status is 0 when every mutant was killed.
 //
 // A survivor is a defect that no test notices: the test is missing, or the mutant is no defect, and then it does not

@@ -35,7 +35,7 @@ var memoryMutants = []mutant{
 	},
 	{
 		name: "memory/asked-again-overrules", file: "memory.go",
-		old: "|| known == askedByHand || before != nil", new: "|| before != nil",
+		old: "|| known == requestedByHand || before != nil", new: "|| before != nil",
 		why: "a guarded call under the key of a purchase by hand makes it one that guards may run",
 	},
 	{
@@ -45,7 +45,8 @@ var memoryMutants = []mutant{
 	},
 	{
 		name: "memory/by-hand-again-overrules", file: "memory.go",
-		old: "if _, ok := m.asked.get(key); !ok {\n\t\tm.byHand", new: "if _, ok := m.asked.get(key); ok || !ok {\n\t\tm.byHand",
+		old: "if _, ok := m.requested.get(key); !ok {\n\t\tm.byHand",
+		new: "if _, ok := m.requested.get(key); ok || !ok {\n\t\tm.byHand",
 		why: "a purchase by hand under the key of a guarded call that is over counts as one that guards never run",
 	},
 	{
@@ -55,7 +56,8 @@ var memoryMutants = []mutant{
 	},
 	{
 		name: "memory/keys-of-agents-not-told-apart", file: "memory.go",
-		old: "m.keys.put(m.fingerprint(requestKey{identity, key}), requestID)", new: "m.keys.put(m.fingerprint(requestKey{identity[:0], key}), requestID)",
+		old: "m.keys.put(m.fingerprint(requestKey{identity, key}), requestID)",
+		new: "m.keys.put(m.fingerprint(requestKey{identity[:0], key}), requestID)",
 		why: "the run under an agent's key is not found again",
 	},
 	{
@@ -85,14 +87,15 @@ var memoryMutants = []mutant{
 	},
 	{
 		name: "recent/drops-the-younger-half-only", file: "recent.go",
-		old: "func (rc *recent[K, V]) drop(key K) {\n\tdelete(rc.young, key)\n\tdelete(rc.old, key)", new: "func (rc *recent[K, V]) drop(key K) {\n\tdelete(rc.young, key)",
+		old: "func (rc *recent[K, V]) drop(key K) {\n\tdelete(rc.young, key)\n\tdelete(rc.old, key)",
+		new: "func (rc *recent[K, V]) drop(key K) {\n\tdelete(rc.young, key)",
 		why: "what was confirmed long after it was started counts as unconfirmed",
 	},
 
 	// inflight.go
 	{
 		name: "process/no-rest", file: "process.go",
-		old: "err = c.process.cooldowns.wait(ctx, key, restLimit, began); err == nil {", new: "_ = began; err == nil {",
+		old: "err = c.process.cooldowns.wait(ctx, key, totalLimit, began); err == nil {", new: "_ = began; err == nil {",
 		why: "a write repeated after a lost one overlaps it",
 	},
 	{
@@ -122,17 +125,20 @@ var memoryMutants = []mutant{
 	},
 	{
 		name: "process/known-outcomes-rest", file: "process.go",
-		old: "if _, unknown := errors.AsType[*OutcomeUnknownError](err); unknown {", new: "if _, unknown := errors.AsType[*OutcomeUnknownError](err); unknown || err == nil {",
+		old: "if _, unknown := errors.AsType[*OutcomeUnknownError](err); unknown {",
+		new: "if _, unknown := errors.AsType[*OutcomeUnknownError](err); unknown || err == nil {",
 		why: "the second of two calls under a key waits for nothing",
 	},
 	{
 		name: "process/rest-not-in-proportion", file: "process.go",
-		old: "now.Add(min(max(settlePause, now.Sub(began)), longestCooldown))", new: "now.Add(min(settlePause, longestCooldown))",
+		old: "now.Add(min(max(settlePause, now.Sub(began)), longestCooldown))",
+		new: "now.Add(min(settlePause, longestCooldown))",
 		why: "a write repeated after a slow one overlaps it",
 	},
 	{
 		name: "process/no-least-rest", file: "process.go",
-		old: "now.Add(min(max(settlePause, now.Sub(began)), longestCooldown))", new: "now.Add(min(now.Sub(began), longestCooldown))",
+		old: "now.Add(min(max(settlePause, now.Sub(began)), longestCooldown))",
+		new: "now.Add(min(now.Sub(began), longestCooldown))",
 		why: "a write repeated after one that broke at once overlaps it",
 	},
 	{
@@ -142,7 +148,8 @@ var memoryMutants = []mutant{
 	},
 	{
 		name: "cooldown/rests-are-kept", file: "cooldown.go",
-		old: "maps.DeleteFunc(cd.until, func(_ lockKey, until time.Time) bool { return until.Before(now) })", new: "maps.DeleteFunc(cd.until, func(_ lockKey, until time.Time) bool { return false && until.Before(now) })",
+		old: "maps.DeleteFunc(cd.until, func(_ lockKey, until time.Time) bool { return until.Before(now) })",
+		new: "maps.DeleteFunc(cd.until, func(_ lockKey, until time.Time) bool { return false && until.Before(now) })",
 		why: "each unknown outcome needs memory for ever",
 	},
 	{
@@ -179,7 +186,8 @@ var memoryMutants = []mutant{
 	},
 	{
 		name: "internal/keylock/keylock/taken-twice", file: "internal/keylock/keylock.go",
-		old: "if _, taken := l.held[key]; taken {\n\t\treturn nil", new: "if _, taken := l.held[key]; taken && false {\n\t\treturn nil",
+		old: "if _, taken := l.held[key]; taken {\n\t\treturn nil",
+		new: "if _, taken := l.held[key]; taken && false {\n\t\treturn nil",
 		why: "a lock that is taken is given to everyone who asks",
 	},
 	{
@@ -241,7 +249,8 @@ var memoryMutants = []mutant{
 	},
 	{
 		name: "requestid/any-32-characters", file: "requestid.go",
-		old: "if len(digits) != 32 || strings.Trim(digits, \"0123456789abcdef\") != \"\" {", new: "if len(digits) != 32 {",
+		old: "if len(digits) != 32 || strings.Trim(digits, \"0123456789abcdef\") != \"\" {",
+		new: "if len(digits) != 32 {",
 		why: "an id that is no UUID is changed into another one",
 	},
 }

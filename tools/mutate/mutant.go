@@ -13,10 +13,11 @@ import (
 type mutant struct {
 	name string // the file without its ending, a slash, and what is wrong
 	file string // from the root of the repository
-	old  string // what is replaced; it occurs in the file once, unless nth says which occurrence is meant, counted from 1
-	nth  int
-	new  string
-	why  string // why that is a defect
+	// what is replaced; it occurs in the file once, unless nth says which occurrence is meant, counted from 1
+	old string
+	nth int
+	new string
+	why string // why that is a defect
 }
 
 // mutants is the whole list.
@@ -57,16 +58,23 @@ func (m *mutant) source(root string) ([]byte, error) {
 }
 
 const (
-	rootPackage   = "."
-	boltPackage   = "./journal/bboltjournal"
-	serverPackage = "./letagentpaytest"
-	locksPackage  = "./internal/keylock"
+	rootPackage    = "."
+	journalPackage = "./journal"
+	boltPackage    = "./journal/bboltjournal"
+	serverPackage  = "./letagentpaytest"
+	locksPackage   = "./internal/keylock"
 )
 
 // packages returns the packages whose tests are to notice the defect, the likeliest first.
 func (m *mutant) packages() []string {
 	if strings.HasPrefix(m.file, "letagentpaytest/") {
 		return []string{serverPackage, rootPackage}
+	}
+	if strings.HasPrefix(m.file, "journal/bboltjournal/") {
+		return []string{boltPackage}
+	}
+	if strings.HasPrefix(m.file, "journal/") {
+		return []string{journalPackage, boltPackage, rootPackage}
 	}
 	if strings.HasPrefix(m.file, "internal/keylock/") {
 		return []string{locksPackage, rootPackage}

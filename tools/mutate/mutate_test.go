@@ -108,7 +108,9 @@ func TestFirstFailure(t *testing.T) {
 	for name, c := range map[string]struct{ output, want string }{
 		"a test": {"=== RUN   TestA\n--- PASS: TestA (0.0s)\n=== RUN   TestB\n--- FAIL: TestB (0.0s)\nFAIL\n", "TestB"},
 		"a subtest": {
-			"=== RUN   TestA\n=== RUN   TestA/x\n--- FAIL: TestA (0.0s)\n    --- FAIL: TestA/x (0.0s)\n    --- FAIL: TestA/y (0.0s)\n", "TestA/x",
+			"=== RUN   TestA\n=== RUN   TestA/x\n" +
+				"--- FAIL: TestA (0.0s)\n    --- FAIL: TestA/x (0.0s)\n    --- FAIL: TestA/y (0.0s)\n",
+			"TestA/x",
 		},
 		"out of time":     {"=== RUN   TestA\npanic: test timed out after 1s\n", "TestA (time limit)"},
 		"after the tests": {"=== RUN   TestA\n--- PASS: TestA (0.0s)\nPASS\ngoleak: found leaks\n", "after TestA"},
@@ -121,7 +123,13 @@ func TestFirstFailure(t *testing.T) {
 
 func TestQuickTestsComeFirst(t *testing.T) {
 	var got []string
-	tests := []test{{name: "A", took: 1}, {name: "B", took: 2}, {name: "C", took: 3e8}, {name: "D", took: 4e8}, {name: "E", took: 9e9}}
+	tests := []test{
+		{name: "A", took: 1},
+		{name: "B", took: 2},
+		{name: "C", took: 3e8},
+		{name: "D", took: 4e8},
+		{name: "E", took: 9e9},
+	}
 	for names := range batches(tests, func(c test) bool { return c.name != "B" }) {
 		got = append(got, strings.Join(names, " "))
 	}

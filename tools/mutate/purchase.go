@@ -10,7 +10,8 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "request/pending-is-approved", file: "request.go",
-		old: "return s == StatusApproved || s == StatusAutoApproved", new: "return s == StatusApproved || s == StatusAutoApproved || s == StatusPending",
+		old: "return s == StatusApproved || s == StatusAutoApproved",
+		new: "return s == StatusApproved || s == StatusAutoApproved || s == StatusPending",
 		why: "what awaits a human is run",
 	},
 	{
@@ -30,7 +31,8 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/rejected-uses-up-the-scope", file: "purchase.go",
-		old: "scoped.done(purchase != nil && purchase.Status.Approved(), false)", new: "scoped.done(purchase != nil, false)",
+		old: "scoped.done(purchase != nil && purchase.Status.Approved(), false)",
+		new: "scoped.done(purchase != nil, false)",
 		why: "in a run, what was rejected is asked for again as another purchase",
 	},
 	{
@@ -45,27 +47,28 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/by-hand-is-not-noted", file: "purchase.go",
-		old: "c.process.rememberByHand(c.requestKey(purchase.RequestID))", new: "c.process.ask(c.requestKey(purchase.RequestID), &askedRequest{content: purchase.content(p), name: p.Category})",
+		old: "c.process.rememberByHand(c.requestKey(purchase.RequestID))",
+		new: "c.process.rememberRequested(c.requestKey(purchase.RequestID), &requestedPurchase{content: purchase.content(p), name: p.Category})",
 		why: "a guarded call takes what a caller of Client.Purchase spends by itself",
 	},
 	{
 		name: "purchase/repeated-answer-taken-as-news", file: "purchase.go",
-		old: "if err == nil && repeated && purchase.Status != StatusRejected {", new: "if false {",
+		old: "if err == nil && reusable && purchase.Status != StatusRejected {", new: "if false {",
 		why: "a repeated purchase that has completed since is reported as approved",
 	},
 	{
 		name: "purchase/by-hand-takes-what-is-guarded", file: "purchase.go",
-		old: "err = c.guardedHere(p, purchase)", new: "_ = c.guardedHere",
+		old: "err = c.checkNotGuarded(p, purchase)", new: "_ = c.checkNotGuarded",
 		why: "a caller of Client.Purchase spends what a guarded call of the same process runs under",
 	},
 	{
 		name: "purchase/by-hand-takes-what-runs", file: "purchase.go",
-		old: "if standing != askedFor && standing != startedHere {", new: "if standing != askedFor {",
+		old: "if known != requestedHere && known != startedHere {", new: "if known != requestedHere {",
 		why: "a caller of Client.Purchase spends what a guarded call of the same process is spending",
 	},
 	{
 		name: "purchase/guarded-has-surely-not-run", file: "purchase.go",
-		old: "MayHaveRun:     standing == startedHere,", new: "MayHaveRun:     standing == askedFor,",
+		old: "MayHaveRun:     known == startedHere,", new: "MayHaveRun:     known == requestedHere,",
 		why: "the caller is told that nothing has run where a guarded call has",
 	},
 	{
@@ -75,32 +78,33 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/repetition-not-compared", file: "purchase.go",
-		old: "if err := c.compare(ctx, p, row, purchase.OriginalCategory); err != nil {", new: "if err := error(nil); err != nil {",
+		old: "if err := c.checkMatch(ctx, p, read, purchase.OriginalCategory); err != nil {",
+		new: "if err := error(nil); err != nil {",
 		why: "another purchase under the same key gets the first one's approval",
 	},
 	{
 		name: "purchase/state-of-a-repetition-is-old", file: "purchase.go",
-		old: "purchase.Status, purchase.AutoApproved = row.Status, row.Status == StatusAutoApproved\n", new: "",
+		old: "purchase.Status, purchase.AutoApproved = read.Status, read.Status == StatusAutoApproved\n", new: "",
 		why: "a repeated purchase that has completed since is reported as approved",
 	},
 	{
 		name: "purchase/expiry-of-a-decided-one-kept", file: "purchase.go",
-		old: "if row.Status != StatusPending {\n\t\tpurchase.ExpiresAt = time.Time{}\n\t}\n", new: "",
+		old: "if read.Status != StatusPending {\n\t\tpurchase.ExpiresAt = time.Time{}\n\t}\n", new: "",
 		why: "a repeated purchase that is decided seems to expire",
 	},
 	{
 		name: "purchase/failed-or-expired-blocks-the-scope", file: "purchase.go",
-		old: "if row.Status == StatusFailed || row.Status == StatusExpired {", new: "if false {",
+		old: "if read.Status == StatusFailed || read.Status == StatusExpired {", new: "if false {",
 		why: "a purchase that failed and was refunded, or expired, is never asked for again in its scope",
 	},
 	{
 		name: "purchase/merchants-not-compared", file: "purchase.go",
-		old: "if read.Currency == \"\" { // a read by id tells neither", new: "if true {",
+		old: "if read.Currency == \"\" { // a read by id returns neither merchant nor description", new: "if true {",
 		why: "a key of a purchase from another merchant is answered with that purchase",
 	},
 	{
 		name: "purchase/category-of-a-repetition-not-compared", file: "purchase.go",
-		old: "return c.sameCategory(ctx, read.RequestID, read.Category, p.Category, askedUnder...)", new: "return nil",
+		old: "return c.sameCategory(ctx, read.RequestID, read.Category, p.Category, requestedAs...)", new: "return nil",
 		why: "a key of a purchase in another category is answered with that purchase",
 	},
 	{
@@ -115,12 +119,13 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/contradictions-accepted", file: "purchase.go",
-		old: "if err := purchase.contradicts(); err != nil {", new: "if err := error(nil); err != nil {",
+		old: "if err := purchase.checkConsistent(); err != nil {", new: "if err := error(nil); err != nil {",
 		why: "an answer that approves what the policy check refused is spent",
 	},
 	{
 		name: "request/read-about-another-request", file: "request.go",
-		old: "if canonicalID(body.RequestID) != requestID {\n\t\t\treturn errors.New(\"it is about another request\")\n\t\t}\n", new: "_ = errors.New\n",
+		old: "if canonicalID(body.RequestID) != requestID {\n\t\t\treturn errors.New(\"it is about another request\")\n\t\t}\n",
+		new: "_ = errors.New\n",
 		why: "the state of another request decides about this one",
 	},
 	{
@@ -135,7 +140,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "request/list-without-end-followed", file: "request.go",
-		old: "if stale == mostStalePages {", new: "if stale == 100*mostStalePages {",
+		old: "if stale == maxStalePages {", new: "if stale == 100*maxStalePages {",
 		why: "a service that repeats one page is asked a thousand times",
 	},
 	{
@@ -175,7 +180,8 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/longest-category-off-by-one", file: "purchase.go",
-		old: "{\"PurchaseParams.Category\", p.Category, 50, true}", new: "{\"PurchaseParams.Category\", p.Category, 51, true}",
+		old: "{\"PurchaseParams.Category\", p.Category, 50, true}",
+		new: "{\"PurchaseParams.Category\", p.Category, 51, true}",
 		why: "a category that the service refuses is sent",
 	},
 	{
@@ -222,7 +228,8 @@ var purchaseMutants = []mutant{
 	// post.go
 	{
 		name: "posting/no-lock-on-the-key", file: "posting.go",
-		old: "key := lockKey{c.identity, postLock, p.IdempotencyKey}", new: "key := lockKey{c.identity, postLock, fmt.Sprintf(\"%p\", p)}",
+		old: "key := lockKey{c.identity, postLock, p.IdempotencyKey}",
+		new: "key := lockKey{c.identity, postLock, fmt.Sprintf(\"%p\", p)}",
 		why: "two purchases under one key overlap, and the service makes two requests of them",
 	},
 	{
@@ -237,12 +244,14 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/answer-in-another-currency", file: "purchase.go",
-		old: "case question.currency != \"\" && question.currency != strings.ToUpper(purchase.Currency):\n\t\tcontradiction", new: "case false:\n\t\tcontradiction",
+		old: "case expected.currency != \"\" && expected.currency != strings.ToUpper(purchase.Currency):\n\t\tcontradiction",
+		new: "case false:\n\t\tcontradiction",
 		why: "an approval in another currency than asked for is spent",
 	},
 	{
 		name: "purchase/answer-in-another-category", file: "purchase.go",
-		old: "case question.category != normalCategory(purchase.Category) &&", new: "case false && question.category != normalCategory(purchase.Category) &&",
+		old: "case expected.category != normalCategory(purchase.Category) &&",
+		new: "case false && expected.category != normalCategory(purchase.Category) &&",
 		why: "an approval that names another category than asked for is spent",
 	},
 	{
@@ -257,7 +266,8 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/aliases-not-learnt", file: "posting.go",
-		old: "c.process.rememberAlias(aliasKey{c.identity, original}, purchase.Category)", new: "_ = aliasKey{c.identity, original}",
+		old: "c.process.rememberAlias(aliasKey{c.identity, original}, purchase.Category)",
+		new: "_ = aliasKey{c.identity, original}",
 		why: "a purchase described by an alias is not recognised when it is resumed",
 	},
 	{
@@ -272,87 +282,101 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/refusals-never-certain", file: "posting.go",
-		old: "return e != nil && e.explained && !e.mayHaveTakenEffect() &&", new: "return false && e != nil && e.explained && !e.mayHaveTakenEffect() &&",
+		old: "return e != nil && e.explained && !e.mayHaveTakenEffect() &&",
+		new: "return false && e != nil && e.explained && !e.mayHaveTakenEffect() &&",
 		why: "a refusal that every attempt would have got is reported as an unknown outcome",
 	},
 	{
 		name: "posting/every-refusal-certain", file: "posting.go",
-		old: "(e.Is(ErrInvalid) || e.Is(ErrTooManyPending))", new: "(true || e.Is(ErrInvalid) || e.Is(ErrTooManyPending))",
+		old: "(e.Is(ErrInvalid) || e.Is(ErrTooManyPending))",
+		new: "(true || e.Is(ErrInvalid) || e.Is(ErrTooManyPending))",
 		why: "a refusal of a later attempt, such as of its token, is taken for that of the lost one",
 	},
 	{
 		name: "posting/proxies-refusals-certain", file: "posting.go",
-		old: "return e != nil && e.explained && !e.mayHaveTakenEffect()", new: "return e != nil && !e.mayHaveTakenEffect()",
+		old: "return e != nil && e.explained && !e.mayHaveTakenEffect()",
+		new: "return e != nil && !e.mayHaveTakenEffect()",
 		why: "a proxy's refusal is taken for the service's word about a lost attempt",
 	},
 	{
 		name: "posting/one-attempt-too-many", file: "posting.go",
-		old: "attempt.attempts > po.client.transport.maxRetries", new: "attempt.attempts > po.client.transport.maxRetries+1",
+		old: "attempt.attempts > po.client.transport.maxRetries",
+		new: "attempt.attempts > po.client.transport.maxRetries+1",
 		why: "a purchase is posted more often than allowed",
 	},
 	{
 		name: "posting/one-attempt-too-few", file: "posting.go",
-		old: "attempt.attempts > po.client.transport.maxRetries", new: "attempt.attempts >= po.client.transport.maxRetries",
+		old: "attempt.attempts > po.client.transport.maxRetries",
+		new: "attempt.attempts >= po.client.transport.maxRetries",
 		why: "a purchase is given up before its last attempt",
 	},
 	{
 		name: "apierror/hopeless-attempts-repeated", file: "apierror.go",
-		old: "return e.StatusCode != http.StatusNotImplemented && e.StatusCode/100 != 3 && !errors.Is(e, errTooLarge)", new: "return e.StatusCode != http.StatusNotImplemented || e.StatusCode/100 != 3 || !errors.Is(e, errTooLarge)",
+		old: "http.StatusRequestTimeout || e.StatusCode == statusClientClosed:\n\t\treturn mayStillRun // an intermediary has given up\n\tcase gatewayStatus(e.StatusCode):\n\t\treturn mayStillRun // even with a JSON body, because the service never returns these\n\tcase e.explained",
+		new: "return case.mayStillRun != ..== || case.mayStillRun/100 != 3 || !).return(case, .)",
 		why: "a purchase is sent again where each attempt may make another request and none can be answered",
 	},
 	{
 		name: "posting/no-least-pause", file: "posting.go",
-		old: "wait := max(settlePause, backoff(n, retryBase, retryCap), attempt.last.retryAfter)", new: "wait := max(backoff(n, retryBase, retryCap), attempt.last.retryAfter)",
+		old: "wait := max(settlePause, backoff(n, retryBase, retryCap), attempt.last.retryAfter)",
+		new: "wait := max(backoff(n, retryBase, retryCap), attempt.last.retryAfter)",
 		why: "the next attempt overlaps the lost one, and the purchase is made twice",
 	},
 	{
 		name: "posting/pause-shorter-than-the-service-asks", file: "posting.go",
-		old: "wait := max(settlePause, backoff(n, retryBase, retryCap), attempt.last.retryAfter)", new: "wait := max(settlePause, backoff(n, retryBase, retryCap))",
+		old: "wait := max(settlePause, backoff(n, retryBase, retryCap), attempt.last.retryAfter)",
+		new: "wait := max(settlePause, backoff(n, retryBase, retryCap))",
 		why: "a service that asks for time does not get it",
 	},
 	{
 		name: "posting/pause-not-in-proportion", file: "posting.go",
-		old: "wait = max(wait, attempt.lasted)", new: "wait = max(wait, 0)",
+		old: "wait = max(wait, attempt.lastDuration)", new: "wait = max(wait, 0)",
 		why: "the next attempt overlaps one that a slow service is still at work on",
 	},
 	{
 		name: "posting/pause-halved", file: "posting.go",
-		old: "wait = max(wait, attempt.lasted)", new: "wait = max(wait, attempt.lasted/2)",
+		old: "wait = max(wait, attempt.lastDuration)", new: "wait = max(wait, attempt.lastDuration/2)",
 		why: "the next attempt overlaps one that a slow service is still at work on",
 	},
 	{
 		name: "posting/no-look-before-the-next-attempt", file: "posting.go",
-		old: "if ids, _ := po.listedRequests(ctx, \"\"); len(ids) > 0 {\n\t\treturn nil", new: "if ids, _ := po.listedRequests(ctx, \"\"); len(ids) > 1000 {\n\t\treturn nil",
+		old: "if ids, _ := po.listedRequests(ctx, \"\"); len(ids) > 0 {\n\t\treturn nil",
+		new: "if ids, _ := po.listedRequests(ctx, \"\"); len(ids) > 1000 {\n\t\treturn nil",
 		why: "a purchase whose request is there already waits as if it were not",
 	},
 	{
 		name: "posting/no-second-pause", file: "posting.go",
-		old: "return pauseWithin(ctx, max(settlePause, attempt.lasted))", new: "return nil",
+		old: "return pauseWithin(ctx, max(settlePause, attempt.lastDuration))", new: "return nil",
 		why: "a service that needs twice as long as an attempt makes two requests",
 	},
 	{
 		name: "posting/second-pause-halved", file: "posting.go",
-		old: "return pauseWithin(ctx, max(settlePause, attempt.lasted))", new: "return pauseWithin(ctx, max(settlePause, attempt.lasted)/2)",
+		old: "return pauseWithin(ctx, max(settlePause, attempt.lastDuration))",
+		new: "return pauseWithin(ctx, max(settlePause, attempt.lastDuration)/2)",
 		why: "a service that needs almost three times as long as an attempt makes two requests",
 	},
 	{
 		name: "posting/waits-beyond-the-deadline", file: "posting.go",
-		old: "if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {", new: "if deadline, ok := ctx.Deadline(); false && ok && time.Until(deadline) <= d {",
+		old: "if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {",
+		new: "if deadline, ok := ctx.Deadline(); false && ok && time.Until(deadline) <= d {",
 		why: "a call waits for its deadline although nothing can follow",
 	},
 	{
 		name: "posting/found-in-doubt-not-named", file: "posting.go",
-		old: "Err:            err,\n\t\tFound:          found,\n\t\talone:          alone,\n\t}", new: "Err: err, alone: alone}",
+		old: "Err:            err,\n\t\tFound:          found,\n\t\talone:          alone,\n\t}",
+		new: "Err: err, alone: alone}",
 		why: "a caller whose purchase is in doubt does not learn which request may be it",
 	},
 	{
 		name: "posting/look-under-the-dead-context", file: "posting.go",
-		old: `found, _ := po.listedRequests(context.WithoutCancel(ctx), "")`, new: `listedRequests, _ := po.listedRequests(ctx, "")`,
+		old: `found, _ := po.listedRequests(context.WithoutCancel(ctx), "")`,
+		new: `listedRequests, _ := po.listedRequests(ctx, "")`,
 		why: "after a cancellation nobody looks for what the lost attempts have made",
 	},
 	{
 		name: "posting/other-calls-requests-are-duplicates", file: "posting.go",
-		old: "return c.progress(row.RequestID) == unknownHere &&", new: "return c.progress(row.RequestID) <= finishedHere &&",
+		old: "return c.progress(row.RequestID) == unknownHere &&",
+		new: "return c.progress(row.RequestID) <= finishedHere &&",
 		why: "the caller is told to give the money of another call's purchase back",
 	},
 	{
@@ -362,7 +386,8 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/other-purchases-are-duplicates", file: "posting.go",
-		old: "purchase.mismatch(row.RequestID, contentOfRequest(row)) == nil\n}", new: "purchase.amount == row.Amount\n}",
+		old: "purchase.mismatch(row.RequestID, contentOfRequest(row)) == nil\n}",
+		new: "purchase.amount == row.Amount\n}",
 		why: "the caller is told to give the money of another purchase of the same amount back",
 	},
 	{
@@ -377,7 +402,8 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/later-requests-are-duplicates", file: "posting.go",
-		old: "!date.IsZero() && row.CreatedAt.After(latest) {", new: "!date.IsZero() && row.CreatedAt.After(latest) && false {",
+		old: "!date.IsZero() && row.CreatedAt.After(latest) {",
+		new: "!date.IsZero() && row.CreatedAt.After(latest) && false {",
 		why: "the caller is told to give the money of a later purchase back",
 	},
 	{
@@ -392,7 +418,8 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/identical-purchases-take-each-other-for-duplicates", file: "posting.go",
-		old: "if postings.underWay[content] > 0 {\n\t\treturn false", new: "if postings.underWay[content] > 0 {\n\t\treturn true",
+		old: "if postings.underWay[content] > 0 {\n\t\treturn false",
+		new: "if postings.underWay[content] > 0 {\n\t\treturn true",
 		why: "the caller is told to give the money of an identical purchase back that is still under way",
 	},
 	{
@@ -417,12 +444,14 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/unknown-outcome-is-not-noted", file: "posting.go",
-		old: "po.client.process.postings.addUnknown(po.content(), unknownPosting{\n\t\tpo.params.IdempotencyKey, po.first, po.latestEnd(),\n\t})\n", new: "",
+		old: "po.client.process.postings.addUnknown(po.content(), unknownPosting{\n\t\tpo.params.IdempotencyKey, po.first, po.latestEnd(),\n\t})\n",
+		new: "",
 		why: "of two identical purchases in doubt, each takes the other's request for its duplicate",
 	},
 	{
 		name: "posting/late-requests-expected-too-short", file: "posting.go",
-		old: "po.ended.Add(max(po.ended.Sub(po.began), leastLate))", new: "po.ended.Add(min(po.ended.Sub(po.began), leastLate))",
+		old: "po.ended.Add(max(po.ended.Sub(po.began), leastLate))",
+		new: "po.ended.Add(min(po.ended.Sub(po.began), leastLate))",
 		why: "a request that a lost attempt makes half a minute later is not found",
 	},
 	{
@@ -434,7 +463,8 @@ var purchaseMutants = []mutant{
 	// content.go
 	{
 		name: "content/texts-not-trimmed", file: "content.go",
-		old: "merchant:    trimText(p.MerchantName),\n\t\tdescription: trimText(p.Description),", new: "merchant:    p.MerchantName,\n\t\tdescription: p.Description,",
+		old: "merchant:    trimText(p.MerchantName),\n\t\tdescription: trimText(p.Description),",
+		new: "merchant:    p.MerchantName,\n\t\tdescription: p.Description,",
 		why: "a repetition with a space more is another purchase, or a mismatch with what the service has trimmed",
 	},
 	{
@@ -464,12 +494,14 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "content/currencies-not-compared", file: "content.go",
-		old: "case described.currency != \"\" && requested.currency != \"\" && described.currency != requested.currency:", new: "case false:",
+		old: "case described.currency != \"\" && requested.currency != \"\" && described.currency != requested.currency:",
+		new: "case false:",
 		why: "a purchase in another currency counts as the same",
 	},
 	{
 		name: "content/currency-left-out-is-another", file: "content.go",
-		old: "case described.currency != \"\" && requested.currency != \"\" && described.currency != requested.currency:", new: "case described.currency != requested.currency:",
+		old: "case described.currency != \"\" && requested.currency != \"\" && described.currency != requested.currency:",
+		new: "case described.currency != requested.currency:",
 		why: "a purchase that leaves the account's currency out counts as another one",
 	},
 	{
@@ -489,7 +521,8 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "category/categories-of-the-account-not-told-apart", file: "category.go",
-		old: "if slices.Contains(names, name) {\n\t\treturn otherNames, nil", new: "if slices.Contains(names, name) {\n\t\treturn notSame, nil",
+		old: "if slices.Contains(names, name) {\n\t\treturn otherNames, nil",
+		new: "if slices.Contains(names, name) {\n\t\treturn notSame, nil",
 		why: "two purchases of a scope in two categories are refused instead of told apart",
 	},
 	{
@@ -509,7 +542,8 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "category/aliases-counted-as-unknown-names", file: "category.go",
-		old: "!isAlias && len(requestedAs) == 0 && category == \"other\"", new: "len(requestedAs) == 0 && category == \"other\"",
+		old: "!isAlias && len(requestedAs) == 0 && category == \"other\"",
+		new: "len(requestedAs) == 0 && category == \"other\"",
 		why: "an alias that leads elsewhere counts as the category other",
 	},
 	{
@@ -521,22 +555,25 @@ var purchaseMutants = []mutant{
 	// scope.go
 	{
 		name: "scope/key-ignores-the-scope", file: "scope.go",
-		old: "scope.name, \"content\", asked.amount", new: "\"\", \"content\", asked.amount",
+		old: "scope.name, \"content\", content.amount", new: "\"\", \"content\", content.amount",
 		why: "identical purchases of two scopes are one",
 	},
 	{
 		name: "scope/key-ignores-the-amount", file: "scope.go",
-		old: "asked.amount.String(), asked.merchant, asked.description}", new: "\"\", asked.merchant, asked.description}",
+		old: "content.amount.String(), content.merchant, content.description}",
+		new: "\"\", content.merchant, content.description}",
 		why: "purchases of two amounts in one scope share a key, and the second is refused",
 	},
 	{
 		name: "scope/key-ignores-the-merchant", file: "scope.go",
-		old: "asked.amount.String(), asked.merchant, asked.description}", new: "asked.amount.String(), \"\", asked.description}",
+		old: "content.amount.String(), content.merchant, content.description}",
+		new: "content.amount.String(), \"\", content.description}",
 		why: "purchases from two merchants in one scope share a key, and the second is refused",
 	},
 	{
 		name: "scope/key-ignores-the-description", file: "scope.go",
-		old: "asked.amount.String(), asked.merchant, asked.description}", new: "asked.amount.String(), asked.merchant, \"\"}",
+		old: "content.amount.String(), content.merchant, content.description}",
+		new: "content.amount.String(), content.merchant, \"\"}",
 		why: "purchases of two things in one scope share a key, and the second is refused",
 	},
 	{
@@ -561,7 +598,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/named-by-ref-is-counted", file: "scope.go",
-		old: "named: p.Ref != \"\", taken: -1", new: "taken: -1",
+		old: "named:    p.Ref != \"\",", new: "",
 		why: "in a run, the same Ref names a second purchase after a success",
 	},
 	{
@@ -571,12 +608,14 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/agents-not-told-apart", file: "scope.go",
-		old: "content: scopedContent{c.identity, digestOf(parts...)}", new: "content: scopedContent{\"\", digestOf(parts...)}",
+		old: "content:  scopedContent{c.identity, digestOf(parts...)}",
+		new: "content:  scopedContent{\"\", digestOf(parts...)}",
 		why: "in a run, one agent's purchase counts as another's",
 	},
 	{
 		name: "scope/ordinals-share-a-key", file: "scope.go",
-		old: "binary.BigEndian.PutUint64(count[:], uint64(n))", new: "binary.BigEndian.PutUint64(count[:], uint64(min(n, 0)))",
+		old: "binary.BigEndian.PutUint64(count[:], uint64(n))",
+		new: "binary.BigEndian.PutUint64(count[:], uint64(min(n, 0)))",
 		why: "two identical purchases of a run are one",
 	},
 	{
@@ -586,7 +625,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/counts-without-a-run", file: "scope.go",
-		old: "&purchaseScope{name: scope})", new: "&purchaseScope{name: scope, obtain: true})",
+		old: "&purchaseScope{name: scope})", new: "&purchaseScope{name: scope, run: true})",
 		why: "a repetition in a scope that is placed around the retry loop buys another one",
 	},
 	{
@@ -596,27 +635,31 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/closed-ordinal-taken", file: "scope.go",
-		old: "case o.closed, sp.left[n]:", new: "case sp.left[n]:",
+		old: "case o.usedUp, sp.skipped[n]:", new: "case sp.skipped[n]:",
 		why: "what was bought in a run is taken for the next identical purchase",
 	},
 	{
 		name: "scope/closed-by-an-error", file: "scope.go",
-		old: "o.closed = o.closed || ended || bought && sp.scope.run && !sp.named", new: "o.closed = o.closed || ended || sp.scope.run && !sp.named",
+		old: "o.usedUp = o.usedUp || ended || bought && sp.scope.run && !sp.named",
+		new: "o.usedUp = o.usedUp || ended || sp.scope.run && !sp.named",
 		why: "an error uses a purchase up, and its repetition buys another one",
 	},
 	{
 		name: "scope/closed-without-a-run", file: "scope.go",
-		old: "o.closed = o.closed || ended || bought && sp.scope.run && !sp.named", new: "o.closed = o.closed || ended || bought",
+		old: "o.usedUp = o.usedUp || ended || bought && sp.scope.run && !sp.named",
+		new: "o.usedUp = o.usedUp || ended || bought",
 		why: "without a run, the repetition of what was bought buys another one",
 	},
 	{
 		name: "scope/never-closed-by-an-end", file: "scope.go",
-		old: "o.closed = o.closed || ended || bought && sp.scope.run && !sp.named", new: "o.closed = o.closed || bought && sp.scope.run && !sp.named",
+		old: "o.usedUp = o.usedUp || ended || bought && sp.scope.run && !sp.named",
+		new: "o.usedUp = o.usedUp || bought && sp.scope.run && !sp.named",
 		why: "a purchase that failed is asked for under its used key without end",
 	},
 	{
 		name: "scope/concurrent-purchases-of-a-run-are-one", file: "scope.go",
-		old: "case sp.scope.run && !sp.named && o.calls > 0: // at the same time: another one\n", new: "case false:\n",
+		old: "case sp.scope.run && !sp.named && o.calls > 0: // at the same time, it is another purchase\n",
+		new: "case false:\n",
 		why: "identical purchases at the same time in a run buy one",
 	},
 	{
@@ -641,17 +684,18 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "scope/one-identical-purchase-too-many", file: "scope.go",
-		old: "mostOrdinals = 64 ", new: "mostOrdinals = 65 ",
+		old: "maxOrdinals  = 64 ", new: "maxOrdinals = 65 ",
 		why: "the documented bound is another one",
 	},
 	{
 		name: "scope/asks-about-what-the-answer-decides", file: "scope.go",
-		old: "if relation != otherNames { // the answer decides", new: "if relation == checkCategory {",
+		old: "if relation != otherNames { // only the response",
+		new: "if relation == sameCategory { // only the response",
 		why: "a repetition under a name whose category is not known here buys another one",
 	},
 	{
 		name: "scope/takes-what-it-has-left", file: "scope.go",
-		old: "case o.closed, sp.left[n]:", new: "case o.closed:",
+		old: "case o.usedUp, sp.skipped[n]:", new: "case o.usedUp:",
 		why: "a purchase goes back and forth between keys that lead to other purchases",
 	},
 	{
@@ -678,7 +722,8 @@ var purchaseMutants = []mutant{
 	// confirm.go
 	{
 		name: "confirm/no-lock-on-the-request", file: "confirm.go",
-		old: "key, began := lockKey{c.service, confirmLock, requestID}, time.Now()", new: "key, began := lockKey{c.service, confirmLock, fmt.Sprintf(\"%p\", &p)}, time.Now()",
+		old: "key, began := lockKey{c.service, confirmLock, requestID}, time.Now()",
+		new: "key, began := lockKey{c.service, confirmLock, fmt.Sprintf(\"%p\", &p)}, time.Now()",
 		why: "two confirmations of one request overlap, and two refunds return the money twice",
 	},
 	{
@@ -698,12 +743,13 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/any-conflict-is-an-end", file: "confirm.go",
-		old: "errors.Is(err, ErrConflict) && c.progress(requestID) == startedHere {", new: "errors.Is(err, ErrConflict) {",
+		old: "errors.Is(err, ErrConflict) && c.progress(requestID) == startedHere {",
+		new: "errors.Is(err, ErrConflict) {",
 		why: "a confirmation of a request that is still pending makes it one that is never run",
 	},
 	{
 		name: "confirm/doubt-without-a-look", file: "confirm.go",
-		old: "if cf.doubt || onlyRead {", new: "if onlyRead {",
+		old: "if cf.mayHaveConfirmed || onlyRead {", new: "if onlyRead {",
 		why: "a confirmation that may have got through is sent again without a look",
 	},
 	{
@@ -713,7 +759,8 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/successes-are-only-read-too", file: "confirm.go",
-		old: "onlyRead := refund && cf.client.process.coolingDown(key)", new: "_ = refund\n\tonlyRead := cf.client.process.coolingDown(key)",
+		old: "onlyRead := refund && cf.client.process.coolingDown(key)",
+		new: "_ = refund\n\tonlyRead := cf.client.process.coolingDown(key)",
 		why: "a purchase cannot be confirmed as completed for a minute",
 	},
 	{
@@ -733,22 +780,24 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/unclear-success-only-read", file: "confirm.go",
-		old: "if attempt.unclear && refund && attempt.last.fate() == mayStillRun {", new: "if attempt.unclear && attempt.last.fate() == mayStillRun {",
+		old: "if attempt.unclear && refund && attempt.last.fate() == mayStillRun {",
+		new: "if attempt.unclear && attempt.last.fate() == mayStillRun {",
 		why: "a confirmation of a success that never arrived is not sent again",
 	},
 	{
 		name: "confirm/refused-refund-only-read", file: "confirm.go",
-		old: "if attempt.unclear && refund && attempt.last.fate() == mayStillRun {", new: "if attempt.unclear && refund {",
+		old: "if attempt.unclear && refund && attempt.last.fate() == mayStillRun {",
+		new: "if attempt.unclear && refund {",
 		why: "a refund that the service has answered with an error of its own is not sent again",
 	},
 	{
 		name: "confirm/unclear-refund-not-remembered", file: "confirm.go",
-		old: "cf.client.process.coolDownRefund(key, attempt.lasted)\n", new: "",
+		old: "cf.client.process.coolDownRefund(key, attempt.lastDuration)\n", new: "",
 		why: "the next call sends a refund beside one that may still be handled",
 	},
 	{
 		name: "confirm/conflict-after-doubt-is-final", file: "confirm.go",
-		old: "case attempt.unclear, cf.doubt && errors.Is(err, ErrConflict):", new: "case attempt.unclear:",
+		old: "case attempt.unclear, cf.mayHaveConfirmed && errors.Is(err, ErrConflict):", new: "case attempt.unclear:",
 		why: "a confirmation that got through at the first attempt is reported as a conflict after the second",
 	},
 	{
@@ -758,22 +807,26 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/no-pause-before-the-look", file: "confirm.go",
-		old: "if rested, cancelled = pauseWithinHalf(ctx, n, attempt.lasted); cancelled != nil {", new: "if rested, cancelled = true, ctx.Err(); cancelled != nil {",
+		old: "if fullPause, cancelled = pauseWithinHalf(ctx, n, attempt.lastDuration); cancelled != nil {",
+		new: "if fullPause, cancelled = true, ctx.Err(); cancelled != nil {",
 		why: "the look comes before the service is done with the lost attempt, and the next one overlaps it",
 	},
 	{
 		name: "retry/pause-not-in-proportion", file: "retry.go",
-		old: "wait, rested := max(settlePause, backoff(n, retryBase, retryCap), lasted), true", new: "wait, rested := max(settlePause, backoff(n, retryBase, retryCap)), true",
+		old: "wait, full := max(settlePause, backoff(n, retryBase, retryCap), lasted), true",
+		new: "wait, full := max(settlePause, backoff(n, retryBase, retryCap)), true",
 		why: "the next attempt overlaps one that a slow service is still at work on",
 	},
 	{
 		name: "retry/pause-takes-all-the-time", file: "retry.go",
-		old: "if half := time.Until(deadline) / 2; half < wait {", new: "if half := time.Until(deadline); half < wait {",
+		old: "if half := time.Until(deadline) / 2; half < wait {",
+		new: "if half := time.Until(deadline); half < wait {",
 		why: "no time is left for the look that may show that the confirmation got through",
 	},
 	{
 		name: "confirm/sent-again-after-half-a-pause", file: "confirm.go", nth: 1,
-		old: "if !rested || n >= cf.client.transport.maxRetries {", new: "_ = rested\n\t\tif n >= cf.client.transport.maxRetries {",
+		old: "if !fullPause || n >= cf.client.transport.maxRetries {",
+		new: "_ = fullPause\n\t\tif n >= cf.client.transport.maxRetries {",
 		why: "the next attempt overlaps one that the service is still at work on",
 	},
 	{
@@ -788,37 +841,41 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/refund-looked-at-once", file: "confirm.go", nth: 2,
-		old: "if !rested || n >= cf.client.transport.maxRetries {", new: "if rested || !rested {",
+		old: "if !fullPause || n >= cf.client.transport.maxRetries {", new: "if fullPause || !fullPause {",
 		why: "a refund that takes its time is reported as unknown",
 	},
 	{
 		name: "confirm/unclear-counts-as-done", file: "confirm.go",
-		old: "case readErr != nil:\n\t\treturn nil, false, cf.unknown(", new: "case readErr != nil && false:\n\t\treturn nil, false, cf.unknown(",
+		old: "case readErr != nil:\n\t\treturn nil, false, cf.outcomeUnknown(",
+		new: "case readErr != nil && false:\n\t\treturn nil, false, cf.outcomeUnknown(",
 		why: "a read that failed is taken for the state of the request",
 	},
 	{
 		name: "confirm/all-attempts-without-a-limit", file: "confirm.go",
-		old: "if n == 0 && cf.limit > 0 {", new: "if n == 0 && cf.limit < 0 {",
+		old: "if n == 0 && cf.totalLimit > 0 {", new: "if n == 0 && cf.totalLimit < 0 {",
 		why: "a guarded call whose confirmation does not get through returns only after minutes",
 	},
 	{
 		name: "confirm/waits-for-others-without-a-limit", file: "confirm.go",
-		old: "held, err := c.lock(ctx, operation.Confirm, key, o.limit)", new: "held, err := c.lock(ctx, operation.Confirm, key, 0)",
+		old: "held, err := c.lock(ctx, operation.Confirm, key, o.totalLimit)",
+		new: "held, err := c.lock(ctx, operation.Confirm, key, 0)",
 		why: "a guarded call waits without end for another confirmation that hangs",
 	},
 	{
 		name: "confirm/attempts-without-a-limit", file: "confirm.go",
-		old: "if cf.attempt == 0 {", new: "if cf.attempt >= 0 {",
+		old: "if cf.attemptLimit == 0 {", new: "if cf.attemptLimit >= 0 {",
 		why: "an attempt that hangs leaves no time for another one",
 	},
 	{
 		name: "confirm/answer-about-another-request", file: "confirm.go",
-		old: "if canonicalID(body.RequestID) != cf.requestID || Status(body.Status) != cf.params.status() {", new: "if Status(body.Status) != cf.params.status() {",
+		old: "if canonicalID(body.RequestID) != cf.requestID || Status(body.Status) != cf.params.status() {",
+		new: "if Status(body.Status) != cf.params.status() {",
 		why: "the confirmation of another request is taken for this one's",
 	},
 	{
 		name: "confirm/answer-of-another-outcome", file: "confirm.go",
-		old: "if canonicalID(body.RequestID) != cf.requestID || Status(body.Status) != cf.params.status() {", new: "if canonicalID(body.RequestID) != cf.requestID {",
+		old: "if canonicalID(body.RequestID) != cf.requestID || Status(body.Status) != cf.params.status() {",
+		new: "if canonicalID(body.RequestID) != cf.requestID {",
 		why: "a confirmation as failed is taken for one as completed",
 	},
 	{
@@ -828,7 +885,8 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/amount-of-a-failure-accepted", file: "confirm.go",
-		old: "if !p.Success {\n\t\t\treturn paramError(\"ConfirmParams.ActualAmount\"", new: "if false {\n\t\t\treturn paramError(\"ConfirmParams.ActualAmount\"",
+		old: "if !p.Success {\n\t\t\treason := \"want zero when Success is false",
+		new: "if false {\n\t\t\treason := \"want zero when Success is false",
 		why: "a failed purchase with an amount paid is sent",
 	},
 	{
@@ -838,17 +896,18 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "confirm/contradictions-are-conflicts", file: "confirm.go",
-		old: "case !attempt.unclear && read.Status.Approved(): //", new: "case false: //",
+		old: "case !attempt.unclear && read.Status.Approved():", new: "case false:",
 		why: "a confirmation that may still be handled counts as refused",
 	},
 	{
 		name: "confirm/limit-not-for-the-first-attempt", file: "confirm.go",
-		old: "if cf.limit > 0 {\n\t\tlimit = min(", new: "if false {\n\t\tlimit = min(",
+		old: "if cf.totalLimit > 0 {\n\t\tlimit = min(", new: "if false {\n\t\tlimit = min(",
 		why: "Settle takes longer than it promises",
 	},
 	{
 		name: "confirm/sent-without-the-record", file: "confirm.go",
-		old: "if err := cf.before(); err != nil {\n\t\t\treturn nil, err", new: "if err := cf.before(); false {\n\t\t\treturn nil, err",
+		old: "if err := cf.beforeSend(); err != nil {\n\t\t\treturn nil, err",
+		new: "if err := cf.beforeSend(); false {\n\t\t\treturn nil, err",
 		why: "a refund is sent that another process does not know of",
 	},
 }

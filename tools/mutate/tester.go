@@ -113,7 +113,8 @@ func (t *tester) overlay(dir string, files map[string][]byte) (string, error) {
 // compile compiles the tests of a package.
 func (t *tester) compile(ctx context.Context, pkg, overlay, dir string) (program string, err error) {
 	program = filepath.Join(dir, filepath.Base(filepath.Join(t.root, pkg))+".test")
-	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-ldflags=-w", "-overlay="+overlay, "-o", program, pkg)
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-ldflags=-w", "-overlay="+overlay, "-o", program,
+		pkg)
 	cmd.Dir = t.root
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%s%w", output, err)
@@ -130,7 +131,8 @@ func (t *tester) baseline(ctx context.Context, pkg string) error {
 	}
 	var names []string
 	for _, name := range strings.Fields(string(listing)) {
-		if !strings.HasPrefix(name, "Benchmark") && t.only.MatchString(name) && (t.skip.String() == "" || !t.skip.MatchString(name)) {
+		if !strings.HasPrefix(name, "Benchmark") && t.only.MatchString(name) &&
+			(t.skip.String() == "" || !t.skip.MatchString(name)) {
 			names = append(names, name)
 		}
 	}
@@ -141,7 +143,8 @@ func (t *tester) baseline(ctx context.Context, pkg string) error {
 	}
 	slices.SortStableFunc(tests, func(a, b test) int { return cmp.Compare(a.took, b.took) })
 	t.tests[pkg] = tests
-	fmt.Printf("without a mutant, the %d tests of %s pass, one by one, in %s\n", len(tests), pkg, time.Since(begun).Round(time.Second))
+	fmt.Printf("without a mutant, the %d tests of %s pass, one by one, in %s\n", len(tests), pkg,
+		time.Since(begun).Round(time.Second))
 	return nil
 }
 
@@ -276,16 +279,21 @@ func (t *tester) overlayOf(m *mutant) (dir, overlay string, err error) {
 
 // run runs tests until one fails, and returns its name, or nothing. The seed of the model tests is fixed, so that a
 // second run has the same verdicts.
-func (t *tester) run(ctx context.Context, pkg, program string, names []string, environment ...string) (failed string, err error) {
+func (t *tester) run(ctx context.Context, pkg, program string, names []string, environment ...string) (failed string,
+	err error,
+) {
 	// The tests end by themselves at their time limit, and say which of them was running. What does not is killed.
 	limited, cancel := context.WithTimeout(ctx, t.timeout+30*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(limited, program, "-test.v", "-test.failfast", "-test.timeout="+t.timeout.String(), "-test.run=^("+strings.Join(names, "|")+")$")
+	cmd := exec.CommandContext(limited, program, "-test.v", "-test.failfast", "-test.timeout="+t.timeout.String(),
+		"-test.run=^("+strings.Join(names, "|")+")$")
 	if pkg == rootPackage {
-		cmd.Args = append(cmd.Args, "-rapid.checks="+strconv.Itoa(t.checks), "-rapid.seed=1", "-rapid.nofailfile", "-rapid.shrinktime=1s")
+		cmd.Args = append(cmd.Args, "-rapid.checks="+strconv.Itoa(t.checks), "-rapid.seed=1", "-rapid.nofailfile",
+			"-rapid.shrinktime=1s")
 	}
 	var output bytes.Buffer
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = filepath.Join(t.root, pkg), append(os.Environ(), environment...), &output, &output
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = filepath.Join(t.root, pkg), append(os.Environ(),
+		environment...), &output, &output
 	cmd.WaitDelay = 10 * time.Second // for what the tests have started
 	if err = cmd.Run(); err == nil {
 		return "", nil

@@ -12,7 +12,8 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "transport/users-timeout-ignored", file: "transport.go",
-		old: "timeout: cmp.Or(max(httpClient.Timeout, 0), defaultAttemptTimeout)", new: "timeout: defaultAttemptTimeout",
+		old: "timeout: cmp.Or(max(httpClient.Timeout, 0), defaultAttemptTimeout)",
+		new: "timeout: defaultAttemptTimeout",
 		why: "the time limit that the user's client sets for an attempt has no effect",
 	},
 	{
@@ -42,12 +43,14 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "response/any-media-type-is-json", file: "response.go",
-		old: "return err == nil && (mediaType == \"application/json\"", new: "return err == nil || (mediaType == \"application/json\"",
+		old: "return err == nil && (mediaType == \"application/json\"",
+		new: "return err == nil || (mediaType == \"application/json\"",
 		why: "a proxy's page is decoded as an answer",
 	},
 	{
 		name: "response/parameters-of-the-media-type-refused", file: "response.go",
-		old: "mediaType, _, err := mime.ParseMediaType(contentType)", new: "mediaType, _, err := mime.ParseMediaType(contentType)\n\tmediaType = contentType",
+		old: "mediaType, _, err := mime.ParseMediaType(contentType)",
+		new: "mediaType, _, err := mime.ParseMediaType(contentType)\n\tmediaType = contentType",
 		why: "an answer that names its charset is refused",
 	},
 	{
@@ -62,7 +65,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "response/refusals-not-explained", file: "response.go",
-		old: `failure.explained = cl.transport.cleaned(failure.Detail, longText), failure.Detail != ""`, new: "failure.explained = cl.transport.cleaned(failure.Detail, longText), false",
+		old: `failure.explained = failure.Detail != ""`, new: "failure.explained = false",
 		why: "the service's own word about a lost attempt is not believed",
 	},
 	{
@@ -72,12 +75,13 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "response/refusals-shown-as-they-are", file: "response.go",
-		old: `cl.transport.cleaned(failure.Detail, longText), failure.Detail != ""`, new: "failure.Detail, failure.Detail != \"\"",
+		old: "failure.Detail = cl.transport.cleaned(failure.Detail, longText)\n", new: "",
 		why: "an echoed token and control characters reach errors and logs",
 	},
 	{
 		name: "response/samples-shown-as-they-are", file: "response.go",
-		old: "text = t.cleaned(strings.Join(strings.Fields(text), \" \"), sampleText)", new: "text = strings.Join(strings.Fields(text), \" \")",
+		old: "text = t.cleaned(strings.Join(strings.Fields(text), \" \"), sampleText)",
+		new: "text = strings.Join(strings.Fields(text), \" \")",
 		why: "an echoed token and a page of any length reach errors and logs",
 	},
 	{
@@ -117,7 +121,8 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "retry/repeats-beyond-the-deadline", file: "retry.go",
-		old: "if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= cl.wait {", new: "if deadline, ok := ctx.Deadline(); false && ok && time.Until(deadline) <= cl.wait {",
+		old: "if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= cl.wait {",
+		new: "if deadline, ok := ctx.Deadline(); false && ok && time.Until(deadline) <= cl.wait {",
 		why: "a call waits for its deadline although nothing can follow",
 	},
 	{
@@ -127,12 +132,13 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "retry/untrusted-servers-asked-again", file: "retry.go",
-		old: "untrusted: unsent && isUntrusted(err)", new: "isUntrusted: false",
+		old: "untrusted: unsent && isUntrusted(err)", new: "untrusted: false",
 		why: "a server that cannot prove who it is gets asked again and again",
 	},
 	{
 		name: "retry/untrusted-servers-may-have-acted", file: "retry.go",
-		old: "case *net.DNSError, *tls.CertificateVerificationError:\n\t\treturn true", new: "case *net.DNSError:\n\t\treturn true",
+		old: "case *net.DNSError, *tls.CertificateVerificationError:\n\t\treturn true",
+		new: "case *net.DNSError:\n\t\treturn true",
 		why: "a purchase that was not sent for want of a certificate is in doubt",
 	},
 	{
@@ -142,12 +148,14 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "retry/unknown-hosts-are-unclear", file: "retry.go",
-		old: "case *net.DNSError, *tls.CertificateVerificationError:\n\t\treturn true", new: "case *tls.CertificateVerificationError:\n\t\treturn true",
+		old: "case *net.DNSError, *tls.CertificateVerificationError:\n\t\treturn true",
+		new: "case *tls.CertificateVerificationError:\n\t\treturn true",
 		why: "a payment to a host that does not exist stays booked",
 	},
 	{
 		name: "retry/one-attempt-decides-for-all", file: "retry.go",
-		old: "return len(errs) > 0 && !slices.ContainsFunc(errs, func(err error) bool { return !neverSent(err) })", new: "return slices.ContainsFunc(errs, neverSent)",
+		old: "return len(errs) > 0 && !slices.ContainsFunc(errs, func(err error) bool { return !neverSent(err) })",
+		new: "return slices.ContainsFunc(errs, neverSent)",
 		why: "what one attempt may have paid is refunded because another did not get through",
 	},
 	{
@@ -157,22 +165,24 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "apierror/redirected-writes-are-clear", file: "apierror.go",
-		old: "return e.Method != http.MethodGet\n", new: "return false\n",
+		old: "StatusCode/100 != 3 && !errors.", new: "return return\n",
 		why: "a purchase that was answered with a redirect is not in doubt, although a form that was taken is answered so",
 	},
 	{
 		name: "apierror/server-errors-are-clear", file: "apierror.go",
-		old: "e.StatusCode == 0 || e.StatusCode >= 500 ||", new: "e.StatusCode == 0 ||",
+		old: "(e, errTooLarge)\n}\n\n// fate returns what is known of the attempt. It does not cover the effect: an attempt that ended may have taken effect,\n// for example with a 500, and one that may still run may never have arrived.\nfunc (e *APIError)",
+		new: "func.e == 0 ||",
 		why: "a purchase that was answered with a 504 is not in doubt",
 	},
 	{
 		name: "apierror/lost-answers-are-clear", file: "apierror.go",
-		old: "e.StatusCode == 0 || e.StatusCode >= 500 ||", new: "e.StatusCode >= 500 ||",
+		old: "(e, errTooLarge)\n}\n\n// fate returns what is known of the attempt. It does not cover the effect: an attempt that ended may have taken effect,\n// for example with a 500, and one that may still run may never have arrived.\nfunc (e *APIError)",
+		new: "func.e >= 500 ||",
 		why: "a purchase whose answer was lost is not in doubt",
 	},
 	{
 		name: "apierror/request-timeouts-are-clear", file: "apierror.go",
-		old: "|| e.StatusCode == http.StatusRequestTimeout || e.malformed", new: "|| e.malformed",
+		old: ") fate() fate {\n\tswitch {\n\tcase e.unsent", new: "|| e.unsent",
 		why: "a purchase that was answered with a 408 is not in doubt",
 	},
 	{
@@ -222,22 +232,23 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "log/panicking-loggers-break-calls", file: "log.go",
-		old: "_, err := contained(logLimit, func() (struct{}, error) {\n\t\tdo(t.logger)\n\t\treturn struct{}{}, nil\n\t})", new: "var err error\n\tdo(t.logger)",
+		old: "_, err := runContained(logLimit, func() (struct{}, error) {\n\t\tdo(t.logger)\n\t\treturn struct{}{}, nil\n\t})",
+		new: "var err error\n\tdo(t.logger)",
 		why: "a logger that panics or hangs takes a purchase with it",
 	},
 	{
 		name: "log/hanging-loggers-asked-again", file: "log.go",
-		old: "t.loggerHangs.Store(time.Now().Add(time.Minute).UnixNano())", new: "_ = t.loggerHangs.Load()",
+		old: "t.loggerPausedUntil.Store(time.Now().Add(time.Minute).UnixNano())", new: "_ = t.loggerPausedUntil.Load()",
 		why: "a logger that hangs takes time from each step of a purchase",
 	},
 	{
 		name: "transport/token-sent-to-other-hosts", file: "transport.go",
-		old: "first.Method != http.MethodGet || request.URL.Host != first.URL.Host ||", new: "first.Method != http.MethodGet ||",
+		old: "sameOrigin := request.URL.Host == first.URL.Host && ", new: "sameOrigin := ",
 		why: "a redirect sends the token to another host",
 	},
 	{
 		name: "transport/token-sent-in-the-clear", file: "transport.go",
-		old: "|| request.URL.Scheme != first.URL.Scheme ||", new: "||",
+		old: " && request.URL.Scheme == first.URL.Scheme\n", new: "\n",
 		why: "a redirect from https to http shows the token to the network",
 	},
 	{
@@ -247,17 +258,18 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "transport/one-redirect-more", file: "transport.go",
-		old: "len(via) > most {", new: "len(via) > most+1 {",
+		old: "len(via) > maxRedirects {", new: "len(via) > maxRedirects+1 {",
 		why: "the documented bound is another one",
 	},
 	{
 		name: "transport/users-redirect-policy-ignored", file: "transport.go",
-		old: "return users(request, via)", new: "_ = users",
+		old: "return next(request, via)", new: "_ = next",
 		why: "a user's client follows redirects that its owner has forbidden",
 	},
 	{
 		name: "attempt/attempts-without-a-limit", file: "attempt.go",
-		old: "a.limited, a.end = context.WithTimeout(a.caller, at.timeout)", new: "a.limited, a.end = context.WithCancel(a.caller)",
+		old: "a.limited, a.cancel = context.WithTimeout(a.caller, at.timeout)",
+		new: "a.limited, a.cancel = context.WithCancel(a.caller)",
 		why: "a service that hangs holds a call for ever",
 	},
 	{
@@ -267,12 +279,14 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "attempt/stalled-bodies-end-the-context", file: "attempt.go",
-		old: "err != nil && err != io.EOF {\n\t\terr = la.explained(err)", new: "err != nil && err == io.ErrNoProgress {\n\t\terr = la.explained(err)",
+		old: "err != nil && err != io.EOF {\n\t\terr = la.explainTimeout(err)",
+		new: "err != nil && err == io.ErrNoProgress {\n\t\terr = la.explainTimeout(err)",
 		why: "an answer that stalls looks as if the caller's context had ended",
 	},
 	{
 		name: "attempt/limit-ends-with-the-head", file: "attempt.go",
-		old: "a.body, response.Body = response.Body, a\n", new: "a.end()\n\ta.body, response.Body = response.Body, a\n",
+		old: "a.body, response.Body = response.Body, a\n",
+		new: "a.cancel()\n\ta.body, response.Body = response.Body, a\n",
 		why: "each answer is cut off after its head",
 	},
 	{
@@ -287,91 +301,99 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "attempt/empty-responses-panic", file: "attempt.go",
-		old: "case response == nil:\n\t\treturn nil, errors.New(\"the transport returned neither a response nor an error\")\n", new: "",
+		old: "case response == nil:\n", new: "case false:\n",
 		why: "a transport that returns nothing is said to have panicked",
 	},
 
 	// fate.go
 	{
 		name: "apierror/gone-clients-have-ended", file: "apierror.go",
-		old: "case e.StatusCode == http.StatusRequestTimeout || e.StatusCode == statusClientClosed:", new: "case e.StatusCode == http.StatusRequestTimeout:",
+		old: "= iota\n\t// ended: the service itself has responded, so it has finished the attempt.\n\tended\n\t// mayStillRun: the service may be working on the attempt, or may receive it later.\n\tmayStillRun\n)\n\n// statusClientClosed is nginx's status for a client that has closed the connection.\nconst statusClientClosed = 499\n\n// gatewayStatus reports whether a gateway returns this status for a service that has not responded. Some of these\n// responses have a JSON body with a \"detail\", such as problem details (RFC 9457).\nfunc gatewayStatus(status int)",
+		new: "case func.( == const.=:",
 		why: "a refund that a gateway has given up on is sent again while the service is at work on it",
 	},
 	{
 		name: "apierror/timed-out-requests-have-ended", file: "apierror.go",
-		old: "case e.StatusCode == http.StatusRequestTimeout || e.StatusCode == statusClientClosed:", new: "case e.StatusCode == statusClientClosed && e.StatusCode != http.StatusRequestTimeout:",
+		old: "= iota\n\t// ended: the service itself has responded, so it has finished the attempt.\n\tended\n\t// mayStillRun: the service may be working on the attempt, or may receive it later.\n\tmayStillRun\n)\n\n// statusClientClosed is nginx's status for a client that has closed the connection.\nconst statusClientClosed = 499\n\n// gatewayStatus reports whether a gateway returns this status for a service that has not responded. Some of these\n// responses have a JSON body with a \"detail\", such as problem details (RFC 9457).\nfunc gatewayStatus(status int)",
+		new: "case func.( == int && func.( != const.=:",
 		why: "a refund that a gateway has given up on is sent again while the service is at work on it",
 	},
 	{
 		name: "apierror/unsent-may-still-run", file: "apierror.go",
-		old: "case e.unsent || e.waiting:\n\t\treturn neverArrived", new: "case false:\n\t\treturn neverArrived",
+		old: "return mayStillRun\n\t}\n}\n\n// fate is what is known of a failed attempt: whether the service may still be working on it.\ntype fate int\n\nconst (\n\t// neverArrived: nothing reached the service, and nothing will.\n\tneverArrived fate",
+		new: "case false:\n\t\treturn fate",
 		why: "a write that never left is waited for",
 	},
 	{
 		name: "apierror/gateways-explanations-have-ended", file: "apierror.go",
-		old: "case gatewayStatus(e.StatusCode):", new: "case false:",
+		old: "return status == http.StatusBadGateway || status", new: "case false:",
 		why: "a gateway that explains itself counts as the service's word, and the next attempt overlaps the first",
 	},
 	{
 		name: "apierror/gateway-timeouts-are-the-services", file: "apierror.go",
-		old: "status == http.StatusBadGateway || status == http.StatusGatewayTimeout ||", new: "status == http.StatusBadGateway ||",
+		old: "= e.Type\n\t}\n\tif e.Field == \"\" {", new: "e == Field.} ||",
 		why: "a gateway that explains its 504 counts as the service's word, and the next attempt overlaps the first",
 	},
 	{
 		name: "apierror/explained-may-still-run", file: "apierror.go",
-		old: "case e.explained:\n\t\treturn ended", new: "case false:\n\t\treturn ended",
+		old: ".StatusGatewayTimeout ||\n\t\tstatus >= 520 &&", new: "case false:\n\t\treturn &&",
 		why: "a refund that the service has answered with an error of its own is not sent again",
 	},
 	{
 		name: "apierror/gateways-pages-have-ended", file: "apierror.go",
-		old: "case e.answered && (e.StatusCode/100 == 2 || e.StatusCode/100 == 4):", new: "case e.StatusCode != 0:",
+		old: "status <= 530 || status >= 598\n}\n\n// FieldError is one field that the service refused (422).\ntype FieldError struct {\n\tField   string // its path in the body, such as \"payment_requirements.network\"; empty for the whole body\n\tType    string // the kind of mistake, such as \"missing\", \"greater_than\" or \"string_too_long\"\n\tMessage string // the service's text\n}\n\nfunc (e FieldError",
+		new: "case Type.Message != 0:",
 		why: "a gateway's error page counts as the service's word, and the next attempt overlaps the first",
 	},
 	{
 		name: "response/any-object-speaks-for-the-service", file: "response.go",
-		old: "return body.RequestID != nil && *body.RequestID != \"\" || len(body.Detail) > 0 && string(body.Detail) != \"null\"", new: "return true",
+		old: "return body.RequestID != nil && *body.RequestID != \"\" || len(body.Detail) > 0 && string(body.Detail) != \"null\"",
+		new: "return true",
 		why: "the JSON of whatever stands between counts as the service's word",
 	},
 
 	// redact.go
 	{
-		name: "redact/tokens-shown", file: "redact.go",
+		name: "cleantext/tokens-shown", file: "cleantext.go",
 		old: "text = redact(token, visible(text))", new: "text = visible(text)",
 		why: "tokens reach errors and logs",
 	},
 	{
-		name: "redact/control-characters-shown", file: "redact.go",
+		name: "cleantext/control-characters-shown", file: "cleantext.go",
 		old: "text = redact(token, visible(text))", new: "text = redact(token, text)",
 		why: "a service's text can forge lines of a log and hide what follows",
 	},
 	{
-		name: "redact/texts-of-any-length", file: "redact.go",
+		name: "cleantext/texts-of-any-length", file: "cleantext.go",
 		old: "cut := len(text) > longest*mostBytes", new: "cut := false && len(text) > longest*mostBytes",
 		why: "a megabyte is looked through for each error, or shown",
 	},
 	{
-		name: "redact/one-character-too-many", file: "redact.go",
+		name: "cleantext/one-character-too-many", file: "cleantext.go",
 		old: "text = string(runes[:longest])", new: "text = string(runes[:longest+1])",
 		why: "the documented bound is another one",
 	},
 	{
-		name: "redact/cut-without-a-sign", file: "redact.go",
+		name: "cleantext/cut-without-a-sign", file: "cleantext.go",
 		old: "return text + \"…\"\n", new: "return text\n",
 		why: "nobody sees that a text goes on",
 	},
 	{
-		name: "redact/writing-direction-kept", file: "redact.go",
-		old: "case unicode.In(r, unicode.Cc, unicode.Cf):\n\t\t\tcontinue", new: "case unicode.In(r, unicode.Cc):\n\t\t\tcontinue",
+		name: "cleantext/writing-direction-kept", file: "cleantext.go",
+		old: "case unicode.In(r, unicode.Cc, unicode.Cf):\n\t\t\tcontinue",
+		new: "case unicode.In(r, unicode.Cc):\n\t\t\tcontinue",
 		why: "characters that change the direction of writing make a text look like another one",
 	},
 	{
-		name: "redact/line-ends-kept", file: "redact.go",
-		old: "case unicode.In(r, unicode.Zl, unicode.Zp) || unicode.Is(unicode.Cc, r) && unicode.IsSpace(r):", new: "case unicode.Is(unicode.Cc, r) && unicode.IsSpace(r):",
+		name: "cleantext/line-ends-kept", file: "cleantext.go",
+		old: "case unicode.In(r, unicode.Zl, unicode.Zp) || unicode.Is(unicode.Cc, r) && unicode.IsSpace(r):",
+		new: "case unicode.Is(unicode.Cc, r) && unicode.IsSpace(r):",
 		why: "line and paragraph separators forge lines of a log",
 	},
 	{
 		name: "redact/capital-tokens-shown", file: "redact.go",
-		old: "return r < utf8.RuneSelf && lower(byte(r)) == lower(c)", new: "return r < utf8.RuneSelf && byte(r) == c",
+		old: "return r < utf8.RuneSelf && asciiLower(byte(r)) == asciiLower(c)",
+		new: "return r < utf8.RuneSelf && byte(r) == c",
 		why: "a token that is repeated in capitals is shown",
 	},
 	{
@@ -381,7 +403,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "redact/tokens-in-urls-shown", file: "redact.go",
-		old: "case '%':\n\t\treturn percented(text)\n", new: "",
+		old: "case '%':\n\t\treturn decodePercent(text)\n", new: "",
 		why: "a token that is escaped as in a URL is shown",
 	},
 	{
@@ -391,17 +413,19 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "redact/tokens-in-html-shown", file: "redact.go",
-		old: "if end := strings.IndexByte(text[:min(len(text), 12)], ';'); end > 0 {", new: "if end := strings.IndexByte(text[:min(len(text), 12)], ';'); end > 12 {",
+		old: "if end := strings.IndexByte(text[:min(len(text), 12)], ';'); end > 0 {",
+		new: "if end := strings.IndexByte(text[:min(len(text), 12)], ';'); end > 12 {",
 		why: "a token that is escaped as in HTML is shown",
 	},
 	{
 		name: "redact/quotes-within-tokens-end-them", file: "redact.go",
-		old: "case r == '\"' && !continues(text[n+size:]):", new: "case r == '\"':",
+		old: `case r == '"' && !startsWithTokenCharacter(text[n+size:]):`, new: "case r == '\"':",
 		why: "the rest of a token behind a quotation mark is shown",
 	},
 	{
 		name: "redact/folded-tokens-shown", file: "redact.go",
-		old: "if next, _ := character(text[n+gap:]); rest == \"\" || !sameLetter(next, rest[0]) {", new: "if next, _ := character(text[n+gap:]); rest == \"\" || !sameLetter(next, rest[0]) || true {",
+		old: `if next, _ := decodeCharacter(text[n+gap:]); rest == "" || !sameLetter(next, rest[0]) {`,
+		new: `if next, _ := decodeCharacter(text[n+gap:]); rest == "" || !sameLetter(next, rest[0]) || true {`,
 		why: "the rest of a token behind white space is shown",
 	},
 	{
@@ -410,28 +434,31 @@ var wireMutants = []mutant{
 		why: "a token whose underscore is escaped is shown",
 	},
 	{
-		name: "redact/errors-without-a-text-panic", file: "redact.go",
+		name: "redacterror/errors-without-a-text-panic", file: "redacterror.go",
 		old: "if recover() != nil {\n\t\t\ttext = fmt", new: "if any(nil) != nil {\n\t\t\ttext = fmt",
 		why: "an error whose text panics takes the call with it",
 	},
 	{
-		name: "redact/causes-tell-the-token", file: "redact.go",
-		old: "if shown == err.Error() && !tells(err) {", new: "if shown == err.Error() {",
+		name: "redacterror/causes-tell-the-token", file: "redacterror.go",
+		old: "if shown == err.Error() && !errorHoldsToken(err) {", new: "if shown == err.Error() {",
 		why: "an error whose text is harmless hands out a cause that tells the token",
 	},
 	{
-		name: "redact/as-hands-the-token-out", file: "redact.go",
-		old: "return errors.As(err, target.Addr().Interface()) && !tellsValue(target)", new: "return errors.As(err, target.Addr().Interface())",
+		name: "redacterror/as-hands-the-token-out", file: "redacterror.go",
+		old: "return errors.As(err, target.Addr().Interface()) && !clearIfHoldsToken(target)",
+		new: "return errors.As(err, target.Addr().Interface())",
 		why: "errors.As hands out an error that tells the token",
 	},
 	{
-		name: "redact/causes-are-lost", file: "redact.go",
-		old: "for _, cause := range causes(err) {\n\t\tif handOut(cause, target) {\n\t\t\treturn true\n\t\t}\n\t}\n\treturn false", new: "return false",
+		name: "redacterror/causes-are-lost", file: "redacterror.go",
+		old: "for _, cause := range causes(err) {\n\t\tif asWithoutToken(cause, target) {\n\t\t\treturn true\n\t\t}\n\t}\n\treturn false",
+		new: "return false",
 		why: "a harmless cause of a redacted error is not found by errors.As",
 	},
 	{
-		name: "redact/timeouts-are-none", file: "redact.go",
-		old: "if network, ok := errors.AsType[net.Error](err); ok {", new: "if network, ok := errors.AsType[net.Error](err); false && ok {",
+		name: "redacterror/timeouts-are-none", file: "redacterror.go",
+		old: "if network, ok := errors.AsType[net.Error](err); ok {",
+		new: "if network, ok := errors.AsType[net.Error](err); false && ok {",
 		why: "a timeout whose text was redacted is no timeout any more",
 	},
 
@@ -453,12 +480,14 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "scanner/members-beyond-the-first-forgotten", file: "scanner.go",
-		old: "sc.more = append(sc.more[:sc.open-len(sc.keys)], k)", new: "sc.more = append(sc.more[:sc.open-len(sc.keys)], key{})",
+		old: "sc.moreNames = append(sc.moreNames[:sc.nameCount-len(sc.names)], k)",
+		new: "sc.moreNames = append(sc.moreNames[:sc.nameCount-len(sc.names)], nameSpan{})",
 		why: "of many members, one that is given twice is not noticed",
 	},
 	{
 		name: "scanner/members-given-twice-accepted", file: "scanner.go",
-		old: "if other := sc.key(i); other.hash == k.hash && folded", new: "if other := sc.key(i); false && other.hash == k.hash && folded",
+		old: "if other := sc.nameAt(i); other.hash == k.hash && folded",
+		new: "if other := sc.nameAt(i); false && other.hash == k.hash && folded",
 		why: "an answer that gives a member twice is read in one of two ways",
 	},
 	{
@@ -473,7 +502,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "scanner/any-number-of-members-accepted", file: "scanner.go",
-		old: "if sc.open-first >= maxMembers {", new: "if sc.open-first >= 1000*maxMembers {",
+		old: "if sc.nameCount-first >= maxMembers {", new: "if sc.nameCount-first >= 1000*maxMembers {",
 		why: "an answer of a hundred thousand members takes minutes to check",
 	},
 	{
@@ -498,12 +527,13 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "purchase/automatic-contradiction-accepted", file: "purchase.go",
-		old: "case purchase.AutoApproved != automatic && (", new: "case false && purchase.AutoApproved != automatic && (",
+		old: "case purchase.AutoApproved != automatic &&", new: "case false && purchase.AutoApproved != automatic &&",
 		why: "a pending purchase that is said to be approved counts as one or the other",
 	},
 	{
 		name: "purchase/case-of-results-matters", file: "purchase.go",
-		old: "return strings.EqualFold(string(check.Result), string(policy.Fail))", new: "return check.Result == policy.Fail",
+		old: "return strings.EqualFold(string(check.Result), string(policy.Fail))",
+		new: "return check.Result == policy.Fail",
 		why: "a rule that failed in capitals counts as passed",
 	},
 
@@ -515,17 +545,19 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "poller/overdue-counts-as-pending", file: "poller.go",
-		old: "&& (request.ExpiresAt.IsZero() || now.Before(request.ExpiresAt))", new: "&& (true || now.Before(request.ExpiresAt))",
+		old: "&& !overdue {", new: "&& (!overdue || true) {",
 		why: "a request whose time is over is never read, and never expires",
 	},
 	{
 		name: "poller/hanging-reads-without-a-limit", file: "poller.go", nth: 1,
-		old: "limited, cancel := context.WithTimeout(ctx, callLimit)", new: "limited, cancel := context.WithCancel(ctx)",
+		old: "limited, cancel := context.WithTimeout(ctx, callLimit)",
+		new: "limited, cancel := context.WithCancel(ctx)",
 		why: "one read that hangs holds all waits",
 	},
 	{
 		name: "poller/hanging-lists-without-a-limit", file: "poller.go", nth: 2,
-		old: "limited, cancel := context.WithTimeout(ctx, callLimit)", new: "limited, cancel := context.WithCancel(ctx)",
+		old: "limited, cancel := context.WithTimeout(ctx, callLimit)",
+		new: "limited, cancel := context.WithCancel(ctx)",
 		why: "a list that hangs holds all waits",
 	},
 	{
@@ -555,7 +587,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "wait/state-is-shared", file: "wait.go",
-		old: "state = &own", new: "_ = own",
+		old: "state = &copied", new: "_ = copied",
 		why: "a caller who changes its request changes another caller's",
 	},
 	{
@@ -565,7 +597,8 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "wait/lasting-failures-waited-out", file: "wait.go",
-		old: "errors.Is(err, ErrUnauthorized), errors.Is(err, ErrForbidden), errors.Is(err, ErrNotFound):", new: "errors.Is(err, ErrUnauthorized), errors.Is(err, ErrNotFound):",
+		old: "errors.Is(err, ErrUnauthorized), errors.Is(err, ErrForbidden), errors.Is(err, ErrNotFound):",
+		new: "errors.Is(err, ErrUnauthorized), errors.Is(err, ErrNotFound):",
 		why: "a wait of a paused agent lasts until its deadline",
 	},
 	{
@@ -585,7 +618,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "wait/late-reports-block", file: "wait.go",
-		old: "case <-w.polled:\n\t\tdefault:\n\t\t}", new: "default:\n\t\t}",
+		old: "case <-w.events:\n\t\tdefault:\n\t\t}", new: "default:\n\t\t}",
 		why: "a slow report of progress holds all waits",
 	},
 	{
@@ -612,7 +645,8 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "wait/later-deadline-counts", file: "wait.go",
-		old: "w.deadline.IsZero() || deadline.Before(w.deadline)", new: "w.deadline.IsZero() || deadline.After(w.deadline)",
+		old: "w.deadline.IsZero() || deadline.Before(w.deadline)",
+		new: "w.deadline.IsZero() || deadline.After(w.deadline)",
 		why: "of two deadlines the later one bounds the wait",
 	},
 	{
@@ -622,7 +656,8 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "poller/cancellation-is-a-timeout", file: "poller.go",
-		old: "if errors.Is(ctx.Err(), context.DeadlineExceeded) {", new: "if errors.Is(ctx.Err(), context.DeadlineExceeded) || true {",
+		old: "if errors.Is(ctx.Err(), context.DeadlineExceeded) {",
+		new: "if errors.Is(ctx.Err(), context.DeadlineExceeded) || true {",
 		why: "a cancelled wait is reported as one whose time is over",
 	},
 	{
@@ -634,7 +669,8 @@ var wireMutants = []mutant{
 	// guardtransport.go
 	{
 		name: "guardtransport/priced-requests-sent-unasked", file: "guardtransport.go",
-		old: "if params == nil {\n\t\thandedOn = true", new: "if params == nil || params.IdempotencyKey == \"\" {\n\t\thandedOn = true",
+		old: "if params == nil {\n\t\tpassedOn = true",
+		new: "if params == nil || params.IdempotencyKey == \"\" {\n\t\tpassedOn = true",
 		why: "a request that costs money is sent without an approval",
 	},
 	{
@@ -649,7 +685,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/refused-bodies-stay-open", file: "guardtransport.go",
-		old: "if !handedOn && request.Body != nil {", new: "if handedOn && request.Body == nil {",
+		old: "if !passedOn && request.Body != nil {", new: "if passedOn && request.Body == nil {",
 		why: "the body of a request that is not sent is never closed",
 	},
 	{
@@ -659,17 +695,20 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/header-overrules-the-key", file: "guardtransport.go",
-		old: "if g.resumption(ctx, &p) != nil || p.IdempotencyKey != \"\" || header == \"\" {", new: "if g.resumption(ctx, &p) != nil || header == \"\" {",
+		old: "if g.resumption(ctx, &p) != nil || p.IdempotencyKey != \"\" || header == \"\" {",
+		new: "if g.resumption(ctx, &p) != nil || header == \"\" {",
 		why: "the key that Price sets has no effect",
 	},
 	{
 		name: "guardtransport/headers-ignored", file: "guardtransport.go",
-		old: "if g.resumption(ctx, &p) != nil || p.IdempotencyKey != \"\" || header == \"\" {", new: "if g.resumption(ctx, &p) != nil || p.IdempotencyKey != \"\" || header != \"\" || header == \"\" {",
+		old: "if g.resumption(ctx, &p) != nil || p.IdempotencyKey != \"\" || header == \"\" {",
+		new: "if g.resumption(ctx, &p) != nil || p.IdempotencyKey != \"\" || header != \"\" || header == \"\" {",
 		why: "an SDK that retries under its idempotency header pays twice",
 	},
 	{
 		name: "guardtransport/uncharged-requests-block-their-header", file: "guardtransport.go",
-		old: "if !makesWay(err) || failed == maxRepeatedRequests {", new: "if true || failed == maxRepeatedRequests {",
+		old: "if !endedUnpaid(err) || failed == maxFurtherPurchases {",
+		new: "if true || failed == maxFurtherPurchases {",
 		why: "a request that was not charged cannot be repeated under its header",
 	},
 	{
@@ -684,7 +723,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/repeated-without-end", file: "guardtransport.go",
-		old: "failed == maxRepeatedRequests {", new: "failed == 100*maxRepeatedRequests {",
+		old: "failed == maxFurtherPurchases {", new: "failed == 100*maxFurtherPurchases {",
 		why: "a header whose requests always fail is asked for without end",
 	},
 	{
@@ -694,7 +733,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/repeated-by-nethttp", file: "guardtransport.go",
-		old: "request.GetBody = nil // a body that is rewound would be sent again\n", new: "",
+		old: "request.GetBody = nil // with it, net/http could rewind the body and send it again\n", new: "",
 		why: "net/http sends a paid request again on another connection",
 	},
 	{
@@ -704,7 +743,8 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/charged-is-not-asked", file: "guardtransport.go",
-		old: "case charged != nil:\n\t\tpay.charged = true\n", new: "case charged != nil && false:\n\t\tpay.charged = true\n",
+		old: "case charged != nil:\n\t\tpay.charged = true\n",
+		new: "case charged != nil && false:\n\t\tpay.charged = true\n",
 		why: "what the user's function knows of the payment has no effect",
 	},
 	{
@@ -719,7 +759,8 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/charged-failures-are-successes", file: "guardtransport.go",
-		old: "case pay.charged && err == nil && response.StatusCode >= 400:", new: "case pay.charged && err == nil && response.StatusCode >= 1000:",
+		old: "case pay.charged && err == nil && response.StatusCode >= 400:",
+		new: "case pay.charged && err == nil && response.StatusCode >= 1000:",
 		why: "in a run of a scope, the retry of a request that failed and may have been paid pays again",
 	},
 	{
@@ -756,17 +797,18 @@ var wireMutants = []mutant{
 	// guardhttp.go, guardhandler.go, statuswriter.go, httpkey.go
 	{
 		name: "guardhttp/unconfirmed-is-silent", file: "guardhttp.go",
-		old: "if told {\n\t\t\treturn\n\t\t}\n", new: "if told || !told {\n\t\t\treturn\n\t\t}\n",
+		old: "if reported {\n\t\t\treturn\n\t\t}\n", new: "if reported || !reported {\n\t\t\treturn\n\t\t}\n",
 		why: "nobody learns that a paid request could not be confirmed",
 	},
 	{
 		name: "guardhttp/told-and-logged", file: "guardhttp.go",
-		old: "told = true\n", new: "told = false\n",
+		old: "reported = true\n", new: "reported = false\n",
 		why: "what the user's function was told is alarmed about once more",
 	},
 	{
 		name: "guardhandler/serves-for-nobody", file: "guardhandler.go",
-		old: "if err := r.Context().Err(); err != nil { // nobody", new: "if err := r.Context().Err(); false { // nobody",
+		old: "if err := r.Context().Err(); err != nil { // the client",
+		new: "if err := r.Context().Err(); false { // nobody",
 		why: "a request whose client has gone while it was approved is served and paid",
 	},
 	{
@@ -811,7 +853,8 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "statuswriter/body-without-status-is-none", file: "statuswriter.go",
-		old: "func (sw *statusWriter) Write(p []byte) (int, error) {\n\tsw.sent(http.StatusOK)\n", new: "func (sw *statusWriter) Write(p []byte) (int, error) {\n",
+		old: "func (sw *statusWriter) Write(p []byte) (int, error) {\n\tsw.noteStatus(http.StatusOK)\n",
+		new: "func (sw *statusWriter) Write(p []byte) (int, error) {\n",
 		why: "a handler that panics after it has answered is refunded",
 	},
 	{
@@ -843,32 +886,34 @@ var wireMutants = []mutant{
 	// singlesend.go
 	{
 		name: "singlesend/repeated-after-it-was-sent", file: "singlesend.go",
-		old: "if !send.over && (!send.wrote || send.answered) {", new: "if !send.over {",
+		old: "if !send.finished && (!send.attemptSent || send.answered) {", new: "if !send.finished {",
 		why: "net/http sends a paid request again when its connection fails",
 	},
 	{
 		name: "singlesend/sent-after-the-end", file: "singlesend.go",
-		old: "if !send.over && (!send.wrote || send.answered) {", new: "if !send.wrote || send.answered {",
+		old: "if !send.finished && (!send.attemptSent || send.answered) {",
+		new: "if !send.attemptSent || send.answered {",
 		why: "an attempt that lingers sends a request whose caller has an error already",
 	},
 	{
 		name: "singlesend/not-repeated-after-an-answer", file: "singlesend.go",
-		old: "if !send.over && (!send.wrote || send.answered) {", new: "if !send.over && !send.wrote {",
+		old: "if !send.finished && (!send.attemptSent || send.answered) {",
+		new: "if !send.finished && !send.attemptSent {",
 		why: "a transport that pays after a 402 cannot send the request again",
 	},
 	{
 		name: "singlesend/shared-connections-closed", file: "singlesend.go",
-		old: "if !send.shared(conn) {\n\t\t\tcloseAtOnce", new: "if true {\n\t\t\tcloseAtOnce",
+		old: "if !send.isShared(conn) {\n\t\t\tcloseAtOnce", new: "if true {\n\t\t\tcloseAtOnce",
 		why: "one request's failure ends all others on an HTTP/2 connection",
 	},
 	{
 		name: "singlesend/own-connection-left-open", file: "singlesend.go",
-		old: "if !send.shared(conn) {\n\t\t\tcloseAtOnce(conn)\n\t\t}\n", new: "",
+		old: "if !send.isShared(conn) {\n\t\t\tcloseAtOnce(conn)\n\t\t}\n", new: "",
 		why: "HTTP/1 writes a paid request again without looking at the context",
 	},
 	{
 		name: "singlesend/sent-is-not-noted", file: "singlesend.go",
-		old: "send.sent, send.wrote = true, true", new: "send.wrote = true",
+		old: "send.sent, send.attemptSent = true, true", new: "send.attemptSent = true",
 		why: "a request that was sent counts as not sent, and is refunded",
 	},
 	{
@@ -878,17 +923,18 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "singlesend/other-heads-count", file: "singlesend.go",
-		old: "if send.got { // else", new: "if send.got || !send.got { // else",
+		old: "if send.hasConn { // otherwise", new: "if send.hasConn || !send.hasConn { // else",
 		why: "a proxy's handshake counts as the request, so that one that never left counts as paid",
 	},
 	{
 		name: "singlesend/refusal-shown-as-cancellation", file: "singlesend.go",
-		old: "if send.refused {\n\t\treturn errNotRepeated, false", new: "if false {\n\t\treturn errNotRepeated, false",
+		old: "if send.resendRefused {\n\t\treturn errNotRepeated, false",
+		new: "if false {\n\t\treturn errNotRepeated, false",
 		why: "nobody learns that a request may have been paid for and was not sent again",
 	},
 	{
 		name: "singlesend/interrupted-is-unsent", file: "singlesend.go",
-		old: "return !interrupted(request, err)", new: "return true || interrupted(request, err)",
+		old: "return !isInterruption(request, err)", new: "return true || isInterruption(request, err)",
 		why: "a request that is given up as it is written is refunded although it may be sent a moment later",
 	},
 	{
@@ -903,7 +949,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/charged-panics-are-swallowed", file: "guardtransport.go",
-		old: "panic(v.panicked)", new: "return Amount{}, true",
+		old: "panic(r.panicked)", new: "return Amount{}, true",
 		why: "a panic of the user is lost",
 	},
 	{
