@@ -206,7 +206,7 @@ func (e *DuplicateError) Error() string {
 type OutcomeUnknownError struct {
 	Op             operation.Op // Purchase, Confirm, X402Authorize, X402Report or X402RegisterWallet
 	IdempotencyKey string       // of a purchase: the key to repeat it under
-	RequestID      string       // of a confirmation, or a purchase whose answer is in doubt; of a report: the authorisation
+	RequestID      string       // of a confirmation or an answer in doubt; of a report: the authorisation
 	Err            error        // the last failure
 	// Found are the requests of the same content that were created since the first attempt. One of them may be this
 	// purchase; the others are duplicates, see [DuplicateError], or identical purchases made at the same time.
@@ -240,9 +240,9 @@ func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
 //	Request.Status           MayHaveRun  what to do
 //	completed                either      nothing: it was bought
 //	failed                   either      it was refunded: make a new purchase if it is still wanted
-//	approved, auto_approved  true        look into your own books, then confirm or resume it
+//	approved, auto_approved  true        look into your own books, then confirm it; a new process may resume it
 //	approved, auto_approved  false       another call of this process will run or refund it: wait for that call
-//	pending                  either      another process waits for the decision; resume it if that process has ended
+//	pending                  either      another call waits for the decision: resume it if its process has ended
 //	rejected, expired        either      nothing: nothing was bought
 //	any other                either      update the SDK: it does not know the status
 type AlreadyHandledError struct {

@@ -55,6 +55,7 @@ func alreadyHandled(entry *journal.Entry) *AlreadyHandledError {
 			Category:  entry.ResolvedCategory,
 		},
 		IdempotencyKey: entry.IdempotencyKey,
+		MayHaveRun:     true,
 		Reason:         reasonReturned,
 	}
 	if entry.Error != "" {

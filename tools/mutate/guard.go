@@ -552,7 +552,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "guard/unconfirmed-panic-is-silent", file: "guard.go",
-		old: "c.alert(ctx, \"letagentpay.unconfirmed\"", new: "_ = slog.GroupValue // \"letagentpay.unconfirmed\"",
+		old: "\t\t\t\tc.alert(ctx, \"letagentpay.unconfirmed\", slog.String(\"request_id\", approval.RequestID()),\n\t\t\t\t\tslog.String(\"error\", err.Error()))\n", new: "\t\t\t\t_ = slog.GroupValue\n",
 		why: "nobody learns that a panicking function's money is still booked",
 	},
 	{
@@ -603,6 +603,11 @@ var guardMutants = []mutant{
 		why: "a generic function gets back a result of another type",
 	},
 
+	{
+		name: "replay/returned-has-surely-not-run", file: "replay.go",
+		old: "MayHaveRun:     true,", new: "MayHaveRun:     false,",
+		why: "the caller of a purchase that the journal shows to have run is told that it has not",
+	},
 	// resume.go
 	{
 		name: "resume/used-up-for-its-own-purchase", file: "resume.go",

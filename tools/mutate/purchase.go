@@ -312,8 +312,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "apierror/hopeless-attempts-repeated", file: "apierror.go",
-		old: "http.StatusRequestTimeout || e.StatusCode == statusClientClosed:\n\t\treturn mayStillRun // an intermediary has given up\n\tcase gatewayStatus(e.StatusCode):\n\t\treturn mayStillRun // even with a JSON body, because the service never returns these\n\tcase e.explained",
-		new: "return case.mayStillRun != ..== || case.mayStillRun/100 != 3 || !).return(case, .)",
+		old: "return e.StatusCode != http.StatusNotImplemented && e.StatusCode/100 != 3 && !errors.Is(e, errTooLarge)", new: "return e.StatusCode != http.StatusNotImplemented || e.StatusCode/100 != 3 || !errors.Is(e, errTooLarge)",
 		why: "a purchase is sent again where each attempt may make another request and none can be answered",
 	},
 	{

@@ -165,24 +165,22 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "apierror/redirected-writes-are-clear", file: "apierror.go",
-		old: "StatusCode/100 != 3 && !errors.", new: "return return\n",
+		old: "return e.Method != http.MethodGet\n", new: "return false\n",
 		why: "a purchase that was answered with a redirect is not in doubt, although a form that was taken is answered so",
 	},
 	{
 		name: "apierror/server-errors-are-clear", file: "apierror.go",
-		old: "(e, errTooLarge)\n}\n\n// fate returns what is known of the attempt. It does not cover the effect: an attempt that ended may have taken effect,\n// for example with a 500, and one that may still run may never have arrived.\nfunc (e *APIError)",
-		new: "func.e == 0 ||",
+		old: "e.StatusCode == 0 || e.StatusCode >= 500 ||", new: "e.StatusCode == 0 ||",
 		why: "a purchase that was answered with a 504 is not in doubt",
 	},
 	{
 		name: "apierror/lost-answers-are-clear", file: "apierror.go",
-		old: "(e, errTooLarge)\n}\n\n// fate returns what is known of the attempt. It does not cover the effect: an attempt that ended may have taken effect,\n// for example with a 500, and one that may still run may never have arrived.\nfunc (e *APIError)",
-		new: "func.e >= 500 ||",
+		old: "e.StatusCode == 0 || e.StatusCode >= 500 ||", new: "e.StatusCode >= 500 ||",
 		why: "a purchase whose answer was lost is not in doubt",
 	},
 	{
 		name: "apierror/request-timeouts-are-clear", file: "apierror.go",
-		old: ") fate() fate {\n\tswitch {\n\tcase e.unsent", new: "|| e.unsent",
+		old: "|| e.StatusCode == http.StatusRequestTimeout || e.malformed", new: "|| e.malformed",
 		why: "a purchase that was answered with a 408 is not in doubt",
 	},
 	{
@@ -308,41 +306,37 @@ var wireMutants = []mutant{
 	// fate.go
 	{
 		name: "apierror/gone-clients-have-ended", file: "apierror.go",
-		old: "= iota\n\t// ended: the service itself has responded, so it has finished the attempt.\n\tended\n\t// mayStillRun: the service may be working on the attempt, or may receive it later.\n\tmayStillRun\n)\n\n// statusClientClosed is nginx's status for a client that has closed the connection.\nconst statusClientClosed = 499\n\n// gatewayStatus reports whether a gateway returns this status for a service that has not responded. Some of these\n// responses have a JSON body with a \"detail\", such as problem details (RFC 9457).\nfunc gatewayStatus(status int)",
-		new: "case func.( == const.=:",
+		old: "case e.StatusCode == http.StatusRequestTimeout || e.StatusCode == statusClientClosed:", new: "case e.StatusCode == http.StatusRequestTimeout:",
 		why: "a refund that a gateway has given up on is sent again while the service is at work on it",
 	},
 	{
 		name: "apierror/timed-out-requests-have-ended", file: "apierror.go",
-		old: "= iota\n\t// ended: the service itself has responded, so it has finished the attempt.\n\tended\n\t// mayStillRun: the service may be working on the attempt, or may receive it later.\n\tmayStillRun\n)\n\n// statusClientClosed is nginx's status for a client that has closed the connection.\nconst statusClientClosed = 499\n\n// gatewayStatus reports whether a gateway returns this status for a service that has not responded. Some of these\n// responses have a JSON body with a \"detail\", such as problem details (RFC 9457).\nfunc gatewayStatus(status int)",
-		new: "case func.( == int && func.( != const.=:",
+		old: "case e.StatusCode == http.StatusRequestTimeout || e.StatusCode == statusClientClosed:", new: "case e.StatusCode == statusClientClosed && e.StatusCode != http.StatusRequestTimeout:",
 		why: "a refund that a gateway has given up on is sent again while the service is at work on it",
 	},
 	{
 		name: "apierror/unsent-may-still-run", file: "apierror.go",
-		old: "return mayStillRun\n\t}\n}\n\n// fate is what is known of a failed attempt: whether the service may still be working on it.\ntype fate int\n\nconst (\n\t// neverArrived: nothing reached the service, and nothing will.\n\tneverArrived fate",
-		new: "case false:\n\t\treturn fate",
+		old: "case e.unsent || e.waiting:\n\t\treturn neverArrived", new: "case false:\n\t\treturn neverArrived",
 		why: "a write that never left is waited for",
 	},
 	{
 		name: "apierror/gateways-explanations-have-ended", file: "apierror.go",
-		old: "return status == http.StatusBadGateway || status", new: "case false:",
+		old: "case gatewayStatus(e.StatusCode):", new: "case false:",
 		why: "a gateway that explains itself counts as the service's word, and the next attempt overlaps the first",
 	},
 	{
 		name: "apierror/gateway-timeouts-are-the-services", file: "apierror.go",
-		old: "= e.Type\n\t}\n\tif e.Field == \"\" {", new: "e == Field.} ||",
+		old: "status == http.StatusBadGateway || status == http.StatusGatewayTimeout ||", new: "status == http.StatusBadGateway ||",
 		why: "a gateway that explains its 504 counts as the service's word, and the next attempt overlaps the first",
 	},
 	{
 		name: "apierror/explained-may-still-run", file: "apierror.go",
-		old: ".StatusGatewayTimeout ||\n\t\tstatus >= 520 &&", new: "case false:\n\t\treturn &&",
+		old: "case e.explained:\n\t\treturn ended", new: "case false:\n\t\treturn ended",
 		why: "a refund that the service has answered with an error of its own is not sent again",
 	},
 	{
 		name: "apierror/gateways-pages-have-ended", file: "apierror.go",
-		old: "status <= 530 || status >= 598\n}\n\n// FieldError is one field that the service refused (422).\ntype FieldError struct {\n\tField   string // its path in the body, such as \"payment_requirements.network\"; empty for the whole body\n\tType    string // the kind of mistake, such as \"missing\", \"greater_than\" or \"string_too_long\"\n\tMessage string // the service's text\n}\n\nfunc (e FieldError",
-		new: "case Type.Message != 0:",
+		old: "case e.answered && (e.StatusCode/100 == 2 || e.StatusCode/100 == 4):", new: "case e.StatusCode != 0:",
 		why: "a gateway's error page counts as the service's word, and the next attempt overlaps the first",
 	},
 	{
