@@ -42,6 +42,8 @@ func (e matchingError) Is(target error) bool { return target == e.as }
 // hidingErrors are errors of guarded functions behind which a payment may have been made.
 func hidingErrors() map[string]error {
 	reset := &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
+	untrusted := &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}
+	rejected := &letagentpay.NotApprovedError{Status: letagentpay.StatusRejected, RequestID: "r9"}
 	return map[string]error{
 		"deadline":                          context.DeadlineExceeded,
 		"cancelled":                         context.Canceled,
@@ -61,49 +63,65 @@ func hidingErrors() map[string]error {
 		"timeout of somebody's":             timeoutError{},
 		"wrapped timeout of somebody's":     fmt.Errorf("pay: %w", timeoutError{}),
 		"by its Is method":                  matchingError{context.DeadlineExceeded},
-		"exchange that broke":               &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: io.EOF},
-		"exchange that was reset":           fmt.Errorf("pay: %w", &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: reset}),
-		"exchange that failed in its way":   &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: errors.New("http2: client connection lost")},
-		"exchange that timed out":           &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: context.DeadlineExceeded},
+		"exchange that broke":               posting(io.EOF),
+		"exchange that was reset":           fmt.Errorf("pay: %w", posting(reset)),
+		"exchange with an error of its own": posting(errors.New("http2: client connection lost")),
+		"exchange that timed out":           posting(context.DeadlineExceeded),
 		"unknown outcome":                   &letagentpay.OutcomeUnknownError{Op: operation.X402Report, Err: errShop},
-		"unknown outcome of another kind":   fmt.Errorf("pay: %w", &letagentpay.OutcomeUnknownError{Op: "purchase", Err: &letagentpay.APIError{StatusCode: 403}}),
+		"unknown outcome of another kind": fmt.Errorf("pay: %w", &letagentpay.OutcomeUnknownError{
+			Op:  "purchase",
+			Err: &letagentpay.APIError{StatusCode: 403},
+		}),
 		"service that failed":               &letagentpay.APIError{Op: operation.X402Authorize, StatusCode: 502},
 		"service that did not answer":       &letagentpay.APIError{Op: operation.X402Report, Err: io.EOF},
 		"certain only of one of two":        errors.Join(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, io.EOF),
-		"timeout, then an untrusted server": errors.Join(context.DeadlineExceeded, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
-		"paid, then an untrusted server":    errors.Join(&letagentpay.UnconfirmedError{MayHaveSpent: true}, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
-		"not approved and a lost exchange":  errors.Join(&letagentpay.NotApprovedError{Status: letagentpay.StatusRejected, RequestID: "r9"}, &url.Error{Op: "Post", Err: io.EOF}),
+		"timeout, then an untrusted server": errors.Join(context.DeadlineExceeded, untrusted),
+		"paid, then an untrusted server":    errors.Join(&letagentpay.UnconfirmedError{MayHaveSpent: true}, untrusted),
+		"not approved and a lost exchange":  errors.Join(rejected, posting(io.EOF)),
 	}
+}
+
+// posting returns the error of net/http for a POST that fails with err.
+func posting(err error) error {
+	return &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: err}
 }
 
 // certainErrors are errors that say that nothing was paid, or say nothing of a connection.
 func certainErrors() map[string]error {
 	dial := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	marked := fmt.Errorf("x: %w", letagentpay.NotPaid(errShop))
+	refused := func(status letagentpay.Status, err error) error {
+		return &letagentpay.NotApprovedError{Status: status, RequestID: "r9", Err: err}
+	}
 	return map[string]error{
-		"a word":                          errShop,
-		"no connection":                   dial,
-		"no connection to the proxy":      &net.OpError{Op: "proxyconnect", Err: errors.New("refused")},
-		"no connection in time":           &net.OpError{Op: "dial", Err: context.DeadlineExceeded},
-		"no such host":                    &net.DNSError{Err: "no such host", Name: "shop.example"},
-		"no such host in time":            &net.DNSError{Err: "i/o timeout", Name: "shop.example", IsTimeout: true},
-		"exchange without a connection":   &url.Error{Op: "Post", URL: "https://shop.example", Err: dial},
-		"exchange without a host":         &url.Error{Op: "Post", URL: "https://shop.example", Err: &net.DNSError{Err: "no such host", IsTimeout: true}},
-		"bad URL":                         &url.Error{Op: "parse", URL: "::", Err: errors.New("missing protocol scheme")},
-		"untrusted server":                &url.Error{Op: "Post", Err: &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}},
-		"marked":                          letagentpay.NotPaid(context.DeadlineExceeded),
-		"marked and wrapped":              fmt.Errorf("pay: %w", letagentpay.NotPaid(io.EOF)),
-		"marked, wrapping":                letagentpay.NotPaid(fmt.Errorf("pay: %w", &url.Error{Op: "Post", Err: io.EOF})),
-		"marked among others":             errors.Join(context.Canceled, letagentpay.NotPaid(errShop)),
-		"marked deep among others":        fmt.Errorf("%w; %w", io.EOF, errors.Join(errShop, fmt.Errorf("x: %w", letagentpay.NotPaid(errShop)))),
-		"nested: rejected":                &letagentpay.NotApprovedError{Status: letagentpay.StatusRejected, RequestID: "r9"},
-		"nested: pending, waited in vain": &letagentpay.NotApprovedError{Status: letagentpay.StatusPending, RequestID: "r9", Err: &letagentpay.WaitTimeoutError{RequestID: "r9"}},
-		"nested: pending, cancelled":      fmt.Errorf("buy: %w", &letagentpay.NotApprovedError{Status: letagentpay.StatusPending, RequestID: "r9", Err: context.Canceled}),
-		"nested: expired":                 &letagentpay.NotApprovedError{Status: letagentpay.StatusExpired, RequestID: "r9"},
-		"nested: mismatch":                &letagentpay.MismatchError{RequestID: "r9"},
-		"nested: handled":                 &letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: "r9"}, Err: context.Canceled},
-		"nested: unconfirmed":             &letagentpay.UnconfirmedError{RequestID: "r9", Err: context.DeadlineExceeded},
-		"nested: bad parameter":           &letagentpay.ParamError{Field: "x", Err: io.EOF},
-		"nested: refused":                 &letagentpay.APIError{Op: "purchase", StatusCode: 403},
+		"a word":                        errShop,
+		"no connection":                 dial,
+		"no connection to the proxy":    &net.OpError{Op: "proxyconnect", Err: errors.New("refused")},
+		"no connection in time":         &net.OpError{Op: "dial", Err: context.DeadlineExceeded},
+		"no such host":                  &net.DNSError{Err: "no such host", Name: "shop.example"},
+		"no such host in time":          &net.DNSError{Err: "i/o timeout", Name: "shop.example", IsTimeout: true},
+		"exchange without a connection": posting(dial),
+		"exchange without a host":       posting(&net.DNSError{Err: "no such host", IsTimeout: true}),
+		"bad URL":                       &url.Error{Op: "parse", URL: "::", Err: errors.New("missing protocol scheme")},
+		"untrusted server":              posting(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
+		"marked":                        letagentpay.NotPaid(context.DeadlineExceeded),
+		"marked and wrapped":            fmt.Errorf("pay: %w", letagentpay.NotPaid(io.EOF)),
+		"marked, wrapping":              letagentpay.NotPaid(fmt.Errorf("pay: %w", posting(io.EOF))),
+		"marked among others":           errors.Join(context.Canceled, letagentpay.NotPaid(errShop)),
+		"marked deep among others":      fmt.Errorf("%w; %w", io.EOF, errors.Join(errShop, marked)),
+		"nested: rejected":              refused(letagentpay.StatusRejected, nil),
+		"nested: pending, timed out": refused(letagentpay.StatusPending,
+			&letagentpay.WaitTimeoutError{RequestID: "r9"}),
+		"nested: pending, cancelled": fmt.Errorf("buy: %w", refused(letagentpay.StatusPending, context.Canceled)),
+		"nested: expired":            refused(letagentpay.StatusExpired, nil),
+		"nested: mismatch":           &letagentpay.MismatchError{RequestID: "r9"},
+		"nested: handled": &letagentpay.AlreadyHandledError{
+			Request: &letagentpay.Request{RequestID: "r9"},
+			Err:     context.Canceled,
+		},
+		"nested: unconfirmed":   &letagentpay.UnconfirmedError{RequestID: "r9", Err: context.DeadlineExceeded},
+		"nested: bad parameter": &letagentpay.ParamError{Field: "x", Err: io.EOF},
+		"nested: refused":       &letagentpay.APIError{Op: "purchase", StatusCode: 403},
 	}
 }
 
@@ -141,7 +159,8 @@ func TestErrorThatCanHideAPaymentLeavesTheMoneyBooked(t *testing.T) {
 				require.ErrorAs(t, err, &unconfirmed)
 				assert.True(t, unconfirmed.MayHaveSpent)
 				assert.Equal(t, server.Requests()[0].RequestID, unconfirmed.RequestID)
-				assert.Equal(t, letagentpay.ConfirmParams{Success: true}, unconfirmed.Params, "what to send if it was paid")
+				assert.Equal(t, letagentpay.ConfirmParams{Success: true}, unconfirmed.Params,
+					"what to send if it was paid")
 				assert.Empty(t, server.Calls().Of(operation.Confirm))
 				assert.Equal(t, letagentpay.StatusAutoApproved, server.Requests()[0].Status)
 				books(t, server, "30.00", "0.00")
@@ -149,7 +168,8 @@ func TestErrorThatCanHideAPaymentLeavesTheMoneyBooked(t *testing.T) {
 				assert.Equal(t, []string{"started"}, journal.states())
 				var handled *letagentpay.AlreadyHandledError
 				for _, again := range []*letagentpay.Client{client, server.Client(elsewhere())} {
-					_, err = guardGroceries(again, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+					repeated := guardGroceries(again, &runs, succeed, letagentpay.WithJournal(journal))
+					_, err = repeated(t.Context(), underKey("30", "turn-7"))
 					require.ErrorAs(t, err, &handled)
 					assert.True(t, handled.MayHaveRun)
 					require.Error(t, handled.Err)
@@ -182,7 +202,8 @@ func TestErrorThatIsCertainReturnsTheMoney(t *testing.T) {
 			withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
 				server := serve(t)
 				var runs atomic.Int64
-				_, err := guardGroceries(server.Client(), &runs, failing(certain), opts...)(t.Context(), underKey("30", "turn-7"))
+				guarded := guardGroceries(server.Client(), &runs, failing(certain), opts...)
+				_, err := guarded(t.Context(), underKey("30", "turn-7"))
 				assert.Equal(t, certain, err, "the function's own error, and nothing else")
 				confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
 				usable(t, server, "turn-7")
@@ -212,6 +233,7 @@ func TestSpentDecidesOverDoubt(t *testing.T) {
 
 func TestOnErrorDecidesWhatCanHideAPayment(t *testing.T) {
 	exits := func(error) bool { runtime.Goexit(); return false }
+	ofTheShop := func(err error) bool { return errors.Is(err, errShop) }
 	for name, c := range map[string]struct {
 		judge func(error) bool
 		err   error
@@ -219,8 +241,8 @@ func TestOnErrorDecidesWhatCanHideAPayment(t *testing.T) {
 	}{
 		"none does":                   {func(error) bool { return false }, context.DeadlineExceeded, false},
 		"all do":                      {func(error) bool { return true }, errShop, true},
-		"by kind, yes":                {func(err error) bool { return errors.Is(err, errShop) }, fmt.Errorf("x: %w", errShop), true},
-		"by kind, no":                 {func(err error) bool { return errors.Is(err, errShop) }, io.EOF, false},
+		"by kind, yes":                {ofTheShop, fmt.Errorf("x: %w", errShop), true},
+		"by kind, no":                 {ofTheShop, io.EOF, false},
 		"the default":                 {letagentpay.MayHavePaid, io.EOF, true},
 		"NotPaid has precedence":      {func(error) bool { return true }, letagentpay.NotPaid(errShop), false},
 		"a panic is doubt":            {func(error) bool { panic("a bug") }, errShop, true},
@@ -233,7 +255,8 @@ func TestOnErrorDecidesWhatCanHideAPayment(t *testing.T) {
 			withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
 				server := serve(t)
 				var runs atomic.Int64
-				guarded := guardGroceries(server.Client(), &runs, failing(c.err), append(opts, letagentpay.OnError(c.judge))...)
+				guarded := guardGroceries(server.Client(), &runs, failing(c.err),
+					append(opts, letagentpay.OnError(c.judge))...)
 				var err error
 				returned := false
 				assert.Nil(t, alone(func() {
@@ -325,7 +348,10 @@ func TestDoubtOfAnAuthorizedPurchase(t *testing.T) {
 		}
 		require.ErrorIs(t, approval.Spent(letagentpay.MustAmount("25"), ""), letagentpay.ErrSettled)
 		assert.Empty(t, server.Calls().Of(operation.Confirm))
-		_, err = client.Confirm(t.Context(), approval.RequestID(), letagentpay.ConfirmParams{Success: true, ActualAmount: letagentpay.MustAmount("25")})
+		_, err = client.Confirm(t.Context(), approval.RequestID(), letagentpay.ConfirmParams{
+			Success:      true,
+			ActualAmount: letagentpay.MustAmount("25"),
+		})
 		require.NoError(t, err)
 		books(t, server, "25.00", "0.00")
 		usable(t, server, "turn-7")
@@ -419,7 +445,8 @@ func endingOnceApproved(server *letagentpaytest.Server, end context.CancelFunc, 
 	return []letagentpay.Option{
 		through(exchange(func(r *http.Request) (*http.Response, error) {
 			response, err := inner.RoundTrip(r)
-			if err != nil || !reads || r.Method != http.MethodGet || strings.HasSuffix(r.URL.Path, "/requests") || !newest(letagentpay.StatusAutoApproved) {
+			readsOne := r.Method == http.MethodGet && !strings.HasSuffix(r.URL.Path, "/requests")
+			if err != nil || !reads || !readsOne || !newest(letagentpay.StatusAutoApproved) {
 				return response, err
 			}
 			data, err := io.ReadAll(response.Body)
@@ -516,15 +543,22 @@ func TestResumedRequestThatCannotRunStaysApproved(t *testing.T) {
 // An error of the function may be one of this package's that somebody has made by hand.
 func TestZeroErrorsOfTheFunctionAreSettled(t *testing.T) {
 	for _, err := range []error{
-		new(letagentpay.AlreadyHandledError), new(letagentpay.NotApprovedError),
-		new(letagentpay.MismatchError), new(letagentpay.UnconfirmedError), new(letagentpay.ParamError), new(letagentpay.JournalError),
-		new(letagentpay.OverspendError), new(letagentpay.DuplicateError),
+		new(letagentpay.AlreadyHandledError),
+		new(letagentpay.NotApprovedError),
+		new(letagentpay.MismatchError),
+		new(letagentpay.UnconfirmedError),
+		new(letagentpay.ParamError),
+		new(letagentpay.JournalError),
+		new(letagentpay.OverspendError),
+		new(letagentpay.DuplicateError),
 	} {
 		t.Run(fmt.Sprintf("%T", err), func(t *testing.T) {
 			server := serve(t)
 			var runs atomic.Int64
 			var got error
-			assert.Nil(t, alone(func() { _, got = guardGroceries(server.Client(), &runs, failing(err))(t.Context(), price("30")) }))
+			assert.Nil(t, alone(func() {
+				_, got = guardGroceries(server.Client(), &runs, failing(err))(t.Context(), price("30"))
+			}))
 			require.ErrorIs(t, got, err)
 			confirmations := 1
 			if letagentpay.MayHavePaid(err) {

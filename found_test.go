@@ -82,7 +82,8 @@ func TestJournalKeepsWhatMayHaveBeenBought(t *testing.T) {
 				var runs atomic.Int64
 				call := func() error {
 					client := server.Client(elsewhere(), letagentpay.WithMaxRetries(0))
-					_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+					guarded := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))
+					_, err := guarded(t.Context(), underKey("30", "turn-7"))
 					return err
 				}
 				server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropAfter})
@@ -102,7 +103,8 @@ func TestJournalKeepsWhatMayHaveBeenBought(t *testing.T) {
 func TestJournalKnowsWhichRequestsWereThereBefore(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
-		approval, err := server.Client(elsewhere()).Authorize(t.Context(), underKey("30", "turn-7")) // another process, which runs now
+		// Another process, which is running now.
+		approval, err := server.Client(elsewhere()).Authorize(t.Context(), underKey("30", "turn-7"))
 		require.NoError(t, err)
 		time.Sleep(time.Minute)
 
@@ -110,7 +112,8 @@ func TestJournalKnowsWhichRequestsWereThereBefore(t *testing.T) {
 		var runs atomic.Int64
 		call := func() error {
 			client := server.Client(elsewhere(), letagentpay.WithMaxRetries(0))
-			_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+			guarded := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))
+			_, err := guarded(t.Context(), underKey("30", "turn-7"))
 			return err
 		}
 		server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropBefore})
@@ -130,7 +133,8 @@ func TestFailedPurchaseIsGivenBackBeforeItsScopeAsksAgain(t *testing.T) {
 		ctx := letagentpay.WithPurchaseScope(t.Context(), "message 17")
 		buy := func(fn func(context.Context) (string, error)) error {
 			var runs atomic.Int64
-			_, err := guardGroceries(server.Client(elsewhere()), &runs, fn, letagentpay.WithJournal(journal))(ctx, price("30"))
+			guarded := guardGroceries(server.Client(elsewhere()), &runs, fn, letagentpay.WithJournal(journal))
+			_, err := guarded(ctx, price("30"))
 			return err
 		}
 		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
@@ -187,7 +191,8 @@ func TestNothingRunsAfterARestartWhileItIsGivenBack(t *testing.T) {
 		}
 		server.SetServiceRaces(&letagentpaytest.Races{Confirm: 25 * time.Second})
 		var runs atomic.Int64
-		_, err := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+		guarded := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))
+		_, err := guarded(t.Context(), underKey("30", "turn-7"))
 		var journalErr *letagentpay.JournalError
 		require.ErrorAs(t, err, &journalErr)
 		require.Zero(t, runs.Load())
@@ -218,13 +223,17 @@ func TestScopeAfterARestartWhileItsPurchaseIsGivenBack(t *testing.T) {
 		server.SetServiceRaces(&letagentpaytest.Races{Confirm: 25 * time.Second})
 		ctx := letagentpay.WithPurchaseScope(t.Context(), "message 17")
 		var runs atomic.Int64
-		_, err := guardGroceries(server.Client(elsewhere()), &runs, spending("30", nil), letagentpay.WithJournal(journal))(ctx, price("30"))
+		journaled := letagentpay.WithJournal(journal)
+		guarded := guardGroceries(server.Client(elsewhere()), &runs, spending("30", nil), journaled)
+		_, err := guarded(ctx, price("30"))
 		require.Error(t, err)
 		journal.fail = nil
-		_, _ = guardGroceries(server.Client(elsewhere()), &runs, func(ctx context.Context) (string, error) {
+		slow := func(ctx context.Context) (string, error) {
 			time.Sleep(30 * time.Second)
 			return spending("30", nil)(ctx)
-		}, letagentpay.WithJournal(journal))(letagentpay.WithPurchaseScope(t.Context(), "message 17"), price("30"))
+		}
+		ctx = letagentpay.WithPurchaseScope(t.Context(), "message 17")
+		_, _ = guardGroceries(server.Client(elsewhere()), &runs, slow, journaled)(ctx, price("30"))
 		time.Sleep(time.Minute)
 		if runs.Load() > 0 {
 			assert.Equal(t, "30.00", server.Budget().Spent.String(), "30.00 were spent")
@@ -246,11 +255,12 @@ func TestCallThatMeetsAGiveBackLeavesNothingToContinue(t *testing.T) {
 		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: http.StatusForbidden})
 		client := server.Client(elsewhere())
 		var runs atomic.Int64
-		_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "k"))
+		guarded := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))
+		_, err := guarded(t.Context(), underKey("30", "k"))
 		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		assert.False(t, unconfirmed.Params.Success)
-		_, err = guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "k"))
+		_, err = guarded(t.Context(), underKey("30", "k"))
 		var handled *letagentpay.AlreadyHandledError
 		require.ErrorAs(t, err, &handled)
 		assert.Zero(t, runs.Load())

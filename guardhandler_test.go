@@ -349,15 +349,20 @@ func TestRefusalOfAMismatchNamesTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := serve(t)
 		amount := "30"
-		h := &letagentpay.GuardHandler{Client: server.Client(), Price: func(*http.Request) (*letagentpay.PurchaseParams, error) {
-			p := underKey(amount, "k")
-			return &p, nil
-		}, Next: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
+		h := &letagentpay.GuardHandler{
+			Client: server.Client(),
+			Price: func(*http.Request) (*letagentpay.PurchaseParams, error) {
+				p := underKey(amount, "k")
+				return &p, nil
+			},
+			Next: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+		}
 		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 		amount = "31"
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 		assert.Equal(t, http.StatusConflict, w.Code)
-		assert.JSONEq(t, `{"error":"another purchase has the key or the id of this one","request_id":"`+server.Requests()[0].RequestID+`"}`, w.Body.String())
+		assert.JSONEq(t, `{"error":"another purchase has the key or the id of this one",`+
+			`"request_id":"`+server.Requests()[0].RequestID+`"}`, w.Body.String())
 	})
 }

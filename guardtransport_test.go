@@ -79,7 +79,8 @@ func TestGuardTransportRefundsWhatWasNeverSent(t *testing.T) {
 	secure := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("reached") }))
 	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
 	defer secure.Close()
-	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }))
+	refuse := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }
+	refusing := httptest.NewServer(http.HandlerFunc(refuse))
 	defer refusing.Close()
 	refusingURL, err := url.Parse(refusing.URL)
 	require.NoError(t, err)
@@ -186,7 +187,8 @@ func TestGuardTransportKeepsBookedWhatOneOfSeveralAttemptsMayHavePaid(t *testing
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t)
-			_, err := guarding(server.Client(), roundTrip(broken(c.err))).RoundTrip(priced(t.Context(), t, http.MethodPost, "https://api.example/v1", "30"))
+			transport := guarding(server.Client(), roundTrip(broken(c.err)))
+			_, err := transport.RoundTrip(priced(t.Context(), t, http.MethodPost, "https://api.example/v1", "30"))
 			require.ErrorIs(t, err, errors.Unwrap(fmt.Errorf("%w", c.err)))
 			books(t, server, c.booked, "0.00")
 		})
@@ -231,10 +233,11 @@ func TestGuardTransportDoesNotSendWhatNobodyWaitsFor(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			clientOptions, options := leaves(cancel)
-			transport := guarding(server.Client(clientOptions...), roundTrip(func(*http.Request) (*http.Response, error) {
+			never := func(*http.Request) (*http.Response, error) {
 				t.Error("sent")
 				return nil, errReset
-			}))
+			}
+			transport := guarding(server.Client(clientOptions...), roundTrip(never))
 			transport.Options = options
 			body := &closing{Reader: strings.NewReader("body")}
 			request := priced(ctx, t, http.MethodPost, "https://api.example/v1", "30")
@@ -280,9 +283,11 @@ func TestGuardTransportTakesWhatWasSentAsPaid(t *testing.T) {
 		"cancelled, and nobody knows": func(cancel func()) http.RoundTripper {
 			return roundTrip(func(*http.Request) (*http.Response, error) { cancel(); return nil, context.Canceled })
 		},
-		"timed out, and nobody knows": func(func()) http.RoundTripper { return roundTrip(broken(context.DeadlineExceeded)) },
-		"neither answer nor error":    func(func()) http.RoundTripper { return roundTrip(broken(nil)) },
-		"an error without a text":     func(func()) http.RoundTripper { return roundTrip(broken((*textless)(nil))) },
+		"timed out, and nobody knows": func(func()) http.RoundTripper {
+			return roundTrip(broken(context.DeadlineExceeded))
+		},
+		"neither answer nor error": func(func()) http.RoundTripper { return roundTrip(broken(nil)) },
+		"an error without a text":  func(func()) http.RoundTripper { return roundTrip(broken((*textless)(nil))) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t)
@@ -438,7 +443,9 @@ func TestLostConfirmationsReachSomebody(t *testing.T) {
 							return
 						}
 						handler := &letagentpay.GuardHandler{
-							Client: server.Client(c.opts...), Price: priceHeader, Unconfirmed: tell,
+							Client:      server.Client(c.opts...),
+							Price:       priceHeader,
+							Unconfirmed: tell,
 							Next: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 								w.WriteHeader(200)
 								if panics {
@@ -481,7 +488,9 @@ func TestGuardTransportReportsOverspending(t *testing.T) {
 	logged := defaultLog(t)
 	server := serve(t)
 	transport := &letagentpay.GuardTransport{
-		Client: server.Client(), Price: priceHeader, Next: roundTrip(answer(200, "{}")),
+		Client:  server.Client(),
+		Price:   priceHeader,
+		Next:    roundTrip(answer(200, "{}")),
 		Charged: func(*http.Response, error) (letagentpay.Amount, bool) { return letagentpay.MustAmount("42"), true },
 	}
 	_, err := transport.RoundTrip(priced(t.Context(), t, http.MethodGet, "https://api.example/v1", "30"))
@@ -562,7 +571,8 @@ func TestGuardTransportSwitchesProtocols(t *testing.T) {
 func keysOf(t *testing.T, own string, requests ...*http.Request) (keys []string) {
 	server := serve(t)
 	transport := &letagentpay.GuardTransport{
-		Client: server.Client(), Next: roundTrip(answer(200, "{}")),
+		Client: server.Client(),
+		Next:   roundTrip(answer(200, "{}")),
 		Price: func(*http.Request) (*letagentpay.PurchaseParams, error) {
 			p := price("1")
 			p.IdempotencyKey = own
@@ -598,14 +608,18 @@ func TestGuardTransportTakesTheKeyOfTheRequest(t *testing.T) {
 	assert.Regexp(t, "^http-[a-z2-7]{52}$", plain)
 
 	for name, same := range map[string]*http.Request{
-		"again":             build(t.Context(), "POST", address, "Idempotency-Key", "order-17"),
-		"in a scope":        build(scope, "POST", address, "Idempotency-Key", "order-17"),
-		"another query":     build(t.Context(), "POST", address+"?api_key=secret", "Idempotency-Key", "order-17"),
-		"another case":      build(t.Context(), "POST", "HTTPS://API.example/v1/answers", "idempotency-key", " order-17 "),
-		"the other header":  build(t.Context(), "POST", address, "X-Idempotency-Key", "order-17"),
-		"both headers":      build(t.Context(), "POST", address, "X-Idempotency-Key", "no", "Idempotency-Key", "order-17"),
-		"another empty one": build(t.Context(), "POST", address, "Idempotency-Key", "", "X-Idempotency-Key", "order-17"),
-		"another header":    build(t.Context(), "POST", address, "Idempotency-Key", "order-17", "X-Retry-Count", "2"),
+		"again":         build(t.Context(), "POST", address, "Idempotency-Key", "order-17"),
+		"in a scope":    build(scope, "POST", address, "Idempotency-Key", "order-17"),
+		"another query": build(t.Context(), "POST", address+"?api_key=secret", "Idempotency-Key", "order-17"),
+		"another case": build(t.Context(), "POST", "HTTPS://API.example/v1/answers",
+			"idempotency-key", " order-17 "),
+		"the other header": build(t.Context(), "POST", address, "X-Idempotency-Key", "order-17"),
+		"both headers": build(t.Context(), "POST", address,
+			"X-Idempotency-Key", "no", "Idempotency-Key", "order-17"),
+		"another empty one": build(t.Context(), "POST", address,
+			"Idempotency-Key", "", "X-Idempotency-Key", "order-17"),
+		"another header": build(t.Context(), "POST", address,
+			"Idempotency-Key", "order-17", "X-Retry-Count", "2"),
 	} {
 		assert.Equal(t, plain, key("", same), name)
 	}
@@ -618,7 +632,8 @@ func TestGuardTransportTakesTheKeyOfTheRequest(t *testing.T) {
 		"another value":  build(t.Context(), "POST", address, "Idempotency-Key", "order-18"),
 		"another method": build(t.Context(), "PUT", address, "Idempotency-Key", "order-17"),
 		"another path":   build(t.Context(), "POST", address+"/", "Idempotency-Key", "order-17"),
-		"another host":   build(t.Context(), "POST", "https://api.example:8443/v1/answers", "Idempotency-Key", "order-17"),
+		"another host": build(t.Context(), "POST", "https://api.example:8443/v1/answers",
+			"Idempotency-Key", "order-17"),
 		"another scheme": build(t.Context(), "POST", "http://api.example/v1/answers", "Idempotency-Key", "order-17"),
 		"shifted":        build(t.Context(), "POST", address+"order", "Idempotency-Key", "-17"),
 		"no header":      build(t.Context(), "POST", address),
@@ -628,7 +643,8 @@ func TestGuardTransportTakesTheKeyOfTheRequest(t *testing.T) {
 		assert.Empty(t, seen[got], "%s is %s", name, seen[got])
 		seen[got] = name
 	}
-	assert.Equal(t, "own", key("own", build(scope, "POST", address, "Idempotency-Key", "order-17")), "Price comes first")
+	assert.Equal(t, "own", key("own", build(scope, "POST", address, "Idempotency-Key", "order-17")),
+		"Price comes first")
 	assert.Regexp(t, "^scope-", key("", build(scope, "POST", address)))
 	assert.Regexp(t, "^[A-Z2-7]{26}$", key("", build(t.Context(), "POST", address)))
 }
@@ -643,11 +659,15 @@ func TestRequestRepeatedUnderItsIdempotencyKeyBuysOnce(t *testing.T) {
 		status  []letagentpay.Status // of the purchases
 		err     bool                 // of the last request
 	}{
-		"lost":            {[]far{broken(errReset), ok}, 1, []letagentpay.Status{completed}, true},
-		"gateway":         {[]far{answer(503, "{}"), ok}, 1, []letagentpay.Status{completed}, true},
-		"bought":          {[]far{ok, ok}, 1, []letagentpay.Status{completed}, true},
-		"limited":         {[]far{answer(429, "{}"), ok, ok}, 2, []letagentpay.Status{completed, failed}, true},
-		"never connected": {[]far{unreachable, unreachable, ok}, 3, []letagentpay.Status{completed, failed, failed}, false},
+		"lost":    {[]far{broken(errReset), ok}, 1, []letagentpay.Status{completed}, true},
+		"gateway": {[]far{answer(503, "{}"), ok}, 1, []letagentpay.Status{completed}, true},
+		"bought":  {[]far{ok, ok}, 1, []letagentpay.Status{completed}, true},
+		"limited": {[]far{answer(429, "{}"), ok, ok}, 2, []letagentpay.Status{completed, failed}, true},
+		"never connected": {
+			answers: []far{unreachable, unreachable, ok},
+			sent:    3,
+			status:  []letagentpay.Status{completed, failed, failed},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t)
@@ -861,7 +881,9 @@ func ExampleGuardTransport_retry() {
 		Client: server.Client(),
 		Price: func(r *http.Request) (*letagentpay.PurchaseParams, error) {
 			return &letagentpay.PurchaseParams{
-				Amount: letagentpay.MustAmount("0.05"), Category: "subscriptions", Description: r.URL.Path,
+				Amount:      letagentpay.MustAmount("0.05"),
+				Category:    "subscriptions",
+				Description: r.URL.Path,
 			}, nil
 		},
 	}}
@@ -886,7 +908,7 @@ func ExampleGuardTransport_retry() {
 func TestChargedThatHangsDoesNotHoldTheConfirmation(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
-		guard := guarding(server.Client(), exchange(func(r *http.Request) (*http.Response, error) { return answer(200, "{}")(r) }))
+		guard := guarding(server.Client(), roundTrip(answer(200, "{}")))
 		guard.Charged = func(*http.Response, error) (letagentpay.Amount, bool) {
 			time.Sleep(time.Hour)
 			return letagentpay.Amount{}, true

@@ -44,7 +44,11 @@ type recorded struct {
 var services atomic.Int64
 
 func newService(t *testing.T) *service {
-	return &service{t: t, base: fmt.Sprintf("https://pay-%d.example/api/v1/agent-api", services.Add(1)), mock: httpmock.NewMockTransport()}
+	return &service{
+		t:    t,
+		base: fmt.Sprintf("https://pay-%d.example/api/v1/agent-api", services.Add(1)),
+		mock: httpmock.NewMockTransport(),
+	}
 }
 
 // on scripts the answers to one method and path, relative to the base URL.
@@ -90,7 +94,8 @@ func (s *service) client(opts ...letagentpay.Option) *letagentpay.Client {
 func newClient(t testing.TB, transport http.RoundTripper, opts ...letagentpay.Option) *letagentpay.Client {
 	t.Helper()
 	client, err := letagentpay.New(append([]letagentpay.Option{
-		letagentpay.WithToken(testToken), letagentpay.WithBaseURL(testBase), letagentpay.WithHTTPClient(&http.Client{Transport: transport}),
+		letagentpay.WithToken(testToken), letagentpay.WithBaseURL(testBase),
+		letagentpay.WithHTTPClient(&http.Client{Transport: transport}),
 	}, opts...)...)
 	require.NoError(t, err)
 	return client
@@ -121,13 +126,16 @@ func hangs(r *http.Request) (*http.Response, error) {
 }
 
 const (
-	autoApproved = `{"request_id":"r1","status":"auto_approved","currency":"USD","category":"groceries","original_category":null,
-		"policy_check":{"passed":true,"checks":[{"rule":"status","result":"pass","detail":"ok"}]},"auto_approved":true,"budget_remaining":"450.01","expires_at":null}`
-	pendingAnswer = `{"request_id":"r1","status":"pending","currency":"USD","category":"groceries","original_category":null,
-		"policy_check":{"passed":true,"checks":[]},"auto_approved":false,"budget_remaining":null,"expires_at":"2026-03-11T12:30:00Z"}`
-	rejectedAnswer = `{"request_id":"r1","status":"rejected","currency":"USD","category":"other","original_category":"Yachts",
-		"policy_check":{"passed":false,"checks":[{"rule":"status","result":"pass","detail":"active"},{"rule":"budget","result":"fail","detail":"500.00 left"}]},
-		"auto_approved":false,"budget_remaining":null,"expires_at":null}`
+	autoApproved = `{"request_id":"r1","status":"auto_approved","currency":"USD","category":"groceries",
+		"original_category":null,"auto_approved":true,"budget_remaining":"450.01","expires_at":null,
+		"policy_check":{"passed":true,"checks":[{"rule":"status","result":"pass","detail":"ok"}]}}`
+	pendingAnswer = `{"request_id":"r1","status":"pending","currency":"USD","category":"groceries",
+		"original_category":null,"auto_approved":false,"budget_remaining":null,"expires_at":"2026-03-11T12:30:00Z",
+		"policy_check":{"passed":true,"checks":[]}}`
+	rejectedAnswer = `{"request_id":"r1","status":"rejected","currency":"USD","category":"other",
+		"original_category":"Yachts","auto_approved":false,"budget_remaining":null,"expires_at":null,
+		"policy_check":{"passed":false,"checks":[{"rule":"status","result":"pass","detail":"active"},
+			{"rule":"budget","result":"fail","detail":"500.00 left"}]}}`
 	confirmed = `{"request_id":"r1","status":"completed","actual_amount":"47.50"}`
 
 	failedAnswer = `{"request_id":"r1","status":"failed","actual_amount":null}`
@@ -139,7 +147,8 @@ func undecided(status string) string {
 }
 
 func detail(status string) string {
-	return `{"request_id":"r1","status":"` + status + `","amount":49.99,"category":"groceries","created_at":"2026-03-11T12:00:00.123456+00:00","reviewed_at":null}`
+	return `{"request_id":"r1","status":"` + status + `","amount":49.99,"category":"groceries",` +
+		`"created_at":"2026-03-11T12:00:00.123456+00:00","reviewed_at":null}`
 }
 
 func groceries() letagentpay.PurchaseParams {

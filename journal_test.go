@@ -148,7 +148,8 @@ func TestJournalGivesTheFirstResultBack(t *testing.T) {
 		} {
 			other := p
 			change(&other)
-			_, err = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), other)
+			guarded := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))
+			_, err = guarded(t.Context(), other)
 			var mismatch *letagentpay.MismatchError
 			require.ErrorAs(t, err, &mismatch)
 		}
@@ -159,13 +160,15 @@ func TestJournalOfFailuresAndOfResultsThatCannotBeKept(t *testing.T) {
 	server := serve(t)
 	journal := new(memoryJournal)
 	var runs atomic.Int64
+	fails := func(context.Context) (string, error) { return "", errShop }
+	returnsMuch := func(context.Context) (string, error) { return strings.Repeat("x", 70_000), nil }
 	for key, c := range map[string]struct {
 		fn   func(context.Context) (string, error)
 		text string
 	}{
-		"failed":            {func(context.Context) (string, error) { return "", errShop }, "the shop is closed"},
+		"failed":            {fails, "the shop is closed"},
 		"failed after pay":  {spending("5", errShop), "the shop is closed"},
-		"too large to keep": {func(context.Context) (string, error) { return strings.Repeat("x", 70_000), nil }, "its result could not be kept"},
+		"too large to keep": {returnsMuch, "its result could not be kept"},
 	} {
 		guarded := guardGroceries(server.Client(), &runs, c.fn, letagentpay.WithJournal(journal))
 		p := price("5")
@@ -275,12 +278,19 @@ var errDead = errors.New("the process is dead")
 
 // crashing runs a guarded purchase in a process that dies at one point of the journal's writing: from then on nothing that
 // it does has an effect.
-func crashing(t *testing.T, server *letagentpaytest.Server, journal *memoryJournal, state journalState, after bool, runs *atomic.Int64, p letagentpay.PurchaseParams) {
+func crashing(
+	t *testing.T,
+	server *letagentpaytest.Server,
+	journal *memoryJournal,
+	c crashPoint,
+	runs *atomic.Int64,
+	p letagentpay.PurchaseParams,
+) {
 	t.Helper()
 	var dead atomic.Bool
 	dying := &memoryJournal{entries: journal.entries}
 	dying.fail = func(op string, entry *journalEntry) error {
-		if op == "put" && entry.State == state && !dead.Swap(true) && after {
+		if op == "put" && entry.State == c.state && !dead.Swap(true) && c.after {
 			data, err := json.Marshal(entry)
 			require.NoError(t, err)
 			dying.entries[entry.Key] = data
@@ -291,32 +301,36 @@ func crashing(t *testing.T, server *letagentpaytest.Server, journal *memoryJourn
 		return nil
 	}
 	inner := server.HTTPClient().Transport
-	client := server.Client(letagentpay.InProcess(letagentpay.NewProcess()), letagentpay.WithMaxRetries(0), letagentpay.WithLogger(slog.New(slog.DiscardHandler)),
+	client := server.Client(
+		letagentpay.InProcess(letagentpay.NewProcess()),
+		letagentpay.WithMaxRetries(0),
+		letagentpay.WithLogger(slog.New(slog.DiscardHandler)),
 		letagentpay.WithHTTPClient(&http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 			if dead.Load() {
 				return nil, errDead
 			}
 			return inner.RoundTrip(r)
-		})}))
+		})}),
+	)
 	_, _ = guardGroceries(client, runs, spending("25", nil), letagentpay.WithJournal(dying))(t.Context(), p)
 	require.True(t, dead.Load(), "it did not come to the point")
 	journal.entries = dying.entries
 }
 
 func TestCrashAtEveryStepOfTheJournal(t *testing.T) {
-	for _, own := range []bool{true, false} {
+	for key, own := range map[string]bool{"own key,": true, "random key,": false} {
 		for _, c := range []crashPoint{
-			{stateRequested, false, 0, true, false},
-			{stateRequested, true, 0, true, false},
-			{stateStarted, false, 0, true, false},
-			{stateStarted, true, 0, false, false}, // not known whether it ran
-			{stateReturned, false, 1, false, false},
-			{stateReturned, true, 1, false, true},
-			{stateSettled, false, 1, false, true},
-			{stateSettled, true, 1, false, true},
+			{state: stateRequested, rerun: true},
+			{state: stateRequested, after: true, rerun: true},
+			{state: stateStarted, rerun: true},
+			{state: stateStarted, after: true}, // may have run
+			{state: stateReturned, runs: 1},
+			{state: stateReturned, after: true, runs: 1, replay: true},
+			{state: stateSettled, runs: 1, replay: true},
+			{state: stateSettled, after: true, runs: 1, replay: true},
 		} {
 			when := map[bool]string{false: " before ", true: " after "}[c.after]
-			t.Run(map[bool]string{true: "own key,", false: "random key,"}[own]+when+string(c.state), func(t *testing.T) {
+			t.Run(key+when+string(c.state), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { c.crashAndContinue(t, own) })
 			})
 		}
@@ -340,7 +354,7 @@ func (c crashPoint) crashAndContinue(t *testing.T, own bool) {
 	if own {
 		p.IdempotencyKey = "turn-7"
 	}
-	crashing(t, server, journal, c.state, c.after, &runs, p)
+	crashing(t, server, journal, c, &runs, p)
 	assert.Equal(t, c.runs, runs.Load())
 
 	client := server.Client()
@@ -363,7 +377,8 @@ func (c crashPoint) crashAndContinue(t *testing.T, own bool) {
 	if !own && len(interrupted) == 0 {
 		return // a random key that nobody knows any more cannot be asked under again
 	}
-	result, err := guardGroceries(client, &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), again)
+	guarded := guardGroceries(client, &runs, spending("25", nil), letagentpay.WithJournal(journal))
+	result, err := guarded(t.Context(), again)
 	var handled *letagentpay.AlreadyHandledError
 	switch {
 	case c.rerun:
@@ -378,7 +393,7 @@ func (c crashPoint) crashAndContinue(t *testing.T, own bool) {
 		assert.Equal(t, c.runs, runs.Load())
 		// The explicit way, after a look into one's own books:
 		ctx := letagentpay.ResumeApproval(t.Context(), handled.Request.RequestID)
-		_, err = guardGroceries(client, &runs, spending("25", nil), letagentpay.WithJournal(journal))(ctx, again)
+		_, err = guarded(ctx, again)
 		require.NoError(t, err)
 	}
 	books(t, server, "25.00", "0.00")
@@ -424,7 +439,9 @@ func TestRecover(t *testing.T) {
 
 		// Pending when the process died, rejected meanwhile: nothing is left to decide.
 		pending := price("80")
-		_, err = guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())(t.Context(), pending)
+		impatient := guardGroceries(client, &runs, succeed,
+			letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
+		_, err = impatient(t.Context(), pending)
 		require.ErrorIs(t, err, letagentpay.ErrNotApproved)
 		interrupted, err := client.Recover(t.Context(), journal)
 		require.NoError(t, err)
@@ -489,7 +506,8 @@ func TestRequestResumedBehindTheBackOfItsKey(t *testing.T) {
 		client := server.Client()
 		journal := new(memoryJournal)
 		var runs atomic.Int64
-		guarded := guardGroceries(client, &runs, spending("75", nil), letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
+		guarded := guardGroceries(client, &runs, spending("75", nil), letagentpay.WithJournal(journal),
+			letagentpay.OnPendingFail())
 		p := price("80")
 		p.IdempotencyKey = "turn-7"
 		errDisk := errors.New("disk full")
@@ -512,7 +530,8 @@ func TestRequestResumedBehindTheBackOfItsKey(t *testing.T) {
 		require.ErrorAs(t, err, &confirm)
 		require.ElementsMatch(t, []string{"requested", "returned"}, journal.states())
 
-		again := guardGroceries(server.Client(), &runs, spending("75", nil), letagentpay.WithJournal(journal)) // the next process
+		// the next process
+		again := guardGroceries(server.Client(), &runs, spending("75", nil), letagentpay.WithJournal(journal))
 		result, err := again(t.Context(), p)
 		require.NoError(t, err)
 		assert.Equal(t, "receipt", result)
@@ -564,7 +583,8 @@ func TestEntryThatCannotBeDroppedIsSaid(t *testing.T) {
 			return nil
 		}
 		var runs atomic.Int64
-		guarded := guardGroceries(server.Client(), &runs, succeed, letagentpay.OnPendingFail(), letagentpay.WithJournal(journal))
+		guarded := guardGroceries(server.Client(), &runs, succeed, letagentpay.OnPendingFail(),
+			letagentpay.WithJournal(journal))
 		_, err := guarded(t.Context(), underKey("60", "k"))
 		require.Error(t, err)
 		time.Sleep(time.Hour)

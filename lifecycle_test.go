@@ -21,7 +21,8 @@ const approveUpTo50 = `{"per_request_limit": 200, "auto_approve": {"enabled": tr
 func serve(t *testing.T, opts ...letagentpaytest.Option) *letagentpaytest.Server {
 	t.Helper()
 	return letagentpaytest.NewServer(t, append([]letagentpaytest.Option{
-		letagentpaytest.InMemory(), letagentpaytest.WithBudget(letagentpay.MustAmount("500")), letagentpaytest.WithPolicyJSON(approveUpTo50),
+		letagentpaytest.InMemory(), letagentpaytest.WithBudget(letagentpay.MustAmount("500")),
+		letagentpaytest.WithPolicyJSON(approveUpTo50),
 	}, opts...)...)
 }
 
@@ -56,7 +57,10 @@ func TestLifecycleAgainstTheServer(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, letagentpay.StatusAutoApproved, purchase.Status)
 				assert.Equal(t, letagentpay.MustAmount("450.01"), *purchase.BudgetRemaining)
-				_, err = client.Confirm(t.Context(), purchase.RequestID, letagentpay.ConfirmParams{Success: true, ActualAmount: letagentpay.MustAmount("47.50")})
+				_, err = client.Confirm(t.Context(), purchase.RequestID, letagentpay.ConfirmParams{
+					Success:      true,
+					ActualAmount: letagentpay.MustAmount("47.50"),
+				})
 				require.NoError(t, err)
 				books(t, server, "47.50", "0.00")
 
@@ -259,7 +263,8 @@ func TestKeyOfAnotherPurchaseRunsNothing(t *testing.T) {
 func TestKeyWithAnAliasedOrUnknownCategory(t *testing.T) {
 	for _, category := range []string{"uber", "Unknown Thing", " Groceries "} {
 		synctest.Test(t, func(t *testing.T) {
-			server := serve(t, letagentpaytest.WithAliases(map[string]string{"uber": "taxi"}), letagentpaytest.WithCategories("groceries", "other", "taxi"))
+			server := serve(t, letagentpaytest.WithAliases(map[string]string{"uber": "taxi"}),
+				letagentpaytest.WithCategories("groceries", "other", "taxi"))
 			var runs atomic.Int64
 			p := price("30")
 			p.IdempotencyKey, p.Category = "turn-7", category
@@ -305,7 +310,8 @@ func TestCrowdOverSockets(t *testing.T) {
 	}
 	group.Wait()
 	assert.EqualValues(t, 50, bought.Load()+refused.Load())
-	assert.GreaterOrEqual(t, bought.Load(), int64(20), "the budget is good for 20 at least, and for more as confirmations come in lower")
+	assert.GreaterOrEqual(t, bought.Load(), int64(20),
+		"the budget is good for 20 at least, and for more as confirmations come in lower")
 	var spent letagentpay.Amount
 	for range bought.Load() {
 		spent = spent.Add(letagentpay.MustAmount("4"))
