@@ -27,19 +27,19 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// timeoutError is an error of somebody's that says that it is a timeout.
+// timeoutError is a foreign error that reports a timeout.
 type timeoutError struct{}
 
 func (timeoutError) Error() string { return "it took too long" }
 func (timeoutError) Timeout() bool { return true }
 
-// matchingError is another error by its Is method.
+// matchingError matches another error by its Is method.
 type matchingError struct{ as error }
 
 func (matchingError) Error() string          { return "something" }
 func (e matchingError) Is(target error) bool { return target == e.as }
 
-// hidingErrors are errors of guarded functions behind which a payment may have been made.
+// hidingErrors returns errors of guarded functions that can hide a payment.
 func hidingErrors() map[string]error {
 	reset := &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
 	untrusted := &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}
@@ -59,10 +59,10 @@ func hidingErrors() map[string]error {
 		"connection reset":                  reset,
 		"connection aborted":                syscall.ECONNABORTED,
 		"broken pipe":                       &net.OpError{Op: "write", Err: syscall.EPIPE},
-		"timeout of the system":             syscall.ETIMEDOUT,
-		"timeout of somebody's":             timeoutError{},
-		"wrapped timeout of somebody's":     fmt.Errorf("pay: %w", timeoutError{}),
-		"by its Is method":                  matchingError{context.DeadlineExceeded},
+		"timeout of the operating system":   syscall.ETIMEDOUT,
+		"timeout of a foreign type":         timeoutError{},
+		"wrapped timeout of a foreign type": fmt.Errorf("pay: %w", timeoutError{}),
+		"match by an Is method":             matchingError{context.DeadlineExceeded},
 		"exchange that broke":               posting(io.EOF),
 		"exchange that was reset":           fmt.Errorf("pay: %w", posting(reset)),
 		"exchange with an error of its own": posting(errors.New("http2: client connection lost")),
@@ -74,7 +74,7 @@ func hidingErrors() map[string]error {
 		}),
 		"service that failed":               &letagentpay.APIError{Op: operation.X402Authorize, StatusCode: 502},
 		"service that did not answer":       &letagentpay.APIError{Op: operation.X402Report, Err: io.EOF},
-		"certain only of one of two":        errors.Join(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, io.EOF),
+		"certain for one of two":            errors.Join(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, io.EOF),
 		"timeout, then an untrusted server": errors.Join(context.DeadlineExceeded, untrusted),
 		"paid, then an untrusted server":    errors.Join(&letagentpay.UnconfirmedError{MayHaveSpent: true}, untrusted),
 		"not approved and a lost exchange":  errors.Join(rejected, posting(io.EOF)),
@@ -86,7 +86,7 @@ func posting(err error) error {
 	return &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: err}
 }
 
-// certainErrors are errors that say that nothing was paid, or say nothing of a connection.
+// certainErrors returns errors that exclude a payment, and errors that do not come from a connection.
 func certainErrors() map[string]error {
 	dial := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	marked := fmt.Errorf("x: %w", letagentpay.NotPaid(errShop))
@@ -94,7 +94,7 @@ func certainErrors() map[string]error {
 		return &letagentpay.NotApprovedError{Status: status, RequestID: "r9", Err: err}
 	}
 	return map[string]error{
-		"a word":                        errShop,
+		"an error of the shop":          errShop,
 		"no connection":                 dial,
 		"no connection to the proxy":    &net.OpError{Op: "proxyconnect", Err: errors.New("refused")},
 		"no connection in time":         &net.OpError{Op: "dial", Err: context.DeadlineExceeded},
@@ -181,11 +181,11 @@ func TestErrorThatCanHideAPaymentLeavesTheMoneyBooked(t *testing.T) {
 					assert.NotEmpty(t, interrupted[0].Entry.Error)
 				}
 				_, err = client.Authorize(t.Context(), underKey("30", "turn-7"))
-				require.ErrorAs(t, err, &handled, "without the journal it is known as well")
+				require.ErrorAs(t, err, &handled, "it is known without the journal as well")
 				assert.True(t, handled.MayHaveRun)
 
 				_, err = client.Confirm(t.Context(), unconfirmed.RequestID, letagentpay.ConfirmParams{})
-				require.NoError(t, err, "whoever has found out says so")
+				require.NoError(t, err, "the caller reports the outcome once it is known")
 				books(t, server, "0.00", "0.00")
 				interrupted, err := client.Recover(t.Context(), journal)
 				require.NoError(t, err)
@@ -204,7 +204,7 @@ func TestErrorThatIsCertainReturnsTheMoney(t *testing.T) {
 				var runs atomic.Int64
 				guarded := guardGroceries(server.Client(), &runs, failing(certain), opts...)
 				_, err := guarded(t.Context(), underKey("30", "turn-7"))
-				assert.Equal(t, certain, err, "the function's own error, and nothing else")
+				assert.Equal(t, certain, err, "only the function's own error")
 				confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
 				usable(t, server, "turn-7")
 			})
@@ -239,16 +239,16 @@ func TestOnErrorDecidesWhatCanHideAPayment(t *testing.T) {
 		err   error
 		kept  bool
 	}{
-		"none does":                   {func(error) bool { return false }, context.DeadlineExceeded, false},
-		"all do":                      {func(error) bool { return true }, errShop, true},
+		"never":                       {func(error) bool { return false }, context.DeadlineExceeded, false},
+		"always":                      {func(error) bool { return true }, errShop, true},
 		"by kind, yes":                {ofTheShop, fmt.Errorf("x: %w", errShop), true},
 		"by kind, no":                 {ofTheShop, io.EOF, false},
 		"the default":                 {letagentpay.MayHavePaid, io.EOF, true},
-		"NotPaid has precedence":      {func(error) bool { return true }, letagentpay.NotPaid(errShop), false},
+		"NotPaid takes precedence":    {func(error) bool { return true }, letagentpay.NotPaid(errShop), false},
 		"a panic is doubt":            {func(error) bool { panic("a bug") }, errShop, true},
 		"an exit is doubt":            {exits, errShop, true},
 		"a hang is doubt":             {func(error) bool { time.Sleep(time.Hour); return false }, errShop, true},
-		"a slow one is waited for":    {func(error) bool { time.Sleep(4 * time.Second); return false }, io.EOF, false},
+		"a slow one is awaited":       {func(error) bool { time.Sleep(4 * time.Second); return false }, io.EOF, false},
 		"a typed nil is always doubt": {func(error) bool { return false }, (*shopError)(nil), true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -282,7 +282,7 @@ func TestOnErrorDecidesWhatCanHideAPayment(t *testing.T) {
 	require.ErrorIs(t, err, letagentpay.ErrInvalid)
 }
 
-// badMethods is an error whose methods, other than Error, misbehave.
+// badMethods is an error with one method that misbehaves.
 type badMethods struct {
 	method string
 	do     func()
@@ -304,13 +304,13 @@ func (e badMethods) Unwrap() error   { e.misbehave("Unwrap"); return nil }
 func TestErrorsThatCannotBeJudgedAreDoubtful(t *testing.T) {
 	for name, do := range mischief {
 		for _, method := range []string{"Is", "Timeout"} {
-			t.Run(name+" in "+method, func(t *testing.T) { settledWithBadMethods(t, method, do) })
+			t.Run(name+" in "+method, func(t *testing.T) { settleWithBadMethods(t, method, do) })
 		}
 	}
 }
 
-// settledWithBadMethods settles an approval with an error one of whose methods misbehaves.
-func settledWithBadMethods(t *testing.T, method string, do func()) {
+// settleWithBadMethods settles an approval with an error that has a misbehaving method.
+func settleWithBadMethods(t *testing.T, method string, do func()) {
 	withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
 		server := serve(t)
 		approval, err := server.Client().Authorize(t.Context(), underKey("30", "turn-7"), opts...)
@@ -339,7 +339,7 @@ func TestDoubtOfAnAuthorizedPurchase(t *testing.T) {
 		client := server.Client()
 		approval, err := client.Authorize(t.Context(), underKey("30", "turn-7"))
 		require.NoError(t, err)
-		for _, err := range []error{context.DeadlineExceeded, nil, errShop} { // what the first call decided stands
+		for _, err := range []error{context.DeadlineExceeded, nil, errShop} { // the first call decides
 			settleErr := approval.Settle(t.Context(), err)
 			var unconfirmed *letagentpay.UnconfirmedError
 			require.ErrorAs(t, settleErr, &unconfirmed)
@@ -358,7 +358,7 @@ func TestDoubtOfAnAuthorizedPurchase(t *testing.T) {
 	})
 }
 
-// What the inner call may have paid may be what the outer purchase is for.
+// A payment of the inner call may be the payment of the outer purchase.
 func TestDoubtOfANestedCallIsTheOuterOnesToo(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
@@ -379,7 +379,7 @@ func TestDoubtOfANestedCallIsTheOuterOnesToo(t *testing.T) {
 	})
 }
 
-// waysToLoop are ways in which a program asks for a purchase again and again.
+// waysToLoop are ways in which a program repeats a purchase.
 var waysToLoop = map[string]func(ctx context.Context, i int) (context.Context, letagentpay.PurchaseParams){
 	"random keys": func(ctx context.Context, _ int) (context.Context, letagentpay.PurchaseParams) {
 		return ctx, price("30")
@@ -401,7 +401,7 @@ var waysToLoop = map[string]func(ctx context.Context, i int) (context.Context, l
 	},
 }
 
-// Nothing of a purchase stays behind whose function certainly did not and will not run.
+// A purchase whose function never runs is refunded in full.
 func TestContextThatEndsBetweenApprovalAndRunCostsNothing(t *testing.T) {
 	for name, begin := range waysToLoop {
 		for how, amount := range map[string]string{"approved at once": "30", "approved by a human": "60"} {
@@ -422,7 +422,7 @@ func TestContextThatEndsBetweenApprovalAndRunCostsNothing(t *testing.T) {
 						require.ErrorIs(t, err, context.Canceled, "call %d", i)
 						var failure *letagentpay.APIError
 						require.ErrorAs(t, err, &failure)
-						require.NotErrorIs(t, err, letagentpay.ErrNoResponse, "it is known what became of it")
+						require.NotErrorIs(t, err, letagentpay.ErrNoResponse, "the outcome of the purchase is known")
 						time.Sleep(2 * time.Minute)
 					}
 					assert.Zero(t, runs.Load())
@@ -434,8 +434,8 @@ func TestContextThatEndsBetweenApprovalAndRunCostsNothing(t *testing.T) {
 	}
 }
 
-// endingOnceApproved ends a context at the moment when the client learns that its newest request is approved: from the
-// answer to the purchase, a wait, or, where it reads the request, from that.
+// endingOnceApproved returns options that end a context as soon as the client knows of the newest approval: from the
+// answer to the purchase, from a wait or, where reads is set, from reading the request.
 func endingOnceApproved(server *letagentpaytest.Server, end context.CancelFunc, reads bool) []letagentpay.Option {
 	inner := server.HTTPClient().Transport
 	newest := func(ended letagentpay.Status) bool {
@@ -462,14 +462,14 @@ func endingOnceApproved(server *letagentpaytest.Server, end context.CancelFunc, 
 	}
 }
 
-// endings is told of each operation's end.
+// endings is an observer that is called at the end of each operation.
 type endings func(op operation.Op)
 
 func (e endings) Begin(ctx context.Context, op operation.Op) (context.Context, func(letagentpay.Observation)) {
 	return ctx, func(letagentpay.Observation) { e(op) }
 }
 
-// A retry loop around a context that ends too early, or a disk that is full, must not drain the budget.
+// A retry loop must not drain the budget while the journal cannot be written.
 func TestJournalThatCannotBeWrittenCostsNothing(t *testing.T) {
 	for name, begin := range waysToLoop {
 		for how, trouble := range map[string]func() error{
@@ -494,7 +494,7 @@ func TestJournalThatCannotBeWrittenCostsNothing(t *testing.T) {
 						_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(ctx, p)
 						var journalError *letagentpay.JournalError
 						require.ErrorAs(t, err, &journalError, "call %d", i)
-						time.Sleep(2 * time.Minute) // the service takes 60 purchases a minute
+						time.Sleep(2 * time.Minute) // the service accepts 60 purchases a minute
 					}
 					assert.Zero(t, runs.Load())
 					assert.Len(t, server.Requests(), 20)
@@ -512,7 +512,7 @@ func TestJournalThatCannotBeWrittenCostsNothing(t *testing.T) {
 	}
 }
 
-// A resumed request is in the caller's hands: it stays approved, and can be resumed again.
+// The caller decides about a resumed request: it stays approved and can be resumed again.
 func TestResumedRequestThatCannotRunStaysApproved(t *testing.T) {
 	server := serve(t)
 	client := server.Client()
@@ -540,7 +540,7 @@ func TestResumedRequestThatCannotRunStaysApproved(t *testing.T) {
 	confirmedOnce(t, server, letagentpay.StatusCompleted, "30.00")
 }
 
-// An error of the function may be one of this package's that somebody has made by hand.
+// The function may return an error type of this package with no field set.
 func TestZeroErrorsOfTheFunctionAreSettled(t *testing.T) {
 	for _, err := range []error{
 		new(letagentpay.AlreadyHandledError),
@@ -572,12 +572,12 @@ func TestZeroErrorsOfTheFunctionAreSettled(t *testing.T) {
 func TestErrorsThatCannotBeAskedAreDoubtful(t *testing.T) {
 	for name, do := range mischief {
 		for _, method := range []string{"As", "Unwrap"} {
-			t.Run(name+" in "+method, func(t *testing.T) { settledWithBadMethods(t, method, do) })
+			t.Run(name+" in "+method, func(t *testing.T) { settleWithBadMethods(t, method, do) })
 		}
 	}
 }
 
-// The purchase was answered, and the context ended before the request could be read, which an own key takes.
+// A purchase under its own key is read after the answer. Here the context ends between the two.
 func TestContextThatEndsBeforeAnOwnPurchaseIsReadCostsNothing(t *testing.T) {
 	for name, begin := range waysToLoop {
 		t.Run(name, func(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 )
 
-// datedList is the list of requests with the service's clock in its header.
+// datedList answers with a list of requests, and with the service's time in the Date header.
 func datedList(rows func() string) httpmock.Responder {
 	return func(r *http.Request) (*http.Response, error) {
 		body := `{"requests":[` + rows() + `],"total":1,"limit":20,"offset":0}`
@@ -30,7 +30,7 @@ func datedList(rows func() string) httpmock.Responder {
 
 func none() string { return "" }
 
-// at is a moment of the bubble's clock as the service writes it.
+// at formats a time of the bubble's clock as the service does.
 func at(after time.Duration) string { return time.Now().UTC().Add(after).Format(time.RFC3339Nano) }
 
 func lostPost() httpmock.Responder { return broken(syscall.ECONNRESET) }
@@ -43,18 +43,18 @@ func TestLookFindsWhatALostAttemptMayHaveMade(t *testing.T) {
 		row   func() string
 		found bool
 	}{
-		"approved":                      {dated("auto_approved", 0), true},
-		"awaiting approval":             {dated("pending", 0), true},
-		"in a state not heard of":       {dated("escalated", 0), true},
-		"within the second before":      {dated("approved", -time.Second), true},
-		"half a minute later":           {dated("approved", 30*time.Second), true},
-		"made before":                   {dated("approved", -5*time.Second), false},
-		"made when the attempt is over": {dated("approved", 5*time.Minute), false},
-		"from another merchant":         {func() string { return row("r9", "approved", at(0), "Casino") }, false},
-		"rejected":                      {dated("rejected", 0), false},
-		"expired":                       {dated("expired", 0), false},
-		"given back":                    {dated("failed", 0), false},
-		"completed":                     {dated("completed", 0), false},
+		"approved":                 {dated("auto_approved", 0), true},
+		"awaiting approval":        {dated("pending", 0), true},
+		"in an unknown state":      {dated("escalated", 0), true},
+		"within the second before": {dated("approved", -time.Second), true},
+		"half a minute later":      {dated("approved", 30*time.Second), true},
+		"made before":              {dated("approved", -5*time.Second), false},
+		"made after the attempt":   {dated("approved", 5*time.Minute), false},
+		"from another merchant":    {func() string { return row("r9", "approved", at(0), "Casino") }, false},
+		"rejected":                 {dated("rejected", 0), false},
+		"expired":                  {dated("expired", 0), false},
+		"refunded":                 {dated("failed", 0), false},
+		"completed":                {dated("completed", 0), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestLookKnowsWhatIsNotOfTheAttempt(t *testing.T) {
 			assert.Empty(t, unknown.Found)
 		})
 	})
-	t.Run("anything, where the service does not tell the time", func(t *testing.T) {
+	t.Run("anything, without a Date header", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newService(t).on("POST", "/requests", lostPost()).
 				on("GET", "/requests", list(row("r9", "approved", at(0), "")))
@@ -142,7 +142,7 @@ func TestRefusalAfterALostAttempt(t *testing.T) {
 	}
 }
 
-// posts returns when purchases were posted.
+// posts returns the times at which purchases were posted.
 func (s *service) posts() (at []time.Time) {
 	for _, call := range s.recorded() {
 		if call.Method == http.MethodPost && strings.HasSuffix(call.Path, "/requests") {
@@ -188,7 +188,7 @@ func TestPurchaseWithoutTimeForAnotherAttempt(t *testing.T) {
 			assert.Zero(t, time.Since(begun))
 		})
 	})
-	t.Run("is looked for all the same", func(t *testing.T) {
+	t.Run("is still searched for", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newService(t).on("POST", "/requests", hangs).
 				on("GET", "/requests", datedList(func() string { return row("r9", "auto_approved", at(0), "") }))
@@ -214,7 +214,7 @@ func TestDuplicatesOfPurchasesThatWereInDoubtApart(t *testing.T) {
 				time.Sleep(apart)
 				purchase, err := s.client().Purchase(t.Context(), groceries())
 				require.NoError(t, err)
-				assert.Equal(t, want, purchase.Duplicates, "whose the other one is can be told after a while alone")
+				assert.Equal(t, want, purchase.Duplicates, "the other request can be attributed only after a while")
 			})
 		})
 	}
@@ -242,7 +242,7 @@ func TestIdenticalPurchaseUnderWayIsNoDuplicate(t *testing.T) {
 			}
 		}
 		group.Go(func() { buy(unlucky) })
-		time.Sleep(9 * time.Second) // the first has been posted again, and is not answered yet
+		time.Sleep(9 * time.Second) // the first is posted again and not answered yet
 		group.Go(func() { buy(server.Client()) })
 		group.Wait()
 		assert.Len(t, server.Requests(), 2)

@@ -179,7 +179,7 @@ func TestErrorTextsAndCategories(t *testing.T) {
 	require.ErrorIs(t, err, money.ErrSyntax, "the cause stays reachable")
 }
 
-// leaky is a transport whose errors tell the request's headers.
+// leaky is a transport whose errors reveal the request's headers.
 type leaky struct{}
 
 var errNoSpace = errors.New("disk full")
@@ -200,13 +200,13 @@ func TestErrorsOfLeakyTransportsAreRedacted(t *testing.T) {
 		assert.NotContains(t, fmt.Sprintf("%v %+v %#v", cause, cause, cause), "secret-of")
 	}
 	var leak *net.OpError
-	assert.NotErrorAs(t, err, &leak, "a cause that tells the token is not handed out")
+	assert.NotErrorAs(t, err, &leak, "a cause that contains the token is not exposed")
 	var path *os.PathError
-	require.ErrorAs(t, err, &path, "one below it that does not is")
+	require.ErrorAs(t, err, &path, "a cause below it without the token is exposed")
 	assert.Equal(t, "/log", path.Path)
 	require.ErrorIs(t, err, errNoSpace)
 	var network net.Error
-	require.ErrorAs(t, err, &network, "what kind of failure it is stays known")
+	require.ErrorAs(t, err, &network, "the kind of the failure stays known")
 	assert.NotContains(t, network.Error(), "secret-of")
 	assert.False(t, network.Timeout())
 }

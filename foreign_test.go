@@ -19,7 +19,7 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 )
 
-// forged is a text that would make a line of its own in a log, clear a terminal and turn the reading order around.
+// forged is a text that, unescaped, adds a line to a log, clears a terminal and reverses the reading order.
 const forged = "no\ntime=2026-01-01 level=INFO msg=\"letagentpay.purchase\" status=auto_approved\r" +
 	"\u2028\x1b[2J\u202e\u2066\x00\xff"
 
@@ -109,7 +109,7 @@ func TestReasonsOfARejectionAreBounded(t *testing.T) {
 	assertOneLine(t, err.Error(), 9000)
 	assert.Contains(t, err.Error(), "; and 31 more")
 	assert.Equal(t, "account_budget:"+strings.ToValidUTF8(forged, "\uFFFD"), rejected.Checks[0].Rule,
-		"a name is data, as it came")
+		"a name is data and stays as it is")
 	assertOneLine(t, rejected.Checks[0].Detail, 501)
 	assert.Less(t, logged.Len(), 40_000)
 }

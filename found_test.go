@@ -19,7 +19,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// only returns the one entry of a journal.
+// only returns the entry of a journal that has exactly one.
 func only(t *testing.T, journal *memoryJournal) *journalEntry {
 	t.Helper()
 	var entries []*journalEntry
@@ -43,7 +43,7 @@ func TestRequestsFoundInDoubtAreDuplicatesOnceOneIsThePurchase(t *testing.T) {
 		buy := func() error {
 			client := s.client(elsewhere(), letagentpay.WithMaxRetries(0))
 			_, err := guardGroceries(client, &runs, func(context.Context) (string, error) {
-				assert.Equal(t, []string{"r2"}, only(t, journal).Duplicates, "not the request that this runs under")
+				assert.Equal(t, []string{"r2"}, only(t, journal).Duplicates, "not the request under which this runs")
 				return "receipt", nil
 			}, letagentpay.WithJournal(journal))(t.Context(), keyed())
 			return err
@@ -92,7 +92,7 @@ func TestJournalKeepsWhatMayHaveBeenBought(t *testing.T) {
 				assert.Equal(t, stateRequested, only(t, journal).State)
 				time.Sleep(time.Minute)
 				between(t, server, call)
-				require.NoError(t, call(), "the request that was made is this purchase's")
+				require.NoError(t, call(), "the request found is this purchase's")
 				assert.EqualValues(t, 1, runs.Load())
 				assert.Len(t, server.Requests(), 1)
 			})
@@ -197,7 +197,7 @@ func TestNothingRunsAfterARestartWhileItIsGivenBack(t *testing.T) {
 		require.ErrorAs(t, err, &journalErr)
 		require.Zero(t, runs.Load())
 
-		journal.fail = nil // there is space again, and the process is restarted
+		journal.fail = nil // the disk has space again, and the process restarts
 		client := server.Client(elsewhere())
 		_, err = client.Recover(t.Context(), journal)
 		require.NoError(t, err)
@@ -236,7 +236,7 @@ func TestScopeAfterARestartWhileItsPurchaseIsGivenBack(t *testing.T) {
 		_, _ = guardGroceries(server.Client(elsewhere()), &runs, slow, journaled)(ctx, price("30"))
 		time.Sleep(time.Minute)
 		if runs.Load() > 0 {
-			assert.Equal(t, "30.00", server.Budget().Spent.String(), "30.00 were spent")
+			assert.Equal(t, "30.00", server.Budget().Spent.String(), "fn spent 30.00")
 		}
 	})
 }
@@ -246,7 +246,7 @@ func TestCallThatMeetsAGiveBackLeavesNothingToContinue(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
 		failed := make(map[journalState]bool)
 		journal.fail = func(op string, e *journalEntry) error {
-			if op == "put" && e.State != stateRequested && !failed[e.State] { // each once
+			if op == "put" && e.State != stateRequested && !failed[e.State] { // each state once
 				failed[e.State] = true
 				return errDead
 			}
@@ -266,7 +266,7 @@ func TestCallThatMeetsAGiveBackLeavesNothingToContinue(t *testing.T) {
 		assert.Zero(t, runs.Load())
 		interrupted, err := server.Client(elsewhere()).Recover(t.Context(), journal)
 		require.NoError(t, err)
-		assert.Empty(t, interrupted, "the request is to be confirmed as failed, as the first error says")
+		assert.Empty(t, interrupted, "the first error requires a confirmation as failed")
 		_, err = client.Confirm(t.Context(), unconfirmed.RequestID, unconfirmed.Params)
 		require.NoError(t, err)
 		books(t, server, "0.00", "0.00")

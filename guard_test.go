@@ -30,13 +30,13 @@ const (
 
 var errShop = errors.New("the shop is closed")
 
-// bookOf is a scripted service that approves at once and takes confirmations.
+// approving returns a scripted service that approves at once and accepts confirmations.
 func approving(t *testing.T) *service {
 	return newService(t).on("POST", "/requests", answer(201, autoApproved)).
 		on("POST", "/requests/r1/confirm", answer(200, confirmed))
 }
 
-// guardGroceries guards fn, counting its runs.
+// guardGroceries guards fn and counts its runs.
 func guardGroceries(
 	c *letagentpay.Client,
 	runs *atomic.Int64,
@@ -97,14 +97,14 @@ func TestGuardRunsAndConfirms(t *testing.T) {
 			var unconfirmed *letagentpay.UnconfirmedError
 			require.NotErrorAs(t, err, &unconfirmed)
 			assert.EqualValues(t, 1, runs.Load())
-			assert.NotEmpty(t, result, "what fn returned is returned")
+			assert.NotEmpty(t, result, "the result of fn is returned")
 			require.Equal(t, []string{postPurchase, postConfirm}, s.paths())
 			assert.JSONEq(t, c.confirm, s.recorded()[1].Body)
 		})
 	}
 }
 
-// spending reports an amount as spent and returns what that said, or else err.
+// spending returns a function that reports an amount as spent and returns err joined with the error of the report.
 func spending(amount string, err error) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
 		approval, ok := letagentpay.ApprovalFromContext(ctx)
@@ -230,7 +230,7 @@ func TestGuardNeverRunsUnapproved(t *testing.T) {
 				assert.Empty(t, result)
 				require.Error(t, err)
 				assert.True(t, c.want(err), "%v", err)
-				assert.NotContains(t, s.paths(), postConfirm, "what was not run is not confirmed")
+				assert.NotContains(t, s.paths(), postConfirm, "a purchase that did not run is not confirmed")
 			})
 		})
 	}
@@ -275,7 +275,7 @@ func TestGuardCancelledWhileWaiting(t *testing.T) {
 		assert.Zero(t, runs.Load())
 		require.ErrorIs(t, err, context.Canceled)
 		var pending *letagentpay.NotApprovedError
-		require.ErrorAs(t, err, &pending, "what to resume is told")
+		require.ErrorAs(t, err, &pending, "the error names the request to resume")
 		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		assert.Equal(t, "r1", pending.RequestID)
 		assert.False(t, pending.ExpiresAt.IsZero())
@@ -379,7 +379,7 @@ func TestGuardReturnsTheResultWithConfirmError(t *testing.T) {
 				assert.Equal(t, "r1", confirm.RequestID)
 				assert.Equal(t, c.params, confirm.Params, "what to send again")
 				if _, fnErr := c.fn(context.Background()); errors.Is(fnErr, errShop) {
-					require.ErrorIs(t, err, errShop, "fn's own error is not lost")
+					require.ErrorIs(t, err, errShop, "fn's own error is kept")
 				}
 			})
 		})
@@ -434,7 +434,7 @@ func TestSettle(t *testing.T) {
 		group.Wait()
 		assert.Equal(t, []string{postPurchase, postConfirm}, s.paths())
 	})
-	t.Run("again after it did not get through", func(t *testing.T) {
+	t.Run("again after an unclear confirmation", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newService(t).on("POST", "/requests", answer(201, autoApproved)).
 				on("POST", "/requests/r1/confirm", hangs).
@@ -444,9 +444,10 @@ func TestSettle(t *testing.T) {
 			var confirm *letagentpay.UnconfirmedError
 			require.ErrorAs(t, approval.Settle(t.Context(), nil), &confirm)
 			require.NoError(t, approval.Settle(t.Context(), errShop),
-				"the first confirmation turns out to have got through")
+				"the first confirmation took effect")
 			require.NoError(t, approval.Settle(t.Context(), nil))
-			assert.Equal(t, []string{postPurchase, postConfirm, getRequest, getRequest}, s.paths(), "read first")
+			assert.Equal(t, []string{postPurchase, postConfirm, getRequest, getRequest}, s.paths(),
+				"the retry reads first")
 		})
 	})
 	t.Run("with a nil context", func(t *testing.T) {
@@ -454,7 +455,7 @@ func TestSettle(t *testing.T) {
 		approval, err := s.client().Authorize(t.Context(), groceries())
 		require.NoError(t, err)
 		var none context.Context
-		require.NoError(t, approval.Settle(none, nil), "a confirmation is not lost for the lack of a context")
+		require.NoError(t, approval.Settle(none, nil), "a confirmation is sent without a context")
 	})
 	t.Run("with a receipt too long", func(t *testing.T) {
 		s := approving(t)
@@ -464,6 +465,6 @@ func TestSettle(t *testing.T) {
 		require.ErrorIs(t, approval.Spent(letagentpay.MustAmount("3"), receipt), letagentpay.ErrInvalid)
 		require.NoError(t, approval.Settle(t.Context(), errShop))
 		assert.JSONEq(t, `{"success":true,"actual_amount":3.00}`, s.recorded()[1].Body,
-			"the amount is told all the same")
+			"the amount is still reported")
 	})
 }

@@ -36,7 +36,7 @@ func priceHeader(r *http.Request) (*letagentpay.PurchaseParams, error) {
 	}
 }
 
-// closing notes that a request's body was closed.
+// closing is a body that records whether it was closed.
 type closing struct {
 	io.Reader
 	closed bool
@@ -92,7 +92,7 @@ func TestGuardTransport(t *testing.T) {
 		"not charged, a lost reply": {"30", respond(200, errReset), charged("0", false), true, errReset, "0.00"},
 		"not charged despite a 200": {"30", respond(200, nil), charged("0", false), true, nil, "0.00"},
 		"not approved":              {"300", respond(200, nil), nil, false, letagentpay.ErrNotApproved, "0.00"},
-		"no price known":            {"unknown", respond(200, nil), nil, false, errShop, "0.00"},
+		"unknown price":             {"unknown", respond(200, nil), nil, false, errShop, "0.00"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t)
@@ -110,7 +110,7 @@ func TestGuardTransport(t *testing.T) {
 			request.Header.Set("Price", c.price)
 			response, err := transport.RoundTrip(request)
 			require.ErrorIs(t, err, c.err)
-			assert.True(t, body.closed, "the body is closed whatever happens")
+			assert.True(t, body.closed, "the body is closed in every case")
 			assert.Equal(t, c.sent, next.Load() == 1)
 			if c.err == nil {
 				data, err := io.ReadAll(response.Body)
@@ -129,7 +129,7 @@ func TestGuardTransportStreamsOverSockets(t *testing.T) {
 		assert.NoError(t, stream.EnableFullDuplex())
 		assert.NoError(t, stream.Flush())
 		chunk := make([]byte, 16)
-		for { // echoes as it comes
+		for { // echoes each chunk at once
 			n, err := r.Body.Read(chunk)
 			_, _ = w.Write(chunk[:n])
 			if _ = stream.Flush(); err != nil {
@@ -152,7 +152,7 @@ func TestGuardTransportStreamsOverSockets(t *testing.T) {
 	require.NoError(t, err)
 	defer response.Body.Close()
 	books(t, server, "5.00", "0.00")
-	assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[0].Status, "confirmed with the head of the response")
+	assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[0].Status, "confirmed before the body")
 	for _, word := range []string{"one", "two"} {
 		_, err := io.WriteString(writer, word)
 		require.NoError(t, err)
@@ -175,17 +175,17 @@ func TestGuardTransportTellsWhatIsUnconfirmed(t *testing.T) {
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://api.example/v1", nil)
 	require.NoError(t, err)
 	request.Header.Set("Price", "5")
-	var told error
+	var reported error
 	transport := &letagentpay.GuardTransport{
 		Client:      client,
 		Price:       priceHeader,
 		Next:        next,
-		Unconfirmed: func(_ *http.Request, err error) { told = err },
+		Unconfirmed: func(_ *http.Request, err error) { reported = err },
 	}
 	_, err = transport.RoundTrip(request)
-	require.NoError(t, err, "the response was paid for, and is returned")
+	require.NoError(t, err, "the response is paid for and returned")
 	var confirm *letagentpay.UnconfirmedError
-	require.ErrorAs(t, told, &confirm)
+	require.ErrorAs(t, reported, &confirm)
 
 	transport.Unconfirmed = nil
 	_, err = transport.RoundTrip(request)
@@ -194,7 +194,7 @@ func TestGuardTransportTellsWhatIsUnconfirmed(t *testing.T) {
 
 	transport.Next = roundTrip(func(*http.Request) (*http.Response, error) { panic("out of cheese") })
 	assert.PanicsWithValue(t, "out of cheese", func() { _, _ = transport.RoundTrip(request) })
-	assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[2].Status, "it may have been sent")
+	assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[2].Status, "the request may have been sent")
 
 	for field, broken := range map[string]*letagentpay.GuardTransport{
 		"GuardTransport.Client": {Price: priceHeader},
@@ -219,11 +219,11 @@ func TestGuardHandler(t *testing.T) {
 		body   string
 		spent  string
 	}{
-		"free":         {"", writes, 200, "served", "0.00"},
-		"paid":         {"30", writes, 200, "served", "30.00"},
-		"nothing said": {"30", func(http.ResponseWriter, *http.Request) {}, 200, "", "30.00"},
-		"failed":       {"30", fails, 502, "sorry\n", "0.00"},
-		"early hints":  {"30", hints, 103, "", "0.00"},
+		"free":            {"", writes, 200, "served", "0.00"},
+		"paid":            {"30", writes, 200, "served", "30.00"},
+		"nothing written": {"30", func(http.ResponseWriter, *http.Request) {}, 200, "", "30.00"},
+		"failed":          {"30", fails, 502, "sorry\n", "0.00"},
+		"early hints":     {"30", hints, 103, "", "0.00"},
 		"spent, failed": {"30", func(w http.ResponseWriter, r *http.Request) {
 			approval, _ := letagentpay.ApprovalFromContext(r.Context())
 			assert.NoError(t, approval.Spent(letagentpay.MustAmount("20"), ""))
@@ -314,7 +314,7 @@ func TestGuardHandlerAtItsEdges(t *testing.T) {
 		require.ErrorAs(t, unconfirmed, &confirm)
 
 		pending := &letagentpay.GuardHandler{Client: client, Price: priceHeader, Next: ok}
-		assert.Equal(t, 402, call(pending, "80", "").Code, "nobody came within five minutes")
+		assert.Equal(t, 402, call(pending, "80", "").Code, "not decided within five minutes")
 		expired := &letagentpay.GuardHandler{
 			Client:  client,
 			Price:   priceHeader,

@@ -43,7 +43,7 @@ func guarding(client *letagentpay.Client, next http.RoundTripper) *letagentpay.G
 	return &letagentpay.GuardTransport{Client: client, Price: priceHeader, Next: next}
 }
 
-// recovered returns what do panics with.
+// recovered returns the value with which do panics.
 func recovered(do func()) (r any) {
 	defer func() { r = recover() }()
 	do()
@@ -87,7 +87,7 @@ func TestGuardTransportRefundsWhatWasNeverSent(t *testing.T) {
 	cutting := newRawServer(t, func(string) string { return "" })
 	done := make(chan struct{})
 	defer close(done)
-	hanging := func(context.Context, string, string) (net.Conn, error) { // whatever becomes of the request
+	hanging := func(context.Context, string, string) (net.Conn, error) { // ignores the context
 		<-done
 		return nil, errRefused
 	}
@@ -127,7 +127,7 @@ func TestGuardTransportRefundsWhatWasNeverSent(t *testing.T) {
 				return hanging(ctx, network, address)
 			}}
 		}, "http://api.example/v1", nil},
-		"given up while it connects": {always(givingUp{slow}), "http://api.example/v1", nil},
+		"abandoned while it connects": {always(givingUp{slow}), "http://api.example/v1", nil},
 		"refused by the dialer's own proxy": {
 			always(&http.Transport{DialContext: connecting(refusingURL.Host)}), "http://api.example/v1", nil,
 		},
@@ -150,7 +150,7 @@ func TestGuardTransportRefundsWhatWasNeverSent(t *testing.T) {
 	}
 }
 
-// connecting is a dialer that asks a proxy to connect it, under the context that it is given, and is refused.
+// connecting returns a dialer that sends CONNECT to a proxy, under the context of the dial, and is refused.
 func connecting(proxy string) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, proxy)
@@ -158,11 +158,11 @@ func connecting(proxy string) func(ctx context.Context, network, address string)
 			return nil, err
 		}
 		defer conn.Close()
-		ask := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: address}, Host: address}
-		if err := ask.WithContext(ctx).Write(conn); err != nil {
+		request := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: address}, Host: address}
+		if err := request.WithContext(ctx).Write(conn); err != nil {
 			return nil, err
 		}
-		response, err := http.ReadResponse(bufio.NewReader(conn), ask)
+		response, err := http.ReadResponse(bufio.NewReader(conn), request)
 		if err != nil {
 			return nil, err
 		}
@@ -171,7 +171,7 @@ func connecting(proxy string) func(ctx context.Context, network, address string)
 	}
 }
 
-// A Next that tries several ways returns all of their errors.
+// A Next that makes several attempts returns the errors of all of them.
 func TestGuardTransportKeepsBookedWhatOneOfSeveralAttemptsMayHavePaid(t *testing.T) {
 	dial := &net.OpError{Op: "dial", Err: errRefused}
 	for name, c := range map[string]struct {
@@ -195,27 +195,27 @@ func TestGuardTransportKeepsBookedWhatOneOfSeveralAttemptsMayHavePaid(t *testing
 	}
 }
 
-// givingUp returns a moment after it has begun, whatever becomes of the request.
+// givingUp is a transport that returns as soon as next connects, while the request continues.
 type givingUp struct{ next http.RoundTripper }
 
 func (g givingUp) RoundTrip(r *http.Request) (*http.Response, error) {
-	asked := make(chan struct{})
-	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GetConn: func(string) { close(asked) }})
+	connects := make(chan struct{})
+	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GetConn: func(string) { close(connects) }})
 	go func() {
 		if response, err := g.next.RoundTrip(r.WithContext(ctx)); err == nil {
 			response.Body.Close()
 		}
 	}()
-	<-asked
+	<-connects
 	return nil, errors.New("too slow")
 }
 
-// leaving are the moments at which whoever waits for a request goes before it is carried out.
+// leaving are the moments before a run at which its caller cancels.
 var leaving = map[string]func(leave func()) ([]letagentpay.Option, []letagentpay.GuardOption){
-	"while it is asked for": func(leave func()) ([]letagentpay.Option, []letagentpay.GuardOption) {
+	"during the purchase": func(leave func()) ([]letagentpay.Option, []letagentpay.GuardOption) {
 		return []letagentpay.Option{letagentpay.WithObserver(ending{operation.Purchase, leave})}, nil
 	},
-	"as the journal has its start": func(leave func()) ([]letagentpay.Option, []letagentpay.GuardOption) {
+	"when the journal records the start": func(leave func()) ([]letagentpay.Option, []letagentpay.GuardOption) {
 		return nil, []letagentpay.GuardOption{letagentpay.WithJournal(&troubledJournal{
 			trouble: func(op string, state journalState) {
 				if op == "put" && state == stateStarted {
@@ -276,14 +276,14 @@ func TestGuardTransportTakesWhatWasSentAsPaid(t *testing.T) {
 	plain := &http.Transport{}
 	defer plain.CloseIdleConnections()
 	for name, next := range map[string]func(cancel func()) http.RoundTripper{
-		"cancelled, and net/http knows": func(cancel func()) http.RoundTripper {
+		"cancelled in net/http": func(cancel func()) http.RoundTripper {
 			go func() { <-arrived; cancel() }()
 			return plain
 		},
-		"cancelled, and nobody knows": func(cancel func()) http.RoundTripper {
+		"cancelled in another transport": func(cancel func()) http.RoundTripper {
 			return roundTrip(func(*http.Request) (*http.Response, error) { cancel(); return nil, context.Canceled })
 		},
-		"timed out, and nobody knows": func(func()) http.RoundTripper {
+		"timed out in another transport": func(func()) http.RoundTripper {
 			return roundTrip(broken(context.DeadlineExceeded))
 		},
 		"neither answer nor error": func(func()) http.RoundTripper { return roundTrip(broken(nil)) },
@@ -303,7 +303,7 @@ func TestGuardTransportTakesWhatWasSentAsPaid(t *testing.T) {
 	}
 }
 
-// textless is an error that panics at nil.
+// textless is an error whose Error method panics for nil.
 type textless struct{ text string }
 
 func (e *textless) Error() string { return e.text }
@@ -387,7 +387,7 @@ func TestGuardTransportKeepsWhatNextHasSpent(t *testing.T) {
 	books(t, server, "12.00", "0.00")
 }
 
-// panickingHandler cannot write what matters most.
+// panickingHandler panics on the record of a lost confirmation.
 type panickingHandler struct{ slog.Handler }
 
 func (panickingHandler) Handle(_ context.Context, record slog.Record) error {
@@ -402,7 +402,7 @@ func TestLostConfirmationsReachSomebody(t *testing.T) {
 	broken := slog.New(panickingHandler{slog.NewTextHandler(io.Discard, nil)})
 	for name, c := range map[string]struct {
 		opts   []letagentpay.Option
-		tell   func(*http.Request, error)
+		report func(*http.Request, error)
 		logged bool
 	}{
 		"defaults":                {nil, nil, true},
@@ -416,15 +416,15 @@ func TestLostConfirmationsReachSomebody(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					server := serve(t)
 					server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
-					told := 0
-					tell := c.tell
-					if tell != nil {
-						tell = func(r *http.Request, err error) {
-							told++
+					reported := 0
+					report := c.report
+					if report != nil {
+						report = func(r *http.Request, err error) {
+							reported++
 							assert.NotNil(t, r)
 							var confirm *letagentpay.UnconfirmedError
 							assert.ErrorAs(t, err, &confirm)
-							c.tell(r, err)
+							c.report(r, err)
 						}
 					}
 					request := priced(t.Context(), t, http.MethodGet, "https://api.example/v1", "30")
@@ -436,7 +436,7 @@ func TestLostConfirmationsReachSomebody(t *testing.T) {
 								next = func(*http.Request) (*http.Response, error) { panic("after paying") }
 							}
 							transport := guarding(server.Client(c.opts...), next)
-							transport.Unconfirmed = tell
+							transport.Unconfirmed = report
 							response, err := transport.RoundTrip(request)
 							assert.NoError(t, err)
 							assert.Equal(t, 200, response.StatusCode)
@@ -445,7 +445,7 @@ func TestLostConfirmationsReachSomebody(t *testing.T) {
 						handler := &letagentpay.GuardHandler{
 							Client:      server.Client(c.opts...),
 							Price:       priceHeader,
-							Unconfirmed: tell,
+							Unconfirmed: report,
 							Next: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 								w.WriteHeader(200)
 								if panics {
@@ -462,7 +462,7 @@ func TestLostConfirmationsReachSomebody(t *testing.T) {
 					} else {
 						run()
 					}
-					assert.Equal(t, c.tell != nil, told == 1)
+					assert.Equal(t, c.report != nil, reported == 1)
 					line := record + server.Requests()[0].RequestID
 					assert.Equal(t, c.logged, strings.Contains(logged.String(), line), logged.String())
 				})
@@ -514,11 +514,11 @@ func TestGuardTransportReleasesTheContextWithTheBody(t *testing.T) {
 		request.GetBody = func() (io.ReadCloser, error) { return nil, errShop }
 		response, err := transport.RoundTrip(request)
 		require.NoError(t, err)
-		assert.NotNil(t, request.GetBody, "the caller's request is left as it is")
+		assert.NotNil(t, request.GetBody, "the caller's request does not change")
 		return response
 	}
 	response := send()
-	require.NoError(t, seen.Err(), "the body is still to be read")
+	require.NoError(t, seen.Err(), "the body is not read yet")
 	_, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
 	require.Error(t, seen.Err(), "read to the end")
@@ -567,7 +567,7 @@ func TestGuardTransportSwitchesProtocols(t *testing.T) {
 	books(t, server, "30.00", "0.00")
 }
 
-// keysOf sends requests through a guard and returns the keys of the purchases that were asked for.
+// keysOf sends requests through a guard and returns the keys of the purchases that it made.
 func keysOf(t *testing.T, own string, requests ...*http.Request) (keys []string) {
 	server := serve(t)
 	transport := &letagentpay.GuardTransport{
@@ -626,7 +626,7 @@ func TestGuardTransportTakesTheKeyOfTheRequest(t *testing.T) {
 	get := build(t.Context(), "GET", address, "Idempotency-Key", "order-17")
 	unnamed := get.Clone(t.Context())
 	unnamed.Method = ""
-	assert.Equal(t, key("", get), key("", unnamed), "no method is GET")
+	assert.Equal(t, key("", get), key("", unnamed), "an empty method is GET")
 	seen := map[string]string{plain: "the first"}
 	for name, other := range map[string]*http.Request{
 		"another value":  build(t.Context(), "POST", address, "Idempotency-Key", "order-18"),
@@ -644,7 +644,7 @@ func TestGuardTransportTakesTheKeyOfTheRequest(t *testing.T) {
 		seen[got] = name
 	}
 	assert.Equal(t, "own", key("own", build(scope, "POST", address, "Idempotency-Key", "order-17")),
-		"Price comes first")
+		"Price takes precedence")
 	assert.Regexp(t, "^scope-", key("", build(scope, "POST", address)))
 	assert.Regexp(t, "^[A-Z2-7]{26}$", key("", build(t.Context(), "POST", address)))
 }
@@ -695,12 +695,12 @@ func TestRequestRepeatedUnderItsIdempotencyKeyBuysOnce(t *testing.T) {
 	}
 }
 
-// The service does not know that the first attempt failed: another purchase beside it would be booked twice.
+// The service does not know that the first attempt failed. A second purchase would book the money twice.
 func TestRequestWhoseRefundDidNotGetThroughIsNotAskedForAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
 		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 503, Times: -1})
-		sent, told := 0, 0
+		sent, reported := 0, 0
 		transport := guarding(server.Client(), roundTrip(func(r *http.Request) (*http.Response, error) {
 			if sent++; sent == 1 {
 				return answer(429, "{}")(r)
@@ -708,7 +708,7 @@ func TestRequestWhoseRefundDidNotGetThroughIsNotAskedForAgain(t *testing.T) {
 			return answer(200, "{}")(r)
 		}))
 		transport.Options = []letagentpay.GuardOption{letagentpay.WithJournal(new(memoryJournal))}
-		transport.Unconfirmed = func(*http.Request, error) { told++ }
+		transport.Unconfirmed = func(*http.Request, error) { reported++ }
 		send := func() error {
 			request := priced(t.Context(), t, http.MethodPost, "https://api.example/v1", "5")
 			request.Header.Set("Idempotency-Key", "order 17")
@@ -716,7 +716,7 @@ func TestRequestWhoseRefundDidNotGetThroughIsNotAskedForAgain(t *testing.T) {
 			return err
 		}
 		require.NoError(t, send())
-		require.Equal(t, 1, told)
+		require.Equal(t, 1, reported)
 		time.Sleep(10 * time.Minute)
 		err := send()
 		var handled *letagentpay.AlreadyHandledError
@@ -729,7 +729,7 @@ func TestRequestWhoseRefundDidNotGetThroughIsNotAskedForAgain(t *testing.T) {
 
 		server.ClearFaults()
 		time.Sleep(10 * time.Minute)
-		require.NoError(t, send(), "the refund gets through, and makes way")
+		require.NoError(t, send(), "the refund takes effect, and a new purchase follows")
 		assert.Len(t, server.Requests(), 2)
 		assert.Equal(t, 2, sent)
 		books(t, server, "5.00", "0.00")
@@ -795,7 +795,7 @@ func TestRequestsUnderOneIdempotencyKeyAtTheSameTimeAreSentOnce(t *testing.T) {
 			})
 		}
 		group.Wait()
-		assert.EqualValues(t, 2, sent.Load(), "one that was not charged, and one that was")
+		assert.EqualValues(t, 2, sent.Load(), "one without a charge, and one with it")
 		books(t, server, "5.00", "0.00")
 	})
 }
@@ -865,8 +865,8 @@ func TestResumedRequestIsTheOneNamed(t *testing.T) {
 	require.Len(t, server.Requests(), 1)
 }
 
-// An SDK that retries sends the same Idempotency-Key again. The answer to its first attempt was lost, after the API had
-// charged for it.
+// An SDK that retries sends the same Idempotency-Key again. Here the answer to its first attempt is lost after the API
+// has charged for it.
 func ExampleGuardTransport_retry() {
 	server := embedded()
 	defer server.Close()

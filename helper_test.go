@@ -25,10 +25,10 @@ const (
 	testBase  = "https://pay.example/api/v1/agent-api"
 )
 
-// service is a scripted far end on httpmock: for each method and path a list of answers, the last of which repeats.
+// service is a scripted service on httpmock: each method and path has a list of answers, the last of which repeats.
 type service struct {
 	t    *testing.T
-	base string // of its own, for what a process knows of one service is not to be taken for another's
+	base string // unique, since the memory of a process is shared by all clients of one service
 	mock *httpmock.MockTransport
 
 	mu    sync.Mutex
@@ -101,7 +101,7 @@ func newClient(t testing.TB, transport http.RoundTripper, opts ...letagentpay.Op
 	return client
 }
 
-// answer is a JSON answer.
+// answer responds with JSON, and with header as names and values in turn.
 func answer(status int, body string, header ...string) httpmock.Responder {
 	return func(r *http.Request) (*http.Response, error) {
 		response := httpmock.NewStringResponse(status, body)
@@ -114,12 +114,12 @@ func answer(status int, body string, header ...string) httpmock.Responder {
 	}
 }
 
-// broken is a connection that breaks with err.
+// broken responds with err in place of an answer.
 func broken(err error) httpmock.Responder {
 	return func(*http.Request) (*http.Response, error) { return nil, err }
 }
 
-// hangs answers nothing until the request's context ends.
+// hangs blocks until the request's context ends.
 func hangs(r *http.Request) (*http.Response, error) {
 	<-r.Context().Done()
 	return nil, r.Context().Err()
@@ -141,7 +141,7 @@ const (
 	failedAnswer = `{"request_id":"r1","status":"failed","actual_amount":null}`
 )
 
-// undecided is the answer to a purchase in a state that is none of the constants.
+// undecided returns the answer to a purchase with any status that is not a decision.
 func undecided(status string) string {
 	return strings.Replace(pendingAnswer, `"pending"`, `"`+status+`"`, 1)
 }
@@ -155,7 +155,7 @@ func groceries() letagentpay.PurchaseParams {
 	return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("49.99"), Category: "groceries"}
 }
 
-// notApproved returns the refusal of a status in err.
+// notApproved returns the *NotApprovedError of a status in err.
 func notApproved(err error, status letagentpay.Status) (*letagentpay.NotApprovedError, bool) {
 	refused, ok := errors.AsType[*letagentpay.NotApprovedError](err)
 	if !ok || refused.Status != status {
@@ -164,7 +164,7 @@ func notApproved(err error, status letagentpay.Status) (*letagentpay.NotApproved
 	return refused, true
 }
 
-// refusedAs returns whether an error is a refusal of a status.
+// refusedAs returns a check for a *NotApprovedError of a status.
 func refusedAs(status letagentpay.Status) func(error) bool {
 	return func(err error) bool {
 		_, ok := notApproved(err, status)
@@ -172,8 +172,8 @@ func refusedAs(status letagentpay.Status) func(error) bool {
 	}
 }
 
-// requireError wants a refusal of a status, or an error that matches another one, or one of a type as [errors.As] takes
-// it, or none for nil.
+// requireError requires no error for nil, a *NotApprovedError for a status, a match by [errors.Is] for an error, and a
+// match by [errors.As] for a target.
 func requireError(t *testing.T, err error, want any) {
 	t.Helper()
 	switch want := want.(type) {

@@ -25,7 +25,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// The names of package journal, for tests whose journal is a variable of that name.
+// Names of package journal for tests with a variable called journal.
 type (
 	journalStore = journal.Store
 	journalEntry = journal.Entry
@@ -134,7 +134,7 @@ func TestJournalGivesTheFirstResultBack(t *testing.T) {
 		books(t, server, "25.00", "0.00")
 		assert.Equal(t, []string{"settled"}, journal.states())
 
-		// Authorize has no result to give back.
+		// Authorize has no result to return.
 		p := price("30")
 		p.IdempotencyKey = "turn-7"
 		_, err := server.Client().Authorize(t.Context(), p, letagentpay.WithJournal(journal))
@@ -183,7 +183,7 @@ func TestJournalOfFailuresAndOfResultsThatCannotBeKept(t *testing.T) {
 	}
 }
 
-// reversing is a codec of a user's own.
+// reversing is a user's codec.
 type reversing struct{}
 
 func (reversing) Encode(result any) ([]byte, error) {
@@ -238,7 +238,7 @@ func TestJournalThatFailsRunsNothing(t *testing.T) {
 	}{
 		{"get", "", 0, "0.00"},
 		{"put", stateRequested, 0, "0.00"},
-		{"put", stateStarted, 0, "0.00"}, // approved, not run and given back
+		{"put", stateStarted, 0, "0.00"}, // approved, not run and refunded
 		{"put", stateReturned, 1, "25.00"},
 		{"put", stateSettled, 1, "25.00"},
 	} {
@@ -257,7 +257,7 @@ func TestJournalThatFailsRunsNothing(t *testing.T) {
 			assert.Equal(t, c.runs, runs.Load())
 			books(t, server, c.spent, "0.00")
 			if c.runs > 0 {
-				require.NoError(t, err, "the service knows, so all is well")
+				require.NoError(t, err, "the service knows the outcome")
 			} else {
 				require.ErrorIs(t, err, errDisk)
 				var journalError *letagentpay.JournalError
@@ -267,7 +267,7 @@ func TestJournalThatFailsRunsNothing(t *testing.T) {
 			}
 			journal.fail = nil
 			_, err = guarded(ctx, price("30"))
-			require.NoError(t, err, "what had not run runs now, and what had run is given back")
+			require.NoError(t, err, "a purchase that did not run runs now, and one that ran returns its result")
 			assert.EqualValues(t, 1, runs.Load())
 			books(t, server, "25.00", "0.00")
 		})
@@ -276,8 +276,8 @@ func TestJournalThatFailsRunsNothing(t *testing.T) {
 
 var errDead = errors.New("the process is dead")
 
-// crashing runs a guarded purchase in a process that dies at one point of the journal's writing: from then on nothing that
-// it does has an effect.
+// crashing runs a guarded purchase in a process that dies at one write of the journal: nothing that it does afterwards
+// has an effect.
 func crashing(
 	t *testing.T,
 	server *letagentpaytest.Server,
@@ -313,7 +313,7 @@ func crashing(
 		})}),
 	)
 	_, _ = guardGroceries(client, runs, spending("25", nil), letagentpay.WithJournal(dying))(t.Context(), p)
-	require.True(t, dead.Load(), "it did not come to the point")
+	require.True(t, dead.Load(), "the process did not reach the write")
 	journal.entries = dying.entries
 }
 
@@ -342,8 +342,8 @@ type crashPoint struct {
 	state  journalState
 	after  bool
 	runs   int64 // before the crash
-	rerun  bool  // the call again runs it
-	replay bool  // the call again gives the result back
+	rerun  bool  // a repeated call runs it
+	replay bool  // a repeated call returns the first result
 }
 
 func (c crashPoint) crashAndContinue(t *testing.T, own bool) {
@@ -367,7 +367,7 @@ func (c crashPoint) crashAndContinue(t *testing.T, own bool) {
 		books(t, server, "25.00", "0.00")
 	case len(interrupted) == 0:
 		assert.Equal(t, stateRequested, c.state)
-		assert.False(t, c.after, "only what was never written is not found")
+		assert.False(t, c.after, "only an entry that was not written is missing")
 	default:
 		require.Len(t, interrupted, 1)
 		assert.Equal(t, !c.rerun, interrupted[0].MayHaveRun)
@@ -375,7 +375,7 @@ func (c crashPoint) crashAndContinue(t *testing.T, own bool) {
 		again = interrupted[0].Params()
 	}
 	if !own && len(interrupted) == 0 {
-		return // a random key that nobody knows any more cannot be asked under again
+		return // a lost random key cannot be repeated
 	}
 	guarded := guardGroceries(client, &runs, spending("25", nil), letagentpay.WithJournal(journal))
 	result, err := guarded(t.Context(), again)
@@ -391,7 +391,7 @@ func (c crashPoint) crashAndContinue(t *testing.T, own bool) {
 	default:
 		require.ErrorAs(t, err, &handled)
 		assert.Equal(t, c.runs, runs.Load())
-		// The explicit way, after a look into one's own books:
+		// The explicit way, after the caller has checked its own records.
 		ctx := letagentpay.ResumeApproval(t.Context(), handled.Request.RequestID)
 		_, err = guarded(ctx, again)
 		require.NoError(t, err)
@@ -411,7 +411,7 @@ func TestRecover(t *testing.T) {
 		var runs atomic.Int64
 		var confirm *letagentpay.UnconfirmedError
 
-		// Executed, and the service not told: Recover tells it, when it can.
+		// Run but not confirmed: Recover confirms it as soon as the service accepts that.
 		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403, Times: 2})
 		p := price("30")
 		p.IdempotencyKey = "unconfirmed"
@@ -423,13 +423,13 @@ func TestRecover(t *testing.T) {
 		require.NoError(t, err)
 		books(t, server, "25.00", "0.00")
 
-		// The same, told by the call that replays it.
+		// The same, confirmed by the call that replays it.
 		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Drop: letagentpaytest.DropAfter, Times: 1})
 		server.Fail(letagentpaytest.Fault{Op: operation.Request, Status: 404, Times: 2})
 		p.IdempotencyKey = "replayed"
 		guarded := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))
 		_, err = guarded(t.Context(), p)
-		require.Error(t, err, "the read before the run is struck by the fault")
+		require.Error(t, err, "the fault hits the read before the run")
 		_, err = guarded(t.Context(), p)
 		require.Error(t, err)
 		result, err := guarded(t.Context(), p)
@@ -437,7 +437,7 @@ func TestRecover(t *testing.T) {
 		assert.Equal(t, "receipt", result)
 		books(t, server, "55.00", "0.00")
 
-		// Pending when the process died, rejected meanwhile: nothing is left to decide.
+		// Pending when the process died, rejected since: nothing is left to decide.
 		pending := price("80")
 		impatient := guardGroceries(client, &runs, succeed,
 			letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
@@ -461,7 +461,7 @@ func TestRecover(t *testing.T) {
 		require.NoError(t, err)
 		assert.Empty(t, interrupted)
 
-		// Another agent's journal entries are not this one's.
+		// The journal entries of one agent are not those of another.
 		other := letagentpaytest.NewServer(t, letagentpaytest.InMemory()).Client()
 		interrupted, err = other.Recover(t.Context(), journal)
 		require.NoError(t, err)
@@ -491,15 +491,15 @@ func TestResumedPurchaseIsJournaled(t *testing.T) {
 		for range 2 {
 			result, err := guarded(letagentpay.ResumeApproval(t.Context(), pending.RequestID), price("80"))
 			require.NoError(t, err)
-			assert.Equal(t, "receipt", result, "the second time the first run's")
+			assert.Equal(t, "receipt", result, "the second call returns the first result")
 		}
 		assert.EqualValues(t, 1, runs.Load())
 		assert.Equal(t, []string{"settled"}, journal.states())
 	})
 }
 
-// The journal may not have learnt which request a key has led to before the process died. Whoever resumes that request
-// by its id makes an entry of its own, which counts when the key is asked under again.
+// A process may die before the journal records which request belongs to a key. A call that resumes the request by its
+// id writes an entry of its own, which counts when the key is repeated.
 func TestRequestResumedBehindTheBackOfItsKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := serve(t)
@@ -530,7 +530,7 @@ func TestRequestResumedBehindTheBackOfItsKey(t *testing.T) {
 		require.ErrorAs(t, err, &confirm)
 		require.ElementsMatch(t, []string{"requested", "returned"}, journal.states())
 
-		// the next process
+		// Another client, as in the next process.
 		again := guardGroceries(server.Client(), &runs, spending("75", nil), letagentpay.WithJournal(journal))
 		result, err := again(t.Context(), p)
 		require.NoError(t, err)
@@ -547,7 +547,7 @@ func TestKeyOfAnotherPurchaseLeavesNoEntry(t *testing.T) {
 	journal := new(memoryJournal)
 	p := price("30")
 	p.IdempotencyKey = "turn-7"
-	_, err := client.Purchase(t.Context(), p) // not through the journal
+	_, err := client.Purchase(t.Context(), p) // without the journal
 	require.NoError(t, err)
 	wrong := p
 	wrong.Amount = letagentpay.MustAmount("31")
@@ -557,7 +557,7 @@ func TestKeyOfAnotherPurchaseLeavesNoEntry(t *testing.T) {
 	assert.Empty(t, journal.states())
 	var handled *letagentpay.AlreadyHandledError
 	_, err = client.Authorize(t.Context(), p, letagentpay.WithJournal(journal))
-	require.ErrorAs(t, err, &handled, "the right amount is not held against the wrong one")
+	require.ErrorAs(t, err, &handled, "the wrong amount is not recorded")
 }
 
 func TestErrorOfAnAuthorizedPurchaseIsJournaled(t *testing.T) {
