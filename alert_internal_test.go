@@ -18,7 +18,7 @@ func TestAlertNeedsNeitherContextNorText(t *testing.T) {
 	client, err := New(WithToken("agt_secret-of-this-test"), WithLogger(slog.New(slog.NewTextHandler(&logged, nil))))
 	require.NoError(t, err)
 	text := userErrorText((*unprintable)(nil))
-	//lint:ignore SA1012 what is not to be done is what is tested
+	//lint:ignore SA1012 a nil context is what this tests
 	client.alert(nil, "letagentpay.test", slog.String("error", text))
 	assert.Contains(t, logged.String(), `level=WARN msg=letagentpay.test error="an error whose text is not available`)
 	client.alert(t.Context(), "letagentpay.test",

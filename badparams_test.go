@@ -14,7 +14,7 @@ func TestParametersThatTheServiceWouldReadOtherwiseAreNotSent(t *testing.T) {
 		change func(*letagentpay.PurchaseParams)
 		field  string
 	}{
-		"a category that is not seen": {
+		"an invisible category": {
 			func(p *letagentpay.PurchaseParams) { p.Category = "\u200b\u2060" }, "PurchaseParams.Category",
 		},
 		"a fraction of a yen": {

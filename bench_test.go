@@ -14,7 +14,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 )
 
-// BenchmarkPurchase compares Client.Purchase with the least a program could do by hand: net/http and encoding/json,
+// BenchmarkPurchase compares Client.Purchase with the minimum that a program needs by hand: net/http and encoding/json,
 // the same post to the same server over loopback. At most 1.15 times the time and twice the allocations are acceptable.
 func BenchmarkPurchase(b *testing.B) {
 	start := func(b *testing.B) (*letagentpaytest.Server, func()) {
@@ -22,7 +22,7 @@ func BenchmarkPurchase(b *testing.B) {
 			letagentpaytest.WithBudget(letagentpay.MustAmount("9999999")),
 			letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}}`))
 		n := 0
-		return server, func() { // keeps the rate limit of 60 a minute away
+		return server, func() { // stays below the rate limit of 60 a minute
 			if n++; n%60 == 0 {
 				server.Advance(time.Minute)
 			}
@@ -56,7 +56,7 @@ func BenchmarkPurchase(b *testing.B) {
 			}
 		}
 	})
-	// Turn by turn, so that whatever else the machine does strikes both alike.
+	// Calls alternate, so that other load on the machine affects both alike.
 	b.Run("ratio", func(b *testing.B) {
 		server, pace := start(b)
 		client, bare := server.Client(), bareClient(server)
@@ -78,7 +78,7 @@ func BenchmarkPurchase(b *testing.B) {
 	})
 }
 
-// bareClient returns a purchase without retries, checks, limits and errors worth the name.
+// bareClient returns a function that makes a purchase without retries, checks, limits and typed errors.
 func bareClient(server *letagentpaytest.Server) func(context.Context) error {
 	client := server.HTTPClient()
 	type body struct {

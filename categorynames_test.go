@@ -16,36 +16,36 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// named is a purchase of 60, which awaits approval, under a name of a category.
+// named returns a purchase of 60, which awaits approval, with a category under any of its names.
 func named(category string) letagentpay.PurchaseParams {
 	p := price("60")
 	p.Category = category
 	return p
 }
 
-// A request that was asked for under one name is resumed under another.
+// A request is made under one name of a category and resumed under another.
 func TestResumedUnderAnotherNameOfACategory(t *testing.T) {
 	aliased := letagentpaytest.WithAliases(map[string]string{"food": "groceries"})
 	for name, c := range map[string]struct {
-		asked, described string
-		journal          bool // which another process resumes with; else the same process, which knows where food leads
-		same             bool
+		requested, described string
+		journal              bool // true: another process resumes; false: this one, which knows the alias
+		same                 bool
 	}{
-		"the alias, says the journal":                {"food", "food", true, true},
-		"an unknown name, says the journal":          {"yachts", "yachts", true, true},
-		"another unknown name than in the journal":   {"yachts", "boats", true, false},
-		"another category than in the journal":       {"food", "taxi", true, false},
-		"an alias of it":                             {"groceries", "food", false, true},
-		"an alias of another category":               {"taxi", "food", false, false},
-		"an alias, where an unknown name was asked":  {"yachts", "food", false, false},
-		"an unknown name, where one leads to other":  {"other", "yachts", false, true},
-		"an unknown name, where a category was said": {"taxi", "yachts", false, false},
+		"the same alias, by the journal":                  {"food", "food", true, true},
+		"the same unknown name, by the journal":           {"yachts", "yachts", true, true},
+		"another unknown name than in the journal":        {"yachts", "boats", true, false},
+		"another category than in the journal":            {"food", "taxi", true, false},
+		"an alias of it":                                  {"groceries", "food", false, true},
+		"an alias of another category":                    {"taxi", "food", false, false},
+		"an alias, where an unknown name was requested":   {"yachts", "food", false, false},
+		"an unknown name, where other was requested":      {"other", "yachts", false, true},
+		"an unknown name, where a category was requested": {"taxi", "yachts", false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				server := serve(t, aliased)
 				var opts []letagentpay.GuardOption
-				asking := server.Client(elsewhere())
+				requesting := server.Client(elsewhere())
 				resuming := server.Client(elsewhere())
 				if c.journal {
 					opts = append(opts, letagentpay.WithJournal(new(memoryJournal)))
@@ -53,7 +53,8 @@ func TestResumedUnderAnotherNameOfACategory(t *testing.T) {
 					_, err := resuming.Purchase(t.Context(), named("food"))
 					require.NoError(t, err)
 				}
-				_, err := asking.Authorize(t.Context(), named(c.asked), append(opts, letagentpay.OnPendingFail())...)
+				impatient := append(opts, letagentpay.OnPendingFail())
+				_, err := requesting.Authorize(t.Context(), named(c.requested), impatient...)
 				var pending *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &pending)
 				require.Equal(t, letagentpay.StatusPending, pending.Status)
@@ -91,7 +92,7 @@ func TestOneRefInTwoScopesIsTwoPurchases(t *testing.T) {
 	})
 }
 
-// Which keys two purchases of one scope have that differ in their category alone shows only when the first is answered.
+// The keys of two purchases of one scope that differ in their category alone depend on the answer to the first.
 func TestPurchaseThatWaitsForTheCategoryOfAnother(t *testing.T) {
 	for name, patience := range map[string]time.Duration{
 		"no longer than half a minute": time.Hour,
@@ -118,7 +119,7 @@ func TestPurchaseThatWaitsForTheCategoryOfAnother(t *testing.T) {
 					require.ErrorIs(t, err, letagentpay.ErrInProgress)
 				}
 				assert.Equal(t, min(patience, 30*time.Second), time.Since(begun))
-				assert.Len(t, s.posts(), 1, "the other one's")
+				assert.Len(t, s.posts(), 1, "the other purchase's")
 				cancel()
 				group.Wait()
 			})
@@ -157,7 +158,7 @@ func TestRefusedPurchaseLeavesItsKeyToAnotherCategory(t *testing.T) {
 		p.Category = "taxi"
 		_, err = guardGroceries(server.Client(), &runs, succeed)(ctx, p)
 		require.NoError(t, err)
-		again := letagentpay.WithPurchaseScope(t.Context(), "message 17") // which nothing was refused in
+		again := letagentpay.WithPurchaseScope(t.Context(), "message 17") // a new context, without a refusal
 		_, err = guardGroceries(server.Client(elsewhere()), &runs, succeed)(again, p)
 		var handled *letagentpay.AlreadyHandledError
 		require.ErrorAs(t, err, &handled)

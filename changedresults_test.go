@@ -12,17 +12,18 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 )
 
-// changing is a codec that decodes something of its own.
-type changing[Out any] struct{ back Out }
+// changing is a codec that decodes every result as decoded.
+type changing[Out any] struct{ decoded Out }
 
 func (changing[Out]) Encode(any) ([]byte, error) { return []byte("x"), nil }
 func (c changing[Out]) Decode(_ []byte, result any) error {
-	*result.(*Out) = c.back
+	*result.(*Out) = c.decoded
 	return nil
 }
 
-// givenBack makes a guarded call twice under one key, with a codec that decodes its result as another one.
-func givenBack[Out any](t *testing.T, name string, result, back Out, kept bool) {
+// repeatCall makes a guarded call twice under one key, with a codec that decodes its result as decoded. The second call
+// returns the result where same is set.
+func repeatCall[Out any](t *testing.T, name string, result, decoded Out, same bool) {
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			server := serve(t)
@@ -32,11 +33,11 @@ func givenBack[Out any](t *testing.T, name string, result, back Out, kept bool) 
 				func(context.Context, letagentpay.PurchaseParams) (Out, error) {
 					runs.Add(1)
 					return result, nil
-				}, letagentpay.WithJournal(new(memoryJournal)), letagentpay.WithResultCodec(changing[Out]{back}))
+				}, letagentpay.WithJournal(new(memoryJournal)), letagentpay.WithResultCodec(changing[Out]{decoded}))
 			_, err := guarded(t.Context(), underKey("30", "turn-7"))
 			require.NoError(t, err)
 			_, err = guarded(t.Context(), underKey("30", "turn-7"))
-			if kept {
+			if same {
 				require.NoError(t, err)
 			} else {
 				var handled *letagentpay.AlreadyHandledError
@@ -53,17 +54,17 @@ func TestResultsThatACodecChangesAreNotGivenBack(t *testing.T) {
 	type order struct{ Items []string }
 	type hook struct{ Do func() }
 	do := func() {}
-	givenBack(t, "the same", order{[]string{"tea"}}, order{[]string{"tea"}}, true)
-	givenBack(t, "nil in place of none", order{[]string{}}, order{nil}, false)
-	givenBack(t, "none in place of nil", order{nil}, order{[]string{}}, false)
-	givenBack(t, "one more", order{[]string{"tea"}}, order{[]string{"tea", "gold"}}, false)
-	givenBack(t, "one less", order{[]string{"tea", "gold"}}, order{[]string{"tea"}}, false)
-	givenBack(t, "a function lost", hook{do}, hook{nil}, false)
-	givenBack(t, "a function, which may be another one", hook{do}, hook{do}, false)
-	givenBack(t, "no function", hook{nil}, hook{nil}, true)
-	circle := new(chain)
-	circle.next = circle
-	back := new(chain)
-	back.next = back
-	givenBack(t, "a circle, which has no end", circle, back, false)
+	repeatCall(t, "the same", order{[]string{"tea"}}, order{[]string{"tea"}}, true)
+	repeatCall(t, "nil in place of empty", order{[]string{}}, order{nil}, false)
+	repeatCall(t, "empty in place of nil", order{nil}, order{[]string{}}, false)
+	repeatCall(t, "one more", order{[]string{"tea"}}, order{[]string{"tea", "gold"}}, false)
+	repeatCall(t, "one less", order{[]string{"tea", "gold"}}, order{[]string{"tea"}}, false)
+	repeatCall(t, "a function lost", hook{do}, hook{nil}, false)
+	repeatCall(t, "a function, which cannot be compared", hook{do}, hook{do}, false)
+	repeatCall(t, "no function", hook{nil}, hook{nil}, true)
+	cycle := new(chain)
+	cycle.next = cycle
+	decoded := new(chain)
+	decoded.next = decoded
+	repeatCall(t, "a cycle", cycle, decoded, false)
 }

@@ -45,17 +45,17 @@ func TestNewRefusesBadValues(t *testing.T) {
 		"base without host":      {options{token, base("https:///api")}, nil, "WithBaseURL"},
 		"base empty":             {options{token, base("")}, nil, "WithBaseURL"},
 		"base other scheme":      {options{token, base("ftp://letagentpay.com")}, nil, "WithBaseURL"},
-		"base no URL":            {options{token, base("https://bad host/%zz")}, nil, "WithBaseURL"},
+		"base is no URL":         {options{token, base("https://bad host/%zz")}, nil, "WithBaseURL"},
 		"base with a user":       {options{token, base("https://user:secret-of-this-test@h/api")}, nil, "WithBaseURL"},
 		"base with a query":      {options{token, base("https://h/api?token=secret-of-this-test")}, nil, "WithBaseURL"},
 		"base with a fragment":   {options{token, base("https://h/api#secret-of-this-test")}, nil, "WithBaseURL"},
 		"plain http":             {options{token, base("http://pay.example/api")}, nil, "WithBaseURL"},
 		"plain http, look-alike": {options{token, base("http://localhost.example/api")}, nil, "WithBaseURL"},
-		"plain http, below":      {options{token, base("http://api.localhost/api")}, nil, "WithBaseURL"},
-		"port beyond":            {options{token, base("https://pay.example:99999")}, nil, "WithBaseURL"},
+		"subdomain of localhost": {options{token, base("http://api.localhost/api")}, nil, "WithBaseURL"},
+		"port out of range":      {options{token, base("https://pay.example:99999")}, nil, "WithBaseURL"},
 		"port zero":              {options{token, base("https://pay.example:0")}, nil, "WithBaseURL"},
-		"host of a point":        {options{token, base("https://.")}, nil, "WithBaseURL"},
-		"token in its place":     {options{token, base(testToken)}, nil, "WithBaseURL"},
+		"host of one dot":        {options{token, base("https://.")}, nil, "WithBaseURL"},
+		"token as base":          {options{token, base(testToken)}, nil, "WithBaseURL"},
 		"plain http, 0.0.0.0":    {options{token, base("http://0.0.0.0/api")}, nil, "WithBaseURL"},
 		"bad base in the env": {
 			options{token}, map[string]string{"LETAGENTPAY_BASE_URL": "pay"}, "LETAGENTPAY_BASE_URL",
@@ -79,7 +79,7 @@ func TestNewRefusesBadValues(t *testing.T) {
 			assert.Equal(t, c.field, param.Field)
 			assert.NotEmpty(t, param.Reason)
 			assert.NotContains(t, fmt.Sprintf("%v %+v %#v", err, param, param), "secret-of",
-				"a secret must not be told")
+				"a secret must not be printed")
 		})
 	}
 }
@@ -113,7 +113,7 @@ func TestNewReadsTheEnvironment(t *testing.T) {
 
 	client, err = letagentpay.New(letagentpay.WithBaseURL(testBase))
 	require.NoError(t, err)
-	assert.Equal(t, testBase, client.BaseURL(), "an option outranks the environment")
+	assert.Equal(t, testBase, client.BaseURL(), "an option overrides the environment")
 }
 
 func TestTokenCannotBePrinted(t *testing.T) {

@@ -102,13 +102,13 @@ func TestLostConfirmationsAreSettledByReading(t *testing.T) {
 			[]string{post, get, get},
 			nil, false,
 		},
-		"did not": {
+		"had no effect": {
 			answers{broken(errReset), answer(200, confirmed)},
 			answers{answer(200, detail("approved"))},
 			[]string{post, get, post},
 			nil, false,
 		},
-		"did, but was seen late": {
+		"took effect, seen late": {
 			answers{broken(errReset), answer(400, `{"detail":"Cannot confirm request with status 'completed'"}`)},
 			answers{answer(200, detail("approved")), answer(200, detail("completed"))},
 			[]string{post, get, post, get},
@@ -126,7 +126,7 @@ func TestLostConfirmationsAreSettledByReading(t *testing.T) {
 			[]string{post, post},
 			nil, false,
 		},
-		"somebody else's failure": {
+		"another caller's failure": {
 			answers{broken(errReset), conflict},
 			answers{answer(200, detail("failed"))},
 			[]string{post, get, post, get},
@@ -138,7 +138,7 @@ func TestLostConfirmationsAreSettledByReading(t *testing.T) {
 			[]string{post, get, post},
 			letagentpay.ErrForbidden, true,
 		},
-		"nobody can read": {
+		"the request cannot be read": {
 			answers{broken(errReset)},
 			answers{answer(403, `{"detail":"Agent is paused"}`)},
 			[]string{post, get},
@@ -161,7 +161,7 @@ func TestLostConfirmationsAreSettledByReading(t *testing.T) {
 				assert.Equal(t, c.paths, s.paths())
 				for i, call := range s.recorded()[1:] {
 					if previous := s.recorded()[i]; call.Method == "GET" && previous.Method == "POST" &&
-						!strings.Contains(name, "late") && name != "somebody else's failure" {
+						!strings.Contains(name, "late") && name != "another caller's failure" {
 						assert.GreaterOrEqual(t, call.At.Sub(previous.At), 2*time.Second,
 							"the read waits until the confirmation is over")
 					}
@@ -170,7 +170,7 @@ func TestLostConfirmationsAreSettledByReading(t *testing.T) {
 					require.NoError(t, err)
 					assert.Equal(t, letagentpay.StatusCompleted, confirmation.Status)
 					if strings.HasPrefix(c.paths[len(c.paths)-1], "GET") {
-						assert.Zero(t, confirmation.ActualAmount, "a read does not tell it")
+						assert.Zero(t, confirmation.ActualAmount, "a read does not report it")
 					} else {
 						assert.Equal(t, letagentpay.MustAmount("47.5"), confirmation.ActualAmount)
 					}
@@ -200,7 +200,7 @@ func TestConfirmUnderADeadlineLooksBeforeItEnds(t *testing.T) {
 		defer cancel()
 		_, err = s.client().Confirm(ctx, "r1", completed())
 		var unknown *letagentpay.OutcomeUnknownError
-		require.ErrorAs(t, err, &unknown, "still approved so soon says nothing, and nothing is sent again")
+		require.ErrorAs(t, err, &unknown, "an approved status this early proves nothing, and nothing is sent again")
 		assert.Equal(t, []string{
 			"POST /requests/r1/confirm", "GET /requests/r1", "POST /requests/r1/confirm", "GET /requests/r1",
 		}, s.paths())
@@ -209,8 +209,8 @@ func TestConfirmUnderADeadlineLooksBeforeItEnds(t *testing.T) {
 
 func TestCancelledConfirmReturnsAtOnce(t *testing.T) {
 	for name, answer := range map[string]httpmock.Responder{
-		"while it is under way": hangs,
-		"while it rests":        broken(errReset),
+		"during the attempt":  hangs,
+		"during the cooldown": broken(errReset),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

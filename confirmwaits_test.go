@@ -51,7 +51,7 @@ func TestAfterAnUnclearRefund(t *testing.T) {
 			require.NoError(t, err)
 		})
 	})
-	t.Run("another is a conflict once the first has got through", func(t *testing.T) {
+	t.Run("a second one is a conflict once the first took effect", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			const twice = `{"detail":"Cannot confirm request with status 'failed'"}`
 			s := newService(t).on("POST", "/requests/r1/confirm", broken(syscall.ECONNRESET), answer(400, twice)).
@@ -76,10 +76,10 @@ func TestAfterAnUnclearRefund(t *testing.T) {
 			require.NoError(t, err)
 			var unknown *letagentpay.OutcomeUnknownError
 			require.ErrorAs(t, approval.Settle(t.Context(), nil), &unknown)
-			require.NoError(t, approval.Settle(t.Context(), nil), "the first attempt has got through")
+			require.NoError(t, approval.Settle(t.Context(), nil), "the first attempt took effect")
 		})
 	})
-	t.Run("a success that came before is a conflict", func(t *testing.T) {
+	t.Run("it is a conflict after a success", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newService(t).on("POST", "/requests/r1/confirm", broken(syscall.ECONNRESET), answer(400, conflict)).
 				on("GET", "/requests/r1", answer(200, detail("approved")), answer(200, detail("approved")),
@@ -109,7 +109,8 @@ func TestUnclearConfirmationIsLeftAloneAsLongAsItLasted(t *testing.T) {
 		}))
 		_, err := client.Confirm(t.Context(), "r1", completed())
 		require.NoError(t, err)
-		assert.GreaterOrEqual(t, read.Sub(sent), 40*time.Second, "20 for the attempt, and as long again")
+		assert.GreaterOrEqual(t, read.Sub(sent), 40*time.Second,
+			"20 s for the attempt, and as long again for the cooldown")
 	})
 }
 
@@ -138,14 +139,14 @@ func TestErrorsThatSayWhetherSomethingWasPaid(t *testing.T) {
 	for err, hides := range map[error]bool{
 		&letagentpay.UnconfirmedError{Params: completed(), Err: errShop}: true,
 		&letagentpay.UnconfirmedError{MayHaveSpent: true, Err: errShop}:  true,
-		// It failed, and could not be refunded.
+		// The function failed, and the refund did not take effect.
 		&letagentpay.UnconfirmedError{Err: errShop}:                            false,
 		&letagentpay.JournalError{State: stateRequested}:                       false,
 		&letagentpay.JournalError{State: stateStarted}:                         false,
 		&letagentpay.JournalError{State: stateReturned}:                        true,
 		&letagentpay.JournalError{State: stateSettled}:                         true,
 		&letagentpay.DuplicateError{RequestID: "r1", Duplicates: []string{""}}: true,
-		syscall.ECONNRESET: true, // of a connection without the wrapping of package net
+		syscall.ECONNRESET: true, // without the wrapping of package net
 		syscall.EPIPE:      true,
 	} {
 		assert.Equal(t, hides, letagentpay.MayHavePaid(err), "%v", err)

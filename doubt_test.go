@@ -27,21 +27,23 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// timeoutError is an error of somebody's that says that it is a timeout.
+// timeoutError is a foreign error that reports a timeout.
 type timeoutError struct{}
 
 func (timeoutError) Error() string { return "it took too long" }
 func (timeoutError) Timeout() bool { return true }
 
-// matchingError is another error by its Is method.
+// matchingError matches another error by its Is method.
 type matchingError struct{ as error }
 
 func (matchingError) Error() string          { return "something" }
 func (e matchingError) Is(target error) bool { return target == e.as }
 
-// hidingErrors are errors of guarded functions behind which a payment may have been made.
+// hidingErrors returns errors of guarded functions that can hide a payment.
 func hidingErrors() map[string]error {
 	reset := &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
+	untrusted := &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}
+	rejected := &letagentpay.NotApprovedError{Status: letagentpay.StatusRejected, RequestID: "r9"}
 	return map[string]error{
 		"deadline":                          context.DeadlineExceeded,
 		"cancelled":                         context.Canceled,
@@ -57,53 +59,69 @@ func hidingErrors() map[string]error {
 		"connection reset":                  reset,
 		"connection aborted":                syscall.ECONNABORTED,
 		"broken pipe":                       &net.OpError{Op: "write", Err: syscall.EPIPE},
-		"timeout of the system":             syscall.ETIMEDOUT,
-		"timeout of somebody's":             timeoutError{},
-		"wrapped timeout of somebody's":     fmt.Errorf("pay: %w", timeoutError{}),
-		"by its Is method":                  matchingError{context.DeadlineExceeded},
-		"exchange that broke":               &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: io.EOF},
-		"exchange that was reset":           fmt.Errorf("pay: %w", &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: reset}),
-		"exchange that failed in its way":   &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: errors.New("http2: client connection lost")},
-		"exchange that timed out":           &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: context.DeadlineExceeded},
+		"timeout of the operating system":   syscall.ETIMEDOUT,
+		"timeout of a foreign type":         timeoutError{},
+		"wrapped timeout of a foreign type": fmt.Errorf("pay: %w", timeoutError{}),
+		"match by an Is method":             matchingError{context.DeadlineExceeded},
+		"exchange that broke":               posting(io.EOF),
+		"exchange that was reset":           fmt.Errorf("pay: %w", posting(reset)),
+		"exchange with an error of its own": posting(errors.New("http2: client connection lost")),
+		"exchange that timed out":           posting(context.DeadlineExceeded),
 		"unknown outcome":                   &letagentpay.OutcomeUnknownError{Op: operation.X402Report, Err: errShop},
-		"unknown outcome of another kind":   fmt.Errorf("pay: %w", &letagentpay.OutcomeUnknownError{Op: "purchase", Err: &letagentpay.APIError{StatusCode: 403}}),
+		"unknown outcome of another kind": fmt.Errorf("pay: %w", &letagentpay.OutcomeUnknownError{
+			Op:  "purchase",
+			Err: &letagentpay.APIError{StatusCode: 403},
+		}),
 		"service that failed":               &letagentpay.APIError{Op: operation.X402Authorize, StatusCode: 502},
 		"service that did not answer":       &letagentpay.APIError{Op: operation.X402Report, Err: io.EOF},
-		"certain only of one of two":        errors.Join(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, io.EOF),
-		"timeout, then an untrusted server": errors.Join(context.DeadlineExceeded, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
-		"paid, then an untrusted server":    errors.Join(&letagentpay.UnconfirmedError{MayHaveSpent: true}, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
-		"not approved and a lost exchange":  errors.Join(&letagentpay.NotApprovedError{Status: letagentpay.StatusRejected, RequestID: "r9"}, &url.Error{Op: "Post", Err: io.EOF}),
+		"certain for one of two":            errors.Join(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, io.EOF),
+		"timeout, then an untrusted server": errors.Join(context.DeadlineExceeded, untrusted),
+		"paid, then an untrusted server":    errors.Join(&letagentpay.UnconfirmedError{MayHaveSpent: true}, untrusted),
+		"not approved and a lost exchange":  errors.Join(rejected, posting(io.EOF)),
 	}
 }
 
-// certainErrors are errors that say that nothing was paid, or say nothing of a connection.
+// posting returns the error of net/http for a POST that fails with err.
+func posting(err error) error {
+	return &url.Error{Op: "Post", URL: "https://shop.example/pay", Err: err}
+}
+
+// certainErrors returns errors that exclude a payment, and errors that do not come from a connection.
 func certainErrors() map[string]error {
 	dial := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	marked := fmt.Errorf("x: %w", letagentpay.NotPaid(errShop))
+	refused := func(status letagentpay.Status, err error) error {
+		return &letagentpay.NotApprovedError{Status: status, RequestID: "r9", Err: err}
+	}
 	return map[string]error{
-		"a word":                          errShop,
-		"no connection":                   dial,
-		"no connection to the proxy":      &net.OpError{Op: "proxyconnect", Err: errors.New("refused")},
-		"no connection in time":           &net.OpError{Op: "dial", Err: context.DeadlineExceeded},
-		"no such host":                    &net.DNSError{Err: "no such host", Name: "shop.example"},
-		"no such host in time":            &net.DNSError{Err: "i/o timeout", Name: "shop.example", IsTimeout: true},
-		"exchange without a connection":   &url.Error{Op: "Post", URL: "https://shop.example", Err: dial},
-		"exchange without a host":         &url.Error{Op: "Post", URL: "https://shop.example", Err: &net.DNSError{Err: "no such host", IsTimeout: true}},
-		"bad URL":                         &url.Error{Op: "parse", URL: "::", Err: errors.New("missing protocol scheme")},
-		"untrusted server":                &url.Error{Op: "Post", Err: &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}},
-		"marked":                          letagentpay.NotPaid(context.DeadlineExceeded),
-		"marked and wrapped":              fmt.Errorf("pay: %w", letagentpay.NotPaid(io.EOF)),
-		"marked, wrapping":                letagentpay.NotPaid(fmt.Errorf("pay: %w", &url.Error{Op: "Post", Err: io.EOF})),
-		"marked among others":             errors.Join(context.Canceled, letagentpay.NotPaid(errShop)),
-		"marked deep among others":        fmt.Errorf("%w; %w", io.EOF, errors.Join(errShop, fmt.Errorf("x: %w", letagentpay.NotPaid(errShop)))),
-		"nested: rejected":                &letagentpay.NotApprovedError{Status: letagentpay.StatusRejected, RequestID: "r9"},
-		"nested: pending, waited in vain": &letagentpay.NotApprovedError{Status: letagentpay.StatusPending, RequestID: "r9", Err: &letagentpay.WaitTimeoutError{RequestID: "r9"}},
-		"nested: pending, cancelled":      fmt.Errorf("buy: %w", &letagentpay.NotApprovedError{Status: letagentpay.StatusPending, RequestID: "r9", Err: context.Canceled}),
-		"nested: expired":                 &letagentpay.NotApprovedError{Status: letagentpay.StatusExpired, RequestID: "r9"},
-		"nested: mismatch":                &letagentpay.MismatchError{RequestID: "r9"},
-		"nested: handled":                 &letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: "r9"}, Err: context.Canceled},
-		"nested: unconfirmed":             &letagentpay.UnconfirmedError{RequestID: "r9", Err: context.DeadlineExceeded},
-		"nested: bad parameter":           &letagentpay.ParamError{Field: "x", Err: io.EOF},
-		"nested: refused":                 &letagentpay.APIError{Op: "purchase", StatusCode: 403},
+		"an error of the shop":          errShop,
+		"no connection":                 dial,
+		"no connection to the proxy":    &net.OpError{Op: "proxyconnect", Err: errors.New("refused")},
+		"no connection in time":         &net.OpError{Op: "dial", Err: context.DeadlineExceeded},
+		"no such host":                  &net.DNSError{Err: "no such host", Name: "shop.example"},
+		"no such host in time":          &net.DNSError{Err: "i/o timeout", Name: "shop.example", IsTimeout: true},
+		"exchange without a connection": posting(dial),
+		"exchange without a host":       posting(&net.DNSError{Err: "no such host", IsTimeout: true}),
+		"bad URL":                       &url.Error{Op: "parse", URL: "::", Err: errors.New("missing protocol scheme")},
+		"untrusted server":              posting(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
+		"marked":                        letagentpay.NotPaid(context.DeadlineExceeded),
+		"marked and wrapped":            fmt.Errorf("pay: %w", letagentpay.NotPaid(io.EOF)),
+		"marked, wrapping":              letagentpay.NotPaid(fmt.Errorf("pay: %w", posting(io.EOF))),
+		"marked among others":           errors.Join(context.Canceled, letagentpay.NotPaid(errShop)),
+		"marked deep among others":      fmt.Errorf("%w; %w", io.EOF, errors.Join(errShop, marked)),
+		"nested: rejected":              refused(letagentpay.StatusRejected, nil),
+		"nested: pending, timed out": refused(letagentpay.StatusPending,
+			&letagentpay.WaitTimeoutError{RequestID: "r9"}),
+		"nested: pending, cancelled": fmt.Errorf("buy: %w", refused(letagentpay.StatusPending, context.Canceled)),
+		"nested: expired":            refused(letagentpay.StatusExpired, nil),
+		"nested: mismatch":           &letagentpay.MismatchError{RequestID: "r9"},
+		"nested: handled": &letagentpay.AlreadyHandledError{
+			Request: &letagentpay.Request{RequestID: "r9"},
+			Err:     context.Canceled,
+		},
+		"nested: unconfirmed":   &letagentpay.UnconfirmedError{RequestID: "r9", Err: context.DeadlineExceeded},
+		"nested: bad parameter": &letagentpay.ParamError{Field: "x", Err: io.EOF},
+		"nested: refused":       &letagentpay.APIError{Op: "purchase", StatusCode: 403},
 	}
 }
 
@@ -141,7 +159,8 @@ func TestErrorThatCanHideAPaymentLeavesTheMoneyBooked(t *testing.T) {
 				require.ErrorAs(t, err, &unconfirmed)
 				assert.True(t, unconfirmed.MayHaveSpent)
 				assert.Equal(t, server.Requests()[0].RequestID, unconfirmed.RequestID)
-				assert.Equal(t, letagentpay.ConfirmParams{Success: true}, unconfirmed.Params, "what to send if it was paid")
+				assert.Equal(t, letagentpay.ConfirmParams{Success: true}, unconfirmed.Params,
+					"what to send if it was paid")
 				assert.Empty(t, server.Calls().Of(operation.Confirm))
 				assert.Equal(t, letagentpay.StatusAutoApproved, server.Requests()[0].Status)
 				books(t, server, "30.00", "0.00")
@@ -149,7 +168,8 @@ func TestErrorThatCanHideAPaymentLeavesTheMoneyBooked(t *testing.T) {
 				assert.Equal(t, []string{"started"}, journal.states())
 				var handled *letagentpay.AlreadyHandledError
 				for _, again := range []*letagentpay.Client{client, server.Client(elsewhere())} {
-					_, err = guardGroceries(again, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+					repeated := guardGroceries(again, &runs, succeed, letagentpay.WithJournal(journal))
+					_, err = repeated(t.Context(), underKey("30", "turn-7"))
 					require.ErrorAs(t, err, &handled)
 					assert.True(t, handled.MayHaveRun)
 					require.Error(t, handled.Err)
@@ -161,11 +181,11 @@ func TestErrorThatCanHideAPaymentLeavesTheMoneyBooked(t *testing.T) {
 					assert.NotEmpty(t, interrupted[0].Entry.Error)
 				}
 				_, err = client.Authorize(t.Context(), underKey("30", "turn-7"))
-				require.ErrorAs(t, err, &handled, "without the journal it is known as well")
+				require.ErrorAs(t, err, &handled, "it is known without the journal as well")
 				assert.True(t, handled.MayHaveRun)
 
 				_, err = client.Confirm(t.Context(), unconfirmed.RequestID, letagentpay.ConfirmParams{})
-				require.NoError(t, err, "whoever has found out says so")
+				require.NoError(t, err, "the caller reports the outcome once it is known")
 				books(t, server, "0.00", "0.00")
 				interrupted, err := client.Recover(t.Context(), journal)
 				require.NoError(t, err)
@@ -182,8 +202,9 @@ func TestErrorThatIsCertainReturnsTheMoney(t *testing.T) {
 			withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
 				server := serve(t)
 				var runs atomic.Int64
-				_, err := guardGroceries(server.Client(), &runs, failing(certain), opts...)(t.Context(), underKey("30", "turn-7"))
-				assert.Equal(t, certain, err, "the function's own error, and nothing else")
+				guarded := guardGroceries(server.Client(), &runs, failing(certain), opts...)
+				_, err := guarded(t.Context(), underKey("30", "turn-7"))
+				assert.Equal(t, certain, err, "only the function's own error")
 				confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
 				usable(t, server, "turn-7")
 			})
@@ -212,28 +233,30 @@ func TestSpentDecidesOverDoubt(t *testing.T) {
 
 func TestOnErrorDecidesWhatCanHideAPayment(t *testing.T) {
 	exits := func(error) bool { runtime.Goexit(); return false }
+	ofTheShop := func(err error) bool { return errors.Is(err, errShop) }
 	for name, c := range map[string]struct {
 		judge func(error) bool
 		err   error
 		kept  bool
 	}{
-		"none does":                   {func(error) bool { return false }, context.DeadlineExceeded, false},
-		"all do":                      {func(error) bool { return true }, errShop, true},
-		"by kind, yes":                {func(err error) bool { return errors.Is(err, errShop) }, fmt.Errorf("x: %w", errShop), true},
-		"by kind, no":                 {func(err error) bool { return errors.Is(err, errShop) }, io.EOF, false},
+		"never":                       {func(error) bool { return false }, context.DeadlineExceeded, false},
+		"always":                      {func(error) bool { return true }, errShop, true},
+		"by kind, yes":                {ofTheShop, fmt.Errorf("x: %w", errShop), true},
+		"by kind, no":                 {ofTheShop, io.EOF, false},
 		"the default":                 {letagentpay.MayHavePaid, io.EOF, true},
-		"NotPaid has precedence":      {func(error) bool { return true }, letagentpay.NotPaid(errShop), false},
+		"NotPaid takes precedence":    {func(error) bool { return true }, letagentpay.NotPaid(errShop), false},
 		"a panic is doubt":            {func(error) bool { panic("a bug") }, errShop, true},
 		"an exit is doubt":            {exits, errShop, true},
 		"a hang is doubt":             {func(error) bool { time.Sleep(time.Hour); return false }, errShop, true},
-		"a slow one is waited for":    {func(error) bool { time.Sleep(4 * time.Second); return false }, io.EOF, false},
+		"a slow one is awaited":       {func(error) bool { time.Sleep(4 * time.Second); return false }, io.EOF, false},
 		"a typed nil is always doubt": {func(error) bool { return false }, (*shopError)(nil), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
 				server := serve(t)
 				var runs atomic.Int64
-				guarded := guardGroceries(server.Client(), &runs, failing(c.err), append(opts, letagentpay.OnError(c.judge))...)
+				guarded := guardGroceries(server.Client(), &runs, failing(c.err),
+					append(opts, letagentpay.OnError(c.judge))...)
 				var err error
 				returned := false
 				assert.Nil(t, alone(func() {
@@ -259,7 +282,7 @@ func TestOnErrorDecidesWhatCanHideAPayment(t *testing.T) {
 	require.ErrorIs(t, err, letagentpay.ErrInvalid)
 }
 
-// badMethods is an error whose methods, other than Error, misbehave.
+// badMethods is an error with one method that misbehaves.
 type badMethods struct {
 	method string
 	do     func()
@@ -281,13 +304,13 @@ func (e badMethods) Unwrap() error   { e.misbehave("Unwrap"); return nil }
 func TestErrorsThatCannotBeJudgedAreDoubtful(t *testing.T) {
 	for name, do := range mischief {
 		for _, method := range []string{"Is", "Timeout"} {
-			t.Run(name+" in "+method, func(t *testing.T) { settledWithBadMethods(t, method, do) })
+			t.Run(name+" in "+method, func(t *testing.T) { settleWithBadMethods(t, method, do) })
 		}
 	}
 }
 
-// settledWithBadMethods settles an approval with an error one of whose methods misbehaves.
-func settledWithBadMethods(t *testing.T, method string, do func()) {
+// settleWithBadMethods settles an approval with an error that has a misbehaving method.
+func settleWithBadMethods(t *testing.T, method string, do func()) {
 	withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
 		server := serve(t)
 		approval, err := server.Client().Authorize(t.Context(), underKey("30", "turn-7"), opts...)
@@ -316,7 +339,7 @@ func TestDoubtOfAnAuthorizedPurchase(t *testing.T) {
 		client := server.Client()
 		approval, err := client.Authorize(t.Context(), underKey("30", "turn-7"))
 		require.NoError(t, err)
-		for _, err := range []error{context.DeadlineExceeded, nil, errShop} { // what the first call decided stands
+		for _, err := range []error{context.DeadlineExceeded, nil, errShop} { // the first call decides
 			settleErr := approval.Settle(t.Context(), err)
 			var unconfirmed *letagentpay.UnconfirmedError
 			require.ErrorAs(t, settleErr, &unconfirmed)
@@ -325,14 +348,17 @@ func TestDoubtOfAnAuthorizedPurchase(t *testing.T) {
 		}
 		require.ErrorIs(t, approval.Spent(letagentpay.MustAmount("25"), ""), letagentpay.ErrSettled)
 		assert.Empty(t, server.Calls().Of(operation.Confirm))
-		_, err = client.Confirm(t.Context(), approval.RequestID(), letagentpay.ConfirmParams{Success: true, ActualAmount: letagentpay.MustAmount("25")})
+		_, err = client.Confirm(t.Context(), approval.RequestID(), letagentpay.ConfirmParams{
+			Success:      true,
+			ActualAmount: letagentpay.MustAmount("25"),
+		})
 		require.NoError(t, err)
 		books(t, server, "25.00", "0.00")
 		usable(t, server, "turn-7")
 	})
 }
 
-// What the inner call may have paid may be what the outer purchase is for.
+// A payment of the inner call may be the payment of the outer purchase.
 func TestDoubtOfANestedCallIsTheOuterOnesToo(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
@@ -353,7 +379,7 @@ func TestDoubtOfANestedCallIsTheOuterOnesToo(t *testing.T) {
 	})
 }
 
-// waysToLoop are ways in which a program asks for a purchase again and again.
+// waysToLoop are ways in which a program repeats a purchase.
 var waysToLoop = map[string]func(ctx context.Context, i int) (context.Context, letagentpay.PurchaseParams){
 	"random keys": func(ctx context.Context, _ int) (context.Context, letagentpay.PurchaseParams) {
 		return ctx, price("30")
@@ -375,7 +401,7 @@ var waysToLoop = map[string]func(ctx context.Context, i int) (context.Context, l
 	},
 }
 
-// Nothing of a purchase stays behind whose function certainly did not and will not run.
+// A purchase whose function never runs is refunded in full.
 func TestContextThatEndsBetweenApprovalAndRunCostsNothing(t *testing.T) {
 	for name, begin := range waysToLoop {
 		for how, amount := range map[string]string{"approved at once": "30", "approved by a human": "60"} {
@@ -396,7 +422,7 @@ func TestContextThatEndsBetweenApprovalAndRunCostsNothing(t *testing.T) {
 						require.ErrorIs(t, err, context.Canceled, "call %d", i)
 						var failure *letagentpay.APIError
 						require.ErrorAs(t, err, &failure)
-						require.NotErrorIs(t, err, letagentpay.ErrNoResponse, "it is known what became of it")
+						require.NotErrorIs(t, err, letagentpay.ErrNoResponse, "the outcome of the purchase is known")
 						time.Sleep(2 * time.Minute)
 					}
 					assert.Zero(t, runs.Load())
@@ -408,8 +434,8 @@ func TestContextThatEndsBetweenApprovalAndRunCostsNothing(t *testing.T) {
 	}
 }
 
-// endingOnceApproved ends a context at the moment when the client learns that its newest request is approved: from the
-// answer to the purchase, a wait, or, where it reads the request, from that.
+// endingOnceApproved returns options that end a context as soon as the client knows of the newest approval: from the
+// answer to the purchase, from a wait or, where reads is set, from reading the request.
 func endingOnceApproved(server *letagentpaytest.Server, end context.CancelFunc, reads bool) []letagentpay.Option {
 	inner := server.HTTPClient().Transport
 	newest := func(ended letagentpay.Status) bool {
@@ -419,7 +445,8 @@ func endingOnceApproved(server *letagentpaytest.Server, end context.CancelFunc, 
 	return []letagentpay.Option{
 		through(exchange(func(r *http.Request) (*http.Response, error) {
 			response, err := inner.RoundTrip(r)
-			if err != nil || !reads || r.Method != http.MethodGet || strings.HasSuffix(r.URL.Path, "/requests") || !newest(letagentpay.StatusAutoApproved) {
+			readsOne := r.Method == http.MethodGet && !strings.HasSuffix(r.URL.Path, "/requests")
+			if err != nil || !reads || !readsOne || !newest(letagentpay.StatusAutoApproved) {
 				return response, err
 			}
 			data, err := io.ReadAll(response.Body)
@@ -435,14 +462,14 @@ func endingOnceApproved(server *letagentpaytest.Server, end context.CancelFunc, 
 	}
 }
 
-// endings is told of each operation's end.
+// endings is an observer that is called at the end of each operation.
 type endings func(op operation.Op)
 
 func (e endings) Begin(ctx context.Context, op operation.Op) (context.Context, func(letagentpay.Observation)) {
 	return ctx, func(letagentpay.Observation) { e(op) }
 }
 
-// A retry loop around a context that ends too early, or a disk that is full, must not drain the budget.
+// A retry loop must not drain the budget while the journal cannot be written.
 func TestJournalThatCannotBeWrittenCostsNothing(t *testing.T) {
 	for name, begin := range waysToLoop {
 		for how, trouble := range map[string]func() error{
@@ -467,7 +494,7 @@ func TestJournalThatCannotBeWrittenCostsNothing(t *testing.T) {
 						_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(ctx, p)
 						var journalError *letagentpay.JournalError
 						require.ErrorAs(t, err, &journalError, "call %d", i)
-						time.Sleep(2 * time.Minute) // the service takes 60 purchases a minute
+						time.Sleep(2 * time.Minute) // the service accepts 60 purchases a minute
 					}
 					assert.Zero(t, runs.Load())
 					assert.Len(t, server.Requests(), 20)
@@ -485,7 +512,7 @@ func TestJournalThatCannotBeWrittenCostsNothing(t *testing.T) {
 	}
 }
 
-// A resumed request is in the caller's hands: it stays approved, and can be resumed again.
+// The caller decides about a resumed request: it stays approved and can be resumed again.
 func TestResumedRequestThatCannotRunStaysApproved(t *testing.T) {
 	server := serve(t)
 	client := server.Client()
@@ -513,18 +540,25 @@ func TestResumedRequestThatCannotRunStaysApproved(t *testing.T) {
 	confirmedOnce(t, server, letagentpay.StatusCompleted, "30.00")
 }
 
-// An error of the function may be one of this package's that somebody has made by hand.
+// The function may return an error type of this package with no field set.
 func TestZeroErrorsOfTheFunctionAreSettled(t *testing.T) {
 	for _, err := range []error{
-		new(letagentpay.AlreadyHandledError), new(letagentpay.NotApprovedError),
-		new(letagentpay.MismatchError), new(letagentpay.UnconfirmedError), new(letagentpay.ParamError), new(letagentpay.JournalError),
-		new(letagentpay.OverspendError), new(letagentpay.DuplicateError),
+		new(letagentpay.AlreadyHandledError),
+		new(letagentpay.NotApprovedError),
+		new(letagentpay.MismatchError),
+		new(letagentpay.UnconfirmedError),
+		new(letagentpay.ParamError),
+		new(letagentpay.JournalError),
+		new(letagentpay.OverspendError),
+		new(letagentpay.DuplicateError),
 	} {
 		t.Run(fmt.Sprintf("%T", err), func(t *testing.T) {
 			server := serve(t)
 			var runs atomic.Int64
 			var got error
-			assert.Nil(t, alone(func() { _, got = guardGroceries(server.Client(), &runs, failing(err))(t.Context(), price("30")) }))
+			assert.Nil(t, alone(func() {
+				_, got = guardGroceries(server.Client(), &runs, failing(err))(t.Context(), price("30"))
+			}))
 			require.ErrorIs(t, got, err)
 			confirmations := 1
 			if letagentpay.MayHavePaid(err) {
@@ -538,12 +572,12 @@ func TestZeroErrorsOfTheFunctionAreSettled(t *testing.T) {
 func TestErrorsThatCannotBeAskedAreDoubtful(t *testing.T) {
 	for name, do := range mischief {
 		for _, method := range []string{"As", "Unwrap"} {
-			t.Run(name+" in "+method, func(t *testing.T) { settledWithBadMethods(t, method, do) })
+			t.Run(name+" in "+method, func(t *testing.T) { settleWithBadMethods(t, method, do) })
 		}
 	}
 }
 
-// The purchase was answered, and the context ended before the request could be read, which an own key takes.
+// A purchase under its own key is read after the answer. Here the context ends between the two.
 func TestContextThatEndsBeforeAnOwnPurchaseIsReadCostsNothing(t *testing.T) {
 	for name, begin := range waysToLoop {
 		t.Run(name, func(t *testing.T) {

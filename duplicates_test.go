@@ -20,37 +20,41 @@ import (
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 )
 
-// datedList is the list of requests with the service's clock in its header.
+// datedList answers with a list of requests, and with the service's time in the Date header.
 func datedList(rows func() string) httpmock.Responder {
 	return func(r *http.Request) (*http.Response, error) {
-		return answer(200, `{"requests":[`+rows()+`],"total":1,"limit":20,"offset":0}`, "Date", time.Now().UTC().Format(http.TimeFormat))(r)
+		body := `{"requests":[` + rows() + `],"total":1,"limit":20,"offset":0}`
+		return answer(200, body, "Date", time.Now().UTC().Format(http.TimeFormat))(r)
 	}
 }
 
 func none() string { return "" }
 
-// at is a moment of the bubble's clock as the service writes it.
+// at formats a time of the bubble's clock as the service does.
 func at(after time.Duration) string { return time.Now().UTC().Add(after).Format(time.RFC3339Nano) }
 
 func lostPost() httpmock.Responder { return broken(syscall.ECONNRESET) }
 
 func TestLookFindsWhatALostAttemptMayHaveMade(t *testing.T) {
+	dated := func(status string, after time.Duration) func() string {
+		return func() string { return row("r9", status, at(after), "") }
+	}
 	for name, c := range map[string]struct {
 		row   func() string
 		found bool
 	}{
-		"approved":                      {func() string { return row("r9", "auto_approved", at(0), "") }, true},
-		"awaiting approval":             {func() string { return row("r9", "pending", at(0), "") }, true},
-		"in a state not heard of":       {func() string { return row("r9", "escalated", at(0), "") }, true},
-		"within the second before":      {func() string { return row("r9", "approved", at(-time.Second), "") }, true},
-		"half a minute later":           {func() string { return row("r9", "approved", at(30*time.Second), "") }, true},
-		"made before":                   {func() string { return row("r9", "approved", at(-5*time.Second), "") }, false},
-		"made when the attempt is over": {func() string { return row("r9", "approved", at(5*time.Minute), "") }, false},
-		"from another merchant":         {func() string { return row("r9", "approved", at(0), "Casino") }, false},
-		"rejected":                      {func() string { return row("r9", "rejected", at(0), "") }, false},
-		"expired":                       {func() string { return row("r9", "expired", at(0), "") }, false},
-		"given back":                    {func() string { return row("r9", "failed", at(0), "") }, false},
-		"completed":                     {func() string { return row("r9", "completed", at(0), "") }, false},
+		"approved":                 {dated("auto_approved", 0), true},
+		"awaiting approval":        {dated("pending", 0), true},
+		"in an unknown state":      {dated("escalated", 0), true},
+		"within the second before": {dated("approved", -time.Second), true},
+		"half a minute later":      {dated("approved", 30*time.Second), true},
+		"made before":              {dated("approved", -5*time.Second), false},
+		"made after the attempt":   {dated("approved", 5*time.Minute), false},
+		"from another merchant":    {func() string { return row("r9", "approved", at(0), "Casino") }, false},
+		"rejected":                 {dated("rejected", 0), false},
+		"expired":                  {dated("expired", 0), false},
+		"refunded":                 {dated("failed", 0), false},
+		"completed":                {dated("completed", 0), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -85,7 +89,8 @@ func TestLookKnowsWhatIsNotOfTheAttempt(t *testing.T) {
 	t.Run("the newest before the call", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			earlier := row("r9", "approved", at(-time.Second), "")
-			s := newService(t).on("POST", "/requests", lostPost()).on("GET", "/requests", datedList(func() string { return earlier }))
+			s := newService(t).on("POST", "/requests", lostPost()).
+				on("GET", "/requests", datedList(func() string { return earlier }))
 			var runs atomic.Int64
 			_, err := guardGroceries(s.client(letagentpay.WithMaxRetries(0)), &runs, succeed)(t.Context(), keyed())
 			var unknown *letagentpay.OutcomeUnknownError
@@ -93,9 +98,10 @@ func TestLookKnowsWhatIsNotOfTheAttempt(t *testing.T) {
 			assert.Empty(t, unknown.Found)
 		})
 	})
-	t.Run("anything, where the service does not tell the time", func(t *testing.T) {
+	t.Run("anything, without a Date header", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := newService(t).on("POST", "/requests", lostPost()).on("GET", "/requests", list(row("r9", "approved", at(0), "")))
+			s := newService(t).on("POST", "/requests", lostPost()).
+				on("GET", "/requests", list(row("r9", "approved", at(0), "")))
 			_, err := s.client(letagentpay.WithMaxRetries(0)).Purchase(t.Context(), groceries())
 			var unknown *letagentpay.OutcomeUnknownError
 			require.ErrorAs(t, err, &unknown)
@@ -105,21 +111,24 @@ func TestLookKnowsWhatIsNotOfTheAttempt(t *testing.T) {
 }
 
 func TestRefusalAfterALostAttempt(t *testing.T) {
+	type responders = []httpmock.Responder
 	refused := answer(400, `{"detail":"Currency mismatch: expected USD"}`)
+	foreign := answer(400, "<html>Bad Request</html>", "Content-Type", "text/html")
+	failure := answer(500, `{"detail":"Internal error"}`)
 	made := func() string { return row("r9", "auto_approved", at(0), "") }
 	for name, c := range map[string]struct {
 		second  httpmock.Responder
-		looks   []httpmock.Responder
+		lists   []httpmock.Responder
 		certain bool
 	}{
-		"the list shows nothing":          {refused, []httpmock.Responder{datedList(none)}, true},
-		"the list shows that it was made": {refused, []httpmock.Responder{datedList(none), datedList(made)}, false},
-		"the list cannot be read":         {refused, []httpmock.Responder{datedList(none), answer(500, `{"detail":"Internal error"}`)}, false},
-		"not the service's":               {answer(400, "<html>Bad Request</html>", "Content-Type", "text/html"), []httpmock.Responder{datedList(none)}, false},
+		"the list shows nothing":     {refused, responders{datedList(none)}, true},
+		"the list shows the request": {refused, responders{datedList(none), datedList(made)}, false},
+		"the list cannot be read":    {refused, responders{datedList(none), failure}, false},
+		"the answer is a gateway's":  {foreign, responders{datedList(none)}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newService(t).on("POST", "/requests", lostPost(), c.second).on("GET", "/requests", c.looks...)
+				s := newService(t).on("POST", "/requests", lostPost(), c.second).on("GET", "/requests", c.lists...)
 				_, err := s.client().Purchase(t.Context(), groceries())
 				var unknown *letagentpay.OutcomeUnknownError
 				if c.certain {
@@ -133,7 +142,7 @@ func TestRefusalAfterALostAttempt(t *testing.T) {
 	}
 }
 
-// posts returns when purchases were posted.
+// posts returns the times at which purchases were posted.
 func (s *service) posts() (at []time.Time) {
 	for _, call := range s.recorded() {
 		if call.Method == http.MethodPost && strings.HasSuffix(call.Path, "/requests") {
@@ -156,7 +165,8 @@ func TestPurchaseIsPostedAsOftenAsAllowed(t *testing.T) {
 
 func TestPurchaseIsRepeatedWhenTheServiceWants(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newService(t).on("POST", "/requests", answer(503, `{"detail":"Maintenance"}`, "Retry-After", "20"), answer(201, autoApproved)).
+		unavailable := answer(503, `{"detail":"Maintenance"}`, "Retry-After", "20")
+		s := newService(t).on("POST", "/requests", unavailable, answer(201, autoApproved)).
 			on("GET", "/requests", datedList(none))
 		_, err := s.client().Purchase(t.Context(), groceries())
 		require.NoError(t, err)
@@ -178,7 +188,7 @@ func TestPurchaseWithoutTimeForAnotherAttempt(t *testing.T) {
 			assert.Zero(t, time.Since(begun))
 		})
 	})
-	t.Run("is looked for all the same", func(t *testing.T) {
+	t.Run("is still searched for", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newService(t).on("POST", "/requests", hangs).
 				on("GET", "/requests", datedList(func() string { return row("r9", "auto_approved", at(0), "") }))
@@ -193,17 +203,18 @@ func TestPurchaseWithoutTimeForAnotherAttempt(t *testing.T) {
 }
 
 func TestDuplicatesOfPurchasesThatWereInDoubtApart(t *testing.T) {
+	made := func() string { return row("r9", "auto_approved", at(0), "") }
 	for apart, want := range map[time.Duration][]string{0: nil, time.Hour: {"r9"}} {
 		t.Run(apart.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newService(t).on("POST", "/requests", lostPost(), lostPost(), answer(201, autoApproved)).
-					on("GET", "/requests", datedList(none), datedList(func() string { return row("r9", "auto_approved", at(0), "") }))
+					on("GET", "/requests", datedList(none), datedList(made))
 				_, err := s.client(letagentpay.WithMaxRetries(0)).Purchase(t.Context(), groceries())
 				require.Error(t, err)
 				time.Sleep(apart)
 				purchase, err := s.client().Purchase(t.Context(), groceries())
 				require.NoError(t, err)
-				assert.Equal(t, want, purchase.Duplicates, "whose the other one is can be told after a while alone")
+				assert.Equal(t, want, purchase.Duplicates, "the other request can be attributed only after a while")
 			})
 		})
 	}
@@ -212,7 +223,8 @@ func TestDuplicatesOfPurchasesThatWereInDoubtApart(t *testing.T) {
 func TestIdenticalPurchaseUnderWayIsNoDuplicate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := serve(t)
-		server.SetServiceRaces(&letagentpaytest.Races{Store: 10 * time.Second}) // it is listed long before it is answered
+		// The request is listed long before it is answered.
+		server.SetServiceRaces(&letagentpaytest.Races{Store: 10 * time.Second})
 		lose := true
 		inner := server.HTTPClient().Transport
 		unlucky := server.Client(through(exchange(func(r *http.Request) (*http.Response, error) {
@@ -230,7 +242,7 @@ func TestIdenticalPurchaseUnderWayIsNoDuplicate(t *testing.T) {
 			}
 		}
 		group.Go(func() { buy(unlucky) })
-		time.Sleep(9 * time.Second) // the first has been posted again, and is not answered yet
+		time.Sleep(9 * time.Second) // the first is posted again and not answered yet
 		group.Go(func() { buy(server.Client()) })
 		group.Wait()
 		assert.Len(t, server.Requests(), 2)

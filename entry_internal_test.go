@@ -9,7 +9,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/journal"
 )
 
-// Journals of earlier programs are found by these keys.
+// These keys find the entries that earlier versions have written.
 func TestEntriesHaveTheKeysThatTheyAlwaysHad(t *testing.T) {
 	const digest = "aaa6ba278f66412c7f0f6989eb771ce2f3ae4cbd38f243839de8ceb05a763abd" // of the token
 	client, err := New(WithToken("agt_1"), WithBaseURL("https://Pay.Example/api/"))
@@ -43,13 +43,13 @@ func TestWhoseAnEntryIs(t *testing.T) {
 		owned   bool
 		service bool
 	}{
-		"its own":                   {of(c, "key", "turn 7", "turn 7"), "turn 7", true, true},
-		"a resumed request's":       {of(c, "request", "r1", ""), "", true, true},
-		"a request's with a key":    {of(c, "request", "r1", "turn 7"), "", true, true},
-		"another token's":           {of(another, "key", "turn 7", "turn 7"), "", false, true},
-		"another service's":         {of(elsewhere, "key", "turn 7", "turn 7"), "", false, false},
-		"nobody's":                  {&journal.Entry{Key: "turn 7", IdempotencyKey: "turn 7"}, "", false, false},
-		"its own in other spelling": {of(alike, "key", "a", "a"), "a", true, true},
+		"its own":                     {of(c, "key", "turn 7", "turn 7"), "turn 7", true, true},
+		"a resumed request's":         {of(c, "request", "r1", ""), "", true, true},
+		"a request's with a key":      {of(c, "request", "r1", "turn 7"), "", true, true},
+		"another token's":             {of(another, "key", "turn 7", "turn 7"), "", false, true},
+		"another service's":           {of(elsewhere, "key", "turn 7", "turn 7"), "", false, false},
+		"one without an agent":        {&journal.Entry{Key: "turn 7", IdempotencyKey: "turn 7"}, "", false, false},
+		"its own in another spelling": {of(alike, "key", "a", "a"), "a", true, true},
 	} {
 		assert.Equal(t, test.key, c.keyOf(test.entry), name)
 		assert.Equal(t, test.owned, c.owns(test.entry), name)

@@ -23,37 +23,149 @@ import (
 )
 
 func TestErrorTextsAndCategories(t *testing.T) {
-	cause := &letagentpay.APIError{Op: "confirm", StatusCode: 503, Detail: "down", Attempts: 3}
+	cause := &letagentpay.APIError{
+		Op:         "confirm",
+		StatusCode: 503,
+		Detail:     "down",
+		Attempts:   3,
+	}
 	for _, c := range []struct {
 		err  error
 		text string
 		is   []error
 	}{
-		{&letagentpay.ParamError{Field: "PurchaseParams.Amount", Value: "0.00", Reason: "want an amount above zero"}, `letagentpay: invalid PurchaseParams.Amount "0.00": want an amount above zero`, []error{letagentpay.ErrInvalid}},
-		{&letagentpay.ParamError{Field: "ctx", Reason: "want a context"}, "letagentpay: invalid ctx: want a context", []error{letagentpay.ErrInvalid}},
-		{cause, "letagentpay: confirm: 503 Service Unavailable: down (after 3 attempts)", []error{letagentpay.ErrServer}},
+		{
+			&letagentpay.ParamError{Field: "PurchaseParams.Amount", Value: "0.00", Reason: "want an amount above zero"},
+			`letagentpay: invalid PurchaseParams.Amount "0.00": want an amount above zero`,
+			[]error{letagentpay.ErrInvalid},
+		},
+		{
+			&letagentpay.ParamError{Field: "ctx", Reason: "want a context"},
+			"letagentpay: invalid ctx: want a context",
+			[]error{letagentpay.ErrInvalid},
+		},
+		{
+			cause,
+			"letagentpay: confirm: 503 Service Unavailable: down (after 3 attempts)",
+			[]error{letagentpay.ErrServer},
+		},
 		{&letagentpay.APIError{Op: "budget", StatusCode: 299}, "letagentpay: budget: 299", nil},
-		{&letagentpay.APIError{Op: "budget", Err: io.ErrUnexpectedEOF}, "letagentpay: budget: no response: unexpected EOF", []error{letagentpay.ErrNoResponse, io.ErrUnexpectedEOF}},
-		{&letagentpay.NotApprovedError{Status: letagentpay.StatusRejected, RequestID: "r1", Checks: []letagentpay.Check{{Rule: "budget", Result: policy.Fail}, {Rule: "category", Result: policy.Fail, Detail: "blocked"}}}, "letagentpay: purchase r1 was rejected: budget; category (blocked)", []error{letagentpay.ErrNotApproved}},
-		{&letagentpay.NotApprovedError{Status: letagentpay.StatusRejected, RequestID: "r1"}, "letagentpay: purchase r1 was rejected on review", []error{letagentpay.ErrNotApproved}},
-		{&letagentpay.NotApprovedError{Status: letagentpay.StatusPending, RequestID: "r1"}, "letagentpay: purchase r1 awaits approval", []error{letagentpay.ErrNotApproved}},
-		{&letagentpay.NotApprovedError{Status: letagentpay.StatusPending, RequestID: "r1", Err: context.Canceled}, "letagentpay: purchase r1 awaits approval: context canceled", []error{letagentpay.ErrNotApproved, context.Canceled}},
-		{&letagentpay.NotApprovedError{Status: letagentpay.StatusExpired, RequestID: "r1"}, "letagentpay: purchase r1 expired before it was approved", []error{letagentpay.ErrNotApproved}},
-		{&letagentpay.MismatchError{RequestID: "r1", Field: "Amount", Requested: "4.00", Described: "5.00"}, `letagentpay: purchase r1 is for another amount: requested "4.00", described "5.00"`, []error{letagentpay.ErrConflict}},
-		{&letagentpay.NotApprovedError{RequestID: "r1"}, "letagentpay: purchase r1 is not approved", []error{letagentpay.ErrNotApproved}},
-		{&letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: "r1", Status: "completed"}}, "letagentpay: purchase r1 belongs to another call (status completed)", nil},
-		{&letagentpay.AlreadyHandledError{MayHaveRun: true}, "letagentpay: a purchase belongs to another call, which may have run", nil},
-		{&letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: "r1", Status: "approved"}, MayHaveRun: true, Reason: "another call runs it now", Err: errShop}, "letagentpay: purchase r1 was not run by this call: another call runs it now (status approved): " + errShop.Error(), []error{errShop}},
-		{&letagentpay.WaitTimeoutError{RequestID: "r1", Last: &letagentpay.Request{Status: "pending"}, Err: cause}, "letagentpay: request r1 was not decided in time, last seen pending; last poll: " + cause.Error(), []error{context.DeadlineExceeded, letagentpay.ErrServer}},
-		{&letagentpay.UnconfirmedError{RequestID: "r1", Params: letagentpay.ConfirmParams{Success: true}, Err: cause}, "letagentpay: purchase r1 completed but could not be confirmed: " + cause.Error(), []error{letagentpay.ErrServer}},
-		{&letagentpay.UnconfirmedError{RequestID: "r1", Err: cause}, "letagentpay: purchase r1 failed but could not be confirmed: " + cause.Error(), []error{letagentpay.ErrServer}},
-		{&letagentpay.OutcomeUnknownError{Op: "purchase", IdempotencyKey: "k", Err: cause}, `letagentpay: purchase: outcome unknown, repeat with idempotency key "k": ` + cause.Error(), []error{letagentpay.ErrServer}},
-		{&letagentpay.OutcomeUnknownError{Op: "confirm", RequestID: "r1", Err: cause}, "letagentpay: confirm: outcome unknown, request r1: " + cause.Error(), []error{letagentpay.ErrServer}},
-		{&letagentpay.OverspendError{RequestID: "r1", Approved: letagentpay.MustAmount("5"), Actual: letagentpay.MustAmount("6")}, "letagentpay: purchase r1: spent 6.00, approved 5.00", nil},
+		{
+			&letagentpay.APIError{Op: "budget", Err: io.ErrUnexpectedEOF},
+			"letagentpay: budget: no response: unexpected EOF",
+			[]error{letagentpay.ErrNoResponse, io.ErrUnexpectedEOF},
+		},
+		{
+			&letagentpay.NotApprovedError{
+				Status:    letagentpay.StatusRejected,
+				RequestID: "r1",
+				Checks: []letagentpay.Check{
+					{Rule: "budget", Result: policy.Fail},
+					{Rule: "category", Result: policy.Fail, Detail: "blocked"},
+				},
+			},
+			"letagentpay: purchase r1 was rejected: budget; category (blocked)",
+			[]error{letagentpay.ErrNotApproved},
+		},
+		{
+			&letagentpay.NotApprovedError{Status: letagentpay.StatusRejected, RequestID: "r1"},
+			"letagentpay: purchase r1 was rejected on review",
+			[]error{letagentpay.ErrNotApproved},
+		},
+		{
+			&letagentpay.NotApprovedError{Status: letagentpay.StatusPending, RequestID: "r1"},
+			"letagentpay: purchase r1 awaits approval",
+			[]error{letagentpay.ErrNotApproved},
+		},
+		{
+			&letagentpay.NotApprovedError{Status: letagentpay.StatusPending, RequestID: "r1", Err: context.Canceled},
+			"letagentpay: purchase r1 awaits approval: context canceled",
+			[]error{letagentpay.ErrNotApproved, context.Canceled},
+		},
+		{
+			&letagentpay.NotApprovedError{Status: letagentpay.StatusExpired, RequestID: "r1"},
+			"letagentpay: purchase r1 expired before it was approved",
+			[]error{letagentpay.ErrNotApproved},
+		},
+		{
+			&letagentpay.MismatchError{
+				RequestID: "r1",
+				Field:     "Amount",
+				Requested: "4.00",
+				Described: "5.00",
+			},
+			`letagentpay: purchase r1 is for another amount: requested "4.00", described "5.00"`,
+			[]error{letagentpay.ErrConflict},
+		},
+		{
+			&letagentpay.NotApprovedError{RequestID: "r1"},
+			"letagentpay: purchase r1 is not approved",
+			[]error{letagentpay.ErrNotApproved},
+		},
+		{
+			&letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: "r1", Status: "completed"}},
+			"letagentpay: purchase r1 belongs to another call (status completed)",
+			nil,
+		},
+		{
+			&letagentpay.AlreadyHandledError{MayHaveRun: true},
+			"letagentpay: a purchase belongs to another call, which may have run",
+			nil,
+		},
+		{
+			&letagentpay.AlreadyHandledError{
+				Request:    &letagentpay.Request{RequestID: "r1", Status: "approved"},
+				MayHaveRun: true,
+				Reason:     "another call runs it now",
+				Err:        errShop,
+			},
+			"letagentpay: purchase r1 was not run by this call: another call runs it now (status approved): " +
+				errShop.Error(),
+			[]error{errShop},
+		},
+		{
+			&letagentpay.WaitTimeoutError{RequestID: "r1", Last: &letagentpay.Request{Status: "pending"}, Err: cause},
+			"letagentpay: request r1 was not decided in time, last seen pending; last poll: " + cause.Error(),
+			[]error{context.DeadlineExceeded, letagentpay.ErrServer},
+		},
+		{
+			&letagentpay.UnconfirmedError{
+				RequestID: "r1",
+				Params:    letagentpay.ConfirmParams{Success: true},
+				Err:       cause,
+			},
+			"letagentpay: purchase r1 completed but could not be confirmed: " + cause.Error(),
+			[]error{letagentpay.ErrServer},
+		},
+		{
+			&letagentpay.UnconfirmedError{RequestID: "r1", Err: cause},
+			"letagentpay: purchase r1 failed but could not be confirmed: " + cause.Error(),
+			[]error{letagentpay.ErrServer},
+		},
+		{
+			&letagentpay.OutcomeUnknownError{Op: "purchase", IdempotencyKey: "k", Err: cause},
+			`letagentpay: purchase: outcome unknown, repeat with idempotency key "k": ` + cause.Error(),
+			[]error{letagentpay.ErrServer},
+		},
+		{
+			&letagentpay.OutcomeUnknownError{Op: "confirm", RequestID: "r1", Err: cause},
+			"letagentpay: confirm: outcome unknown, request r1: " + cause.Error(),
+			[]error{letagentpay.ErrServer},
+		},
+		{
+			&letagentpay.OverspendError{
+				RequestID: "r1",
+				Approved:  letagentpay.MustAmount("5"),
+				Actual:    letagentpay.MustAmount("6"),
+			},
+			"letagentpay: purchase r1: spent 6.00, approved 5.00",
+			nil,
+		},
 	} {
 		assert.EqualError(t, c.err, c.text)
 		for _, category := range []error{
-			letagentpay.ErrInvalid, letagentpay.ErrServer, letagentpay.ErrNoResponse, letagentpay.ErrNotApproved, letagentpay.ErrConflict,
+			letagentpay.ErrInvalid, letagentpay.ErrServer, letagentpay.ErrNoResponse,
+			letagentpay.ErrNotApproved, letagentpay.ErrConflict,
 			context.DeadlineExceeded, context.Canceled, io.ErrUnexpectedEOF,
 		} {
 			want := false
@@ -67,13 +179,14 @@ func TestErrorTextsAndCategories(t *testing.T) {
 	require.ErrorIs(t, err, money.ErrSyntax, "the cause stays reachable")
 }
 
-// leaky is a transport whose errors tell the request's headers.
+// leaky is a transport whose errors reveal the request's headers.
 type leaky struct{}
 
 var errNoSpace = errors.New("disk full")
 
 func (leaky) RoundTrip(r *http.Request) (*http.Response, error) {
-	cannot := fmt.Errorf("cannot write %s: %w", r.Header.Get("Authorization"), &os.PathError{Op: "write", Path: "/log", Err: errNoSpace})
+	full := &os.PathError{Op: "write", Path: "/log", Err: errNoSpace}
+	cannot := fmt.Errorf("cannot write %s: %w", r.Header.Get("Authorization"), full)
 	return nil, &net.OpError{Op: "write", Net: "tcp", Err: cannot}
 }
 
@@ -87,13 +200,13 @@ func TestErrorsOfLeakyTransportsAreRedacted(t *testing.T) {
 		assert.NotContains(t, fmt.Sprintf("%v %+v %#v", cause, cause, cause), "secret-of")
 	}
 	var leak *net.OpError
-	assert.NotErrorAs(t, err, &leak, "a cause that tells the token is not handed out")
+	assert.NotErrorAs(t, err, &leak, "a cause that contains the token is not exposed")
 	var path *os.PathError
-	require.ErrorAs(t, err, &path, "one below it that does not is")
+	require.ErrorAs(t, err, &path, "a cause below it without the token is exposed")
 	assert.Equal(t, "/log", path.Path)
 	require.ErrorIs(t, err, errNoSpace)
 	var network net.Error
-	require.ErrorAs(t, err, &network, "what kind of failure it is stays known")
+	require.ErrorAs(t, err, &network, "the kind of the failure stays known")
 	assert.NotContains(t, network.Error(), "secret-of")
 	assert.False(t, network.Timeout())
 }
@@ -101,10 +214,23 @@ func TestErrorsOfLeakyTransportsAreRedacted(t *testing.T) {
 func TestErrorsPrintAtTheirZeroValue(t *testing.T) {
 	var typedNil *net.ParseError // whose Error method panics
 	for _, err := range []error{
-		&letagentpay.ParamError{}, &letagentpay.APIError{}, &letagentpay.NotApprovedError{}, &letagentpay.NotApprovedError{Status: letagentpay.StatusRejected}, &letagentpay.NotApprovedError{Status: letagentpay.StatusPending}, &letagentpay.NotApprovedError{Status: letagentpay.StatusExpired},
-		&letagentpay.WaitTimeoutError{}, &letagentpay.UnconfirmedError{}, &letagentpay.OutcomeUnknownError{}, &letagentpay.AlreadyHandledError{},
-		&letagentpay.MismatchError{}, &letagentpay.OverspendError{}, &letagentpay.JournalError{}, &letagentpay.DuplicateError{},
-		&letagentpay.UnconfirmedError{Err: typedNil}, &letagentpay.AlreadyHandledError{Err: typedNil}, &letagentpay.APIError{Err: typedNil},
+		&letagentpay.ParamError{},
+		&letagentpay.APIError{},
+		&letagentpay.NotApprovedError{},
+		&letagentpay.NotApprovedError{Status: letagentpay.StatusRejected},
+		&letagentpay.NotApprovedError{Status: letagentpay.StatusPending},
+		&letagentpay.NotApprovedError{Status: letagentpay.StatusExpired},
+		&letagentpay.WaitTimeoutError{},
+		&letagentpay.UnconfirmedError{},
+		&letagentpay.OutcomeUnknownError{},
+		&letagentpay.AlreadyHandledError{},
+		&letagentpay.MismatchError{},
+		&letagentpay.OverspendError{},
+		&letagentpay.JournalError{},
+		&letagentpay.DuplicateError{},
+		&letagentpay.UnconfirmedError{Err: typedNil},
+		&letagentpay.AlreadyHandledError{Err: typedNil},
+		&letagentpay.APIError{Err: typedNil},
 	} {
 		assert.NotPanics(t, func() {
 			assert.Contains(t, err.Error(), "letagentpay: ")
@@ -119,17 +245,24 @@ func TestErrorsPrintAtTheirZeroValue(t *testing.T) {
 
 func TestUnconfirmedPanicIsLogged(t *testing.T) {
 	var logged bytes.Buffer
-	s := newService(t).on("POST", "/requests", answer(201, autoApproved)).on("POST", "/requests/r1/confirm", answer(403, `{"detail":"Agent is paused"}`))
+	s := newService(t).on("POST", "/requests", answer(201, autoApproved)).
+		on("POST", "/requests/r1/confirm", answer(403, `{"detail":"Agent is paused"}`))
 	var runs atomic.Int64
-	guarded := guardGroceries(s.client(letagentpay.WithLogger(slog.New(slog.NewTextHandler(&logged, nil)))), &runs, func(context.Context) (string, error) { panic("out of cheese") })
+	client := s.client(letagentpay.WithLogger(slog.New(slog.NewTextHandler(&logged, nil))))
+	panics := func(context.Context) (string, error) { panic("out of cheese") }
+	guarded := guardGroceries(client, &runs, panics)
 	assert.Panics(t, func() { _, _ = guarded(t.Context(), groceries()) })
 	assert.Contains(t, logged.String(), "level=WARN msg=letagentpay.unconfirmed request_id=r1")
 }
 
 func TestAttemptTimeoutsAreTimeouts(t *testing.T) {
 	s := newService(t).on("GET", "/budget", hangs)
-	client, err := letagentpay.New(letagentpay.WithToken(testToken), letagentpay.WithBaseURL(s.base), letagentpay.WithMaxRetries(0),
-		letagentpay.WithHTTPClient(&http.Client{Transport: s.mock, Timeout: time.Millisecond}))
+	client, err := letagentpay.New(
+		letagentpay.WithToken(testToken),
+		letagentpay.WithBaseURL(s.base),
+		letagentpay.WithMaxRetries(0),
+		letagentpay.WithHTTPClient(&http.Client{Transport: s.mock, Timeout: time.Millisecond}),
+	)
 	require.NoError(t, err)
 	_, err = client.Budget(t.Context())
 	var network net.Error

@@ -1,12 +1,12 @@
 package letagentpay
 
-// Process is a process of its own, as far as clients can tell: they share neither memory nor locks with others.
+// Process stands for a process: its clients share neither memory nor locks with the clients of another one.
 type Process = process
 
-// NewProcess returns a process that remembers nothing.
+// NewProcess returns a process with an empty memory.
 func NewProcess() *Process { return newProcess() }
 
-// InProcess puts a client into a process.
+// InProcess assigns the client to a process.
 func InProcess(p *Process) Option {
 	return func(c *config) error {
 		c.process = p

@@ -86,7 +86,7 @@ func TestFateOfAnAttemptThatFailed(t *testing.T) {
 			body:        `{"detail":"Internal error"}`,
 			want:        ended,
 		},
-		"unavailable, by its own word": {
+		"unavailable, as the service reports": {
 			status:      503,
 			contentType: text,
 			body:        `{"detail":"down for repairs"}`,
@@ -105,7 +105,7 @@ func TestFateOfAnAttemptThatFailed(t *testing.T) {
 			want:        mayStillRun,
 		},
 		"gateway timeout": {status: 504, body: ``, want: mayStillRun},
-		"500 of nobody known": {
+		"500 from an unknown server": {
 			status:      500,
 			contentType: "text/plain",
 			body:        `Internal Server Error`,
@@ -160,13 +160,13 @@ func TestFateOfAnAttemptThatFailed(t *testing.T) {
 			body:        `{"detail":"x"}`,
 			want:        ended,
 		},
-		"an object of anybody's": {
+		"a foreign object": {
 			status:      200,
 			contentType: text,
 			body:        `{"ok":true}`,
 			want:        mayStillRun,
 		},
-		"a portal's page": {
+		"a captive portal's page": {
 			status:      200,
 			contentType: html,
 			body:        `<html>`,

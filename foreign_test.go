@@ -19,8 +19,9 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 )
 
-// forged is a text that would make a line of its own in a log, clear a terminal and turn the reading order around.
-const forged = "no\ntime=2026-01-01 level=INFO msg=\"letagentpay.purchase\" status=auto_approved\r\u2028\x1b[2J\u202e\u2066\x00\xff"
+// forged is a text that, unescaped, adds a line to a log, clears a terminal and reverses the reading order.
+const forged = "no\ntime=2026-01-01 level=INFO msg=\"letagentpay.purchase\" status=auto_approved\r" +
+	"\u2028\x1b[2J\u202e\u2066\x00\xff"
 
 func quote(text string) string {
 	quoted, err := json.Marshal(text)
@@ -44,17 +45,20 @@ func assertOneLine(t *testing.T, text string, longest int) {
 
 func TestTextsOfTheServiceAreOneShortLineInErrorsAndLogs(t *testing.T) {
 	long := forged + strings.Repeat("x", 900_000)
-	fields := strings.Repeat(`{"type":`+quote(forged)+`,"loc":["body",`+quote(forged)+`],"msg":`+quote(forged+strings.Repeat("y", 1000))+`},`, 100)
+	message := quote(forged + strings.Repeat("y", 1000))
+	field := `{"type":` + quote(forged) + `,"loc":["body",` + quote(forged) + `],"msg":` + message + `}`
+	oneLine := strings.NewReplacer("\n", "", "\r", "").Replace(long)
 	for name, responder := range map[string]httpmock.Responder{
 		"detail":         answer(403, `{"detail":`+quote(long)+`}`),
-		"fields":         answer(422, `{"detail":[`+strings.TrimSuffix(fields, ",")+`]}`),
+		"fields":         answer(422, `{"detail":[`+strings.Repeat(field+",", 99)+field+`]}`),
 		"no JSON":        answer(502, long, "Content-Type", "text/html"),
 		"another answer": answer(200, `{"budget":`+quote(long)+`}`),
-		"content type":   answer(200, `{}`, "Content-Type", "text/"+strings.ReplaceAll(strings.ReplaceAll(long, "\n", ""), "\r", "")),
+		"content type":   answer(200, `{}`, "Content-Type", "text/"+oneLine),
 		"redirect":       answer(302, ``, "Location", "https://"+strings.Repeat("h.", 100_000)+"\u202e.example/"),
-		"a wrong member": answer(200, `{"budget":"1","spent":"1","remaining":"1","currency":"USD",`+quote(long)+`:1,`+quote(long)+`:2}`),
-		"a wrong time":   answer(200, `{"policy":`+quote(long)+`}`),
-		"network":        broken(errors.New(long)),
+		"a repeated member": answer(200, `{"budget":"1","spent":"1","remaining":"1","currency":"USD",`+
+			quote(long)+`:1,`+quote(long)+`:2}`),
+		"a wrong time": answer(200, `{"policy":`+quote(long)+`}`),
+		"network":      broken(errors.New(long)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var logged bytes.Buffer
@@ -84,24 +88,28 @@ func TestOrdinaryTextsOfTheServiceStayAsTheyAre(t *testing.T) {
 	var failure *letagentpay.APIError
 	require.ErrorAs(t, err, &failure)
 	assert.Equal(t, text, failure.Detail)
-	p, err := newService(t).on("POST", "/requests", answer(201, strings.Replace(rejectedAnswer, "500.00 left", text, 1))).client().Purchase(t.Context(), groceries())
+	rejected := strings.Replace(rejectedAnswer, "500.00 left", text, 1)
+	p, err := newService(t).on("POST", "/requests", answer(201, rejected)).client().Purchase(t.Context(), groceries())
 	require.NoError(t, err)
 	assert.Equal(t, text, p.PolicyCheck.Failed()[0].Detail)
 }
 
 func TestReasonsOfARejectionAreBounded(t *testing.T) {
-	check := `{"rule":` + quote("account_budget:"+forged) + `,"result":"fail","detail":` + quote(forged+strings.Repeat("x", 1000)) + `},`
+	detail := quote(forged + strings.Repeat("x", 1000))
+	check := `{"rule":` + quote("account_budget:"+forged) + `,"result":"fail","detail":` + detail + `},`
 	body := strings.Replace(rejectedAnswer, `"checks":[`, `"checks":[`+strings.Repeat(check, 50), 1)
 	var logged bytes.Buffer
 	var runs atomic.Int64
-	client := newService(t).on("POST", "/requests", answer(201, body)).client(letagentpay.WithLogger(slog.New(slog.NewJSONHandler(&logged, nil))))
-	_, err := guardGroceries(client, &runs, succeed)(t.Context(), groceries())
+	logger := slog.New(slog.NewJSONHandler(&logged, nil))
+	s := newService(t).on("POST", "/requests", answer(201, body))
+	_, err := guardGroceries(s.client(letagentpay.WithLogger(logger)), &runs, succeed)(t.Context(), groceries())
 	var rejected *letagentpay.NotApprovedError
 	require.ErrorAs(t, err, &rejected)
 	require.Equal(t, letagentpay.StatusRejected, rejected.Status)
 	assertOneLine(t, err.Error(), 9000)
 	assert.Contains(t, err.Error(), "; and 31 more")
-	assert.Equal(t, "account_budget:"+strings.ToValidUTF8(forged, "\uFFFD"), rejected.Checks[0].Rule, "a name is data, as it came")
+	assert.Equal(t, "account_budget:"+strings.ToValidUTF8(forged, "\uFFFD"), rejected.Checks[0].Rule,
+		"a name is data and stays as it is")
 	assertOneLine(t, rejected.Checks[0].Detail, 501)
 	assert.Less(t, logged.Len(), 40_000)
 }
@@ -112,16 +120,28 @@ func TestStatesAndNamesOfTheServiceAreCleanInErrors(t *testing.T) {
 	for _, err := range []error{
 		&letagentpay.WaitTimeoutError{RequestID: id, Last: &letagentpay.Request{Status: strange}},
 		&letagentpay.AlreadyHandledError{Request: &letagentpay.Request{RequestID: id, Status: strange}},
-		&letagentpay.MismatchError{RequestID: id, Field: "Category", Requested: string(strange), Described: string(strange)},
-		&letagentpay.NotApprovedError{Status: letagentpay.StatusRejected, RequestID: id}, &letagentpay.NotApprovedError{Status: letagentpay.StatusPending, RequestID: id}, &letagentpay.NotApprovedError{Status: letagentpay.StatusExpired, RequestID: id},
-		&letagentpay.UnconfirmedError{RequestID: id}, &letagentpay.OutcomeUnknownError{RequestID: id}, &letagentpay.OverspendError{RequestID: id},
-		&letagentpay.JournalError{RequestID: id}, &letagentpay.UnconfirmedError{RequestID: id, MayHaveSpent: true},
-		&letagentpay.DuplicateError{RequestID: id, Duplicates: []string{id, id}}, &letagentpay.OutcomeUnknownError{Found: []string{id, id}},
+		&letagentpay.MismatchError{
+			RequestID: id,
+			Field:     "Category",
+			Requested: string(strange),
+			Described: string(strange),
+		},
+		&letagentpay.NotApprovedError{Status: letagentpay.StatusRejected, RequestID: id},
+		&letagentpay.NotApprovedError{Status: letagentpay.StatusPending, RequestID: id},
+		&letagentpay.NotApprovedError{Status: letagentpay.StatusExpired, RequestID: id},
+		&letagentpay.UnconfirmedError{RequestID: id},
+		&letagentpay.UnconfirmedError{RequestID: id, MayHaveSpent: true},
+		&letagentpay.OutcomeUnknownError{RequestID: id},
+		&letagentpay.OverspendError{RequestID: id},
+		&letagentpay.JournalError{RequestID: id},
+		&letagentpay.DuplicateError{RequestID: id, Duplicates: []string{id, id}},
+		&letagentpay.OutcomeUnknownError{Found: []string{id, id}},
 	} {
 		assertOneLine(t, err.Error(), 1000)
 	}
 	inBubble(t, func(t *testing.T) {
-		s := newService(t).on("POST", "/requests/r1/confirm", answer(200, `{"request_id":`+quote(id)+`,"status":`+quote(string(strange))+`}`)).
+		body := `{"request_id":` + quote(id) + `,"status":` + quote(string(strange)) + `}`
+		s := newService(t).on("POST", "/requests/r1/confirm", answer(200, body)).
 			on("GET", "/requests/r1", answer(403, `{"detail":"Agent is paused"}`))
 		_, err := s.client().Confirm(t.Context(), "r1", completed())
 		require.ErrorIs(t, err, letagentpay.ErrMalformedResponse)
@@ -130,7 +150,8 @@ func TestStatesAndNamesOfTheServiceAreCleanInErrors(t *testing.T) {
 }
 
 func TestReasonOfAnX402DeclineIsClean(t *testing.T) {
-	x402 := newClient(t, fixed{200, "application/json", "", `{"authorized":false,"reason":` + quote(forged+testToken) + `}`}).X402
+	body := `{"authorized":false,"reason":` + quote(forged+testToken) + `}`
+	x402 := newClient(t, fixed{200, "application/json", "", body}).X402
 	authorization, err := x402.Authorize(t.Context(), weather("5"))
 	require.NoError(t, err)
 	assertOneLine(t, authorization.Reason, 201)
@@ -150,7 +171,8 @@ func TestEscapedAndRespelledTokensAreNotEchoed(t *testing.T) {
 		testToken:          `request header too large: Authorization: Bearer agt_secret-of-this-te...`,
 		`agt_mine-alone`:   `{"detail":"the token agt_of-another-agent is not known"}`,
 	} {
-		_, err := newService(t).on("GET", "/budget", answer(403, body)).client(letagentpay.WithToken(token)).Budget(t.Context())
+		s := newService(t).on("GET", "/budget", answer(403, body))
+		_, err := s.client(letagentpay.WithToken(token)).Budget(t.Context())
 		require.ErrorIs(t, err, letagentpay.ErrForbidden)
 		assert.Contains(t, err.Error(), "[token]", token)
 		for _, part := range []string{"secret", "of-", "quoted", "one", "u0026b", "cd+ef"} {
@@ -160,7 +182,8 @@ func TestEscapedAndRespelledTokensAreNotEchoed(t *testing.T) {
 }
 
 func TestTokenInAFieldsMessageIsNotEchoed(t *testing.T) {
-	_, err := newService(t).on("GET", "/budget", answer(422, `{"detail":[{"type":"x","loc":["body","a"],"msg":"got `+testToken+`"}]}`)).client().Budget(t.Context())
+	body := `{"detail":[{"type":"x","loc":["body","a"],"msg":"got ` + testToken + `"}]}`
+	_, err := newService(t).on("GET", "/budget", answer(422, body)).client().Budget(t.Context())
 	var failure *letagentpay.APIError
 	require.ErrorAs(t, err, &failure)
 	assert.Equal(t, "got [token]", failure.Fields[0].Message)

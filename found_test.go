@@ -19,7 +19,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// only returns the one entry of a journal.
+// only returns the entry of a journal that has exactly one.
 func only(t *testing.T, journal *memoryJournal) *journalEntry {
 	t.Helper()
 	var entries []*journalEntry
@@ -43,7 +43,7 @@ func TestRequestsFoundInDoubtAreDuplicatesOnceOneIsThePurchase(t *testing.T) {
 		buy := func() error {
 			client := s.client(elsewhere(), letagentpay.WithMaxRetries(0))
 			_, err := guardGroceries(client, &runs, func(context.Context) (string, error) {
-				assert.Equal(t, []string{"r2"}, only(t, journal).Duplicates, "not the request that this runs under")
+				assert.Equal(t, []string{"r2"}, only(t, journal).Duplicates, "not the request under which this runs")
 				return "receipt", nil
 			}, letagentpay.WithJournal(journal))(t.Context(), keyed())
 			return err
@@ -82,7 +82,8 @@ func TestJournalKeepsWhatMayHaveBeenBought(t *testing.T) {
 				var runs atomic.Int64
 				call := func() error {
 					client := server.Client(elsewhere(), letagentpay.WithMaxRetries(0))
-					_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+					guarded := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))
+					_, err := guarded(t.Context(), underKey("30", "turn-7"))
 					return err
 				}
 				server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropAfter})
@@ -91,7 +92,7 @@ func TestJournalKeepsWhatMayHaveBeenBought(t *testing.T) {
 				assert.Equal(t, stateRequested, only(t, journal).State)
 				time.Sleep(time.Minute)
 				between(t, server, call)
-				require.NoError(t, call(), "the request that was made is this purchase's")
+				require.NoError(t, call(), "the request found is this purchase's")
 				assert.EqualValues(t, 1, runs.Load())
 				assert.Len(t, server.Requests(), 1)
 			})
@@ -102,7 +103,8 @@ func TestJournalKeepsWhatMayHaveBeenBought(t *testing.T) {
 func TestJournalKnowsWhichRequestsWereThereBefore(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
-		approval, err := server.Client(elsewhere()).Authorize(t.Context(), underKey("30", "turn-7")) // another process, which runs now
+		// Another process, which is running now.
+		approval, err := server.Client(elsewhere()).Authorize(t.Context(), underKey("30", "turn-7"))
 		require.NoError(t, err)
 		time.Sleep(time.Minute)
 
@@ -110,7 +112,8 @@ func TestJournalKnowsWhichRequestsWereThereBefore(t *testing.T) {
 		var runs atomic.Int64
 		call := func() error {
 			client := server.Client(elsewhere(), letagentpay.WithMaxRetries(0))
-			_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+			guarded := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))
+			_, err := guarded(t.Context(), underKey("30", "turn-7"))
 			return err
 		}
 		server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropBefore})
@@ -130,7 +133,8 @@ func TestFailedPurchaseIsGivenBackBeforeItsScopeAsksAgain(t *testing.T) {
 		ctx := letagentpay.WithPurchaseScope(t.Context(), "message 17")
 		buy := func(fn func(context.Context) (string, error)) error {
 			var runs atomic.Int64
-			_, err := guardGroceries(server.Client(elsewhere()), &runs, fn, letagentpay.WithJournal(journal))(ctx, price("30"))
+			guarded := guardGroceries(server.Client(elsewhere()), &runs, fn, letagentpay.WithJournal(journal))
+			_, err := guarded(ctx, price("30"))
 			return err
 		}
 		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
@@ -187,12 +191,13 @@ func TestNothingRunsAfterARestartWhileItIsGivenBack(t *testing.T) {
 		}
 		server.SetServiceRaces(&letagentpaytest.Races{Confirm: 25 * time.Second})
 		var runs atomic.Int64
-		_, err := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+		guarded := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))
+		_, err := guarded(t.Context(), underKey("30", "turn-7"))
 		var journalErr *letagentpay.JournalError
 		require.ErrorAs(t, err, &journalErr)
 		require.Zero(t, runs.Load())
 
-		journal.fail = nil // there is space again, and the process is restarted
+		journal.fail = nil // the disk has space again, and the process restarts
 		client := server.Client(elsewhere())
 		_, err = client.Recover(t.Context(), journal)
 		require.NoError(t, err)
@@ -218,16 +223,20 @@ func TestScopeAfterARestartWhileItsPurchaseIsGivenBack(t *testing.T) {
 		server.SetServiceRaces(&letagentpaytest.Races{Confirm: 25 * time.Second})
 		ctx := letagentpay.WithPurchaseScope(t.Context(), "message 17")
 		var runs atomic.Int64
-		_, err := guardGroceries(server.Client(elsewhere()), &runs, spending("30", nil), letagentpay.WithJournal(journal))(ctx, price("30"))
+		journaled := letagentpay.WithJournal(journal)
+		guarded := guardGroceries(server.Client(elsewhere()), &runs, spending("30", nil), journaled)
+		_, err := guarded(ctx, price("30"))
 		require.Error(t, err)
 		journal.fail = nil
-		_, _ = guardGroceries(server.Client(elsewhere()), &runs, func(ctx context.Context) (string, error) {
+		slow := func(ctx context.Context) (string, error) {
 			time.Sleep(30 * time.Second)
 			return spending("30", nil)(ctx)
-		}, letagentpay.WithJournal(journal))(letagentpay.WithPurchaseScope(t.Context(), "message 17"), price("30"))
+		}
+		ctx = letagentpay.WithPurchaseScope(t.Context(), "message 17")
+		_, _ = guardGroceries(server.Client(elsewhere()), &runs, slow, journaled)(ctx, price("30"))
 		time.Sleep(time.Minute)
 		if runs.Load() > 0 {
-			assert.Equal(t, "30.00", server.Budget().Spent.String(), "30.00 were spent")
+			assert.Equal(t, "30.00", server.Budget().Spent.String(), "fn spent 30.00")
 		}
 	})
 }
@@ -237,7 +246,7 @@ func TestCallThatMeetsAGiveBackLeavesNothingToContinue(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
 		failed := make(map[journalState]bool)
 		journal.fail = func(op string, e *journalEntry) error {
-			if op == "put" && e.State != stateRequested && !failed[e.State] { // each once
+			if op == "put" && e.State != stateRequested && !failed[e.State] { // each state once
 				failed[e.State] = true
 				return errDead
 			}
@@ -246,17 +255,18 @@ func TestCallThatMeetsAGiveBackLeavesNothingToContinue(t *testing.T) {
 		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: http.StatusForbidden})
 		client := server.Client(elsewhere())
 		var runs atomic.Int64
-		_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "k"))
+		guarded := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))
+		_, err := guarded(t.Context(), underKey("30", "k"))
 		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		assert.False(t, unconfirmed.Params.Success)
-		_, err = guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "k"))
+		_, err = guarded(t.Context(), underKey("30", "k"))
 		var handled *letagentpay.AlreadyHandledError
 		require.ErrorAs(t, err, &handled)
 		assert.Zero(t, runs.Load())
 		interrupted, err := server.Client(elsewhere()).Recover(t.Context(), journal)
 		require.NoError(t, err)
-		assert.Empty(t, interrupted, "the request is to be confirmed as failed, as the first error says")
+		assert.Empty(t, interrupted, "the first error requires a confirmation as failed")
 		_, err = client.Confirm(t.Context(), unconfirmed.RequestID, unconfirmed.Params)
 		require.NoError(t, err)
 		books(t, server, "0.00", "0.00")

@@ -11,7 +11,7 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 )
 
-// fixed answers everything alike.
+// fixed gives every request the same answer.
 type fixed struct {
 	status      int
 	contentType string
@@ -32,7 +32,7 @@ func (f fixed) RoundTrip(r *http.Request) (*http.Response, error) {
 
 const tokenPrefix = "agt_"
 
-// FuzzAnswers feeds answers of every kind to every call: each ends in a result that makes sense or a typed error.
+// FuzzAnswers feeds answers of every kind to every call: each returns a consistent result or a typed error.
 func FuzzAnswers(f *testing.F) {
 	for _, body := range []string{
 		autoApproved, pendingAnswer, rejectedAnswer, confirmed, detail("approved"), someBudget,
@@ -74,7 +74,7 @@ func FuzzAnswers(f *testing.F) {
 				t.Fatalf("%s: status %d became %#v", op, status, err)
 			}
 			if strings.Contains(strings.ToLower(err.Error()), tokenPrefix) {
-				t.Fatalf("%s: the error tells a token", op)
+				t.Fatalf("%s: the error contains a token", op)
 			}
 			if strings.ContainsFunc(err.Error(), func(r rune) bool {
 				return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)

@@ -30,13 +30,19 @@ const (
 
 var errShop = errors.New("the shop is closed")
 
-// bookOf is a scripted service that approves at once and takes confirmations.
+// approving returns a scripted service that approves at once and accepts confirmations.
 func approving(t *testing.T) *service {
-	return newService(t).on("POST", "/requests", answer(201, autoApproved)).on("POST", "/requests/r1/confirm", answer(200, confirmed))
+	return newService(t).on("POST", "/requests", answer(201, autoApproved)).
+		on("POST", "/requests/r1/confirm", answer(200, confirmed))
 }
 
-// guardGroceries guards fn, counting its runs.
-func guardGroceries(c *letagentpay.Client, runs *atomic.Int64, fn func(context.Context) (string, error), opts ...letagentpay.GuardOption) func(context.Context, letagentpay.PurchaseParams) (string, error) {
+// guardGroceries guards fn and counts its runs.
+func guardGroceries(
+	c *letagentpay.Client,
+	runs *atomic.Int64,
+	fn func(context.Context) (string, error),
+	opts ...letagentpay.GuardOption,
+) func(context.Context, letagentpay.PurchaseParams) (string, error) {
 	return letagentpay.Guard(c, func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p },
 		func(ctx context.Context, _ letagentpay.PurchaseParams) (string, error) {
 			runs.Add(1)
@@ -52,18 +58,38 @@ func TestGuardRunsAndConfirms(t *testing.T) {
 		err     any
 		confirm string
 	}{
-		"success":       {succeed, nil, `{"success":true}`},
-		"failure":       {func(context.Context) (string, error) { return "partial", errShop }, errShop, `{"success":false}`},
-		"spent":         {spending("47.50", nil), nil, `{"success":true,"actual_amount":47.50,"receipt_url":"https://shop.example/r"}`},
-		"spent, failed": {spending("47.50", errShop), errShop, `{"success":true,"actual_amount":47.50,"receipt_url":"https://shop.example/r"}`},
-		"overspent":     {spending("60", nil), new(*letagentpay.OverspendError), `{"success":true,"actual_amount":60.00,"receipt_url":"https://shop.example/r"}`},
-		"cent fraction": {spending("0.125", nil), nil, `{"success":true,"actual_amount":0.13,"receipt_url":"https://shop.example/r"}`},
+		"success": {succeed, nil, `{"success":true}`},
+		"failure": {
+			func(context.Context) (string, error) { return "partial", errShop },
+			errShop,
+			`{"success":false}`,
+		},
+		"spent": {
+			spending("47.50", nil),
+			nil,
+			`{"success":true,"actual_amount":47.50,"receipt_url":"https://shop.example/r"}`,
+		},
+		"spent, failed": {
+			spending("47.50", errShop),
+			errShop,
+			`{"success":true,"actual_amount":47.50,"receipt_url":"https://shop.example/r"}`,
+		},
+		"overspent": {
+			spending("60", nil),
+			new(*letagentpay.OverspendError),
+			`{"success":true,"actual_amount":60.00,"receipt_url":"https://shop.example/r"}`,
+		},
+		"cent fraction": {
+			spending("0.125", nil),
+			nil,
+			`{"success":true,"actual_amount":0.13,"receipt_url":"https://shop.example/r"}`,
+		},
 		"spent nothing": {spending("0", nil), letagentpay.ErrInvalid, `{"success":true}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := approving(t)
 			if name == "failure" {
-				s.on("POST", "/requests/r1/confirm", answer(200, `{"request_id":"r1","status":"failed","actual_amount":null}`))
+				s.on("POST", "/requests/r1/confirm", answer(200, failedAnswer))
 			}
 			var runs atomic.Int64
 			result, err := guardGroceries(s.client(), &runs, c.fn)(t.Context(), groceries())
@@ -71,14 +97,14 @@ func TestGuardRunsAndConfirms(t *testing.T) {
 			var unconfirmed *letagentpay.UnconfirmedError
 			require.NotErrorAs(t, err, &unconfirmed)
 			assert.EqualValues(t, 1, runs.Load())
-			assert.NotEmpty(t, result, "what fn returned is returned")
+			assert.NotEmpty(t, result, "the result of fn is returned")
 			require.Equal(t, []string{postPurchase, postConfirm}, s.paths())
 			assert.JSONEq(t, c.confirm, s.recorded()[1].Body)
 		})
 	}
 }
 
-// spending reports an amount as spent and returns what that said, or else err.
+// spending returns a function that reports an amount as spent and returns err joined with the error of the report.
 func spending(amount string, err error) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
 		approval, ok := letagentpay.ApprovalFromContext(ctx)
@@ -92,6 +118,9 @@ func spending(amount string, err error) func(context.Context) (string, error) {
 func TestGuardNeverRunsUnapproved(t *testing.T) {
 	pending, unknown := answer(201, pendingAnswer), answer(201, undecided("escalated"))
 	rateLimited := answer(429, `{"detail":"Too many pending requests. Wait for existing requests to be resolved."}`)
+	reads := func(status int, body string) []httpmock.Responder {
+		return []httpmock.Responder{answer(status, body)}
+	}
 	as := func(target any) func(error) bool { return func(err error) bool { return errors.As(err, target) } }
 	is := func(targets ...error) func(error) bool {
 		return func(err error) bool {
@@ -109,23 +138,85 @@ func TestGuardNeverRunsUnapproved(t *testing.T) {
 		want   func(error) bool
 		opts   []letagentpay.GuardOption
 	}{
-		"rejected":                    {answer(201, rejectedAnswer), nil, is(letagentpay.ErrNotApproved), nil},
-		"rejected, typed":             {answer(201, rejectedAnswer), nil, refusedAs(letagentpay.StatusRejected), nil},
-		"rejected on review":          {pending, []httpmock.Responder{answer(200, detail("rejected"))}, refusedAs(letagentpay.StatusRejected), nil},
-		"expired":                     {pending, []httpmock.Responder{answer(200, detail("expired"))}, refusedAs(letagentpay.StatusExpired), nil},
-		"pending, not waiting":        {pending, nil, refusedAs(letagentpay.StatusPending), []letagentpay.GuardOption{letagentpay.OnPendingFail()}},
-		"unknown status, not waiting": {unknown, nil, is(letagentpay.ErrNotApproved), []letagentpay.GuardOption{letagentpay.OnPendingFail()}},
-		"pending for too long":        {pending, []httpmock.Responder{answer(200, detail("pending"))}, is(letagentpay.ErrNotApproved, context.DeadlineExceeded), nil},
-		"unknown for too long":        {unknown, []httpmock.Responder{answer(200, detail("escalated"))}, is(letagentpay.ErrNotApproved, context.DeadlineExceeded), nil},
-		"paused while waiting":        {pending, []httpmock.Responder{answer(403, `{"detail":"Agent is paused"}`)}, is(letagentpay.ErrNotApproved, letagentpay.ErrForbidden), nil},
-		"confirmed by somebody":       {pending, []httpmock.Responder{answer(200, detail("completed"))}, as(new(*letagentpay.AlreadyHandledError)), nil},
-		"refused":                     {answer(403, `{"detail":"Agent is paused"}`), nil, is(letagentpay.ErrForbidden), nil},
-		"too many pending":            {rateLimited, nil, is(letagentpay.ErrTooManyPending), nil},
-		"unknown outcome":             {answer(500, ``), nil, as(new(*letagentpay.OutcomeUnknownError)), nil},
-		"malformed answer":            {answer(201, `{"status":"approved"}`), nil, as(new(*letagentpay.OutcomeUnknownError)), nil},
-		"status in another case":      {answer(201, undecided("AUTO_APPROVED")), nil, is(letagentpay.ErrNotApproved), []letagentpay.GuardOption{letagentpay.OnPendingFail()}},
-		"no wait at all":              {answer(201, autoApproved), nil, is(letagentpay.ErrInvalid), []letagentpay.GuardOption{letagentpay.OnPendingWait(0)}},
-		"nil option":                  {answer(201, autoApproved), nil, is(letagentpay.ErrInvalid), []letagentpay.GuardOption{nil}},
+		"rejected": {
+			answer: answer(201, rejectedAnswer),
+			want:   is(letagentpay.ErrNotApproved),
+		},
+		"rejected, typed": {
+			answer: answer(201, rejectedAnswer),
+			want:   refusedAs(letagentpay.StatusRejected),
+		},
+		"rejected on review": {
+			answer: pending,
+			reads:  reads(200, detail("rejected")),
+			want:   refusedAs(letagentpay.StatusRejected),
+		},
+		"expired": {
+			answer: pending,
+			reads:  reads(200, detail("expired")),
+			want:   refusedAs(letagentpay.StatusExpired),
+		},
+		"pending, not waiting": {
+			answer: pending,
+			want:   refusedAs(letagentpay.StatusPending),
+			opts:   []letagentpay.GuardOption{letagentpay.OnPendingFail()},
+		},
+		"unknown status, not waiting": {
+			answer: unknown,
+			want:   is(letagentpay.ErrNotApproved),
+			opts:   []letagentpay.GuardOption{letagentpay.OnPendingFail()},
+		},
+		"pending for too long": {
+			answer: pending,
+			reads:  reads(200, detail("pending")),
+			want:   is(letagentpay.ErrNotApproved, context.DeadlineExceeded),
+		},
+		"unknown for too long": {
+			answer: unknown,
+			reads:  reads(200, detail("escalated")),
+			want:   is(letagentpay.ErrNotApproved, context.DeadlineExceeded),
+		},
+		"paused while waiting": {
+			answer: pending,
+			reads:  reads(403, `{"detail":"Agent is paused"}`),
+			want:   is(letagentpay.ErrNotApproved, letagentpay.ErrForbidden),
+		},
+		"confirmed by another caller": {
+			answer: pending,
+			reads:  reads(200, detail("completed")),
+			want:   as(new(*letagentpay.AlreadyHandledError)),
+		},
+		"refused": {
+			answer: answer(403, `{"detail":"Agent is paused"}`),
+			want:   is(letagentpay.ErrForbidden),
+		},
+		"too many pending": {
+			answer: rateLimited,
+			want:   is(letagentpay.ErrTooManyPending),
+		},
+		"unknown outcome": {
+			answer: answer(500, ``),
+			want:   as(new(*letagentpay.OutcomeUnknownError)),
+		},
+		"malformed answer": {
+			answer: answer(201, `{"status":"approved"}`),
+			want:   as(new(*letagentpay.OutcomeUnknownError)),
+		},
+		"status in another case": {
+			answer: answer(201, undecided("AUTO_APPROVED")),
+			want:   is(letagentpay.ErrNotApproved),
+			opts:   []letagentpay.GuardOption{letagentpay.OnPendingFail()},
+		},
+		"no wait at all": {
+			answer: answer(201, autoApproved),
+			want:   is(letagentpay.ErrInvalid),
+			opts:   []letagentpay.GuardOption{letagentpay.OnPendingWait(0)},
+		},
+		"nil option": {
+			answer: answer(201, autoApproved),
+			want:   is(letagentpay.ErrInvalid),
+			opts:   []letagentpay.GuardOption{nil},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -139,7 +230,7 @@ func TestGuardNeverRunsUnapproved(t *testing.T) {
 				assert.Empty(t, result)
 				require.Error(t, err)
 				assert.True(t, c.want(err), "%v", err)
-				assert.NotContains(t, s.paths(), postConfirm, "what was not run is not confirmed")
+				assert.NotContains(t, s.paths(), postConfirm, "a purchase that did not run is not confirmed")
 			})
 		})
 	}
@@ -159,10 +250,12 @@ func TestRejectedErrorNamesTheRule(t *testing.T) {
 
 func TestGuardWaitsForTheHuman(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		stillPending := answer(200, detail("pending"))
 		s := approving(t).on("POST", "/requests", answer(201, pendingAnswer)).
-			on("GET", "/requests/r1", answer(200, detail("pending")), answer(200, detail("pending")), answer(200, detail("approved")))
+			on("GET", "/requests/r1", stillPending, stillPending, answer(200, detail("approved")))
 		var runs atomic.Int64
-		_, err := guardGroceries(s.client(), &runs, succeed, letagentpay.OnPendingWait(time.Hour))(t.Context(), groceries())
+		guarded := guardGroceries(s.client(), &runs, succeed, letagentpay.OnPendingWait(time.Hour))
+		_, err := guarded(t.Context(), groceries())
 		require.NoError(t, err)
 		assert.EqualValues(t, 1, runs.Load())
 		assert.Equal(t, []string{postPurchase, getRequest, getRequest, getRequest, postConfirm}, s.paths())
@@ -171,7 +264,8 @@ func TestGuardWaitsForTheHuman(t *testing.T) {
 
 func TestGuardCancelledWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newService(t).on("POST", "/requests", answer(201, pendingAnswer)).on("GET", "/requests/r1", answer(200, detail("pending")))
+		s := newService(t).on("POST", "/requests", answer(201, pendingAnswer)).
+			on("GET", "/requests/r1", answer(200, detail("pending")))
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(90*time.Second, cancel)
 		begun := time.Now()
@@ -181,7 +275,7 @@ func TestGuardCancelledWhileWaiting(t *testing.T) {
 		assert.Zero(t, runs.Load())
 		require.ErrorIs(t, err, context.Canceled)
 		var pending *letagentpay.NotApprovedError
-		require.ErrorAs(t, err, &pending, "what to resume is told")
+		require.ErrorAs(t, err, &pending, "the error names the request to resume")
 		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		assert.Equal(t, "r1", pending.RequestID)
 		assert.False(t, pending.ExpiresAt.IsZero())
@@ -189,7 +283,11 @@ func TestGuardCancelledWhileWaiting(t *testing.T) {
 }
 
 func TestGuardRefundsOnPanicAndGoexit(t *testing.T) {
-	for name, spent := range map[string]bool{`{"success":false}`: false, `{"success":true,"actual_amount":47.50,"receipt_url":"https://shop.example/r"}`: true} {
+	const (
+		refund     = `{"success":false}`
+		completion = `{"success":true,"actual_amount":47.50,"receipt_url":"https://shop.example/r"}`
+	)
+	for confirmation, spent := range map[string]bool{refund: false, completion: true} {
 		status := "completed"
 		if !spent {
 			status = "failed"
@@ -200,7 +298,8 @@ func TestGuardRefundsOnPanicAndGoexit(t *testing.T) {
 			return answer(201, strings.ReplaceAll(autoApproved, `"r1"`, fmt.Sprintf(`"r%d"`, posted)))(r)
 		})
 		for _, id := range []string{"r1", "r2"} {
-			s.on("POST", "/requests/"+id+"/confirm", answer(200, `{"request_id":"`+id+`","status":"`+status+`","actual_amount":null}`))
+			body := `{"request_id":"` + id + `","status":"` + status + `","actual_amount":null}`
+			s.on("POST", "/requests/"+id+"/confirm", answer(200, body))
 		}
 		var runs atomic.Int64
 		end := func(how func()) func(context.Context) (string, error) {
@@ -222,13 +321,14 @@ func TestGuardRefundsOnPanicAndGoexit(t *testing.T) {
 		group.Wait()
 		calls := s.recorded()
 		require.Len(t, calls, 4)
-		assert.JSONEq(t, name, calls[1].Body)
-		assert.JSONEq(t, name, calls[3].Body)
+		assert.JSONEq(t, confirmation, calls[1].Body)
+		assert.JSONEq(t, confirmation, calls[3].Body)
 	}
 }
 
 func TestGuardConfirmsAfterTheContextEnded(t *testing.T) {
-	s := newService(t).on("POST", "/requests", answer(201, autoApproved)).on("POST", "/requests/r1/confirm", answer(200, failedAnswer))
+	s := newService(t).on("POST", "/requests", answer(201, autoApproved)).
+		on("POST", "/requests/r1/confirm", answer(200, failedAnswer))
 	ctx, cancel := context.WithCancel(t.Context())
 	var runs atomic.Int64
 	_, err := guardGroceries(s.client(), &runs, func(context.Context) (string, error) {
@@ -246,14 +346,28 @@ func TestGuardReturnsTheResultWithConfirmError(t *testing.T) {
 		confirm httpmock.Responder
 		params  letagentpay.ConfirmParams
 	}{
-		"success, refused": {spending("47.5", nil), answer(403, `{"detail":"Agent is paused"}`), letagentpay.ConfirmParams{Success: true, ActualAmount: letagentpay.MustAmount("47.5"), ReceiptURL: "https://shop.example/r"}},
-		"failure, refused": {func(context.Context) (string, error) { return "receipt", errShop }, answer(403, `{"detail":"Agent is paused"}`), letagentpay.ConfirmParams{}},
-		"success, hangs":   {succeed, hangs, letagentpay.ConfirmParams{Success: true}},
-		"success, lost":    {succeed, broken(errReset), letagentpay.ConfirmParams{Success: true}},
+		"success, refused": {
+			spending("47.5", nil),
+			answer(403, `{"detail":"Agent is paused"}`),
+			letagentpay.ConfirmParams{
+				Success:      true,
+				ActualAmount: letagentpay.MustAmount("47.5"),
+				ReceiptURL:   "https://shop.example/r",
+			},
+		},
+		"failure, refused": {
+			func(context.Context) (string, error) { return "receipt", errShop },
+			answer(403, `{"detail":"Agent is paused"}`),
+			letagentpay.ConfirmParams{},
+		},
+		"success, hangs": {succeed, hangs, letagentpay.ConfirmParams{Success: true}},
+		"success, lost":  {succeed, broken(errReset), letagentpay.ConfirmParams{Success: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newService(t).on("POST", "/requests", answer(201, autoApproved)).on("POST", "/requests/r1/confirm", c.confirm).
+				s := newService(t).
+					on("POST", "/requests", answer(201, autoApproved)).
+					on("POST", "/requests/r1/confirm", c.confirm).
 					on("GET", "/requests/r1", answer(200, detail("auto_approved")))
 				var runs atomic.Int64
 				begun := time.Now()
@@ -265,7 +379,7 @@ func TestGuardReturnsTheResultWithConfirmError(t *testing.T) {
 				assert.Equal(t, "r1", confirm.RequestID)
 				assert.Equal(t, c.params, confirm.Params, "what to send again")
 				if _, fnErr := c.fn(context.Background()); errors.Is(fnErr, errShop) {
-					require.ErrorIs(t, err, errShop, "fn's own error is not lost")
+					require.ErrorIs(t, err, errShop, "fn's own error is kept")
 				}
 			})
 		})
@@ -320,7 +434,7 @@ func TestSettle(t *testing.T) {
 		group.Wait()
 		assert.Equal(t, []string{postPurchase, postConfirm}, s.paths())
 	})
-	t.Run("again after it did not get through", func(t *testing.T) {
+	t.Run("again after an unclear confirmation", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newService(t).on("POST", "/requests", answer(201, autoApproved)).
 				on("POST", "/requests/r1/confirm", hangs).
@@ -329,9 +443,11 @@ func TestSettle(t *testing.T) {
 			require.NoError(t, err)
 			var confirm *letagentpay.UnconfirmedError
 			require.ErrorAs(t, approval.Settle(t.Context(), nil), &confirm)
-			require.NoError(t, approval.Settle(t.Context(), errShop), "the first confirmation turns out to have got through")
+			require.NoError(t, approval.Settle(t.Context(), errShop),
+				"the first confirmation took effect")
 			require.NoError(t, approval.Settle(t.Context(), nil))
-			assert.Equal(t, []string{postPurchase, postConfirm, getRequest, getRequest}, s.paths(), "read first")
+			assert.Equal(t, []string{postPurchase, postConfirm, getRequest, getRequest}, s.paths(),
+				"the retry reads first")
 		})
 	})
 	t.Run("with a nil context", func(t *testing.T) {
@@ -339,14 +455,16 @@ func TestSettle(t *testing.T) {
 		approval, err := s.client().Authorize(t.Context(), groceries())
 		require.NoError(t, err)
 		var none context.Context
-		require.NoError(t, approval.Settle(none, nil), "a confirmation is not lost for the lack of a context")
+		require.NoError(t, approval.Settle(none, nil), "a confirmation is sent without a context")
 	})
 	t.Run("with a receipt too long", func(t *testing.T) {
 		s := approving(t)
 		approval, err := s.client().Authorize(t.Context(), groceries())
 		require.NoError(t, err)
-		require.ErrorIs(t, approval.Spent(letagentpay.MustAmount("3"), string(make([]byte, 2001))), letagentpay.ErrInvalid)
+		receipt := string(make([]byte, 2001))
+		require.ErrorIs(t, approval.Spent(letagentpay.MustAmount("3"), receipt), letagentpay.ErrInvalid)
 		require.NoError(t, approval.Settle(t.Context(), errShop))
-		assert.JSONEq(t, `{"success":true,"actual_amount":3.00}`, s.recorded()[1].Body, "the amount is told all the same")
+		assert.JSONEq(t, `{"success":true,"actual_amount":3.00}`, s.recorded()[1].Body,
+			"the amount is still reported")
 	})
 }

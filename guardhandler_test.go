@@ -29,16 +29,16 @@ func guardingHandler(client *letagentpay.Client, next http.HandlerFunc) *letagen
 	return &letagentpay.GuardHandler{Client: client, Price: priceHeader, Next: next}
 }
 
-// visit serves one request over a socket, on HTTP/1 or HTTP/2, and returns what the client got. The error is the
-// client's when the server broke off.
+// visit serves one request over a socket, on HTTP/1 or HTTP/2, and returns what the client received. The error is the
+// client's error if the server breaks the connection.
 func visit(t *testing.T, http2 bool, next http.HandlerFunc) (
 	server *letagentpaytest.Server, status int, body string, err error,
 ) {
 	server = serve(t)
-	settled := make(chan struct{})
+	served := make(chan struct{})
 	guard := guardingHandler(server.Client(), next)
 	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer close(settled)
+		defer close(served)
 		guard.ServeHTTP(w, r)
 	}))
 	front.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
@@ -51,12 +51,12 @@ func visit(t *testing.T, http2 bool, next http.HandlerFunc) (
 	defer front.Close()
 	response, err := front.Client().Do(priced(t.Context(), t, http.MethodPost, front.URL, "30"))
 	if err != nil {
-		<-settled
+		<-served
 		return server, 0, "", err
 	}
 	defer response.Body.Close()
 	data, err := io.ReadAll(response.Body)
-	<-settled
+	<-served
 	return server, response.StatusCode, string(data), err
 }
 
@@ -64,7 +64,7 @@ func TestGuardHandlerJudgesByWhatTheClientWasSent(t *testing.T) {
 	const content = "the paid content"
 	write := func(w http.ResponseWriter) { _, _ = w.Write([]byte(content)) }
 	flush := func(w http.ResponseWriter) { w.(http.Flusher).Flush() }
-	// does makes a handler of steps: a status, or something to do.
+	// does returns a handler that takes steps: a status, a function or the text of a panic.
 	does := func(steps ...any) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			for _, step := range steps {
@@ -159,10 +159,10 @@ func TestGuardHandlerJudgesByWhatTheClientWasSent(t *testing.T) {
 	}
 }
 
-// source is the readers' content, and can do nothing else, so that a writer has to read it.
+// source returns the readers' content with no method but Read, so that a writer has to read it.
 func source(readers ...io.Reader) io.Reader { return struct{ io.Reader }{io.MultiReader(readers...)} }
 
-// panicking panics as it is read.
+// panicking is a reader that panics.
 type panicking struct{}
 
 func (panicking) Read([]byte) (int, error) { panic("a broken source") }
@@ -262,7 +262,7 @@ func TestGuardHandlerSaysWhatTheWriterBeneathCannot(t *testing.T) {
 	books(t, server, "0.00", "0.00")
 }
 
-// readingFrom is a response that notes what it is asked to copy.
+// readingFrom is a response that records the sources that it copies.
 type readingFrom struct {
 	*httptest.ResponseRecorder
 	sources []io.Reader
@@ -349,15 +349,20 @@ func TestRefusalOfAMismatchNamesTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := serve(t)
 		amount := "30"
-		h := &letagentpay.GuardHandler{Client: server.Client(), Price: func(*http.Request) (*letagentpay.PurchaseParams, error) {
-			p := underKey(amount, "k")
-			return &p, nil
-		}, Next: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
+		h := &letagentpay.GuardHandler{
+			Client: server.Client(),
+			Price: func(*http.Request) (*letagentpay.PurchaseParams, error) {
+				p := underKey(amount, "k")
+				return &p, nil
+			},
+			Next: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+		}
 		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 		amount = "31"
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 		assert.Equal(t, http.StatusConflict, w.Code)
-		assert.JSONEq(t, `{"error":"another purchase has the key or the id of this one","request_id":"`+server.Requests()[0].RequestID+`"}`, w.Body.String())
+		assert.JSONEq(t, `{"error":"another purchase has the key or the id of this one",`+
+			`"request_id":"`+server.Requests()[0].RequestID+`"}`, w.Body.String())
 	})
 }

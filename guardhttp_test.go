@@ -36,7 +36,7 @@ func priceHeader(r *http.Request) (*letagentpay.PurchaseParams, error) {
 	}
 }
 
-// closing notes that a request's body was closed.
+// closing is a body that records whether it was closed.
 type closing struct {
 	io.Reader
 	closed bool
@@ -61,7 +61,12 @@ func TestGuardTransport(t *testing.T) {
 				r.Header.Clone() // what a Next may do
 				_ = approval
 			}
-			return &http.Response{StatusCode: status, Status: http.StatusText(status), Body: io.NopCloser(strings.NewReader("body")), Request: r}, nil
+			return &http.Response{
+				StatusCode: status,
+				Status:     http.StatusText(status),
+				Body:       io.NopCloser(strings.NewReader("body")),
+				Request:    r,
+			}, nil
 		}
 	}
 	charged := func(amount string, yes bool) func(*http.Response, error) (letagentpay.Amount, bool) {
@@ -87,20 +92,25 @@ func TestGuardTransport(t *testing.T) {
 		"not charged, a lost reply": {"30", respond(200, errReset), charged("0", false), true, errReset, "0.00"},
 		"not charged despite a 200": {"30", respond(200, nil), charged("0", false), true, nil, "0.00"},
 		"not approved":              {"300", respond(200, nil), nil, false, letagentpay.ErrNotApproved, "0.00"},
-		"no price known":            {"unknown", respond(200, nil), nil, false, errShop, "0.00"},
+		"unknown price":             {"unknown", respond(200, nil), nil, false, errShop, "0.00"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t)
 			next.Store(0)
 			client := server.Client(letagentpay.WithLogger(slog.New(slog.DiscardHandler)))
-			transport := &letagentpay.GuardTransport{Client: client, Price: priceHeader, Next: c.next, Charged: c.charged}
+			transport := &letagentpay.GuardTransport{
+				Client:  client,
+				Price:   priceHeader,
+				Next:    c.next,
+				Charged: c.charged,
+			}
 			body := &closing{Reader: strings.NewReader("request body")}
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://api.example/v1", body)
 			require.NoError(t, err)
 			request.Header.Set("Price", c.price)
 			response, err := transport.RoundTrip(request)
 			require.ErrorIs(t, err, c.err)
-			assert.True(t, body.closed, "the body is closed whatever happens")
+			assert.True(t, body.closed, "the body is closed in every case")
 			assert.Equal(t, c.sent, next.Load() == 1)
 			if c.err == nil {
 				data, err := io.ReadAll(response.Body)
@@ -119,7 +129,7 @@ func TestGuardTransportStreamsOverSockets(t *testing.T) {
 		assert.NoError(t, stream.EnableFullDuplex())
 		assert.NoError(t, stream.Flush())
 		chunk := make([]byte, 16)
-		for { // echoes as it comes
+		for { // echoes each chunk at once
 			n, err := r.Body.Read(chunk)
 			_, _ = w.Write(chunk[:n])
 			if _ = stream.Flush(); err != nil {
@@ -131,7 +141,9 @@ func TestGuardTransportStreamsOverSockets(t *testing.T) {
 	server := serve(t)
 	base := &http.Transport{}
 	defer base.CloseIdleConnections()
-	client := &http.Client{Transport: &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: base}}
+	client := &http.Client{
+		Transport: &letagentpay.GuardTransport{Client: server.Client(), Price: priceHeader, Next: base},
+	}
 	reader, writer := io.Pipe()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, paid.URL, reader)
 	require.NoError(t, err)
@@ -140,7 +152,7 @@ func TestGuardTransportStreamsOverSockets(t *testing.T) {
 	require.NoError(t, err)
 	defer response.Body.Close()
 	books(t, server, "5.00", "0.00")
-	assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[0].Status, "confirmed with the head of the response")
+	assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[0].Status, "confirmed before the body")
 	for _, word := range []string{"one", "two"} {
 		_, err := io.WriteString(writer, word)
 		require.NoError(t, err)
@@ -163,12 +175,17 @@ func TestGuardTransportTellsWhatIsUnconfirmed(t *testing.T) {
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://api.example/v1", nil)
 	require.NoError(t, err)
 	request.Header.Set("Price", "5")
-	var told error
-	transport := &letagentpay.GuardTransport{Client: client, Price: priceHeader, Next: next, Unconfirmed: func(_ *http.Request, err error) { told = err }}
+	var reported error
+	transport := &letagentpay.GuardTransport{
+		Client:      client,
+		Price:       priceHeader,
+		Next:        next,
+		Unconfirmed: func(_ *http.Request, err error) { reported = err },
+	}
 	_, err = transport.RoundTrip(request)
-	require.NoError(t, err, "the response was paid for, and is returned")
+	require.NoError(t, err, "the response is paid for and returned")
 	var confirm *letagentpay.UnconfirmedError
-	require.ErrorAs(t, told, &confirm)
+	require.ErrorAs(t, reported, &confirm)
 
 	transport.Unconfirmed = nil
 	_, err = transport.RoundTrip(request)
@@ -177,7 +194,7 @@ func TestGuardTransportTellsWhatIsUnconfirmed(t *testing.T) {
 
 	transport.Next = roundTrip(func(*http.Request) (*http.Response, error) { panic("out of cheese") })
 	assert.PanicsWithValue(t, "out of cheese", func() { _, _ = transport.RoundTrip(request) })
-	assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[2].Status, "it may have been sent")
+	assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[2].Status, "the request may have been sent")
 
 	for field, broken := range map[string]*letagentpay.GuardTransport{
 		"GuardTransport.Client": {Price: priceHeader},
@@ -191,6 +208,10 @@ func TestGuardTransportTellsWhatIsUnconfirmed(t *testing.T) {
 }
 
 func TestGuardHandler(t *testing.T) {
+	writes := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") }
+	fails := func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "sorry", http.StatusBadGateway) }
+	hints := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); w.WriteHeader(500) }
+	never := func(http.ResponseWriter, *http.Request) { t.Error("served") }
 	for name, c := range map[string]struct {
 		price  string
 		serve  http.HandlerFunc
@@ -198,11 +219,11 @@ func TestGuardHandler(t *testing.T) {
 		body   string
 		spent  string
 	}{
-		"free":         {"", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") }, 200, "served", "0.00"},
-		"paid":         {"30", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") }, 200, "served", "30.00"},
-		"nothing said": {"30", func(http.ResponseWriter, *http.Request) {}, 200, "", "30.00"},
-		"failed":       {"30", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "sorry", http.StatusBadGateway) }, 502, "sorry\n", "0.00"},
-		"early hints":  {"30", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); w.WriteHeader(500) }, 103, "", "0.00"},
+		"free":            {"", writes, 200, "served", "0.00"},
+		"paid":            {"30", writes, 200, "served", "30.00"},
+		"nothing written": {"30", func(http.ResponseWriter, *http.Request) {}, 200, "", "30.00"},
+		"failed":          {"30", fails, 502, "sorry\n", "0.00"},
+		"early hints":     {"30", hints, 103, "", "0.00"},
 		"spent, failed": {"30", func(w http.ResponseWriter, r *http.Request) {
 			approval, _ := letagentpay.ApprovalFromContext(r.Context())
 			assert.NoError(t, approval.Spent(letagentpay.MustAmount("20"), ""))
@@ -212,13 +233,18 @@ func TestGuardHandler(t *testing.T) {
 			w.(http.Flusher).Flush()
 			assert.NoError(t, http.NewResponseController(w).Flush())
 		}, 200, "", "30.00"},
-		"not approved": {"300", func(http.ResponseWriter, *http.Request) { t.Error("served") }, 402, "rejected", "0.00"},
-		"not priced":   {"unknown", func(http.ResponseWriter, *http.Request) { t.Error("served") }, 503, "could not be requested", "0.00"},
-		"pending":      {"80", func(http.ResponseWriter, *http.Request) { t.Error("served") }, 402, "pending", "0.00"},
+		"not approved": {"300", never, 402, "rejected", "0.00"},
+		"not priced":   {"unknown", never, 503, "could not be requested", "0.00"},
+		"pending":      {"80", never, 402, "pending", "0.00"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t)
-			handler := &letagentpay.GuardHandler{Client: server.Client(), Price: priceHeader, Next: c.serve, Options: []letagentpay.GuardOption{letagentpay.OnPendingFail()}}
+			handler := &letagentpay.GuardHandler{
+				Client:  server.Client(),
+				Price:   priceHeader,
+				Next:    c.serve,
+				Options: []letagentpay.GuardOption{letagentpay.OnPendingFail()},
+			}
 			request := httptest.NewRequest(http.MethodPost, "/buy", nil)
 			request.Header.Set("Price", c.price)
 			recorder := httptest.NewRecorder()
@@ -255,12 +281,18 @@ func TestGuardHandlerAtItsEdges(t *testing.T) {
 		}
 		ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 
-		panicking := &letagentpay.GuardHandler{Client: client, Price: priceHeader, Next: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })}
+		panicking := &letagentpay.GuardHandler{
+			Client: client,
+			Price:  priceHeader,
+			Next:   http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }),
+		}
 		assert.PanicsWithError(t, http.ErrAbortHandler.Error(), func() { call(panicking, "5", "") })
 		books(t, server, "0.00", "0.00")
 
-		assert.Equal(t, 200, call(&letagentpay.GuardHandler{Client: client, Price: priceHeader, Next: ok}, "5", "key").Code)
-		assert.Equal(t, 409, call(&letagentpay.GuardHandler{Client: client, Price: priceHeader, Next: ok}, "5", "key").Code)
+		for _, status := range []int{200, 409} {
+			keyed := &letagentpay.GuardHandler{Client: client, Price: priceHeader, Next: ok}
+			assert.Equal(t, status, call(keyed, "5", "key").Code)
+		}
 
 		assert.Equal(t, 503, call(&letagentpay.GuardHandler{Price: priceHeader, Next: ok}, "5", "").Code)
 		assert.Equal(t, 503, call(&letagentpay.GuardHandler{Client: client, Next: ok}, "5", "").Code)
@@ -268,7 +300,9 @@ func TestGuardHandlerAtItsEdges(t *testing.T) {
 
 		var refused, unconfirmed error
 		own := &letagentpay.GuardHandler{
-			Client: client, Price: priceHeader, Next: ok,
+			Client:      client,
+			Price:       priceHeader,
+			Next:        ok,
 			Refuse:      func(w http.ResponseWriter, _ *http.Request, err error) { refused = err; w.WriteHeader(418) },
 			Unconfirmed: func(_ *http.Request, err error) { unconfirmed = err },
 		}
@@ -280,8 +314,13 @@ func TestGuardHandlerAtItsEdges(t *testing.T) {
 		require.ErrorAs(t, unconfirmed, &confirm)
 
 		pending := &letagentpay.GuardHandler{Client: client, Price: priceHeader, Next: ok}
-		assert.Equal(t, 402, call(pending, "80", "").Code, "nobody came within five minutes")
-		expired := &letagentpay.GuardHandler{Client: client, Price: priceHeader, Next: ok, Options: []letagentpay.GuardOption{letagentpay.OnPendingWait(1 << 42)}}
+		assert.Equal(t, 402, call(pending, "80", "").Code, "not decided within five minutes")
+		expired := &letagentpay.GuardHandler{
+			Client:  client,
+			Price:   priceHeader,
+			Next:    ok,
+			Options: []letagentpay.GuardOption{letagentpay.OnPendingWait(1 << 42)},
+		}
 		assert.Contains(t, call(expired, "80", "").Body.String(), "expired")
 	})
 }
@@ -289,13 +328,19 @@ func TestGuardHandlerAtItsEdges(t *testing.T) {
 func ExampleGuardTransport() {
 	server := embedded()
 	defer server.Close()
-	paidAPI := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "sunny") }))
+	paidAPI := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "sunny")
+	}))
 	defer paidAPI.Close()
 
 	client := &http.Client{Transport: &letagentpay.GuardTransport{
 		Client: server.Client(),
 		Price: func(r *http.Request) (*letagentpay.PurchaseParams, error) {
-			return &letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("0.05"), Category: "subscriptions", Description: r.URL.Path}, nil
+			return &letagentpay.PurchaseParams{
+				Amount:      letagentpay.MustAmount("0.05"),
+				Category:    "subscriptions",
+				Description: r.URL.Path,
+			}, nil
 		},
 	}}
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, paidAPI.URL+"/weather", nil)

@@ -43,7 +43,7 @@ func guarding(client *letagentpay.Client, next http.RoundTripper) *letagentpay.G
 	return &letagentpay.GuardTransport{Client: client, Price: priceHeader, Next: next}
 }
 
-// recovered returns what do panics with.
+// recovered returns the value with which do panics.
 func recovered(do func()) (r any) {
 	defer func() { r = recover() }()
 	do()
@@ -79,14 +79,15 @@ func TestGuardTransportRefundsWhatWasNeverSent(t *testing.T) {
 	secure := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("reached") }))
 	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
 	defer secure.Close()
-	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }))
+	refuse := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }
+	refusing := httptest.NewServer(http.HandlerFunc(refuse))
 	defer refusing.Close()
 	refusingURL, err := url.Parse(refusing.URL)
 	require.NoError(t, err)
 	cutting := newRawServer(t, func(string) string { return "" })
 	done := make(chan struct{})
 	defer close(done)
-	hanging := func(context.Context, string, string) (net.Conn, error) { // whatever becomes of the request
+	hanging := func(context.Context, string, string) (net.Conn, error) { // ignores the context
 		<-done
 		return nil, errRefused
 	}
@@ -126,7 +127,7 @@ func TestGuardTransportRefundsWhatWasNeverSent(t *testing.T) {
 				return hanging(ctx, network, address)
 			}}
 		}, "http://api.example/v1", nil},
-		"given up while it connects": {always(givingUp{slow}), "http://api.example/v1", nil},
+		"abandoned while it connects": {always(givingUp{slow}), "http://api.example/v1", nil},
 		"refused by the dialer's own proxy": {
 			always(&http.Transport{DialContext: connecting(refusingURL.Host)}), "http://api.example/v1", nil,
 		},
@@ -149,7 +150,7 @@ func TestGuardTransportRefundsWhatWasNeverSent(t *testing.T) {
 	}
 }
 
-// connecting is a dialer that asks a proxy to connect it, under the context that it is given, and is refused.
+// connecting returns a dialer that sends CONNECT to a proxy, under the context of the dial, and is refused.
 func connecting(proxy string) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, proxy)
@@ -157,11 +158,11 @@ func connecting(proxy string) func(ctx context.Context, network, address string)
 			return nil, err
 		}
 		defer conn.Close()
-		ask := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: address}, Host: address}
-		if err := ask.WithContext(ctx).Write(conn); err != nil {
+		request := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: address}, Host: address}
+		if err := request.WithContext(ctx).Write(conn); err != nil {
 			return nil, err
 		}
-		response, err := http.ReadResponse(bufio.NewReader(conn), ask)
+		response, err := http.ReadResponse(bufio.NewReader(conn), request)
 		if err != nil {
 			return nil, err
 		}
@@ -170,7 +171,7 @@ func connecting(proxy string) func(ctx context.Context, network, address string)
 	}
 }
 
-// A Next that tries several ways returns all of their errors.
+// A Next that makes several attempts returns the errors of all of them.
 func TestGuardTransportKeepsBookedWhatOneOfSeveralAttemptsMayHavePaid(t *testing.T) {
 	dial := &net.OpError{Op: "dial", Err: errRefused}
 	for name, c := range map[string]struct {
@@ -186,34 +187,35 @@ func TestGuardTransportKeepsBookedWhatOneOfSeveralAttemptsMayHavePaid(t *testing
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t)
-			_, err := guarding(server.Client(), roundTrip(broken(c.err))).RoundTrip(priced(t.Context(), t, http.MethodPost, "https://api.example/v1", "30"))
+			transport := guarding(server.Client(), roundTrip(broken(c.err)))
+			_, err := transport.RoundTrip(priced(t.Context(), t, http.MethodPost, "https://api.example/v1", "30"))
 			require.ErrorIs(t, err, errors.Unwrap(fmt.Errorf("%w", c.err)))
 			books(t, server, c.booked, "0.00")
 		})
 	}
 }
 
-// givingUp returns a moment after it has begun, whatever becomes of the request.
+// givingUp is a transport that returns as soon as next connects, while the request continues.
 type givingUp struct{ next http.RoundTripper }
 
 func (g givingUp) RoundTrip(r *http.Request) (*http.Response, error) {
-	asked := make(chan struct{})
-	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GetConn: func(string) { close(asked) }})
+	connects := make(chan struct{})
+	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GetConn: func(string) { close(connects) }})
 	go func() {
 		if response, err := g.next.RoundTrip(r.WithContext(ctx)); err == nil {
 			response.Body.Close()
 		}
 	}()
-	<-asked
+	<-connects
 	return nil, errors.New("too slow")
 }
 
-// leaving are the moments at which whoever waits for a request goes before it is carried out.
+// leaving are the moments before a run at which its caller cancels.
 var leaving = map[string]func(leave func()) ([]letagentpay.Option, []letagentpay.GuardOption){
-	"while it is asked for": func(leave func()) ([]letagentpay.Option, []letagentpay.GuardOption) {
+	"during the purchase": func(leave func()) ([]letagentpay.Option, []letagentpay.GuardOption) {
 		return []letagentpay.Option{letagentpay.WithObserver(ending{operation.Purchase, leave})}, nil
 	},
-	"as the journal has its start": func(leave func()) ([]letagentpay.Option, []letagentpay.GuardOption) {
+	"when the journal records the start": func(leave func()) ([]letagentpay.Option, []letagentpay.GuardOption) {
 		return nil, []letagentpay.GuardOption{letagentpay.WithJournal(&troubledJournal{
 			trouble: func(op string, state journalState) {
 				if op == "put" && state == stateStarted {
@@ -231,10 +233,11 @@ func TestGuardTransportDoesNotSendWhatNobodyWaitsFor(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			clientOptions, options := leaves(cancel)
-			transport := guarding(server.Client(clientOptions...), roundTrip(func(*http.Request) (*http.Response, error) {
+			never := func(*http.Request) (*http.Response, error) {
 				t.Error("sent")
 				return nil, errReset
-			}))
+			}
+			transport := guarding(server.Client(clientOptions...), roundTrip(never))
 			transport.Options = options
 			body := &closing{Reader: strings.NewReader("body")}
 			request := priced(ctx, t, http.MethodPost, "https://api.example/v1", "30")
@@ -273,16 +276,18 @@ func TestGuardTransportTakesWhatWasSentAsPaid(t *testing.T) {
 	plain := &http.Transport{}
 	defer plain.CloseIdleConnections()
 	for name, next := range map[string]func(cancel func()) http.RoundTripper{
-		"cancelled, and net/http knows": func(cancel func()) http.RoundTripper {
+		"cancelled in net/http": func(cancel func()) http.RoundTripper {
 			go func() { <-arrived; cancel() }()
 			return plain
 		},
-		"cancelled, and nobody knows": func(cancel func()) http.RoundTripper {
+		"cancelled in another transport": func(cancel func()) http.RoundTripper {
 			return roundTrip(func(*http.Request) (*http.Response, error) { cancel(); return nil, context.Canceled })
 		},
-		"timed out, and nobody knows": func(func()) http.RoundTripper { return roundTrip(broken(context.DeadlineExceeded)) },
-		"neither answer nor error":    func(func()) http.RoundTripper { return roundTrip(broken(nil)) },
-		"an error without a text":     func(func()) http.RoundTripper { return roundTrip(broken((*textless)(nil))) },
+		"timed out in another transport": func(func()) http.RoundTripper {
+			return roundTrip(broken(context.DeadlineExceeded))
+		},
+		"neither answer nor error": func(func()) http.RoundTripper { return roundTrip(broken(nil)) },
+		"an error without a text":  func(func()) http.RoundTripper { return roundTrip(broken((*textless)(nil))) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t)
@@ -298,7 +303,7 @@ func TestGuardTransportTakesWhatWasSentAsPaid(t *testing.T) {
 	}
 }
 
-// textless is an error that panics at nil.
+// textless is an error whose Error method panics for nil.
 type textless struct{ text string }
 
 func (e *textless) Error() string { return e.text }
@@ -382,7 +387,7 @@ func TestGuardTransportKeepsWhatNextHasSpent(t *testing.T) {
 	books(t, server, "12.00", "0.00")
 }
 
-// panickingHandler cannot write what matters most.
+// panickingHandler panics on the record of a lost confirmation.
 type panickingHandler struct{ slog.Handler }
 
 func (panickingHandler) Handle(_ context.Context, record slog.Record) error {
@@ -397,7 +402,7 @@ func TestLostConfirmationsReachSomebody(t *testing.T) {
 	broken := slog.New(panickingHandler{slog.NewTextHandler(io.Discard, nil)})
 	for name, c := range map[string]struct {
 		opts   []letagentpay.Option
-		tell   func(*http.Request, error)
+		report func(*http.Request, error)
 		logged bool
 	}{
 		"defaults":                {nil, nil, true},
@@ -411,15 +416,15 @@ func TestLostConfirmationsReachSomebody(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					server := serve(t)
 					server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
-					told := 0
-					tell := c.tell
-					if tell != nil {
-						tell = func(r *http.Request, err error) {
-							told++
+					reported := 0
+					report := c.report
+					if report != nil {
+						report = func(r *http.Request, err error) {
+							reported++
 							assert.NotNil(t, r)
 							var confirm *letagentpay.UnconfirmedError
 							assert.ErrorAs(t, err, &confirm)
-							c.tell(r, err)
+							c.report(r, err)
 						}
 					}
 					request := priced(t.Context(), t, http.MethodGet, "https://api.example/v1", "30")
@@ -431,14 +436,16 @@ func TestLostConfirmationsReachSomebody(t *testing.T) {
 								next = func(*http.Request) (*http.Response, error) { panic("after paying") }
 							}
 							transport := guarding(server.Client(c.opts...), next)
-							transport.Unconfirmed = tell
+							transport.Unconfirmed = report
 							response, err := transport.RoundTrip(request)
 							assert.NoError(t, err)
 							assert.Equal(t, 200, response.StatusCode)
 							return
 						}
 						handler := &letagentpay.GuardHandler{
-							Client: server.Client(c.opts...), Price: priceHeader, Unconfirmed: tell,
+							Client:      server.Client(c.opts...),
+							Price:       priceHeader,
+							Unconfirmed: report,
 							Next: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 								w.WriteHeader(200)
 								if panics {
@@ -455,7 +462,7 @@ func TestLostConfirmationsReachSomebody(t *testing.T) {
 					} else {
 						run()
 					}
-					assert.Equal(t, c.tell != nil, told == 1)
+					assert.Equal(t, c.report != nil, reported == 1)
 					line := record + server.Requests()[0].RequestID
 					assert.Equal(t, c.logged, strings.Contains(logged.String(), line), logged.String())
 				})
@@ -481,7 +488,9 @@ func TestGuardTransportReportsOverspending(t *testing.T) {
 	logged := defaultLog(t)
 	server := serve(t)
 	transport := &letagentpay.GuardTransport{
-		Client: server.Client(), Price: priceHeader, Next: roundTrip(answer(200, "{}")),
+		Client:  server.Client(),
+		Price:   priceHeader,
+		Next:    roundTrip(answer(200, "{}")),
 		Charged: func(*http.Response, error) (letagentpay.Amount, bool) { return letagentpay.MustAmount("42"), true },
 	}
 	_, err := transport.RoundTrip(priced(t.Context(), t, http.MethodGet, "https://api.example/v1", "30"))
@@ -505,11 +514,11 @@ func TestGuardTransportReleasesTheContextWithTheBody(t *testing.T) {
 		request.GetBody = func() (io.ReadCloser, error) { return nil, errShop }
 		response, err := transport.RoundTrip(request)
 		require.NoError(t, err)
-		assert.NotNil(t, request.GetBody, "the caller's request is left as it is")
+		assert.NotNil(t, request.GetBody, "the caller's request does not change")
 		return response
 	}
 	response := send()
-	require.NoError(t, seen.Err(), "the body is still to be read")
+	require.NoError(t, seen.Err(), "the body is not read yet")
 	_, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
 	require.Error(t, seen.Err(), "read to the end")
@@ -558,11 +567,12 @@ func TestGuardTransportSwitchesProtocols(t *testing.T) {
 	books(t, server, "30.00", "0.00")
 }
 
-// keysOf sends requests through a guard and returns the keys of the purchases that were asked for.
+// keysOf sends requests through a guard and returns the keys of the purchases that it made.
 func keysOf(t *testing.T, own string, requests ...*http.Request) (keys []string) {
 	server := serve(t)
 	transport := &letagentpay.GuardTransport{
-		Client: server.Client(), Next: roundTrip(answer(200, "{}")),
+		Client: server.Client(),
+		Next:   roundTrip(answer(200, "{}")),
 		Price: func(*http.Request) (*letagentpay.PurchaseParams, error) {
 			p := price("1")
 			p.IdempotencyKey = own
@@ -598,27 +608,32 @@ func TestGuardTransportTakesTheKeyOfTheRequest(t *testing.T) {
 	assert.Regexp(t, "^http-[a-z2-7]{52}$", plain)
 
 	for name, same := range map[string]*http.Request{
-		"again":             build(t.Context(), "POST", address, "Idempotency-Key", "order-17"),
-		"in a scope":        build(scope, "POST", address, "Idempotency-Key", "order-17"),
-		"another query":     build(t.Context(), "POST", address+"?api_key=secret", "Idempotency-Key", "order-17"),
-		"another case":      build(t.Context(), "POST", "HTTPS://API.example/v1/answers", "idempotency-key", " order-17 "),
-		"the other header":  build(t.Context(), "POST", address, "X-Idempotency-Key", "order-17"),
-		"both headers":      build(t.Context(), "POST", address, "X-Idempotency-Key", "no", "Idempotency-Key", "order-17"),
-		"another empty one": build(t.Context(), "POST", address, "Idempotency-Key", "", "X-Idempotency-Key", "order-17"),
-		"another header":    build(t.Context(), "POST", address, "Idempotency-Key", "order-17", "X-Retry-Count", "2"),
+		"again":         build(t.Context(), "POST", address, "Idempotency-Key", "order-17"),
+		"in a scope":    build(scope, "POST", address, "Idempotency-Key", "order-17"),
+		"another query": build(t.Context(), "POST", address+"?api_key=secret", "Idempotency-Key", "order-17"),
+		"another case": build(t.Context(), "POST", "HTTPS://API.example/v1/answers",
+			"idempotency-key", " order-17 "),
+		"the other header": build(t.Context(), "POST", address, "X-Idempotency-Key", "order-17"),
+		"both headers": build(t.Context(), "POST", address,
+			"X-Idempotency-Key", "no", "Idempotency-Key", "order-17"),
+		"another empty one": build(t.Context(), "POST", address,
+			"Idempotency-Key", "", "X-Idempotency-Key", "order-17"),
+		"another header": build(t.Context(), "POST", address,
+			"Idempotency-Key", "order-17", "X-Retry-Count", "2"),
 	} {
 		assert.Equal(t, plain, key("", same), name)
 	}
 	get := build(t.Context(), "GET", address, "Idempotency-Key", "order-17")
 	unnamed := get.Clone(t.Context())
 	unnamed.Method = ""
-	assert.Equal(t, key("", get), key("", unnamed), "no method is GET")
+	assert.Equal(t, key("", get), key("", unnamed), "an empty method is GET")
 	seen := map[string]string{plain: "the first"}
 	for name, other := range map[string]*http.Request{
 		"another value":  build(t.Context(), "POST", address, "Idempotency-Key", "order-18"),
 		"another method": build(t.Context(), "PUT", address, "Idempotency-Key", "order-17"),
 		"another path":   build(t.Context(), "POST", address+"/", "Idempotency-Key", "order-17"),
-		"another host":   build(t.Context(), "POST", "https://api.example:8443/v1/answers", "Idempotency-Key", "order-17"),
+		"another host": build(t.Context(), "POST", "https://api.example:8443/v1/answers",
+			"Idempotency-Key", "order-17"),
 		"another scheme": build(t.Context(), "POST", "http://api.example/v1/answers", "Idempotency-Key", "order-17"),
 		"shifted":        build(t.Context(), "POST", address+"order", "Idempotency-Key", "-17"),
 		"no header":      build(t.Context(), "POST", address),
@@ -628,7 +643,8 @@ func TestGuardTransportTakesTheKeyOfTheRequest(t *testing.T) {
 		assert.Empty(t, seen[got], "%s is %s", name, seen[got])
 		seen[got] = name
 	}
-	assert.Equal(t, "own", key("own", build(scope, "POST", address, "Idempotency-Key", "order-17")), "Price comes first")
+	assert.Equal(t, "own", key("own", build(scope, "POST", address, "Idempotency-Key", "order-17")),
+		"Price takes precedence")
 	assert.Regexp(t, "^scope-", key("", build(scope, "POST", address)))
 	assert.Regexp(t, "^[A-Z2-7]{26}$", key("", build(t.Context(), "POST", address)))
 }
@@ -643,11 +659,15 @@ func TestRequestRepeatedUnderItsIdempotencyKeyBuysOnce(t *testing.T) {
 		status  []letagentpay.Status // of the purchases
 		err     bool                 // of the last request
 	}{
-		"lost":            {[]far{broken(errReset), ok}, 1, []letagentpay.Status{completed}, true},
-		"gateway":         {[]far{answer(503, "{}"), ok}, 1, []letagentpay.Status{completed}, true},
-		"bought":          {[]far{ok, ok}, 1, []letagentpay.Status{completed}, true},
-		"limited":         {[]far{answer(429, "{}"), ok, ok}, 2, []letagentpay.Status{completed, failed}, true},
-		"never connected": {[]far{unreachable, unreachable, ok}, 3, []letagentpay.Status{completed, failed, failed}, false},
+		"lost":    {[]far{broken(errReset), ok}, 1, []letagentpay.Status{completed}, true},
+		"gateway": {[]far{answer(503, "{}"), ok}, 1, []letagentpay.Status{completed}, true},
+		"bought":  {[]far{ok, ok}, 1, []letagentpay.Status{completed}, true},
+		"limited": {[]far{answer(429, "{}"), ok, ok}, 2, []letagentpay.Status{completed, failed}, true},
+		"never connected": {
+			answers: []far{unreachable, unreachable, ok},
+			sent:    3,
+			status:  []letagentpay.Status{completed, failed, failed},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t)
@@ -675,12 +695,12 @@ func TestRequestRepeatedUnderItsIdempotencyKeyBuysOnce(t *testing.T) {
 	}
 }
 
-// The service does not know that the first attempt failed: another purchase beside it would be booked twice.
+// The service does not know that the first attempt failed. A second purchase would book the money twice.
 func TestRequestWhoseRefundDidNotGetThroughIsNotAskedForAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
 		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 503, Times: -1})
-		sent, told := 0, 0
+		sent, reported := 0, 0
 		transport := guarding(server.Client(), roundTrip(func(r *http.Request) (*http.Response, error) {
 			if sent++; sent == 1 {
 				return answer(429, "{}")(r)
@@ -688,7 +708,7 @@ func TestRequestWhoseRefundDidNotGetThroughIsNotAskedForAgain(t *testing.T) {
 			return answer(200, "{}")(r)
 		}))
 		transport.Options = []letagentpay.GuardOption{letagentpay.WithJournal(new(memoryJournal))}
-		transport.Unconfirmed = func(*http.Request, error) { told++ }
+		transport.Unconfirmed = func(*http.Request, error) { reported++ }
 		send := func() error {
 			request := priced(t.Context(), t, http.MethodPost, "https://api.example/v1", "5")
 			request.Header.Set("Idempotency-Key", "order 17")
@@ -696,7 +716,7 @@ func TestRequestWhoseRefundDidNotGetThroughIsNotAskedForAgain(t *testing.T) {
 			return err
 		}
 		require.NoError(t, send())
-		require.Equal(t, 1, told)
+		require.Equal(t, 1, reported)
 		time.Sleep(10 * time.Minute)
 		err := send()
 		var handled *letagentpay.AlreadyHandledError
@@ -709,7 +729,7 @@ func TestRequestWhoseRefundDidNotGetThroughIsNotAskedForAgain(t *testing.T) {
 
 		server.ClearFaults()
 		time.Sleep(10 * time.Minute)
-		require.NoError(t, send(), "the refund gets through, and makes way")
+		require.NoError(t, send(), "the refund takes effect, and a new purchase follows")
 		assert.Len(t, server.Requests(), 2)
 		assert.Equal(t, 2, sent)
 		books(t, server, "5.00", "0.00")
@@ -775,7 +795,7 @@ func TestRequestsUnderOneIdempotencyKeyAtTheSameTimeAreSentOnce(t *testing.T) {
 			})
 		}
 		group.Wait()
-		assert.EqualValues(t, 2, sent.Load(), "one that was not charged, and one that was")
+		assert.EqualValues(t, 2, sent.Load(), "one without a charge, and one with it")
 		books(t, server, "5.00", "0.00")
 	})
 }
@@ -845,8 +865,8 @@ func TestResumedRequestIsTheOneNamed(t *testing.T) {
 	require.Len(t, server.Requests(), 1)
 }
 
-// An SDK that retries sends the same Idempotency-Key again. The answer to its first attempt was lost, after the API had
-// charged for it.
+// An SDK that retries sends the same Idempotency-Key again. Here the answer to its first attempt is lost after the API
+// has charged for it.
 func ExampleGuardTransport_retry() {
 	server := embedded()
 	defer server.Close()
@@ -861,7 +881,9 @@ func ExampleGuardTransport_retry() {
 		Client: server.Client(),
 		Price: func(r *http.Request) (*letagentpay.PurchaseParams, error) {
 			return &letagentpay.PurchaseParams{
-				Amount: letagentpay.MustAmount("0.05"), Category: "subscriptions", Description: r.URL.Path,
+				Amount:      letagentpay.MustAmount("0.05"),
+				Category:    "subscriptions",
+				Description: r.URL.Path,
 			}, nil
 		},
 	}}
@@ -886,7 +908,7 @@ func ExampleGuardTransport_retry() {
 func TestChargedThatHangsDoesNotHoldTheConfirmation(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
-		guard := guarding(server.Client(), exchange(func(r *http.Request) (*http.Response, error) { return answer(200, "{}")(r) }))
+		guard := guarding(server.Client(), roundTrip(answer(200, "{}")))
 		guard.Charged = func(*http.Response, error) (letagentpay.Amount, bool) {
 			time.Sleep(time.Hour)
 			return letagentpay.Amount{}, true

@@ -25,10 +25,10 @@ const (
 	testBase  = "https://pay.example/api/v1/agent-api"
 )
 
-// service is a scripted far end on httpmock: for each method and path a list of answers, the last of which repeats.
+// service is a scripted service on httpmock: each method and path has a list of answers, the last of which repeats.
 type service struct {
 	t    *testing.T
-	base string // of its own, for what a process knows of one service is not to be taken for another's
+	base string // unique, since the memory of a process is shared by all clients of one service
 	mock *httpmock.MockTransport
 
 	mu    sync.Mutex
@@ -44,7 +44,11 @@ type recorded struct {
 var services atomic.Int64
 
 func newService(t *testing.T) *service {
-	return &service{t: t, base: fmt.Sprintf("https://pay-%d.example/api/v1/agent-api", services.Add(1)), mock: httpmock.NewMockTransport()}
+	return &service{
+		t:    t,
+		base: fmt.Sprintf("https://pay-%d.example/api/v1/agent-api", services.Add(1)),
+		mock: httpmock.NewMockTransport(),
+	}
 }
 
 // on scripts the answers to one method and path, relative to the base URL.
@@ -90,13 +94,14 @@ func (s *service) client(opts ...letagentpay.Option) *letagentpay.Client {
 func newClient(t testing.TB, transport http.RoundTripper, opts ...letagentpay.Option) *letagentpay.Client {
 	t.Helper()
 	client, err := letagentpay.New(append([]letagentpay.Option{
-		letagentpay.WithToken(testToken), letagentpay.WithBaseURL(testBase), letagentpay.WithHTTPClient(&http.Client{Transport: transport}),
+		letagentpay.WithToken(testToken), letagentpay.WithBaseURL(testBase),
+		letagentpay.WithHTTPClient(&http.Client{Transport: transport}),
 	}, opts...)...)
 	require.NoError(t, err)
 	return client
 }
 
-// answer is a JSON answer.
+// answer responds with JSON, and with header as names and values in turn.
 func answer(status int, body string, header ...string) httpmock.Responder {
 	return func(r *http.Request) (*http.Response, error) {
 		response := httpmock.NewStringResponse(status, body)
@@ -109,44 +114,48 @@ func answer(status int, body string, header ...string) httpmock.Responder {
 	}
 }
 
-// broken is a connection that breaks with err.
+// broken responds with err in place of an answer.
 func broken(err error) httpmock.Responder {
 	return func(*http.Request) (*http.Response, error) { return nil, err }
 }
 
-// hangs answers nothing until the request's context ends.
+// hangs blocks until the request's context ends.
 func hangs(r *http.Request) (*http.Response, error) {
 	<-r.Context().Done()
 	return nil, r.Context().Err()
 }
 
 const (
-	autoApproved = `{"request_id":"r1","status":"auto_approved","currency":"USD","category":"groceries","original_category":null,
-		"policy_check":{"passed":true,"checks":[{"rule":"status","result":"pass","detail":"ok"}]},"auto_approved":true,"budget_remaining":"450.01","expires_at":null}`
-	pendingAnswer = `{"request_id":"r1","status":"pending","currency":"USD","category":"groceries","original_category":null,
-		"policy_check":{"passed":true,"checks":[]},"auto_approved":false,"budget_remaining":null,"expires_at":"2026-03-11T12:30:00Z"}`
-	rejectedAnswer = `{"request_id":"r1","status":"rejected","currency":"USD","category":"other","original_category":"Yachts",
-		"policy_check":{"passed":false,"checks":[{"rule":"status","result":"pass","detail":"active"},{"rule":"budget","result":"fail","detail":"500.00 left"}]},
-		"auto_approved":false,"budget_remaining":null,"expires_at":null}`
+	autoApproved = `{"request_id":"r1","status":"auto_approved","currency":"USD","category":"groceries",
+		"original_category":null,"auto_approved":true,"budget_remaining":"450.01","expires_at":null,
+		"policy_check":{"passed":true,"checks":[{"rule":"status","result":"pass","detail":"ok"}]}}`
+	pendingAnswer = `{"request_id":"r1","status":"pending","currency":"USD","category":"groceries",
+		"original_category":null,"auto_approved":false,"budget_remaining":null,"expires_at":"2026-03-11T12:30:00Z",
+		"policy_check":{"passed":true,"checks":[]}}`
+	rejectedAnswer = `{"request_id":"r1","status":"rejected","currency":"USD","category":"other",
+		"original_category":"Yachts","auto_approved":false,"budget_remaining":null,"expires_at":null,
+		"policy_check":{"passed":false,"checks":[{"rule":"status","result":"pass","detail":"active"},
+			{"rule":"budget","result":"fail","detail":"500.00 left"}]}}`
 	confirmed = `{"request_id":"r1","status":"completed","actual_amount":"47.50"}`
 
 	failedAnswer = `{"request_id":"r1","status":"failed","actual_amount":null}`
 )
 
-// undecided is the answer to a purchase in a state that is none of the constants.
+// undecided returns the answer to a purchase with any status that is not a decision.
 func undecided(status string) string {
 	return strings.Replace(pendingAnswer, `"pending"`, `"`+status+`"`, 1)
 }
 
 func detail(status string) string {
-	return `{"request_id":"r1","status":"` + status + `","amount":49.99,"category":"groceries","created_at":"2026-03-11T12:00:00.123456+00:00","reviewed_at":null}`
+	return `{"request_id":"r1","status":"` + status + `","amount":49.99,"category":"groceries",` +
+		`"created_at":"2026-03-11T12:00:00.123456+00:00","reviewed_at":null}`
 }
 
 func groceries() letagentpay.PurchaseParams {
 	return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("49.99"), Category: "groceries"}
 }
 
-// notApproved returns the refusal of a status in err.
+// notApproved returns the *NotApprovedError of a status in err.
 func notApproved(err error, status letagentpay.Status) (*letagentpay.NotApprovedError, bool) {
 	refused, ok := errors.AsType[*letagentpay.NotApprovedError](err)
 	if !ok || refused.Status != status {
@@ -155,7 +164,7 @@ func notApproved(err error, status letagentpay.Status) (*letagentpay.NotApproved
 	return refused, true
 }
 
-// refusedAs returns whether an error is a refusal of a status.
+// refusedAs returns a check for a *NotApprovedError of a status.
 func refusedAs(status letagentpay.Status) func(error) bool {
 	return func(err error) bool {
 		_, ok := notApproved(err, status)
@@ -163,8 +172,8 @@ func refusedAs(status letagentpay.Status) func(error) bool {
 	}
 }
 
-// requireError wants a refusal of a status, or an error that matches another one, or one of a type as [errors.As] takes
-// it, or none for nil.
+// requireError requires no error for nil, a *NotApprovedError for a status, a match by [errors.Is] for an error, and a
+// match by [errors.As] for a target.
 func requireError(t *testing.T, err error, want any) {
 	t.Helper()
 	switch want := want.(type) {

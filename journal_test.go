@@ -25,7 +25,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// The names of package journal, for tests whose journal is a variable of that name.
+// Names of package journal for tests with a variable called journal.
 type (
 	journalStore = journal.Store
 	journalEntry = journal.Entry
@@ -134,7 +134,7 @@ func TestJournalGivesTheFirstResultBack(t *testing.T) {
 		books(t, server, "25.00", "0.00")
 		assert.Equal(t, []string{"settled"}, journal.states())
 
-		// Authorize has no result to give back.
+		// Authorize has no result to return.
 		p := price("30")
 		p.IdempotencyKey = "turn-7"
 		_, err := server.Client().Authorize(t.Context(), p, letagentpay.WithJournal(journal))
@@ -148,7 +148,8 @@ func TestJournalGivesTheFirstResultBack(t *testing.T) {
 		} {
 			other := p
 			change(&other)
-			_, err = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), other)
+			guarded := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))
+			_, err = guarded(t.Context(), other)
 			var mismatch *letagentpay.MismatchError
 			require.ErrorAs(t, err, &mismatch)
 		}
@@ -159,13 +160,15 @@ func TestJournalOfFailuresAndOfResultsThatCannotBeKept(t *testing.T) {
 	server := serve(t)
 	journal := new(memoryJournal)
 	var runs atomic.Int64
+	fails := func(context.Context) (string, error) { return "", errShop }
+	returnsMuch := func(context.Context) (string, error) { return strings.Repeat("x", 70_000), nil }
 	for key, c := range map[string]struct {
 		fn   func(context.Context) (string, error)
 		text string
 	}{
-		"failed":            {func(context.Context) (string, error) { return "", errShop }, "the shop is closed"},
+		"failed":            {fails, "the shop is closed"},
 		"failed after pay":  {spending("5", errShop), "the shop is closed"},
-		"too large to keep": {func(context.Context) (string, error) { return strings.Repeat("x", 70_000), nil }, "its result could not be kept"},
+		"too large to keep": {returnsMuch, "its result could not be kept"},
 	} {
 		guarded := guardGroceries(server.Client(), &runs, c.fn, letagentpay.WithJournal(journal))
 		p := price("5")
@@ -180,7 +183,7 @@ func TestJournalOfFailuresAndOfResultsThatCannotBeKept(t *testing.T) {
 	}
 }
 
-// reversing is a codec of a user's own.
+// reversing is a user's codec.
 type reversing struct{}
 
 func (reversing) Encode(result any) ([]byte, error) {
@@ -235,7 +238,7 @@ func TestJournalThatFailsRunsNothing(t *testing.T) {
 	}{
 		{"get", "", 0, "0.00"},
 		{"put", stateRequested, 0, "0.00"},
-		{"put", stateStarted, 0, "0.00"}, // approved, not run and given back
+		{"put", stateStarted, 0, "0.00"}, // approved, not run and refunded
 		{"put", stateReturned, 1, "25.00"},
 		{"put", stateSettled, 1, "25.00"},
 	} {
@@ -254,7 +257,7 @@ func TestJournalThatFailsRunsNothing(t *testing.T) {
 			assert.Equal(t, c.runs, runs.Load())
 			books(t, server, c.spent, "0.00")
 			if c.runs > 0 {
-				require.NoError(t, err, "the service knows, so all is well")
+				require.NoError(t, err, "the service knows the outcome")
 			} else {
 				require.ErrorIs(t, err, errDisk)
 				var journalError *letagentpay.JournalError
@@ -264,7 +267,7 @@ func TestJournalThatFailsRunsNothing(t *testing.T) {
 			}
 			journal.fail = nil
 			_, err = guarded(ctx, price("30"))
-			require.NoError(t, err, "what had not run runs now, and what had run is given back")
+			require.NoError(t, err, "a purchase that did not run runs now, and one that ran returns its result")
 			assert.EqualValues(t, 1, runs.Load())
 			books(t, server, "25.00", "0.00")
 		})
@@ -273,14 +276,21 @@ func TestJournalThatFailsRunsNothing(t *testing.T) {
 
 var errDead = errors.New("the process is dead")
 
-// crashing runs a guarded purchase in a process that dies at one point of the journal's writing: from then on nothing that
-// it does has an effect.
-func crashing(t *testing.T, server *letagentpaytest.Server, journal *memoryJournal, state journalState, after bool, runs *atomic.Int64, p letagentpay.PurchaseParams) {
+// crashing runs a guarded purchase in a process that dies at one write of the journal: nothing that it does afterwards
+// has an effect.
+func crashing(
+	t *testing.T,
+	server *letagentpaytest.Server,
+	journal *memoryJournal,
+	c crashPoint,
+	runs *atomic.Int64,
+	p letagentpay.PurchaseParams,
+) {
 	t.Helper()
 	var dead atomic.Bool
 	dying := &memoryJournal{entries: journal.entries}
 	dying.fail = func(op string, entry *journalEntry) error {
-		if op == "put" && entry.State == state && !dead.Swap(true) && after {
+		if op == "put" && entry.State == c.state && !dead.Swap(true) && c.after {
 			data, err := json.Marshal(entry)
 			require.NoError(t, err)
 			dying.entries[entry.Key] = data
@@ -291,32 +301,36 @@ func crashing(t *testing.T, server *letagentpaytest.Server, journal *memoryJourn
 		return nil
 	}
 	inner := server.HTTPClient().Transport
-	client := server.Client(letagentpay.InProcess(letagentpay.NewProcess()), letagentpay.WithMaxRetries(0), letagentpay.WithLogger(slog.New(slog.DiscardHandler)),
+	client := server.Client(
+		letagentpay.InProcess(letagentpay.NewProcess()),
+		letagentpay.WithMaxRetries(0),
+		letagentpay.WithLogger(slog.New(slog.DiscardHandler)),
 		letagentpay.WithHTTPClient(&http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 			if dead.Load() {
 				return nil, errDead
 			}
 			return inner.RoundTrip(r)
-		})}))
+		})}),
+	)
 	_, _ = guardGroceries(client, runs, spending("25", nil), letagentpay.WithJournal(dying))(t.Context(), p)
-	require.True(t, dead.Load(), "it did not come to the point")
+	require.True(t, dead.Load(), "the process did not reach the write")
 	journal.entries = dying.entries
 }
 
 func TestCrashAtEveryStepOfTheJournal(t *testing.T) {
-	for _, own := range []bool{true, false} {
+	for key, own := range map[string]bool{"own key,": true, "random key,": false} {
 		for _, c := range []crashPoint{
-			{stateRequested, false, 0, true, false},
-			{stateRequested, true, 0, true, false},
-			{stateStarted, false, 0, true, false},
-			{stateStarted, true, 0, false, false}, // not known whether it ran
-			{stateReturned, false, 1, false, false},
-			{stateReturned, true, 1, false, true},
-			{stateSettled, false, 1, false, true},
-			{stateSettled, true, 1, false, true},
+			{state: stateRequested, rerun: true},
+			{state: stateRequested, after: true, rerun: true},
+			{state: stateStarted, rerun: true},
+			{state: stateStarted, after: true}, // may have run
+			{state: stateReturned, runs: 1},
+			{state: stateReturned, after: true, runs: 1, replay: true},
+			{state: stateSettled, runs: 1, replay: true},
+			{state: stateSettled, after: true, runs: 1, replay: true},
 		} {
 			when := map[bool]string{false: " before ", true: " after "}[c.after]
-			t.Run(map[bool]string{true: "own key,", false: "random key,"}[own]+when+string(c.state), func(t *testing.T) {
+			t.Run(key+when+string(c.state), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { c.crashAndContinue(t, own) })
 			})
 		}
@@ -328,8 +342,8 @@ type crashPoint struct {
 	state  journalState
 	after  bool
 	runs   int64 // before the crash
-	rerun  bool  // the call again runs it
-	replay bool  // the call again gives the result back
+	rerun  bool  // a repeated call runs it
+	replay bool  // a repeated call returns the first result
 }
 
 func (c crashPoint) crashAndContinue(t *testing.T, own bool) {
@@ -340,7 +354,7 @@ func (c crashPoint) crashAndContinue(t *testing.T, own bool) {
 	if own {
 		p.IdempotencyKey = "turn-7"
 	}
-	crashing(t, server, journal, c.state, c.after, &runs, p)
+	crashing(t, server, journal, c, &runs, p)
 	assert.Equal(t, c.runs, runs.Load())
 
 	client := server.Client()
@@ -353,7 +367,7 @@ func (c crashPoint) crashAndContinue(t *testing.T, own bool) {
 		books(t, server, "25.00", "0.00")
 	case len(interrupted) == 0:
 		assert.Equal(t, stateRequested, c.state)
-		assert.False(t, c.after, "only what was never written is not found")
+		assert.False(t, c.after, "only an entry that was not written is missing")
 	default:
 		require.Len(t, interrupted, 1)
 		assert.Equal(t, !c.rerun, interrupted[0].MayHaveRun)
@@ -361,9 +375,10 @@ func (c crashPoint) crashAndContinue(t *testing.T, own bool) {
 		again = interrupted[0].Params()
 	}
 	if !own && len(interrupted) == 0 {
-		return // a random key that nobody knows any more cannot be asked under again
+		return // a lost random key cannot be repeated
 	}
-	result, err := guardGroceries(client, &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), again)
+	guarded := guardGroceries(client, &runs, spending("25", nil), letagentpay.WithJournal(journal))
+	result, err := guarded(t.Context(), again)
 	var handled *letagentpay.AlreadyHandledError
 	switch {
 	case c.rerun:
@@ -376,9 +391,9 @@ func (c crashPoint) crashAndContinue(t *testing.T, own bool) {
 	default:
 		require.ErrorAs(t, err, &handled)
 		assert.Equal(t, c.runs, runs.Load())
-		// The explicit way, after a look into one's own books:
+		// The explicit way, after the caller has checked its own records.
 		ctx := letagentpay.ResumeApproval(t.Context(), handled.Request.RequestID)
-		_, err = guardGroceries(client, &runs, spending("25", nil), letagentpay.WithJournal(journal))(ctx, again)
+		_, err = guarded(ctx, again)
 		require.NoError(t, err)
 	}
 	books(t, server, "25.00", "0.00")
@@ -396,7 +411,7 @@ func TestRecover(t *testing.T) {
 		var runs atomic.Int64
 		var confirm *letagentpay.UnconfirmedError
 
-		// Executed, and the service not told: Recover tells it, when it can.
+		// Run but not confirmed: Recover confirms it as soon as the service accepts that.
 		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403, Times: 2})
 		p := price("30")
 		p.IdempotencyKey = "unconfirmed"
@@ -408,13 +423,13 @@ func TestRecover(t *testing.T) {
 		require.NoError(t, err)
 		books(t, server, "25.00", "0.00")
 
-		// The same, told by the call that replays it.
+		// The same, confirmed by the call that replays it.
 		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Drop: letagentpaytest.DropAfter, Times: 1})
 		server.Fail(letagentpaytest.Fault{Op: operation.Request, Status: 404, Times: 2})
 		p.IdempotencyKey = "replayed"
 		guarded := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))
 		_, err = guarded(t.Context(), p)
-		require.Error(t, err, "the read before the run is struck by the fault")
+		require.Error(t, err, "the fault hits the read before the run")
 		_, err = guarded(t.Context(), p)
 		require.Error(t, err)
 		result, err := guarded(t.Context(), p)
@@ -422,9 +437,11 @@ func TestRecover(t *testing.T) {
 		assert.Equal(t, "receipt", result)
 		books(t, server, "55.00", "0.00")
 
-		// Pending when the process died, rejected meanwhile: nothing is left to decide.
+		// Pending when the process died, rejected since: nothing is left to decide.
 		pending := price("80")
-		_, err = guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())(t.Context(), pending)
+		impatient := guardGroceries(client, &runs, succeed,
+			letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
+		_, err = impatient(t.Context(), pending)
 		require.ErrorIs(t, err, letagentpay.ErrNotApproved)
 		interrupted, err := client.Recover(t.Context(), journal)
 		require.NoError(t, err)
@@ -444,7 +461,7 @@ func TestRecover(t *testing.T) {
 		require.NoError(t, err)
 		assert.Empty(t, interrupted)
 
-		// Another agent's journal entries are not this one's.
+		// The journal entries of one agent are not those of another.
 		other := letagentpaytest.NewServer(t, letagentpaytest.InMemory()).Client()
 		interrupted, err = other.Recover(t.Context(), journal)
 		require.NoError(t, err)
@@ -474,22 +491,23 @@ func TestResumedPurchaseIsJournaled(t *testing.T) {
 		for range 2 {
 			result, err := guarded(letagentpay.ResumeApproval(t.Context(), pending.RequestID), price("80"))
 			require.NoError(t, err)
-			assert.Equal(t, "receipt", result, "the second time the first run's")
+			assert.Equal(t, "receipt", result, "the second call returns the first result")
 		}
 		assert.EqualValues(t, 1, runs.Load())
 		assert.Equal(t, []string{"settled"}, journal.states())
 	})
 }
 
-// The journal may not have learnt which request a key has led to before the process died. Whoever resumes that request
-// by its id makes an entry of its own, which counts when the key is asked under again.
+// A process may die before the journal records which request belongs to a key. A call that resumes the request by its
+// id writes an entry of its own, which counts when the key is repeated.
 func TestRequestResumedBehindTheBackOfItsKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := serve(t)
 		client := server.Client()
 		journal := new(memoryJournal)
 		var runs atomic.Int64
-		guarded := guardGroceries(client, &runs, spending("75", nil), letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
+		guarded := guardGroceries(client, &runs, spending("75", nil), letagentpay.WithJournal(journal),
+			letagentpay.OnPendingFail())
 		p := price("80")
 		p.IdempotencyKey = "turn-7"
 		errDisk := errors.New("disk full")
@@ -512,7 +530,8 @@ func TestRequestResumedBehindTheBackOfItsKey(t *testing.T) {
 		require.ErrorAs(t, err, &confirm)
 		require.ElementsMatch(t, []string{"requested", "returned"}, journal.states())
 
-		again := guardGroceries(server.Client(), &runs, spending("75", nil), letagentpay.WithJournal(journal)) // the next process
+		// Another client, as in the next process.
+		again := guardGroceries(server.Client(), &runs, spending("75", nil), letagentpay.WithJournal(journal))
 		result, err := again(t.Context(), p)
 		require.NoError(t, err)
 		assert.Equal(t, "receipt", result)
@@ -528,7 +547,7 @@ func TestKeyOfAnotherPurchaseLeavesNoEntry(t *testing.T) {
 	journal := new(memoryJournal)
 	p := price("30")
 	p.IdempotencyKey = "turn-7"
-	_, err := client.Purchase(t.Context(), p) // not through the journal
+	_, err := client.Purchase(t.Context(), p) // without the journal
 	require.NoError(t, err)
 	wrong := p
 	wrong.Amount = letagentpay.MustAmount("31")
@@ -538,7 +557,7 @@ func TestKeyOfAnotherPurchaseLeavesNoEntry(t *testing.T) {
 	assert.Empty(t, journal.states())
 	var handled *letagentpay.AlreadyHandledError
 	_, err = client.Authorize(t.Context(), p, letagentpay.WithJournal(journal))
-	require.ErrorAs(t, err, &handled, "the right amount is not held against the wrong one")
+	require.ErrorAs(t, err, &handled, "the wrong amount is not recorded")
 }
 
 func TestErrorOfAnAuthorizedPurchaseIsJournaled(t *testing.T) {
@@ -564,7 +583,8 @@ func TestEntryThatCannotBeDroppedIsSaid(t *testing.T) {
 			return nil
 		}
 		var runs atomic.Int64
-		guarded := guardGroceries(server.Client(), &runs, succeed, letagentpay.OnPendingFail(), letagentpay.WithJournal(journal))
+		guarded := guardGroceries(server.Client(), &runs, succeed, letagentpay.OnPendingFail(),
+			letagentpay.WithJournal(journal))
 		_, err := guarded(t.Context(), underKey("60", "k"))
 		require.Error(t, err)
 		time.Sleep(time.Hour)

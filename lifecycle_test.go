@@ -21,7 +21,8 @@ const approveUpTo50 = `{"per_request_limit": 200, "auto_approve": {"enabled": tr
 func serve(t *testing.T, opts ...letagentpaytest.Option) *letagentpaytest.Server {
 	t.Helper()
 	return letagentpaytest.NewServer(t, append([]letagentpaytest.Option{
-		letagentpaytest.InMemory(), letagentpaytest.WithBudget(letagentpay.MustAmount("500")), letagentpaytest.WithPolicyJSON(approveUpTo50),
+		letagentpaytest.InMemory(), letagentpaytest.WithBudget(letagentpay.MustAmount("500")),
+		letagentpaytest.WithPolicyJSON(approveUpTo50),
 	}, opts...)...)
 }
 
@@ -29,7 +30,7 @@ func price(amount string) letagentpay.PurchaseParams {
 	return letagentpay.PurchaseParams{Amount: letagentpay.MustAmount(amount), Category: "groceries"}
 }
 
-// books checks what the server has spent and held.
+// books checks the amounts that the server has as spent and as held.
 func books(t *testing.T, server *letagentpaytest.Server, spent, held string) {
 	t.Helper()
 	budget := server.Budget()
@@ -39,7 +40,7 @@ func books(t *testing.T, server *letagentpaytest.Server, spent, held string) {
 func TestLifecycleAgainstTheServer(t *testing.T) {
 	for name, opts := range map[string][]letagentpaytest.Option{
 		"in memory":   nil,
-		"with policy": {letagentpaytest.WithSeed(7)},
+		"with a seed": {letagentpaytest.WithSeed(7)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -56,7 +57,10 @@ func TestLifecycleAgainstTheServer(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, letagentpay.StatusAutoApproved, purchase.Status)
 				assert.Equal(t, letagentpay.MustAmount("450.01"), *purchase.BudgetRemaining)
-				_, err = client.Confirm(t.Context(), purchase.RequestID, letagentpay.ConfirmParams{Success: true, ActualAmount: letagentpay.MustAmount("47.50")})
+				_, err = client.Confirm(t.Context(), purchase.RequestID, letagentpay.ConfirmParams{
+					Success:      true,
+					ActualAmount: letagentpay.MustAmount("47.50"),
+				})
 				require.NoError(t, err)
 				books(t, server, "47.50", "0.00")
 
@@ -78,7 +82,7 @@ func TestLifecycleAgainstTheServer(t *testing.T) {
 				var rejected *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &rejected)
 				require.Equal(t, letagentpay.StatusRejected, rejected.Status)
-				assert.Empty(t, rejected.Checks, "a human needs no rule")
+				assert.Empty(t, rejected.Checks, "the rejection of a human names no rule")
 				_, err = client.Authorize(t.Context(), price("201"))
 				require.ErrorAs(t, err, &rejected)
 				require.Equal(t, letagentpay.StatusRejected, rejected.Status)
@@ -101,8 +105,8 @@ func TestLifecycleAgainstTheServer(t *testing.T) {
 	}
 }
 
-// Each fault strikes one call of a guarded purchase; whatever it is, the function runs once, and the books agree with
-// what it did.
+// Each fault hits one call of a guarded purchase. In every case the function runs once, and the budget matches its
+// outcome.
 func TestGuardSurvivesFaults(t *testing.T) {
 	faults := map[string]letagentpaytest.Fault{
 		"connection dropped before": {Drop: letagentpaytest.DropBefore},
@@ -139,7 +143,7 @@ func TestGuardSurvivesFaults(t *testing.T) {
 						assert.EqualValues(t, 1, runs.Load())
 						require.Len(t, server.Requests(), 1, "bought once")
 						if op == operation.Confirm && result != nil && fault.Drop == letagentpaytest.DropBefore {
-							// It may still be on its way, so another is not sent beside it, until it surely is not any more.
+							// The first confirmation may still arrive, so a second one has to wait.
 							var unconfirmed *letagentpay.UnconfirmedError
 							require.ErrorAs(t, err, &unconfirmed)
 							_, err = client.Confirm(t.Context(), unconfirmed.RequestID, unconfirmed.Params)
@@ -185,7 +189,7 @@ func TestReplayedTurnBuysNothingAgain(t *testing.T) {
 	})
 }
 
-// A crash between approval and confirmation leaves a request of which nobody knows whether it was run.
+// After a crash between approval and confirmation, the request may or may not have run.
 func TestCrashBeforeConfirmationIsNotRunAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := serve(t)
@@ -221,7 +225,7 @@ func TestCrashWhileWaitingIsResumed(t *testing.T) {
 		guarded := guardGroceries(server.Client(), &runs, succeed, letagentpay.OnPendingWait(time.Hour))
 		_, err = guarded(t.Context(), p)
 		var handled *letagentpay.AlreadyHandledError
-		require.ErrorAs(t, err, &handled, "who has asked for it may still wait for it")
+		require.ErrorAs(t, err, &handled, "the first caller may still wait for it")
 		assert.Equal(t, letagentpay.StatusPending, handled.Request.Status)
 		assert.False(t, handled.MayHaveRun)
 		_, err = guarded(letagentpay.ResumeApproval(t.Context(), handled.Request.RequestID), p)
@@ -259,7 +263,8 @@ func TestKeyOfAnotherPurchaseRunsNothing(t *testing.T) {
 func TestKeyWithAnAliasedOrUnknownCategory(t *testing.T) {
 	for _, category := range []string{"uber", "Unknown Thing", " Groceries "} {
 		synctest.Test(t, func(t *testing.T) {
-			server := serve(t, letagentpaytest.WithAliases(map[string]string{"uber": "taxi"}), letagentpaytest.WithCategories("groceries", "other", "taxi"))
+			server := serve(t, letagentpaytest.WithAliases(map[string]string{"uber": "taxi"}),
+				letagentpaytest.WithCategories("groceries", "other", "taxi"))
 			var runs atomic.Int64
 			p := price("30")
 			p.IdempotencyKey, p.Category = "turn-7", category
@@ -280,11 +285,11 @@ func TestPausedWhileTheFunctionRuns(t *testing.T) {
 	require.ErrorIs(t, confirm, letagentpay.ErrForbidden)
 	books(t, server, "30.00", "0.00")
 	server.Resume()
-	require.NoError(t, approval.Settle(t.Context(), nil), "what the first call decided stands")
+	require.NoError(t, approval.Settle(t.Context(), nil), "the first call decides the outcome")
 	books(t, server, "0.00", "0.00")
 }
 
-// Over real sockets: many agents' goroutines at once, and faults among them.
+// Many goroutines share a budget over real sockets.
 func TestCrowdOverSockets(t *testing.T) {
 	server := letagentpaytest.NewServer(t, letagentpaytest.WithBudget(letagentpay.MustAmount("100")),
 		letagentpaytest.WithPolicyJSON(`{"auto_approve": {"enabled": true}}`))
@@ -305,7 +310,8 @@ func TestCrowdOverSockets(t *testing.T) {
 	}
 	group.Wait()
 	assert.EqualValues(t, 50, bought.Load()+refused.Load())
-	assert.GreaterOrEqual(t, bought.Load(), int64(20), "the budget is good for 20 at least, and for more as confirmations come in lower")
+	assert.GreaterOrEqual(t, bought.Load(), int64(20),
+		"the budget covers at least 20, and more as confirmations lower the amounts")
 	var spent letagentpay.Amount
 	for range bought.Load() {
 		spent = spent.Add(letagentpay.MustAmount("4"))

@@ -48,7 +48,7 @@ func TestRecentDropsAndReplacesWhateverItsAge(t *testing.T) {
 	}
 }
 
-// Whoever asked for a request first, by hand or by a guarded call, is the one who spends.
+// The first to make a request, by hand or in a guarded call, is the one that spends it.
 func TestWhoAskedFirstDecides(t *testing.T) {
 	key := requestKey{"https://pay.example", "r1"}
 	unread := &requestedPurchase{since: &baseline{taken: true}}
@@ -56,11 +56,11 @@ func TestWhoAskedFirstDecides(t *testing.T) {
 		m := newMemory()
 		m.rememberByHand(key)
 		m.rememberRequested(key, &requestedPurchase{name: "groceries"})
-		standing, asked := m.progressOf(key)
+		standing, requested := m.progressOf(key)
 		assert.Equal(t, requestedByHand, standing)
-		assert.Nil(t, asked)
+		assert.Nil(t, requested)
 	})
-	t.Run("by a guarded call, also when that is forgotten", func(t *testing.T) {
+	t.Run("by a guarded call, until it is forgotten", func(t *testing.T) {
 		m := newMemory()
 		m.rememberRequested(key, &requestedPurchase{name: "groceries"})
 		m.rememberByHand(key)
@@ -72,14 +72,14 @@ func TestWhoAskedFirstDecides(t *testing.T) {
 		standing, _ = m.progressOf(key)
 		assert.Equal(t, unknownHere, standing)
 	})
-	t.Run("read, and then not", func(t *testing.T) {
+	t.Run("once read, it stays read", func(t *testing.T) {
 		m := newMemory()
 		m.rememberRequested(key, unread)
 		m.rememberRequested(key, &requestedPurchase{name: "groceries"})
 		m.rememberRequested(key, unread)
-		_, asked := m.progressOf(key)
-		require.NotNil(t, asked)
-		assert.Nil(t, asked.since)
+		_, requested := m.progressOf(key)
+		require.NotNil(t, requested)
+		assert.Nil(t, requested.since)
 	})
 	t.Run("started", func(t *testing.T) {
 		m := newMemory()
@@ -90,7 +90,7 @@ func TestWhoAskedFirstDecides(t *testing.T) {
 	})
 }
 
-// A second failure confirmation waits for the first as long as that may be handled.
+// A second failure confirmation waits as long as the service may still handle the first.
 func TestCooldownIsInProportion(t *testing.T) {
 	for lasted, want := range map[time.Duration]time.Duration{
 		0:                time.Minute,
@@ -105,7 +105,7 @@ func TestCooldownIsInProportion(t *testing.T) {
 			assert.True(t, m.coolingDown(key), "%v after an attempt of %v", want-time.Nanosecond, lasted)
 			time.Sleep(time.Nanosecond)
 			assert.False(t, m.coolingDown(key), "%v after an attempt of %v", want, lasted)
-			assert.True(t, m.refundSent(key), "nothing runs under it all the same")
+			assert.True(t, m.refundSent(key), "nothing runs under it afterwards either")
 		})
 	}
 }
@@ -118,7 +118,7 @@ func TestRests(t *testing.T) {
 		err := r.wait(t.Context(), key, limit, begun)
 		return time.Since(begun), err
 	}
-	t.Run("each name rests until its own time", func(t *testing.T) {
+	t.Run("each key cools down until its own time", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var r cooldowns
 			r.coolDown(first, time.Now().Add(3*time.Second))
@@ -131,7 +131,7 @@ func TestRests(t *testing.T) {
 			assert.Equal(t, 2*time.Second, took)
 		})
 	})
-	t.Run("what is over is forgotten", func(t *testing.T) {
+	t.Run("an elapsed cooldown is dropped", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var r cooldowns
 			r.coolDown(first, time.Now().Add(3*time.Second))
@@ -153,7 +153,7 @@ func TestRests(t *testing.T) {
 			assert.Equal(t, 11*time.Second, took)
 		})
 	})
-	t.Run("bounded whatever the clock says", func(t *testing.T) {
+	t.Run("bounded under any clock", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var r cooldowns
 			r.coolDown(first, time.Now().Add(100*time.Hour))
@@ -162,7 +162,7 @@ func TestRests(t *testing.T) {
 			assert.Equal(t, longestCooldown, took)
 		})
 	})
-	t.Run("a caller that has gone leaves the lock", func(t *testing.T) {
+	t.Run("a cancelled caller releases the lock", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			client, err := New(WithToken("agt_x"), InProcess(NewProcess()))
 			require.NoError(t, err)
@@ -175,7 +175,7 @@ func TestRests(t *testing.T) {
 			require.NoError(t, err)
 			held.Release()
 			_, err = client.lock(t.Context(), "purchase", first, time.Nanosecond)
-			require.NoError(t, err, "the rest is over")
+			require.NoError(t, err, "the cooldown is over")
 			_, err = client.lock(t.Context(), "purchase", first, time.Second)
 			require.ErrorIs(t, err, ErrInProgress)
 			require.False(t, errors.Is(err, context.DeadlineExceeded))
