@@ -49,7 +49,10 @@ func subjectOf(scope string, p letagentpay.PurchaseParams) subject {
 		return subject{scope: scope, ref: p.Ref}
 	}
 	return subject{
-		scope: scope, amount: p.Amount.String(), category: resolved[p.Category], merchant: strings.TrimSpace(p.MerchantName),
+		scope:       scope,
+		amount:      p.Amount.String(),
+		category:    resolved[p.Category],
+		merchant:    strings.TrimSpace(p.MerchantName),
 		description: strings.TrimSpace(p.Description),
 	}
 }
@@ -73,7 +76,10 @@ func spell(id string, n int) string {
 func (c *guardedCall) params(w *world, s *slot) (ctx context.Context, p letagentpay.PurchaseParams, t *turn, ok bool) {
 	ctx = s.process.life
 	p = letagentpay.PurchaseParams{
-		Amount: letagentpay.MustAmount(c.amount), Category: c.category, MerchantName: c.merchant, Description: c.description,
+		Amount:       letagentpay.MustAmount(c.amount),
+		Category:     c.category,
+		MerchantName: c.merchant,
+		Description:  c.description,
 	}
 	switch c.key {
 	case ownKey, otherKey:
@@ -143,7 +149,12 @@ func (p *process) turn(scope int, place string, run bool) *turn {
 		if run {
 			ctx = letagentpay.WithScopeRun(ctx)
 		}
-		t = &turn{turnName: name, ctx: ctx, bought: make(map[subject]int), width: make(map[subject]int)}
+		t = &turn{
+			turnName: name,
+			ctx:      ctx,
+			bought:   make(map[subject]int),
+			width:    make(map[subject]int),
+		}
 		p.turns[name] = t
 		p.world.turns = append(p.world.turns, t)
 	}
@@ -158,11 +169,13 @@ func (w *world) mayResume(s *slot, r *letagentpaytest.Request, journaled bool) b
 	}
 	w.mu.Lock()
 	posted := slices.Clone(w.posted[r.IdempotencyKey])
-	duplicate, known := w.duplicates[r.RequestID] || w.givenBack[r.RequestID] || w.givenBack[r.IdempotencyKey], w.resumable[r.RequestID]
+	duplicate := w.duplicates[r.RequestID] || w.givenBack[r.RequestID] || w.givenBack[r.IdempotencyKey]
+	known := w.resumable[r.RequestID]
 	ran := slices.Clone(w.runs)
 	w.mu.Unlock()
 	for _, other := range ran { // under its key something else has run, which whoever has the key knows
-		if request, _ := w.server.Request(other.requestID); other.requestID != r.RequestID && request.IdempotencyKey == r.IdempotencyKey {
+		request, _ := w.server.Request(other.requestID)
+		if other.requestID != r.RequestID && request.IdempotencyKey == r.IdempotencyKey {
 			return false
 		}
 	}
@@ -323,8 +336,12 @@ func (c *guardedCall) calls(
 // attempt is a call of a process.
 func (c *guardedCall) attempt(p *process, ctx context.Context, t *turn, params letagentpay.PurchaseParams) *attempt {
 	a := &attempt{
-		process: p, ctx: ctx, turn: t, journaled: p.slot.journal != nil && !c.unjournaled, resumed: c.key == resumedKey,
-		began: p.world.server.Now(),
+		process:   p,
+		ctx:       ctx,
+		turn:      t,
+		journaled: p.slot.journal != nil && !c.unjournaled,
+		resumed:   c.key == resumedKey,
+		began:     p.world.server.Now(),
 	}
 	if t != nil {
 		a.subject = subjectOf(t.scope, params)
@@ -355,7 +372,11 @@ func (w *world) underKey(place string, r *letagentpaytest.Request) *letagentpay.
 		return nil
 	}
 	return &letagentpay.PurchaseParams{
-		Amount: r.Amount, Category: r.Category, MerchantName: r.MerchantName, Description: r.Description, IdempotencyKey: r.IdempotencyKey,
+		Amount:         r.Amount,
+		Category:       r.Category,
+		MerchantName:   r.MerchantName,
+		Description:    r.Description,
+		IdempotencyKey: r.IdempotencyKey,
 	}
 }
 
@@ -493,7 +514,9 @@ func (w *world) begin(a *attempt, id string, p letagentpay.PurchaseParams) *run 
 	}
 	request, found := w.server.Request(id)
 	asked := subject{
-		amount: request.Amount.String(), category: request.Category, merchant: strings.TrimSpace(request.MerchantName),
+		amount:      request.Amount.String(),
+		category:    request.Category,
+		merchant:    strings.TrimSpace(request.MerchantName),
 		description: strings.TrimSpace(request.Description),
 	}
 	called := p
@@ -518,8 +541,14 @@ func (w *world) begin(a *attempt, id string, p letagentpay.PurchaseParams) *run 
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r := &run{
-		number: len(w.runs) + 1, requestID: id, process: a.process, turn: a.turn, of: a.subject, journaled: a.journaled,
-		params: p, failed: true,
+		number:    len(w.runs) + 1,
+		requestID: id,
+		process:   a.process,
+		turn:      a.turn,
+		of:        a.subject,
+		journaled: a.journaled,
+		params:    p,
+		failed:    true,
 	}
 	w.runs = append(w.runs, r)
 	return r

@@ -120,9 +120,10 @@ func withoutRef(p letagentpay.PurchaseParams) letagentpay.PurchaseParams {
 // parts calls do with each error of the library's in a tree of errors, and reports false when there is another.
 func parts(err error, do func(error)) (all bool) {
 	switch err.(type) { // the types themselves are looked at
-	case *letagentpay.UnconfirmedError, *letagentpay.OverspendError, *letagentpay.DuplicateError, *letagentpay.JournalError,
-		*letagentpay.NotApprovedError, *letagentpay.MismatchError,
-		*letagentpay.AlreadyHandledError, *letagentpay.OutcomeUnknownError, *letagentpay.APIError, *letagentpay.ParamError:
+	case *letagentpay.UnconfirmedError, *letagentpay.OverspendError, *letagentpay.DuplicateError,
+		*letagentpay.JournalError, *letagentpay.NotApprovedError, *letagentpay.MismatchError,
+		*letagentpay.AlreadyHandledError, *letagentpay.OutcomeUnknownError, *letagentpay.APIError,
+		*letagentpay.ParamError:
 		do(err)
 		return true
 	}
@@ -146,7 +147,8 @@ func (w *world) documented(err error, r *run) {
 	ran := r != nil
 	known := parts(err, func(err error) {
 		switch e := err.(type) {
-		case *letagentpay.UnconfirmedError: // of a run, of the journal's replay of one, or of what could not be given back
+		// of a run, of the journal's replay of one, or of what could not be given back
+		case *letagentpay.UnconfirmedError:
 		case *letagentpay.OverspendError, *letagentpay.DuplicateError:
 		case *letagentpay.JournalError:
 			if late := e.State == stateReturned || e.State == stateSettled; ran && !late {

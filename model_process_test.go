@@ -59,8 +59,13 @@ func (w *world) start(s *slot) *process {
 		s.process.gone = true
 	}
 	p := &process{
-		world: w, slot: s, memory: letagentpay.NewProcess(), next: w.server.HTTPClient().Transport, dead: make(chan struct{}),
-		turns: make(map[turnName]*turn), wire: make(map[string]*sentWrite),
+		world:  w,
+		slot:   s,
+		memory: letagentpay.NewProcess(),
+		next:   w.server.HTTPClient().Transport,
+		dead:   make(chan struct{}),
+		turns:  make(map[turnName]*turn),
+		wire:   make(map[string]*sentWrite),
 	}
 	p.life, p.end = context.WithCancel(context.Background())
 	w.processes, s.process = append(w.processes, p), p

@@ -41,7 +41,8 @@ func (p program) GoString() string {
 		b.WriteString("agent with a journal:")
 	}
 	if r := p.races; r != nil {
-		fmt.Fprintf(&b, " calls overlap, purchases take %v and then %v, confirmations %v", r.Purchase, r.Store, r.Confirm)
+		fmt.Fprintf(&b, " calls overlap, purchases take %v and then %v, confirmations %v", r.Purchase, r.Store,
+			r.Confirm)
 	}
 	for i, s := range p.steps {
 		fmt.Fprintf(&b, "\n%2d. %v", i+1, s)
@@ -141,15 +142,14 @@ const (
 type guardedCall struct {
 	twoPhase    bool // Authorize and Settle in place of Guard
 	twice       bool
-	other       bool                        // by the process of the other place
-	redelivered bool                        // and again by the process of the other place, 20 s later, if it awaits the owner
-	repeated    bool                        // up to 3 times, until there is no error
-	beside      bool                        // a resumed one: beside a call under the request's key, which begins a moment before or after
-	sooner      bool                        // that call begins before
-	client      int                         // which of the process's clients
-	unjournaled bool                        // without the journal
-	underKey    *letagentpay.PurchaseParams // while it plays: what the resumed request was made as, if its key is known
-	inRun       bool                        // in a run of the scope
+	other       bool // by the process of the other place
+	redelivered bool // by the process of the other place as well, 20 s later, if it awaits the owner
+	repeated    bool // up to 3 times, until it returns no error
+	beside      bool // resumes a request a moment before or after a call under the request's key
+	sooner      bool // that call begins first
+	client      int  // which of the process's clients
+	unjournaled bool // without the journal
+	inRun       bool // in a run of the scope
 	ref         string
 	merchant    string
 	description string
@@ -166,6 +166,9 @@ type guardedCall struct {
 	fn          behaviour
 	takes       time.Duration
 	interrupted interruption
+
+	// While it plays: the purchase that the resumed request was made as, nil when its key is not known.
+	underKey *letagentpay.PurchaseParams
 }
 
 func (c *guardedCall) String() string {
@@ -372,13 +375,17 @@ func (p *palette) outage(t *rapid.T) step {
 	case brokenOff:
 		f.Truncate = 10
 	case gateway:
-		f.Delay = rapid.SampledFrom([]time.Duration{4 * time.Second, 5 * time.Second, 20 * time.Second}).Draw(t, "delay")
+		f.Delay = rapid.SampledFrom([]time.Duration{
+			4 * time.Second, 5 * time.Second, 20 * time.Second,
+		}).Draw(t, "delay")
 		f.GatewayTimeout = 3 * time.Second
 		f.NonJSON = rapid.Bool().Draw(t, "page")
 		f.Status = rapid.SampledFrom([]int{504, 502}).Draw(t, "status")
 		return &outage{f}
 	case delayed:
-		f.Delay = rapid.SampledFrom([]time.Duration{2 * time.Second, 7 * time.Second, 90 * time.Second}).Draw(t, "delay")
+		f.Delay = rapid.SampledFrom([]time.Duration{
+			2 * time.Second, 7 * time.Second, 90 * time.Second,
+		}).Draw(t, "delay")
 		if f.Op == "" || f.Op == operation.Confirm {
 			// A failure confirmation that takes more than a minute is at the caller's risk.
 			f.Delay = min(f.Delay, 50*time.Second)
@@ -468,7 +475,8 @@ func (e *event) String() string { return e.text }
 func (e *event) play(w *world)  { e.do(w) }
 
 func passing(d time.Duration) *event {
-	return &event{fmt.Sprintf("%v pass", d), func(*world) { time.Sleep(d) }} // of the bubble's time, which costs nothing
+	// of the bubble's time, which costs nothing
+	return &event{fmt.Sprintf("%v pass", d), func(*world) { time.Sleep(d) }}
 }
 
 func jumping(d time.Duration) *event {
@@ -480,7 +488,8 @@ func jumping(d time.Duration) *event {
 
 func approvingUpTo(limit string) *event {
 	return &event{"the policy approves up to " + limit, func(w *world) {
-		w.server.SetPolicyJSON(`{"per_request_limit": 200, "auto_approve": {"enabled": true, "max_amount": ` + limit + `}}`)
+		w.server.SetPolicyJSON(
+			`{"per_request_limit": 200, "auto_approve": {"enabled": true, "max_amount": ` + limit + `}}`)
 	}}
 }
 
@@ -496,8 +505,12 @@ func (*palette) time(t *rapid.T) step {
 func (p *palette) change(t *rapid.T) step {
 	if p.sometimes(t, hasJournalFaults) {
 		fault := &journalFault{
-			op:    rapid.SampledFrom([]string{"put", "put", "put", "", "get", "delete", "entries"}).Draw(t, "journal's call"),
-			kind:  rapid.SampledFrom([]string{diskFails, failsHavingly, callPanics, callExits, callIsSlow}).Draw(t, "mishap"),
+			op: rapid.SampledFrom([]string{
+				"put", "put", "put", "", "get", "delete", "entries",
+			}).Draw(t, "journal's call"),
+			kind: rapid.SampledFrom([]string{
+				diskFails, failsHavingly, callPanics, callExits, callIsSlow,
+			}).Draw(t, "mishap"),
 			times: rapid.IntRange(1, 3).Draw(t, "times"),
 		}
 		if fault.op == "put" {
@@ -585,15 +598,16 @@ func few[E any](t *rapid.T, label string, most int, all ...E) []E {
 }
 
 var anyTrait = []trait{
-	"", "", hasRuns, hasRepeats, hasClients, hasUnjournaled, hasContents, hasRefs, hasSpellings, hasRedeliveries, hasNeighbours, hasCodecs,
-	hasJournalFaults,
+	"", "", hasRuns, hasRepeats, hasClients, hasUnjournaled, hasContents, hasRefs, hasSpellings, hasRedeliveries,
+	hasNeighbours, hasCodecs, hasJournalFaults,
 }
 
 var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 	p := &palette{
-		keys:          few(t, "keys", 3, randomKey, ownKey, scopedKey, otherKey),
-		amounts:       append(few(t, "amounts", 2, automatic, automatic, reviewed, reviewed, refused), automatic),
-		categories:    few(t, "categories", 2, "groceries", "groceries", "groceries", "groceries", "Uber Ride", "yachts"),
+		keys:    few(t, "keys", 3, randomKey, ownKey, scopedKey, otherKey),
+		amounts: append(few(t, "amounts", 2, automatic, automatic, reviewed, reviewed, refused), automatic),
+		categories: few(t, "categories", 2, "groceries", "groceries", "groceries", "groceries", "Uber Ride",
+			"yachts"),
 		behaviours:    few(t, "behaviours", 3, behaviours...),
 		interruptions: few(t, "interruptions", 4, "", "", "", "", "", cancelled, dies),
 		operations: few(t, "operations", 2,
@@ -624,8 +638,9 @@ var anyRaces = rapid.Custom(func(t *rapid.T) *letagentpaytest.Races {
 	}
 	times := rapid.SampledFrom([]time.Duration{0, time.Second, 4 * time.Second})
 	return &letagentpaytest.Races{
-		Purchase: times.Draw(t, "purchase"), Confirm: times.Draw(t, "confirm"),
-		Store: rapid.SampledFrom([]time.Duration{0, time.Second}).Draw(t, "store"),
+		Purchase: times.Draw(t, "purchase"),
+		Confirm:  times.Draw(t, "confirm"),
+		Store:    rapid.SampledFrom([]time.Duration{0, time.Second}).Draw(t, "store"),
 	}
 })
 

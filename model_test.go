@@ -33,8 +33,8 @@ import (
 //   - No write is sent beside another that it must not overlap.
 //   - No goroutine is left.
 //
-// In half of the programs the service carries each call out at one instant, in the other half calls overlap as they do at
-// the running service. -rapid.checks sets the number of programs; -short plays a fifth of them.
+// In half of the programs the service carries each call out at one instant, in the other half calls overlap as they do
+// at the running service. -rapid.checks sets the number of programs; -short plays a fifth of them.
 func TestModel(t *testing.T) {
 	checks := flag.Lookup("rapid.checks")
 	if checks.Value.String() == checks.DefValue && os.Getenv("RAPID_CHECKS") == "" {
@@ -96,18 +96,20 @@ type world struct {
 	resumable  map[string]bool // requests that an error names as the purchase's
 	givenBack  map[string]bool // requests and keys of purchases that were said to be approved, not run and given back
 	posted     map[string][]*attempt
-	adjusted   map[string]int      // how many confirmations of another amount the service may have carried out, by request
-	creators   map[string]*attempt // by request
-	runs       []*run
-	keys       []knownPurchase // what errors gave keys for
-	log        []string
-	wrong      []string // what must not be
+	// how many confirmations of another amount the service may have carried out, by request
+	adjusted map[string]int
+	creators map[string]*attempt // by request
+	runs     []*run
+	keys     []knownPurchase // what errors gave keys for
+	log      []string
+	wrong    []string // what must not be
 }
 
 func newWorld(t *rapid.T, p *program) *world {
 	options := []letagentpaytest.Option{
 		letagentpaytest.InMemory(), letagentpaytest.WithSeed(1), letagentpaytest.WithToken("agt_model"),
-		letagentpaytest.WithPolicyJSON(approveUpTo50), letagentpaytest.WithAliases(map[string]string{"uber_ride": "taxi"}),
+		letagentpaytest.WithPolicyJSON(approveUpTo50),
+		letagentpaytest.WithAliases(map[string]string{"uber_ride": "taxi"}),
 	}
 	if p.races != nil {
 		options = append(options, letagentpaytest.WithServiceRaces(*p.races))
@@ -117,10 +119,19 @@ func newWorld(t *rapid.T, p *program) *world {
 		t.Fatal(err)
 	}
 	w := &world{
-		server: server, calm: true, races: p.races != nil, mortal: p.isMortal(), over: make(chan struct{}),
-		warned: make(map[string]bool), duplicates: make(map[string]bool), told: make(map[string]bool),
-		resumable: make(map[string]bool), givenBack: make(map[string]bool),
-		posted: make(map[string][]*attempt), adjusted: make(map[string]int), creators: make(map[string]*attempt),
+		server:     server,
+		calm:       true,
+		races:      p.races != nil,
+		mortal:     p.isMortal(),
+		over:       make(chan struct{}),
+		warned:     make(map[string]bool),
+		duplicates: make(map[string]bool),
+		told:       make(map[string]bool),
+		resumable:  make(map[string]bool),
+		givenBack:  make(map[string]bool),
+		posted:     make(map[string][]*attempt),
+		adjusted:   make(map[string]int),
+		creators:   make(map[string]*attempt),
 	}
 	for i := range w.slots {
 		w.slots[i] = &slot{number: i, name: string(rune('a' + i))}
@@ -204,8 +215,8 @@ func (w *world) alerted(p *process, message string, said map[string]string) {
 	}
 }
 
-// callDuplicate notes a request under which nothing may run any more, nor have run. Identical purchases that two processes
-// make within a few minutes may be taken for each other's.
+// callDuplicate notes a request under which nothing may run any more, nor have run. Identical purchases that two
+// processes make within a few minutes may be taken for each other's.
 func (w *world) callDuplicate(p *process, id, of string) {
 	w.tell(id)
 	duplicate, _ := w.server.Request(id)
@@ -492,7 +503,8 @@ func (w *world) settleEntry(s *slot, cut *letagentpay.Interrupted) {
 	}
 }
 
-// ranWithoutJournal reports whether a purchase has run without the journal, which the agent knows and the journal does not.
+// ranWithoutJournal reports whether a purchase has run without the journal, which the agent knows and the journal does
+// not.
 func (w *world) ranWithoutJournal(key string) bool {
 	if key == "" {
 		return false
@@ -532,8 +544,8 @@ func (w *world) finish(s *slot, c *guardedCall, ctx context.Context, p letagentp
 	}
 }
 
-// askedElsewhere reports whether a process of another slot has made a request, or an earlier one of this slot without the
-// journal.
+// askedElsewhere reports whether a process of another slot has made a request, or an earlier one of this slot without
+// the journal.
 func (w *world) askedElsewhere(s *slot, id string) bool {
 	creator := w.creators[id]
 	return creator != nil && (creator.process.slot != s || !creator.journaled && creator.process != s.process)
@@ -598,8 +610,9 @@ func (w *world) balance() {
 	}
 }
 
-// balanced reports whether the balance is what the requests amount to. Where calls overlap, the service books the difference
-// between what was paid and what was requested as often as that is confirmed at the same time, and stops at zero.
+// balanced reports whether the balance is what the requests amount to. Where calls overlap, the service books the
+// difference between what was paid and what was requested as often as that is confirmed at the same time, and stops at
+// zero.
 func (w *world) balanced(balance, spent letagentpay.Amount, requests []letagentpaytest.Request) bool {
 	least, most := spent, spent
 	for _, r := range requests {
@@ -680,21 +693,26 @@ func TestModelDrawsAllThatItKnows(t *testing.T) {
 		t.Errorf("ids in %d spellings", len(spellings))
 	}
 	known := []string{
-		"agent with a journal:", "agent without a journal:", "calls overlap, purchases take 0s", "calls overlap, purchases take 4s",
-		"call twice at once", "in two phases", "; 1s after a call under the request's key", "; 1s before a call under the request's key", "by the other process", "through another client", "without the journal",
-		"under " + string(ownKey), "under " + string(otherKey), "again under known key", "resuming request", ", described wrongly",
+		"agent with a journal:", "agent without a journal:", "calls overlap, purchases take 0s",
+		"calls overlap, purchases take 4s", "call twice at once", "in two phases",
+		"; 1s after a call under the request's key", "; 1s before a call under the request's key",
+		"by the other process", "through another client", "without the journal", "under " + string(ownKey),
+		"under " + string(otherKey), "again under known key", "resuming request", ", described wrongly",
 		"in scope turn-1", "in scope turn-2", "in this run of it", "ref first", "ref second", "merchant Evil Corp",
-		"description gift cards", "waiting 20s", "waiting 2m0s", "the next confirmation is refused", "the other process gets the same task",
-		"up to 3 times until there is no error", ", " + cancelled + " before its event", ", " + cancelled + " after its event",
+		"description gift cards", "waiting 20s", "waiting 2m0s", "the next confirmation is refused",
+		"the other process gets the same task", "up to 3 times until there is no error",
+		", " + cancelled + " before its event", ", " + cancelled + " after its event",
 		", " + dies + " before its event", ", " + dies + " after its event", ", " + dies + " after 8s", "by hand",
-		"the connection drops before it is carried out", "the connection drops after it is carried out", "answered 500", "answered 503",
-		"answered 403", "answered 429", "answered 404", "answered 409", "answered 422", "carried out, and answered 502",
-		"answered with a web page", "the answer breaks off", "the gateway answers 504 after 3s", "after 1m30s",
-		"the owner approves pending request", "the owner rejects pending request", "the owner leaves", "whatever becomes pending, 31m0s later",
-		"31m0s pass", "the service's clock jumps by 25h0m0s", "another process begins", "the turns are retried", "Recover",
-		"is confirmed again", "connectivity returns", "the agent is paused", "expires what is overdue", "approves up to 10",
-		diskFails + ", 2 times", failsHavingly + ", 1 times", callPanics + ", 1 times", callExits + ", 1 times", callIsSlow + ", 1 times",
-		encodingFails, encodingPanics, encodingExits, encodingIsSlow, decodingFails, decodingPanics, decodingExits,
+		"the connection drops before it is carried out", "the connection drops after it is carried out", "answered 500",
+		"answered 503", "answered 403", "answered 429", "answered 404", "answered 409", "answered 422",
+		"carried out, and answered 502", "answered with a web page", "the answer breaks off",
+		"the gateway answers 504 after 3s", "after 1m30s", "the owner approves pending request",
+		"the owner rejects pending request", "the owner leaves", "whatever becomes pending, 31m0s later", "31m0s pass",
+		"the service's clock jumps by 25h0m0s", "another process begins", "the turns are retried", "Recover",
+		"is confirmed again", "connectivity returns", "the agent is paused", "expires what is overdue",
+		"approves up to 10", diskFails + ", 2 times", failsHavingly + ", 1 times", callPanics + ", 1 times",
+		callExits + ", 1 times", callIsSlow + ", 1 times", encodingFails, encodingPanics, encodingExits, encodingIsSlow,
+		decodingFails, decodingPanics, decodingExits,
 	}
 	for _, b := range behaviours {
 		known = append(known, "the function "+string(b))

@@ -64,8 +64,8 @@ func (p *process) hearPurchase(r *http.Request) func(*http.Response, error) {
 	}
 }
 
-// creatorOf returns whose attempt has made a request: the one that is answered, unless the service may have been at work
-// on another one's.
+// creatorOf returns whose attempt has made a request: the one that is answered, unless the service may have been at
+// work on another one's.
 func (w *world) creatorOf(key string, answered *attempt) *attempt {
 	for _, a := range w.posted[key] {
 		if a != answered && (w.races || w.detached) {
@@ -114,7 +114,8 @@ func (e *sentWrite) answered(response *http.Response, err error) {
 	}
 	gaveUp := response.StatusCode == http.StatusRequestTimeout || response.StatusCode == 499
 	e.unclear = gaveUp || response.StatusCode >= 500
-	e.mayStillRun = gaveUp || response.StatusCode >= 500 && !strings.Contains(response.Header.Get("Content-Type"), "json")
+	e.mayStillRun = gaveUp || response.StatusCode >= 500 &&
+		!strings.Contains(response.Header.Get("Content-Type"), "json")
 }
 
 // idsOf returns the ids of the requests under a key.

@@ -35,10 +35,12 @@ var twoGuards = map[string]func(shared *memoryJournal) (first, second []letagent
 		return nil, []letagentpay.GuardOption{letagentpay.WithJournal(j)}
 	},
 	"one each": func(j *memoryJournal) (first, second []letagentpay.GuardOption) {
-		return []letagentpay.GuardOption{letagentpay.WithJournal(j)}, []letagentpay.GuardOption{letagentpay.WithJournal(new(memoryJournal))}
+		return []letagentpay.GuardOption{letagentpay.WithJournal(j)},
+			[]letagentpay.GuardOption{letagentpay.WithJournal(new(memoryJournal))}
 	},
 	"one together": func(j *memoryJournal) (first, second []letagentpay.GuardOption) {
-		return []letagentpay.GuardOption{letagentpay.WithJournal(j)}, []letagentpay.GuardOption{letagentpay.WithJournal(j)}
+		return []letagentpay.GuardOption{letagentpay.WithJournal(j)},
+			[]letagentpay.GuardOption{letagentpay.WithJournal(j)}
 	},
 }
 
@@ -58,19 +60,22 @@ func TestWhatOneClientRanTheOtherDoesNotRunAgain(t *testing.T) {
 						first, second := guards(new(memoryJournal))
 						var runs atomic.Int64
 						server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
-						_, err := guardGroceries(server.Client(), &runs, succeed, first...)(t.Context(), underKey("30", key))
+						_, err := guardGroceries(server.Client(), &runs, succeed, first...)(
+							t.Context(), underKey("30", key))
 						var unconfirmed *letagentpay.UnconfirmedError
 						require.ErrorAs(t, err, &unconfirmed)
 						server.ClearFaults()
 						for range 2 {
-							_, _ = guardGroceries(server.Client(), &runs, succeed, second...)(how(t.Context(), unconfirmed.RequestID), underKey("30", key))
+							_, _ = guardGroceries(server.Client(), &runs, succeed, second...)(
+								how(t.Context(), unconfirmed.RequestID), underKey("30", key))
 							assert.EqualValues(t, 1, runs.Load())
 						}
 						_, err = server.Client().Confirm(t.Context(), unconfirmed.RequestID, unconfirmed.Params)
 						if name != "one together" { // else the second call has told the service
 							require.NoError(t, err)
 						}
-						_, _ = guardGroceries(server.Client(), &runs, succeed, second...)(how(t.Context(), unconfirmed.RequestID), underKey("30", key))
+						_, _ = guardGroceries(server.Client(), &runs, succeed, second...)(
+							how(t.Context(), unconfirmed.RequestID), underKey("30", key))
 						assert.EqualValues(t, 1, runs.Load())
 						books(t, server, "30.00", "0.00")
 					})
@@ -96,7 +101,8 @@ func TestResumedByOneClientIsNotRunUnderItsKeyByTheOther(t *testing.T) {
 				require.Equal(t, letagentpay.StatusPending, pending.Status)
 				require.NoError(t, server.Approve(pending.RequestID))
 				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
-				_, err = guardGroceries(server.Client(), &runs, succeed, second...)(letagentpay.ResumeApproval(t.Context(), pending.RequestID), p)
+				_, err = guardGroceries(server.Client(), &runs, succeed, second...)(
+					letagentpay.ResumeApproval(t.Context(), pending.RequestID), p)
 				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				server.ClearFaults()
@@ -162,7 +168,8 @@ func TestGuardDoesNotRunWhatWasResumedBeforeItsAnswerArrived(t *testing.T) {
 						response, err := inner.RoundTrip(r)
 						if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/requests") {
 							once.Do(func() {
-								_, err := guarded(letagentpay.ResumeApproval(context.Background(), server.Requests()[0].RequestID), price("30"))
+								_, err := guarded(letagentpay.ResumeApproval(context.Background(),
+									server.Requests()[0].RequestID), price("30"))
 								assert.Equal(t, status != 0, err != nil)
 							})
 						}
@@ -233,11 +240,12 @@ func TestRedeliveryToAClientOfAnotherHostNameRunsOnce(t *testing.T) {
 		server := serve(t)
 		inner := server.HTTPClient().Transport
 		home := strings.TrimPrefix(strings.TrimSuffix(server.URL, "/api/v1/agent-api"), "https://")
-		other := server.Client(letagentpay.WithBaseURL("https://other-name.example/api/v1/agent-api"), through(exchange(func(r *http.Request) (*http.Response, error) {
-			again := r.Clone(r.Context())
-			again.URL.Host, again.Host = home, home
-			return inner.RoundTrip(again)
-		})))
+		other := server.Client(letagentpay.WithBaseURL("https://other-name.example/api/v1/agent-api"),
+			through(exchange(func(r *http.Request) (*http.Response, error) {
+				again := r.Clone(r.Context())
+				again.URL.Host, again.Host = home, home
+				return inner.RoundTrip(again)
+			})))
 		var runs atomic.Int64
 		var group sync.WaitGroup
 		for _, client := range []*letagentpay.Client{server.Client(), other} {
@@ -270,7 +278,8 @@ func TestAnotherProcessRunsWhatIsPendingWhenItIsResumed(t *testing.T) {
 				}
 				var runs atomic.Int64
 				p := underKey("60", "turn-7")
-				_, err := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.OnPendingFail())(t.Context(), p)
+				_, err := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.OnPendingFail())(
+					t.Context(), p)
 				var pending *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &pending)
 				require.Equal(t, letagentpay.StatusPending, pending.Status)
@@ -341,22 +350,29 @@ func TestPendingPurchaseIsContinuedUnderItsKey(t *testing.T) {
 
 // A new purchase is answered with an old request's id.
 func TestNewPurchaseAnsweredWithAnOldRequestDoesNotRun(t *testing.T) {
-	for name, status := range map[string]string{"confirmed": "completed", "unconfirmed": "auto_approved", "failed": "failed"} {
+	for name, status := range map[string]string{
+		"confirmed":   "completed",
+		"unconfirmed": "auto_approved",
+		"failed":      "failed",
+	} {
 		for who, client := range map[string]func(*service) *letagentpay.Client{
 			"the same client": func(s *service) *letagentpay.Client { return s.client() },
 			"with a journal":  func(s *service) *letagentpay.Client { return s.client() },
 		} {
 			t.Run(name+", "+who, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					s := newService(t).on("POST", "/requests", answer(201, autoApproved)).on("GET", "/requests/r1", answer(200, detail(status)))
+					s := newService(t).on("POST", "/requests", answer(201, autoApproved)).
+						on("GET", "/requests/r1", answer(200, detail(status)))
 					fn := succeed
 					switch name {
 					case "confirmed":
-						s.on("POST", "/requests/r1/confirm", answer(200, confirmed), answer(400, `{"detail":"Cannot confirm request with status 'completed'"}`))
+						s.on("POST", "/requests/r1/confirm", answer(200, confirmed),
+							answer(400, `{"detail":"Cannot confirm request with status 'completed'"}`))
 					case "unconfirmed":
 						s.on("POST", "/requests/r1/confirm", answer(403, `{"detail":"Agent is paused"}`))
 					default:
-						s.on("POST", "/requests/r1/confirm", answer(200, `{"request_id":"r1","status":"failed","actual_amount":null}`))
+						s.on("POST", "/requests/r1/confirm",
+							answer(200, `{"request_id":"r1","status":"failed","actual_amount":null}`))
 						fn = func(context.Context) (string, error) { return "", errShop }
 					}
 					var opts []letagentpay.GuardOption
@@ -381,7 +397,8 @@ func TestNewPurchaseAnsweredWithAnOldRequestDoesNotRun(t *testing.T) {
 func TestNewPurchaseAnsweredWithAPendingRequestOfAnotherCallDoesNotRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t).on("POST", "/requests", answer(201, pendingAnswer), answer(201, autoApproved)).
-			on("GET", "/requests/r1", answer(200, detail("approved"))).on("POST", "/requests/r1/confirm", answer(200, confirmed))
+			on("GET", "/requests/r1", answer(200, detail("approved"))).
+			on("POST", "/requests/r1/confirm", answer(200, confirmed))
 		var runs atomic.Int64
 		_, err := guardGroceries(s.client(), &runs, succeed, letagentpay.OnPendingFail())(t.Context(), groceries())
 		require.ErrorIs(t, err, letagentpay.ErrNotApproved)
@@ -401,8 +418,9 @@ func TestPurchaseThatChangesWhileItIsWaitedForDoesNotRun(t *testing.T) {
 			}
 			listed := ""
 			if name == "resumed" {
-				listed = strings.NewReplacer("r0", "r1", `"completed"`, `"pending"`, `"other"`, `"groceries"`, "1.0,", "49.99,").
-					Replace(item("r0", "2026-03-11T12:00:00.123456+00:00"))
+				asOurs := strings.NewReplacer("r0", "r1", `"completed"`, `"pending"`, `"other"`, `"groceries"`,
+					"1.0,", "49.99,")
+				listed = asOurs.Replace(item("r0", "2026-03-11T12:00:00.123456+00:00"))
 			}
 			t.Run(what+", "+name, func(t *testing.T) { changesWhileWaitedFor(t, replaced, listed, begin) })
 		}
@@ -425,12 +443,15 @@ var waysToAsk = map[string]func(ctx context.Context) (_ context.Context, key str
 }
 
 // changesWhileWaitedFor makes a guarded call whose pending request reads otherwise once it is approved.
-func changesWhileWaitedFor(t *testing.T, replaced string, listed string, begin func(ctx context.Context) (_ context.Context, key string)) {
+func changesWhileWaitedFor(t *testing.T, replaced string, listed string,
+	begin func(ctx context.Context) (_ context.Context, key string),
+) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, key := begin(t.Context())
 		s := newService(t).on("POST", "/requests", answer(201, pendingAnswer)).on("GET", "/requests", list(listed)).
 			on("GET", "/categories", answer(200, `{"categories":["groceries","other","taxi"]}`)).
-			on("GET", "/requests/r1", answer(200, detail("pending")), answer(200, detail("pending")), answer(200, replaced)).
+			on("GET", "/requests/r1", answer(200, detail("pending")), answer(200, detail("pending")),
+				answer(200, replaced)).
 			on("POST", "/requests/r1/confirm", answer(200, confirmed))
 		var runs atomic.Int64
 		ctx, cancel := context.WithCancel(ctx)
@@ -475,7 +496,8 @@ func TestPurchaseByHandUnderAUsedKeyTellsTheCurrentStatus(t *testing.T) {
 
 				p = underKey("30", "turn-8")
 				var runs atomic.Int64
-				_, err = guardGroceries(first, &runs, func(context.Context) (string, error) { return "", errShop })(t.Context(), p)
+				_, err = guardGroceries(first, &runs, func(context.Context) (string, error) { return "", errShop })(
+					t.Context(), p)
 				require.ErrorIs(t, err, errShop)
 				failed := again(p)
 				assert.Equal(t, letagentpay.StatusFailed, failed.Status)
@@ -553,7 +575,8 @@ func heapAfter(calls int, do func(i int)) (grown int64) {
 	return int64(after.HeapAlloc) - int64(before.HeapAlloc)
 }
 
-// cheapService makes a request of each purchase and remembers no more than the newest, so that what grows is the client's.
+// cheapService makes a request of each purchase and remembers no more than the newest, so that what grows is the
+// client's.
 type cheapService struct {
 	status  string                             // of each purchase
 	confirm func(id string) (int, string)      // answers confirmations
@@ -588,7 +611,8 @@ func (s *cheapService) RoundTrip(r *http.Request) (*http.Response, error) {
 		s.newest.id, s.newest.state = fmt.Sprintf("00000000-0000-4000-8000-%012d", s.made), s.status
 		s.newest.shared = fmt.Sprintf(`"request_id":%q,"amount":%s,"category":%q,"created_at":%q,"reviewed_at":null`,
 			s.newest.id, sent.Amount, category, time.Now().UTC().Format("2006-01-02T15:04:05.000000+00:00"))
-		code, body = http.StatusCreated, fmt.Sprintf(`{"request_id":%q,"status":%q,"currency":"USD","category":%q,"original_category":%q,`+
+		code = http.StatusCreated
+		body = fmt.Sprintf(`{"request_id":%q,"status":%q,"currency":"USD","category":%q,"original_category":%q,`+
 			`"policy_check":{"passed":%t,"checks":[]},"auto_approved":%t,"budget_remaining":null,"expires_at":null}`,
 			s.newest.id, s.status, category, sent.Category, s.status != "rejected", s.status == "auto_approved")
 	case isRequest && id == s.newest.id:
@@ -600,7 +624,8 @@ func (s *cheapService) RoundTrip(r *http.Request) (*http.Response, error) {
 	default:
 		row := ""
 		if s.newest.id != "" {
-			row = fmt.Sprintf(`{%s,"status":%q,"currency":"USD","merchant":null,"description":null,"expires_at":null}`, s.newest.shared, s.newest.state)
+			row = fmt.Sprintf(`{%s,"status":%q,"currency":"USD","merchant":null,"description":null,"expires_at":null}`,
+				s.newest.shared, s.newest.state)
 		}
 		body = `{"requests":[` + row + `],"total":1,"limit":1,"offset":0}`
 	}
@@ -608,7 +633,10 @@ func (s *cheapService) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errReset
 	}
 	return &http.Response{
-		StatusCode: code, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r,
+		StatusCode: code,
+		Header:     http.Header{"Content-Type": {"application/json"}},
+		Body:       io.NopCloser(strings.NewReader(body)),
+		Request:    r,
 	}, nil
 }
 
@@ -623,7 +651,10 @@ func TestHeapOfALongLife(t *testing.T) {
 	confirmations := func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/confirm") }
 	same := func(int) (context.Context, letagentpay.PurchaseParams) { return context.Background(), price("5") }
 	worded := func(i int) (context.Context, letagentpay.PurchaseParams) {
-		return context.Background(), letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("5"), Category: fmt.Sprintf("gift for friend number %026d", i)}
+		return context.Background(), letagentpay.PurchaseParams{
+			Amount:   letagentpay.MustAmount("5"),
+			Category: fmt.Sprintf("gift for friend number %026d", i),
+		}
 	}
 	keyed := func(next inContext) inContext {
 		return func(i int) (context.Context, letagentpay.PurchaseParams) {
@@ -638,6 +669,14 @@ func TestHeapOfALongLife(t *testing.T) {
 			return letagentpay.WithPurchaseScope(ctx, fmt.Sprint("message ", i)), p
 		}
 	}
+	const million = 1_000_000
+	approving := cheapService{status: "auto_approved", confirm: completed}
+	confirming := cheapService{status: "auto_approved", confirm: already} // somebody else has confirmed it
+	refusing := cheapService{status: "auto_approved", confirm: refused}
+	rejecting := cheapService{status: "rejected", confirm: completed}
+	reviewing := cheapService{status: "pending", confirm: completed}
+	losingPosts := cheapService{status: "auto_approved", confirm: completed, lose: posts}
+	losingConfirmations := cheapService{status: "auto_approved", confirm: completed, lose: confirmations}
 	for name, c := range map[string]struct {
 		calls, long int // long is for LETAGENTPAY_LONG_TESTS
 		next        cheapService
@@ -645,20 +684,20 @@ func TestHeapOfALongLife(t *testing.T) {
 		limit       int64
 		runs        bool // each call runs its function
 	}{
-		"ordinary calls":                          {50_000, 1_000_000, cheapService{status: "auto_approved", confirm: completed}, same, 1 << 20, true},
-		"category names of a model's words":       {40_000, 1_000_000, cheapService{status: "auto_approved", confirm: completed}, worded, 1 << 20, true},
-		"own keys":                                {20_000, 1_000_000, cheapService{status: "auto_approved", confirm: completed}, keyed(same), 3 << 20, true},
-		"own keys and a model's words":            {0, 1_000_000, cheapService{status: "auto_approved", confirm: completed}, keyed(worded), 3 << 20, true},
-		"scopes":                                  {20_000, 1_000_000, cheapService{status: "auto_approved", confirm: completed}, scoped(same), 3 << 20, true},
-		"scopes and a model's words":              {0, 1_000_000, cheapService{status: "auto_approved", confirm: completed}, scoped(worded), 3 << 20, true},
-		"confirmed by somebody else":              {40_000, 1_000_000, cheapService{status: "auto_approved", confirm: already}, same, 1 << 20, true},
-		"own keys, confirmed by somebody else":    {20_000, 1_000_000, cheapService{status: "auto_approved", confirm: already}, keyed(same), 3 << 20, true},
-		"rejected":                                {40_000, 1_000_000, cheapService{status: "rejected", confirm: completed}, same, 1 << 20, false},
-		"pending and left":                        {40_000, 1_000_000, cheapService{status: "pending", confirm: completed}, worded, 4 << 20, false},
-		"own keys, pending and left":              {20_000, 1_000_000, cheapService{status: "pending", confirm: completed}, keyed(worded), 6 << 20, false},
-		"own keys, each purchase's answer lost":   {5_000, 1_000_000, cheapService{status: "auto_approved", confirm: completed, lose: posts}, keyed(same), 3 << 20, false},
-		"scopes, each confirmation's answer lost": {5_000, 1_000_000, cheapService{status: "auto_approved", confirm: completed, lose: confirmations}, scoped(same), 3 << 20, true},
-		"never confirmed, and so remembered":      {0, 300_000, cheapService{status: "auto_approved", confirm: refused}, same, 48 << 20, true},
+		"ordinary calls":                          {50_000, million, approving, same, 1 << 20, true},
+		"category names of a model's words":       {40_000, million, approving, worded, 1 << 20, true},
+		"own keys":                                {20_000, million, approving, keyed(same), 3 << 20, true},
+		"own keys and a model's words":            {0, million, approving, keyed(worded), 3 << 20, true},
+		"scopes":                                  {20_000, million, approving, scoped(same), 3 << 20, true},
+		"scopes and a model's words":              {0, million, approving, scoped(worded), 3 << 20, true},
+		"confirmed by somebody else":              {40_000, million, confirming, same, 1 << 20, true},
+		"own keys, confirmed by somebody else":    {20_000, million, confirming, keyed(same), 3 << 20, true},
+		"rejected":                                {40_000, million, rejecting, same, 1 << 20, false},
+		"pending and left":                        {40_000, million, reviewing, worded, 4 << 20, false},
+		"own keys, pending and left":              {20_000, million, reviewing, keyed(worded), 6 << 20, false},
+		"own keys, each purchase's answer lost":   {5_000, million, losingPosts, keyed(same), 3 << 20, false},
+		"scopes, each confirmation's answer lost": {5_000, million, losingConfirmations, scoped(same), 3 << 20, true},
+		"never confirmed, and so remembered":      {0, 300_000, refusing, same, 48 << 20, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			const long = "LETAGENTPAY_LONG_TESTS"
@@ -825,19 +864,26 @@ func TestFoundPurchaseThatHasRunIsNoDuplicate(t *testing.T) {
 	}
 }
 
-// A purchase whose answer was lost was resumed by its id, and may have run. However often its key is asked under, it does
-// not run again.
+// A purchase whose answer was lost was resumed by its id, and may have run. However often its key is asked under, it
+// does not run again.
 func TestResumedPurchaseDoesNotRunUnderItsKey(t *testing.T) {
-	for name, outcome := range map[string]error{"may have run": context.DeadlineExceeded, "has run": nil, "has failed": errShop} {
+	for name, outcome := range map[string]error{
+		"may have run": context.DeadlineExceeded,
+		"has run":      nil,
+		"has failed":   errShop,
+	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				defaultLog(t)
 				server := serve(t)
 				journal := new(memoryJournal)
 				var runs atomic.Int64
-				buy := func(of *letagentpay.Process, opts ...letagentpay.GuardOption) func(context.Context, letagentpay.PurchaseParams) (string, error) {
+				type call = func(context.Context, letagentpay.PurchaseParams) (string, error)
+				buy := func(of *letagentpay.Process, opts ...letagentpay.GuardOption) call {
 					client := server.Client(letagentpay.WithMaxRetries(0), letagentpay.InProcess(of))
-					return guardGroceries(client, &runs, func(context.Context) (string, error) { return "receipt", outcome }, opts...)
+					return guardGroceries(client, &runs, func(context.Context) (string, error) {
+						return "receipt", outcome
+					}, opts...)
 				}
 				first, later := letagentpay.NewProcess(), letagentpay.NewProcess()
 				server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropAfter, Times: 1})
@@ -845,7 +891,8 @@ func TestResumedPurchaseDoesNotRunUnderItsKey(t *testing.T) {
 				var unknown *letagentpay.OutcomeUnknownError
 				require.ErrorAs(t, err, &unknown)
 				require.Len(t, unknown.Found, 1)
-				_, err = buy(first, letagentpay.WithJournal(journal))(letagentpay.ResumeApproval(t.Context(), unknown.Found[0]), price("30"))
+				_, err = buy(first, letagentpay.WithJournal(journal))(
+					letagentpay.ResumeApproval(t.Context(), unknown.Found[0]), price("30"))
 				require.Equal(t, outcome == nil, err == nil, "%v", err)
 
 				for range 3 {
@@ -887,12 +934,14 @@ func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
 				inner := server.HTTPClient().Transport
 				var unreadable atomic.Bool
 				client := func(of *letagentpay.Process) *letagentpay.Client {
-					return server.Client(letagentpay.InProcess(of), through(exchange(func(r *http.Request) (*http.Response, error) {
-						if unreadable.Load() && r.Method == http.MethodGet && !strings.HasSuffix(r.URL.Path, "/requests") {
-							return answer(403, `{"detail":"Forbidden"}`)(r)
-						}
-						return inner.RoundTrip(r)
-					})))
+					return server.Client(letagentpay.InProcess(of),
+						through(exchange(func(r *http.Request) (*http.Response, error) {
+							if unreadable.Load() && r.Method == http.MethodGet &&
+								!strings.HasSuffix(r.URL.Path, "/requests") {
+								return answer(403, `{"detail":"Forbidden"}`)(r)
+							}
+							return inner.RoundTrip(r)
+						})))
 				}
 				var opts []letagentpay.GuardOption
 				if test.journal {
@@ -900,7 +949,12 @@ func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
 				}
 				server.SetServiceRaces(&letagentpaytest.Races{Store: 1500 * time.Millisecond})
 				server.Fail(letagentpaytest.Fault{
-					Op: operation.Purchase, Times: 2, Status: 502, NonJSON: true, GatewayTimeout: 3 * time.Second, Delay: 5 * time.Second,
+					Op:             operation.Purchase,
+					Times:          2,
+					Status:         502,
+					NonJSON:        true,
+					GatewayTimeout: 3 * time.Second,
+					Delay:          5 * time.Second,
 				})
 				of := letagentpay.NewProcess()
 				var runs atomic.Int64
@@ -929,7 +983,8 @@ func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
 				time.Sleep(time.Minute)
 				if test.restarted { // twice, and the first time in vain
 					server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Status: 403})
-					_, err := guardGroceries(client(letagentpay.NewProcess()), &runs, succeed, opts...)(t.Context(), underKey("30", "turn-7"))
+					_, err := guardGroceries(client(letagentpay.NewProcess()), &runs, succeed, opts...)(
+						t.Context(), underKey("30", "turn-7"))
 					require.ErrorIs(t, err, letagentpay.ErrForbidden)
 					of = letagentpay.NewProcess()
 				}
@@ -992,7 +1047,8 @@ func TestFoundPurchaseThatIsOverIsNoDuplicate(t *testing.T) {
 // A pending purchase that was asked for under an alias is resumed under the name that the service gave it.
 func TestPurchaseUnderAnAliasIsResumedElsewhereAsWhatItWasResolvedTo(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		server, journal := serve(t, letagentpaytest.WithAliases(map[string]string{"supermarket": "groceries"})), new(memoryJournal)
+		server := serve(t, letagentpaytest.WithAliases(map[string]string{"supermarket": "groceries"}))
+		journal := new(memoryJournal)
 		var runs atomic.Int64
 		buy := func() func(context.Context, letagentpay.PurchaseParams) (string, error) {
 			client := server.Client(letagentpay.InProcess(letagentpay.NewProcess()))

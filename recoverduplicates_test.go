@@ -62,7 +62,8 @@ func TestRecoverLooksForWhatCameLate(t *testing.T) {
 				unclearPurchase(t, s, journal, succeed)
 				if c.journaled != "" {
 					other := *only(t, journal)
-					other.Key, other.RequestID, other.Unclear = strings.Replace(other.Key, " key ", " key other ", 1), c.journaled, false
+					other.Key = strings.Replace(other.Key, " key ", " key other ", 1)
+					other.RequestID, other.Unclear = c.journaled, false
 					if c.journaled == "-" {
 						other.RequestID, other.State = "", stateRequested
 					}
@@ -75,7 +76,8 @@ func TestRecoverLooksForWhatCameLate(t *testing.T) {
 					require.NoError(t, err)
 				}
 				listed := row("r9", c.status, at(c.after), c.merchant) + "," + row("r1", "completed", at(0), "")
-				s.on("GET", "/requests", datedList(func() string { return listed })).on("GET", "/requests/r9", about("r9", c.status))
+				s.on("GET", "/requests", datedList(func() string { return listed })).
+					on("GET", "/requests/r9", about("r9", c.status))
 				log := defaultLog(t)
 				interrupted, err := client.Recover(t.Context(), journal)
 				require.NoError(t, err)
@@ -124,7 +126,8 @@ func TestDuplicateIsReportedUntilItIsGivenBack(t *testing.T) {
 		unclearPurchase(t, s, journal, succeed)
 		both := row("r9", "auto_approved", at(0), "") + "," + row("r1", "completed", at(0), "")
 		s.on("GET", "/requests", datedList(func() string { return both })).
-			on("GET", "/requests/r9", about("r9", "auto_approved"), answer(403, `{"detail":"Agent is paused"}`), about("r9", "auto_approved"), about("r9", "failed"))
+			on("GET", "/requests/r9", about("r9", "auto_approved"), answer(403, `{"detail":"Agent is paused"}`),
+				about("r9", "auto_approved"), about("r9", "failed"))
 		client := s.client(elsewhere())
 		reported := func() bool {
 			interrupted, err := client.Recover(t.Context(), journal)
@@ -169,9 +172,13 @@ func TestDuplicateThatLeavesNoBudgetForThePurchaseIsTold(t *testing.T) {
 			}
 			return 2 * time.Second
 		}})
-		client := server.Client(letagentpay.WithHTTPClient(&http.Client{Transport: server.HTTPClient().Transport, Timeout: 3 * time.Second}))
+		client := server.Client(letagentpay.WithHTTPClient(&http.Client{
+			Transport: server.HTTPClient().Transport,
+			Timeout:   3 * time.Second,
+		}))
 		var runs atomic.Int64
-		_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "k"))
+		_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(
+			t.Context(), underKey("30", "k"))
 		var rejected *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &rejected)
 		require.Equal(t, letagentpay.StatusRejected, rejected.Status)
@@ -200,7 +207,8 @@ func TestDuplicateOfAGivenBackPurchaseIsTold(t *testing.T) {
 			on("GET", "/requests/r9", about("r9", "auto_approved")).
 			on("POST", "/requests/r1/confirm", answer(200, failedAnswer))
 		var runs atomic.Int64
-		_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), groceries())
+		_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(
+			t.Context(), groceries())
 		var duplicate *letagentpay.DuplicateError
 		assert.ErrorAs(t, err, &duplicate)
 		journal.fail = nil
@@ -232,7 +240,8 @@ func TestDuplicateIsReportedAfterTheTokenWasRotated(t *testing.T) {
 		both := row("r9", "auto_approved", at(0), "") + "," + row("r1", "completed", at(0), "")
 		s.on("GET", "/requests", datedList(func() string { return both })).
 			on("GET", "/requests/r9", about("r9", "auto_approved")).on("GET", "/requests/r1", about("r1", "completed"))
-		interrupted, err := s.client(elsewhere(), letagentpay.WithToken("agt_the-next-one")).Recover(t.Context(), journal)
+		interrupted, err := s.client(elsewhere(), letagentpay.WithToken("agt_the-next-one")).Recover(t.Context(),
+			journal)
 		require.NoError(t, err)
 		assert.Len(t, interrupted, 1)
 		interrupted, err = s.client(elsewhere()).Recover(t.Context(), journal)
@@ -251,7 +260,8 @@ func TestDuplicateOfAPurchaseThatIsNotApprovedIsTold(t *testing.T) {
 					on("GET", "/requests", datedList(func() string { return row("r9", "auto_approved", at(0), "") })).
 					on("GET", "/requests/r9", about("r9", "auto_approved"))
 				var runs atomic.Int64
-				_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())(t.Context(), groceries())
+				_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal),
+					letagentpay.OnPendingFail())(t.Context(), groceries())
 				require.ErrorIs(t, err, letagentpay.ErrNotApproved)
 				var duplicate *letagentpay.DuplicateError
 				assert.ErrorAs(t, err, &duplicate)

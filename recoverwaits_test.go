@@ -22,7 +22,8 @@ func unrefunded(t *testing.T, server *letagentpaytest.Server, journal *memoryJou
 	t.Helper()
 	server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 	var runs atomic.Int64
-	_, err := guardGroceries(server.Client(elsewhere()), &runs, failing(errShop), letagentpay.WithJournal(journal))(t.Context(), underKey("30", key))
+	_, err := guardGroceries(server.Client(elsewhere()), &runs, failing(errShop), letagentpay.WithJournal(journal))(
+		t.Context(), underKey("30", key))
 	var unconfirmed *letagentpay.UnconfirmedError
 	require.ErrorAs(t, err, &unconfirmed)
 	require.Equal(t, stateReturned, only(t, journal).State)
@@ -66,7 +67,8 @@ func TestEntryOfWhatIsOverIsForgotten(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
 		var runs atomic.Int64
-		_, err := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())(t.Context(), price("60"))
+		_, err := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal),
+			letagentpay.OnPendingFail())(t.Context(), price("60"))
 		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
 		require.Equal(t, letagentpay.StatusPending, pending.Status)
@@ -130,7 +132,8 @@ func TestJournalThatHangsIsNotWaitedFor(t *testing.T) {
 		}}
 		var runs atomic.Int64
 		begun := time.Now()
-		_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+		_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(
+			t.Context(), underKey("30", "turn-7"))
 		var journalErr *letagentpay.JournalError
 		require.ErrorAs(t, err, &journalErr)
 		assert.Equal(t, "get", journalErr.Op)
@@ -146,7 +149,8 @@ func TestJournalSharedByTwoServices(t *testing.T) {
 		for range 2 { // services that give the same id
 			s := approving(t).on("GET", "/requests", list(row("r1", "approved", created, ""))).
 				on("GET", "/requests/r1", answer(200, detail("approved")))
-			_, err := guardGroceries(s.client(), &runs, succeed, letagentpay.WithJournal(journal))(letagentpay.ResumeApproval(t.Context(), "r1"), groceries())
+			_, err := guardGroceries(s.client(), &runs, succeed, letagentpay.WithJournal(journal))(
+				letagentpay.ResumeApproval(t.Context(), "r1"), groceries())
 			require.NoError(t, err)
 		}
 		assert.EqualValues(t, 2, runs.Load())
@@ -161,14 +165,16 @@ func TestOfTwoEntriesOfARequestTheFurthestCounts(t *testing.T) {
 			journal := new(memoryJournal)
 			var runs atomic.Int64
 			ctx := letagentpay.ResumeApproval(t.Context(), "r1")
-			_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(ctx, groceries())
+			_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(
+				ctx, groceries())
 			require.NoError(t, err)
 			asked := *only(t, journal)
 			asked.Key, asked.State = strings.Replace(asked.Key, " request r1", order, 1), stateRequested
 			require.NoError(t, journal.Put(t.Context(), &asked))
 			require.Len(t, journal.states(), 2)
 
-			result, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(ctx, groceries())
+			result, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(
+				ctx, groceries())
 			require.NoError(t, err)
 			assert.Equal(t, "receipt", result)
 			assert.EqualValues(t, 1, runs.Load())

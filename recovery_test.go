@@ -20,11 +20,14 @@ import (
 )
 
 // unconfirmedRun leaves an executed entry in a journal, whose confirmation did not get through.
-func unconfirmedRun(t *testing.T, server *letagentpaytest.Server, client *letagentpay.Client, journal journalStore, amount string) string {
+func unconfirmedRun(t *testing.T, server *letagentpaytest.Server, client *letagentpay.Client, journal journalStore,
+	amount string,
+) string {
 	t.Helper()
 	server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 	var runs atomic.Int64
-	_, err := guardGroceries(client, &runs, spending(amount, nil), letagentpay.WithJournal(journal))(t.Context(), price(amount))
+	_, err := guardGroceries(client, &runs, spending(amount, nil), letagentpay.WithJournal(journal))(
+		t.Context(), price(amount))
 	var unconfirmed *letagentpay.UnconfirmedError
 	require.ErrorAs(t, err, &unconfirmed)
 	return unconfirmed.RequestID
@@ -51,13 +54,17 @@ func TestRecoverAfterTheTokenWasRotated(t *testing.T) {
 				journal := new(memoryJournal)
 				unconfirmedRun(t, server, server.Client(), journal, "25")
 				var runs atomic.Int64
-				_, err := guardGroceries(server.Client(), &runs, failing(context.DeadlineExceeded), letagentpay.WithJournal(journal))(t.Context(), price("7"))
+				_, err := guardGroceries(server.Client(), &runs, failing(context.DeadlineExceeded),
+					letagentpay.WithJournal(journal))(t.Context(), price("7"))
 				require.ErrorIs(t, err, context.DeadlineExceeded)
-				_, err = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())(t.Context(), price("60"))
+				_, err = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal),
+					letagentpay.OnPendingFail())(t.Context(), price("60"))
 				var pending *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &pending)
 				require.Equal(t, letagentpay.StatusPending, pending.Status)
-				_, err = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), price("3")) // settled
+				// settled
+				_, err = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(
+					t.Context(), price("3"))
 				require.NoError(t, err)
 
 				var opts []letagentpay.Option
@@ -74,7 +81,8 @@ func TestRecoverAfterTheTokenWasRotated(t *testing.T) {
 					assert.Equal(t, found.Request.RequestID != pending.RequestID, found.MayHaveRun)
 				}
 				require.NoError(t, server.Reject(pending.RequestID))
-				_, err = rotated(server, opts...).Confirm(t.Context(), server.Requests()[1].RequestID, letagentpay.ConfirmParams{})
+				_, err = rotated(server, opts...).Confirm(t.Context(), server.Requests()[1].RequestID,
+					letagentpay.ConfirmParams{})
 				require.NoError(t, err)
 				interrupted, err = rotated(server, opts...).Recover(t.Context(), journal)
 				require.NoError(t, err)
@@ -106,12 +114,15 @@ func TestRecoverReportsWhatItCannotReadOfAnotherToken(t *testing.T) {
 	}
 	inBubble(t, func(t *testing.T) { // confirmations are refused
 		journal := new(memoryJournal)
-		s := newService(t).on("POST", "/requests", answer(201, autoApproved)).on("POST", "/requests/r1/confirm", answer(503, "{}")).
+		s := newService(t).on("POST", "/requests", answer(201, autoApproved)).
+			on("POST", "/requests/r1/confirm", answer(503, "{}")).
 			on("GET", "/requests/r1", answer(200, detail("auto_approved")))
 		var runs atomic.Int64
-		_, err := guardGroceries(s.client(), &runs, spending("47.50", nil), letagentpay.WithJournal(journal))(t.Context(), groceries())
+		_, err := guardGroceries(s.client(), &runs, spending("47.50", nil), letagentpay.WithJournal(journal))(
+			t.Context(), groceries())
 		require.Error(t, err)
-		interrupted, err := s.client(letagentpay.WithToken("agt_the-next-one-of-the-same-agent")).Recover(t.Context(), journal)
+		interrupted, err := s.client(letagentpay.WithToken("agt_the-next-one-of-the-same-agent")).Recover(t.Context(),
+			journal)
 		assert.Empty(t, interrupted)
 		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
@@ -138,7 +149,8 @@ func TestRecoverLeavesOtherAgentsEntriesAlone(t *testing.T) {
 	})
 	t.Run("of the same service", func(t *testing.T) {
 		inBubble(t, func(t *testing.T) {
-			server := serve(t, letagentpaytest.WithAgent("second", letagentpaytest.WithBudget(letagentpay.MustAmount("500"))))
+			server := serve(t, letagentpaytest.WithAgent("second",
+				letagentpaytest.WithBudget(letagentpay.MustAmount("500"))))
 			journal := new(memoryJournal)
 			unconfirmedRun(t, server, server.Client(), journal, "30")
 			interrupted, err := server.Agent("second").Client().Recover(t.Context(), journal)
@@ -161,7 +173,8 @@ func TestRecoverGoesOnAfterARequestThatCannotBeRead(t *testing.T) {
 				client, journal := server.Client(), new(memoryJournal)
 				var runs atomic.Int64
 				for i := range 4 {
-					_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())(t.Context(), price(fmt.Sprint(80+i)))
+					_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal),
+						letagentpay.OnPendingFail())(t.Context(), price(fmt.Sprint(80+i)))
 					require.ErrorIs(t, err, letagentpay.ErrNotApproved)
 				}
 				n, inner := 0, server.HTTPClient().Transport
@@ -307,7 +320,8 @@ func TestRotatedTokenRunsNothingAgain(t *testing.T) {
 					require.ErrorAs(t, err, &unconfirmed)
 					server.ClearFaults()
 					for range 2 {
-						_, _ = guardGroceries(rotated(server), &runs, succeed, opts...)(how(t.Context(), unconfirmed.RequestID), underKey("30", "turn-7"))
+						_, _ = guardGroceries(rotated(server), &runs, succeed, opts...)(
+							how(t.Context(), unconfirmed.RequestID), underKey("30", "turn-7"))
 						assert.EqualValues(t, 1, runs.Load())
 					}
 				})
@@ -351,10 +365,12 @@ func TestJournalKnowsWhatRanBeforeTheTokenWasRotated(t *testing.T) {
 				journal := new(memoryJournal)
 				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 				var runs atomic.Int64
-				_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+				_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(
+					t.Context(), underKey("30", "turn-7"))
 				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
-				guarded := guardGroceries(rotated(server, elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))
+				guarded := guardGroceries(rotated(server, elsewhere()), &runs, succeed,
+					letagentpay.WithJournal(journal))
 				_, _ = guarded(how(t.Context(), unconfirmed.RequestID), underKey("30", "turn-7"))
 				assert.EqualValues(t, 1, runs.Load())
 			})
@@ -365,11 +381,17 @@ func TestJournalKnowsWhatRanBeforeTheTokenWasRotated(t *testing.T) {
 // A store that loses fields, or holds entries in another form, must not make a paid purchase one that failed.
 func TestAnEntryThatWasMisreadRefundsAndRunsNothing(t *testing.T) {
 	for name, change := range map[string]func(string) string{
-		"the outcome is lost":    func(e string) string { return strings.Replace(e, `"success":true`, `"succeeded":true`, 1) },
+		"the outcome is lost": func(e string) string {
+			return strings.Replace(e, `"success":true`, `"succeeded":true`, 1)
+		},
 		"the state is unknown":   func(e string) string { return strings.Replace(e, `"returned"`, `"executed"`, 1) },
 		"the version is another": func(e string) string { return strings.Replace(e, `"version":2`, `"version":1`, 1) },
-		"the amount is lost":     func(e string) string { return strings.Replace(e, `"amount":25.00`, `"amount":0`, 1) },
-		"the key is another's":   func(e string) string { return strings.Replace(e, ` key turn-7"`, ` key turn-8"`, 1) },
+		"the amount is lost": func(e string) string {
+			return strings.Replace(e, `"amount":25.00`, `"amount":0`, 1)
+		},
+		"the key is another's": func(e string) string {
+			return strings.Replace(e, ` key turn-7"`, ` key turn-8"`, 1)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -377,7 +399,8 @@ func TestAnEntryThatWasMisreadRefundsAndRunsNothing(t *testing.T) {
 				journal := new(memoryJournal)
 				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 				var runs atomic.Int64
-				_, err := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), underKey("25", "turn-7"))
+				_, err := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))(
+					t.Context(), underKey("25", "turn-7"))
 				require.Error(t, err)
 				server.ClearFaults()
 				for key, entry := range journal.entries {
@@ -392,7 +415,8 @@ func TestAnEntryThatWasMisreadRefundsAndRunsNothing(t *testing.T) {
 				if name != "the key is another's" { // whose entry Recover looks for once more, and does not find
 					require.ErrorAs(t, err, &journalError)
 				}
-				_, err = guardGroceries(restarted, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("25", "turn-7"))
+				_, err = guardGroceries(restarted, &runs, succeed, letagentpay.WithJournal(journal))(
+					t.Context(), underKey("25", "turn-7"))
 				require.ErrorAs(t, err, &journalError)
 				ctx := letagentpay.ResumeApproval(t.Context(), server.Requests()[0].RequestID)
 				_, err = guardGroceries(restarted, &runs, succeed, letagentpay.WithJournal(journal))(ctx, price("25"))

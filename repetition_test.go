@@ -46,7 +46,9 @@ type unfaithful struct{ secret string }
 
 // ranBefore leaves a run of a scope in a journal, whose result could not be kept, and returns what repeats it in
 // another process.
-func ranBefore(t *testing.T, client func() *letagentpay.Client) (repeat func(ctx context.Context) error, authorize func(ctx context.Context) error, journal *memoryJournal) {
+func ranBefore(t *testing.T, client func() *letagentpay.Client) (repeat func(ctx context.Context) error,
+	authorize func(ctx context.Context) error, journal *memoryJournal,
+) {
 	t.Helper()
 	journal = new(memoryJournal)
 	guarded := func() func(context.Context, letagentpay.PurchaseParams) (unfaithful, error) {
@@ -90,11 +92,13 @@ func TestRunWhoseResultIsGoneIsNotBoughtAgain(t *testing.T) {
 
 func TestAuthorizeConfirmsWhatRanBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := approving(t).on("GET", "/requests", list("")).on("GET", "/requests/r1", answer(200, detail("auto_approved"))).
+		s := approving(t).on("GET", "/requests", list("")).
+			on("GET", "/requests/r1", answer(200, detail("auto_approved"))).
 			on("POST", "/requests/r1/confirm", answer(403, `{"detail":"Agent is paused"}`), answer(200, confirmed))
 		journal := new(memoryJournal)
 		var runs atomic.Int64
-		_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), keyed())
+		_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(
+			t.Context(), keyed())
 		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 
@@ -110,7 +114,8 @@ func TestPanicIsJournaledAsAFailure(t *testing.T) {
 		server := serve(t)
 		journal := new(memoryJournal)
 		var runs atomic.Int64
-		broken := guardGroceries(server.Client(), &runs, func(context.Context) (string, error) { panic("a bug") }, letagentpay.WithJournal(journal))
+		broken := guardGroceries(server.Client(), &runs, func(context.Context) (string, error) { panic("a bug") },
+			letagentpay.WithJournal(journal))
 		assert.Panics(t, func() { _, _ = broken(t.Context(), underKey("30", "turn-7")) })
 		assert.Equal(t, "the guarded function did not return", only(t, journal).Error)
 		_, err := broken(t.Context(), underKey("30", "turn-7"))
@@ -123,7 +128,8 @@ func TestPanicIsJournaledAsAFailure(t *testing.T) {
 func TestFailedRunMakesWayAlthoughItsKeyLeadsElsewhereNow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		named := func(text, id string) string { return strings.ReplaceAll(text, `"r1"`, `"`+id+`"`) }
-		s := newService(t).on("POST", "/requests", answer(201, autoApproved), answer(201, named(autoApproved, "r2")), answer(201, named(autoApproved, "r3"))).
+		s := newService(t).on("POST", "/requests", answer(201, autoApproved), answer(201, named(autoApproved, "r2")),
+			answer(201, named(autoApproved, "r3"))).
 			on("GET", "/requests", list("")).
 			on("GET", "/requests/r1", answer(200, detail("auto_approved")), answer(200, detail("failed"))).
 			on("POST", "/requests/r1/confirm", answer(200, failedAnswer))
@@ -133,10 +139,12 @@ func TestFailedRunMakesWayAlthoughItsKeyLeadsElsewhereNow(t *testing.T) {
 		}
 		client := s.client()
 		var runs atomic.Int64
-		_, err := guardGroceries(client, &runs, failing(errShop))(letagentpay.WithPurchaseScope(t.Context(), "message 17"), groceries())
+		_, err := guardGroceries(client, &runs, failing(errShop))(
+			letagentpay.WithPurchaseScope(t.Context(), "message 17"), groceries())
 		require.ErrorIs(t, err, errShop)
 		time.Sleep(time.Minute)
-		_, err = guardGroceries(client, &runs, succeed)(letagentpay.WithPurchaseScope(t.Context(), "message 17"), groceries())
+		_, err = guardGroceries(client, &runs, succeed)(letagentpay.WithPurchaseScope(t.Context(), "message 17"),
+			groceries())
 		require.NoError(t, err)
 		assert.EqualValues(t, 2, runs.Load())
 		assert.Equal(t, "POST /requests/r3/confirm", s.paths()[len(s.paths())-1], fmt.Sprint(s.paths()))
@@ -172,7 +180,8 @@ func TestNeitherTheJournalNorTheServiceKnows(t *testing.T) {
 			return nil
 		}}
 		var runs atomic.Int64
-		_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), price("30"))
+		_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(
+			t.Context(), price("30"))
 		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		var journalErr *letagentpay.JournalError
@@ -200,7 +209,8 @@ func TestOneRequestRunsOnceWhicheverTokenResumesIt(t *testing.T) {
 			assert.NoError(t, err)
 		})
 		time.Sleep(time.Second)
-		_, err := guardGroceries(s.client(letagentpay.WithToken("agt_the-next-one-of-the-same-agent")), &runs, succeed)(ctx, groceries())
+		_, err := guardGroceries(s.client(letagentpay.WithToken("agt_the-next-one-of-the-same-agent")), &runs, succeed)(
+			ctx, groceries())
 		var handled *letagentpay.AlreadyHandledError
 		require.ErrorAs(t, err, &handled)
 		group.Wait()

@@ -119,7 +119,9 @@ func others(server *letagentpaytest.Server, id string) []string {
 
 func TestPostsThatOverlapRunOneRequestAndNameTheOther(t *testing.T) {
 	ways := map[string]func(ctx context.Context) (context.Context, letagentpay.PurchaseParams){
-		"random key": func(ctx context.Context) (context.Context, letagentpay.PurchaseParams) { return ctx, whole("30") },
+		"random key": func(ctx context.Context) (context.Context, letagentpay.PurchaseParams) {
+			return ctx, whole("30")
+		},
 		"own key": func(ctx context.Context) (context.Context, letagentpay.PurchaseParams) {
 			p := whole("30")
 			p.IdempotencyKey = "turn-7"
@@ -194,13 +196,16 @@ func TestPostsThatOverlapRunOneRequestAndNameTheOther(t *testing.T) {
 
 // Where the first post is done when the list is looked at, the second is answered with its request.
 func TestSlowPostIsWaitedForBeforeTheNext(t *testing.T) {
-	for _, lasts := range []time.Duration{3500 * time.Millisecond, 4 * time.Second, 5 * time.Second, 6 * time.Second, 7 * time.Second, 8 * time.Second} {
+	for _, lasts := range []time.Duration{
+		3500 * time.Millisecond, 4 * time.Second, 5 * time.Second, 6 * time.Second, 7 * time.Second, 8 * time.Second,
+	} {
 		t.Run(lasts.String(), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				server := serve(t)
 				service := &overlapping{lasts: []time.Duration{lasts}}
 				var runs atomic.Int64
-				_, err := guardGroceries(impatient(server, service), &runs, spending("25", nil))(t.Context(), price("30"))
+				_, err := guardGroceries(impatient(server, service), &runs, spending("25", nil))(
+					t.Context(), price("30"))
 				require.NoError(t, err)
 				assert.Len(t, server.Requests(), 1)
 				assert.Len(t, service.posts, 2)
@@ -216,7 +221,8 @@ func TestPurchaseByHandNamesItsDuplicates(t *testing.T) {
 			own := new(lockedBuffer)
 			inBubble(t, func(t *testing.T) {
 				server := serve(t)
-				service := &overlapping{lasts: []time.Duration{11 * time.Second, 2500 * time.Millisecond}} // the second is at work when the first commits
+				// the second is at work when the first commits
+				service := &overlapping{lasts: []time.Duration{11 * time.Second, 2500 * time.Millisecond}}
 				client := impatient(server, service, letagentpay.WithLogger(logTo(own)))
 				p := whole("30")
 				p.IdempotencyKey = key
@@ -265,7 +271,8 @@ func TestJournalKeepsDuplicatesUntilTheirMoneyIsBack(t *testing.T) {
 		require.NoError(t, err)
 		assert.Empty(t, interrupted)
 		books(t, server, "30.00", "0.00")
-		result, err := guardGroceries(restarted, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+		result, err := guardGroceries(restarted, &runs, succeed, letagentpay.WithJournal(journal))(
+			t.Context(), underKey("30", "turn-7"))
 		require.NoError(t, err)
 		assert.Equal(t, "receipt", result)
 	})
@@ -280,10 +287,12 @@ func TestOtherPurchasesAreNoDuplicates(t *testing.T) {
 		var runs, inner atomic.Int64
 		server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropAfter})
 		result, err := guardGroceries(client, &runs, func(context.Context) (string, error) {
-			for _, p := range []letagentpay.PurchaseParams{whole("30"), whole("31"), price("30")} { // one of them identical
+			others := []letagentpay.PurchaseParams{whole("30"), whole("31"), price("30")} // one of them identical
+			for _, p := range others {
 				_, err := guardGroceries(client, &inner, succeed)(context.Background(), p)
 				require.NoError(t, err)
-				_, err = server.Client(elsewhere()).Purchase(t.Context(), func() letagentpay.PurchaseParams { p.Description = "another"; return p }())
+				p.Description = "another"
+				_, err = server.Client(elsewhere()).Purchase(t.Context(), p)
 				require.NoError(t, err)
 			}
 			return "receipt", nil
@@ -296,14 +305,18 @@ func TestOtherPurchasesAreNoDuplicates(t *testing.T) {
 }
 
 func TestUnknownOutcomeNamesWhatTheListShows(t *testing.T) {
-	for drop, made := range map[letagentpaytest.Drop]bool{letagentpaytest.DropBefore: false, letagentpaytest.DropAfter: true} {
+	for drop, made := range map[letagentpaytest.Drop]bool{
+		letagentpaytest.DropBefore: false,
+		letagentpaytest.DropAfter:  true,
+	} {
 		for _, key := range []string{"", "turn-7"} {
 			t.Run(string(drop)+" "+key, func(t *testing.T) {
 				standard := defaultLog(t)
 				withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
 					server := serve(t)
 					client := server.Client(letagentpay.WithMaxRetries(0))
-					_, err := client.Purchase(t.Context(), whole("30")) // earlier, of the same content, and no part of it
+					// earlier, of the same content, and no part of it
+					_, err := client.Purchase(t.Context(), whole("30"))
 					require.NoError(t, err)
 					time.Sleep(time.Hour)
 					server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: drop})
@@ -330,7 +343,11 @@ func TestUnknownOutcomeNamesWhatTheListShows(t *testing.T) {
 
 // An attempt that the service itself has answered is over: the next needs no look at the list before it.
 func TestAttemptThatTheServiceAnsweredIsRepeatedWithoutALook(t *testing.T) {
-	for status, op := range map[int]operation.Op{500: operation.Purchase, 503: operation.Purchase, 429: operation.Purchase} {
+	for status, op := range map[int]operation.Op{
+		500: operation.Purchase,
+		503: operation.Purchase,
+		429: operation.Purchase,
+	} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				server := serve(t)
@@ -428,7 +445,10 @@ func opsOf(calls letagentpaytest.CallList) []operation.Op {
 }
 
 func TestBrokenPurchaseIsLookedForBeforeItIsRepeated(t *testing.T) {
-	for drop, made := range map[letagentpaytest.Drop]bool{letagentpaytest.DropBefore: false, letagentpaytest.DropAfter: true} {
+	for drop, made := range map[letagentpaytest.Drop]bool{
+		letagentpaytest.DropBefore: false,
+		letagentpaytest.DropAfter:  true,
+	} {
 		t.Run(string(drop), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				server := serve(t)
@@ -459,7 +479,8 @@ func TestAnswerThatIsCutOffAtAnyByte(t *testing.T) {
 						server := serve(t)
 						server.Fail(letagentpaytest.Fault{Op: op, Truncate: cut})
 						var runs atomic.Int64
-						_, err := guardGroceries(server.Client(), &runs, spending("25", nil))(t.Context(), underKey("30", key))
+						_, err := guardGroceries(server.Client(), &runs, spending("25", nil))(
+							t.Context(), underKey("30", key))
 						require.NoError(t, err, "cut after %d bytes, key %q", cut, key)
 						require.EqualValues(t, 1, runs.Load())
 						require.Len(t, server.Requests(), 1)
@@ -503,7 +524,8 @@ func endsAtStep(t *testing.T, withJournal bool, amount, key string, step int, wh
 		opts = append(opts, letagentpay.WithJournal(new(memoryJournal)))
 	}
 	var runs atomic.Int64
-	guarded := guardGroceries(server.Client(through(endingStep(server.HTTPClient().Transport, cancel, step, when))), &runs, spending("25", nil), opts...)
+	guarded := guardGroceries(server.Client(through(endingStep(server.HTTPClient().Transport, cancel, step, when))),
+		&runs, spending("25", nil), opts...)
 	p := underKey(amount, key)
 	_, err := guarded(ctx, p)
 	check := func(err error) {
@@ -515,7 +537,8 @@ func endsAtStep(t *testing.T, withJournal bool, amount, key string, step int, wh
 		}
 		var unconfirmed *letagentpay.UnconfirmedError
 		assert.LessOrEqual(t, runs.Load(), int64(1), name)
-		assert.True(t, runs.Load() == 0 || completed == 1 || errors.As(err, &unconfirmed), "%s: ran, and %d completed: %v", name, completed, err)
+		assert.True(t, runs.Load() == 0 || completed == 1 || errors.As(err, &unconfirmed),
+			"%s: ran, and %d completed: %v", name, completed, err)
 		assert.True(t, runs.Load() == 1 || completed == 0, "%s: not run, and completed", name)
 	}
 	check(err)
@@ -558,7 +581,8 @@ func TestRecoverFindsADuplicateThatCameAfterTheConfirmation(t *testing.T) {
 		server := serve(t)
 		service, journal := &overlapping{lasts: []time.Duration{11 * time.Second}}, new(memoryJournal)
 		var runs atomic.Int64
-		_, err := guardGroceries(impatient(server, service), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), price("30"))
+		_, err := guardGroceries(impatient(server, service), &runs, succeed, letagentpay.WithJournal(journal))(
+			t.Context(), price("30"))
 		require.NoError(t, err)
 		time.Sleep(time.Minute)
 		require.Len(t, server.Requests(), 2)
@@ -585,7 +609,8 @@ func TestTooManyPendingIsNoWordOnAnAttemptThatMayStillRun(t *testing.T) {
 			Timeout: 5 * time.Second,
 			Transport: exchange(func(r *http.Request) (*http.Response, error) {
 				if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/requests") && posts.Add(1) == 2 {
-					return answer(429, `{"detail":"Too many pending requests. Wait for existing requests to be resolved."}`)(r)
+					return answer(429,
+						`{"detail":"Too many pending requests. Wait for existing requests to be resolved."}`)(r)
 				}
 				return inner.RoundTrip(r)
 			}),

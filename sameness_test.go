@@ -65,7 +65,8 @@ func takingAnySpelling(next http.RoundTripper) exchange {
 		for i, part := range parts {
 			digits := strings.NewReplacer("urn:", "", "uuid:", "", "-", "", "{", "", "}", "").Replace(part)
 			if len(digits) == 32 {
-				parts[i] = digits[:8] + "-" + digits[8:12] + "-" + digits[12:16] + "-" + digits[16:20] + "-" + digits[20:]
+				groups := []string{digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]}
+				parts[i] = strings.Join(groups, "-")
 			}
 		}
 		again.URL.Path, again.URL.RawPath = strings.Join(parts, "/"), ""
@@ -75,7 +76,9 @@ func takingAnySpelling(next http.RoundTripper) exchange {
 
 // inAnySpelling is a client whose service takes ids in any spelling.
 func inAnySpelling(server *letagentpaytest.Server, opts ...letagentpay.Option) *letagentpay.Client {
-	return server.Client(append([]letagentpay.Option{through(takingAnySpelling(server.HTTPClient().Transport))}, opts...)...)
+	return server.Client(append([]letagentpay.Option{
+		through(takingAnySpelling(server.HTTPClient().Transport)),
+	}, opts...)...)
 }
 
 // withAndWithoutJournal runs a test twice.
@@ -111,10 +114,11 @@ func TestRequestResumedInSeveralSpellingsRunsOnce(t *testing.T) {
 				var group sync.WaitGroup
 				for _, id := range spellings(purchase.RequestID) {
 					group.Go(func() {
-						guarded := guardGroceries(made[int(calls.Add(1))%clients], &runs, func(context.Context) (string, error) {
-							time.Sleep(time.Second)
-							return "receipt", nil
-						}, opts...)
+						guarded := guardGroceries(made[int(calls.Add(1))%clients], &runs,
+							func(context.Context) (string, error) {
+								time.Sleep(time.Second)
+								return "receipt", nil
+							}, opts...)
 						_, _ = guarded(letagentpay.ResumeApproval(t.Context(), id), price("30"))
 					})
 				}
@@ -224,7 +228,8 @@ func TestAnswersInAnotherSpellingAreUnderstood(t *testing.T) {
 		for key, reads := range map[string]bool{"": false, "turn-7": true} {
 			t.Run(name+" "+key, func(t *testing.T) {
 				as := func(body string) string { return strings.ReplaceAll(body, `"r1"`, `"`+spelled+`"`) }
-				s := newService(t).on("POST", "/requests", answer(201, as(autoApproved))).on("GET", "/requests", list("")).
+				s := newService(t).on("POST", "/requests", answer(201, as(autoApproved))).
+					on("GET", "/requests", list("")).
 					on("GET", "/requests/"+id, answer(200, as(detail("auto_approved")))).
 					on("POST", "/requests/"+id+"/confirm", answer(200, as(confirmed)))
 				var runs atomic.Int64
@@ -253,7 +258,8 @@ func TestJournalEntriesAreFoundInAnySpelling(t *testing.T) {
 				journal := new(memoryJournal)
 				var runs atomic.Int64
 				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
-				_, err := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), price("30"))
+				_, err := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))(
+					t.Context(), price("30"))
 				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				server.ClearFaults()
@@ -289,7 +295,8 @@ func TestRecoverConfirmsAnEntryInAnySpelling(t *testing.T) {
 				journal := new(memoryJournal)
 				var runs atomic.Int64
 				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
-				guarded := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
+				guarded := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal),
+					letagentpay.OnPendingFail())
 				_, err := guarded(t.Context(), price("30"))
 				require.Error(t, err)
 				_, err = guarded(t.Context(), price("80"))
@@ -349,7 +356,8 @@ var rememberers = map[string]struct{ journal, otherProcess bool }{
 // approvedBefore asks for whole(60) under a context and a key, has it approved, and returns the request's id and a
 // function that guards the next call.
 func approvedBefore(
-	t *testing.T, server *letagentpaytest.Server, ctx context.Context, key, ref string, journal, otherProcess bool, paid *[]string,
+	t *testing.T, server *letagentpaytest.Server, ctx context.Context, key, ref string, journal, otherProcess bool,
+	paid *[]string,
 ) (string, func(context.Context, letagentpay.PurchaseParams) (string, error)) {
 	t.Helper()
 	opts := []letagentpay.GuardOption{letagentpay.OnPendingFail()}
@@ -428,7 +436,8 @@ func TestKeyOfAnotherPurchaseIsAMismatch(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					server := serve(t)
 					var paid []string
-					id, guarded := approvedBefore(t, server, t.Context(), "turn-7", "", r.journal, r.otherProcess, &paid)
+					id, guarded := approvedBefore(t, server, t.Context(), "turn-7", "", r.journal, r.otherProcess,
+						&paid)
 					p := whole("60")
 					p.IdempotencyKey = "turn-7"
 					change(&p)
@@ -516,7 +525,8 @@ func TestJournalDoesNotGiveAnotherPurchasesResult(t *testing.T) {
 		t.Run(field, func(t *testing.T) {
 			server := serve(t)
 			journal := new(memoryJournal)
-			guarded := letagentpay.Guard(server.Client(), func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p },
+			guarded := letagentpay.Guard(server.Client(),
+				func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p },
 				func(_ context.Context, p letagentpay.PurchaseParams) (string, error) {
 					return "receipt of " + p.MerchantName, nil
 				}, letagentpay.WithJournal(journal))
@@ -546,8 +556,11 @@ func TestJournalDoesNotGiveAnotherFunctionsResult(t *testing.T) {
 	server := serve(t)
 	journal := letagentpay.WithJournal(new(memoryJournal))
 	describe := func(struct{}) letagentpay.PurchaseParams { return price("5") }
-	bookFlight := letagentpay.Guard(server.Client(), describe, func(context.Context, struct{}) (flight, error) { return flight{"LH17"}, nil }, journal)
-	bookHotel := letagentpay.Guard(server.Client(), describe, func(context.Context, struct{}) (hotel, error) { return hotel{12}, nil }, journal)
+	bookFlight := letagentpay.Guard(server.Client(), describe, func(context.Context, struct{}) (flight, error) {
+		return flight{"LH17"}, nil
+	}, journal)
+	bookHotel := letagentpay.Guard(server.Client(), describe,
+		func(context.Context, struct{}) (hotel, error) { return hotel{12}, nil }, journal)
 	run := func() context.Context {
 		return letagentpay.WithScopeRun(letagentpay.WithPurchaseScope(t.Context(), "message 17"))
 	}
@@ -574,8 +587,10 @@ func TestJournalTellsFunctionsOfOneTypeApart(t *testing.T) {
 	server := serve(t)
 	journal := letagentpay.WithJournal(new(memoryJournal))
 	self := func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p }
-	one := letagentpay.Guard(server.Client(), self, func(context.Context, letagentpay.PurchaseParams) (string, error) { return "one", nil }, journal)
-	two := letagentpay.Guard(server.Client(), self, func(context.Context, letagentpay.PurchaseParams) (string, error) { return "two", nil }, journal)
+	one := letagentpay.Guard(server.Client(), self,
+		func(context.Context, letagentpay.PurchaseParams) (string, error) { return "one", nil }, journal)
+	two := letagentpay.Guard(server.Client(), self,
+		func(context.Context, letagentpay.PurchaseParams) (string, error) { return "two", nil }, journal)
 	_, err := one(t.Context(), underKey("5", "turn-7"))
 	require.NoError(t, err)
 	result, err := two(t.Context(), underKey("5", "turn-7"))
@@ -591,7 +606,8 @@ func TestJournalTellsFunctionsOfOneTypeApart(t *testing.T) {
 	number := letagentpay.Guard(server.Client(), self, numbered[int], journal)
 	_, err = number(t.Context(), underKey("5", "turn-8"))
 	require.NoError(t, err)
-	wide, err := letagentpay.Guard(server.Client(), self, numbered[float64], journal)(t.Context(), underKey("5", "turn-8"))
+	wide, err := letagentpay.Guard(server.Client(), self, numbered[float64], journal)(
+		t.Context(), underKey("5", "turn-8"))
 	require.ErrorAs(t, err, &handled)
 	assert.Zero(t, wide)
 }
@@ -616,8 +632,10 @@ func (l lossy) MarshalJSON() ([]byte, error) { return json.Marshal(map[string]st
 func replayed[Out any](t *testing.T, name string, kept bool, out Out) {
 	t.Run(name, func(t *testing.T) {
 		server := serve(t)
-		guarded := letagentpay.Guard(server.Client(), func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p },
-			func(context.Context, letagentpay.PurchaseParams) (Out, error) { return out, nil }, letagentpay.WithJournal(new(memoryJournal)))
+		guarded := letagentpay.Guard(server.Client(),
+			func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p },
+			func(context.Context, letagentpay.PurchaseParams) (Out, error) { return out, nil },
+			letagentpay.WithJournal(new(memoryJournal)))
 		_, err := guarded(t.Context(), underKey("5", "turn-7"))
 		require.NoError(t, err)
 		again, err := guarded(t.Context(), underKey("5", "turn-7"))
@@ -684,7 +702,9 @@ func TestResultsThatCannotBeEncodedAreNotGivenBack(t *testing.T) {
 	server := serve(t)
 	self := func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p }
 	channel := letagentpay.Guard(server.Client(), self,
-		func(context.Context, letagentpay.PurchaseParams) (chan int, error) { return make(chan int), nil }, letagentpay.WithJournal(new(memoryJournal)))
+		func(context.Context, letagentpay.PurchaseParams) (chan int, error) {
+			return make(chan int), nil
+		}, letagentpay.WithJournal(new(memoryJournal)))
 	first, err := channel(t.Context(), underKey("5", "turn-7"))
 	require.NoError(t, err)
 	assert.NotNil(t, first)
@@ -706,7 +726,8 @@ func TestKeysThatSpellTheJournalsNamesAreOtherPurchases(t *testing.T) {
 	_, err = guarded(letagentpay.ResumeApproval(t.Context(), purchase.RequestID), price("5"))
 	require.NoError(t, err)
 	keys := []string{
-		"request " + purchase.RequestID, purchase.RequestID, "key " + purchase.RequestID, "key request " + purchase.RequestID,
+		"request " + purchase.RequestID, purchase.RequestID, "key " + purchase.RequestID,
+		"key request " + purchase.RequestID,
 		"turn-7", "key turn-7", "key key turn-7", "request turn-7", "request key turn-7",
 	}
 	for i, key := range keys {
@@ -757,8 +778,8 @@ func TestRefOfAnotherCategoryIsAMismatch(t *testing.T) {
 	}
 }
 
-// The first call is given up while the service is at work on it, and its request comes between the second call's look at
-// the list and its post.
+// The first call is given up while the service is at work on it, and its request comes between the second call's look
+// at the list and its post.
 func TestLateRequestOfAnotherPurchaseUnderTheKeyDoesNotRun(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
@@ -776,7 +797,10 @@ func TestLateRequestOfAnotherPurchaseUnderTheKeyDoesNotRun(t *testing.T) {
 		var runs atomic.Int64
 		guarded := guardGroceries(client, &runs, succeed)
 		server.Fail(letagentpaytest.Fault{
-			Op: operation.Purchase, GatewayTimeout: 20 * time.Second, Delay: 20 * time.Second, Status: http.StatusGatewayTimeout,
+			Op:             operation.Purchase,
+			GatewayTimeout: 20 * time.Second,
+			Delay:          20 * time.Second,
+			Status:         http.StatusGatewayTimeout,
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

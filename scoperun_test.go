@@ -41,12 +41,17 @@ var placements = map[string]func(ctx context.Context) (attempt func() context.Co
 
 // inEachPlacement runs a test for each placement, in one process and in a process for each attempt, with and without a
 // journal.
-func inEachPlacement(t *testing.T, test func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption)) {
+func inEachPlacement(t *testing.T, test func(t *testing.T, server *letagentpaytest.Server,
+	client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption),
+) {
 	for name, place := range placements {
 		for _, restarts := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, ", restarts ", restarts), func(t *testing.T) {
 				withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
-					server := serve(t, letagentpaytest.WithAliases(map[string]string{"food": "groceries", "uber": "taxi"}))
+					server := serve(t, letagentpaytest.WithAliases(map[string]string{
+						"food": "groceries",
+						"uber": "taxi",
+					}))
 					client := func() *letagentpay.Client { return server.Client() }
 					if restarts {
 						client = func() *letagentpay.Client { return server.Client(elsewhere()) }
@@ -59,7 +64,9 @@ func inEachPlacement(t *testing.T, test func(t *testing.T, server *letagentpayte
 }
 
 func TestRefusalByAHumanIsNotAskedAgain(t *testing.T) {
-	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+		attempt func() context.Context, opts ...letagentpay.GuardOption,
+	) {
 		asked := 0
 		server.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict {
 			asked++
@@ -80,7 +87,9 @@ func TestRefusalByAHumanIsNotAskedAgain(t *testing.T) {
 }
 
 func TestRefusalByThePolicyStands(t *testing.T) {
-	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+		attempt func() context.Context, opts ...letagentpay.GuardOption,
+	) {
 		var runs atomic.Int64
 		for range 3 {
 			_, err := guardGroceries(client(), &runs, succeed, opts...)(attempt(), whole("201"))
@@ -96,7 +105,9 @@ func TestRefusalByThePolicyStands(t *testing.T) {
 }
 
 func TestRetryAfterAFailureRunsAgain(t *testing.T) {
-	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+		attempt func() context.Context, opts ...letagentpay.GuardOption,
+	) {
 		var runs atomic.Int64
 		fails := 3
 		fn := func(context.Context) (string, error) {
@@ -119,7 +130,9 @@ func TestRetryAfterAFailureRunsAgain(t *testing.T) {
 }
 
 func TestExpiredPurchaseIsAskedForAgain(t *testing.T) {
-	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+		attempt func() context.Context, opts ...letagentpay.GuardOption,
+	) {
 		var runs atomic.Int64
 		opts = append(opts, letagentpay.OnPendingWait(time.Hour))
 		for i := range 2 {
@@ -254,7 +267,9 @@ func TestErrorDoesNotUseUpAPurchase(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_ = defaultLog(t)
-			inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+			inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+				attempt func() context.Context, opts ...letagentpay.GuardOption,
+			) {
 				var runs atomic.Int64
 				for range 2 {
 					server.Fail(fault)
@@ -276,7 +291,9 @@ func TestErrorDoesNotUseUpAPurchase(t *testing.T) {
 }
 
 func TestRetryLoopBuysOnce(t *testing.T) {
-	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+		attempt func() context.Context, opts ...letagentpay.GuardOption,
+	) {
 		var runs atomic.Int64
 		for i := range 5 {
 			switch i {
@@ -326,7 +343,9 @@ func TestScopeOfTwoAgents(t *testing.T) {
 			for _, together := range []bool{false, true} {
 				t.Run(fmt.Sprint(name, ", restarts ", restarts, ", together ", together), func(t *testing.T) {
 					inBubble(t, func(t *testing.T) {
-						server := serve(t, letagentpaytest.WithAgent("second", letagentpaytest.WithBudget(letagentpay.MustAmount("500")), letagentpaytest.WithPolicyJSON(approveUpTo50)))
+						server := serve(t, letagentpaytest.WithAgent("second",
+							letagentpaytest.WithBudget(letagentpay.MustAmount("500")),
+							letagentpaytest.WithPolicyJSON(approveUpTo50)))
 						attempt := place(t.Context())
 						var runs [2]atomic.Int64
 						buy := func(order ...int) {
@@ -334,15 +353,18 @@ func TestScopeOfTwoAgents(t *testing.T) {
 							if restarts {
 								opts = append(opts, elsewhere())
 							}
-							clients := [2]*letagentpay.Client{server.Client(opts...), server.Agent("second").Client(opts...)}
+							clients := [2]*letagentpay.Client{
+								server.Client(opts...), server.Agent("second").Client(opts...),
+							}
 							ctx := attempt()
 							var group sync.WaitGroup
 							for _, i := range order {
 								group.Go(func() {
-									_, err := guardGroceries(clients[i], &runs[i], func(context.Context) (string, error) {
-										time.Sleep(time.Second)
-										return "receipt", nil
-									})(ctx, price("5"))
+									_, err := guardGroceries(clients[i], &runs[i],
+										func(context.Context) (string, error) {
+											time.Sleep(time.Second)
+											return "receipt", nil
+										})(ctx, price("5"))
 									var handled *letagentpay.AlreadyHandledError
 									assert.True(t, err == nil || errors.As(err, &handled), "%v", err)
 								})
@@ -366,10 +388,17 @@ func TestScopeOfTwoAgents(t *testing.T) {
 
 func TestAliasInARerunIsTheSamePurchase(t *testing.T) {
 	for _, names := range [][2]string{
-		{"groceries", "food"}, {"food", "groceries"}, {"food", "Food "}, {"Gift Cards", "other"}, {"other", "gift cards"}, {"gift-cards", "GIFT CARDS"},
+		{"groceries", "food"},
+		{"food", "groceries"},
+		{"food", "Food "},
+		{"Gift Cards", "other"},
+		{"other", "gift cards"},
+		{"gift-cards", "GIFT CARDS"},
 	} {
 		t.Run(strings.Join(names[:], ", then "), func(t *testing.T) {
-			inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+			inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+				attempt func() context.Context, opts ...letagentpay.GuardOption,
+			) {
 				var runs atomic.Int64
 				for i, name := range []string{names[0], names[1], names[0], names[1]} {
 					p := whole("30")
@@ -406,7 +435,9 @@ func TestTwoCategoriesAreTwoPurchases(t *testing.T) {
 }
 
 // buysInTwoCategories makes purchases that differ in their category alone, in one order and the other.
-func buysInTwoCategories(t *testing.T, place func(context.Context) func() context.Context, restarts, together bool, opts ...letagentpay.GuardOption) {
+func buysInTwoCategories(t *testing.T, place func(context.Context) func() context.Context, restarts, together bool,
+	opts ...letagentpay.GuardOption,
+) {
 	server := serve(t)
 	runs := map[string]*atomic.Int64{"groceries": new(atomic.Int64), "taxi": new(atomic.Int64)}
 	limited, cancel := context.WithCancel(t.Context())
@@ -436,7 +467,9 @@ func buysInTwoCategories(t *testing.T, place func(context.Context) func() contex
 		}
 		group.Wait()
 	}
-	for _, order := range [][]string{{"groceries", "taxi"}, {"taxi", "groceries"}, {"groceries", "taxi"}, {"taxi"}, {"groceries"}} {
+	for _, order := range [][]string{
+		{"groceries", "taxi"}, {"taxi", "groceries"}, {"groceries", "taxi"}, {"taxi"}, {"groceries"},
+	} {
 		buy(order...)
 		require.EqualValues(t, 1, runs["groceries"].Load())
 		require.EqualValues(t, 1, runs["taxi"].Load())
@@ -451,7 +484,9 @@ func TestRefNamesOnePurchase(t *testing.T) {
 		return p
 	}
 	t.Run("two are two, each once", func(t *testing.T) {
-		inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+		inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+			attempt func() context.Context, opts ...letagentpay.GuardOption,
+		) {
 			var runs atomic.Int64
 			for range 3 {
 				ctx := attempt()
@@ -494,7 +529,9 @@ func TestRefNamesOnePurchase(t *testing.T) {
 		}
 	})
 	t.Run("again after a failure", func(t *testing.T) {
-		inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+		inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+			attempt func() context.Context, opts ...letagentpay.GuardOption,
+		) {
 			var runs atomic.Int64
 			_, err := guardGroceries(client(), &runs, failing(errShop), opts...)(attempt(), ref(price("5"), "lunch"))
 			require.ErrorIs(t, err, errShop)
@@ -541,7 +578,8 @@ func TestVelocityLimitUnderOwnKeysIsARejection(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
-				server := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithBudget(letagentpay.MustAmount("500")),
+				server := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+					letagentpaytest.WithBudget(letagentpay.MustAmount("500")),
 					letagentpaytest.WithPolicyJSON(`{"requests_per_minute":1,"auto_approve":{"enabled":true}}`))
 				var runs atomic.Int64
 				for i, amount := range []string{"5", "6", "7", "6"} {
@@ -599,11 +637,16 @@ func TestAliasesAtTheSameTimeBuyNothingTwice(t *testing.T) {
 		for _, restarts := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, ", restarts ", restarts), func(t *testing.T) {
 				inBubble(t, func(t *testing.T) {
-					server := serve(t, letagentpaytest.WithAliases(map[string]string{"food": "groceries", "uber": "taxi"}))
+					server := serve(t, letagentpaytest.WithAliases(map[string]string{
+						"food": "groceries",
+						"uber": "taxi",
+					}))
 					attempt := placements[name](t.Context())
 					var runs atomic.Int64
 					for _, order := range [][]string{
-						{"food", "groceries", "Food ", "uber", "taxi"}, {"taxi", "uber", "food", "groceries"}, {"groceries", "taxi", "food", "uber"},
+						{"food", "groceries", "Food ", "uber", "taxi"},
+						{"taxi", "uber", "food", "groceries"},
+						{"groceries", "taxi", "food", "uber"},
 					} {
 						var opts []letagentpay.Option
 						if restarts {
@@ -621,7 +664,8 @@ func TestAliasesAtTheSameTimeBuyNothingTwice(t *testing.T) {
 								})(ctx, p)
 								var handled *letagentpay.AlreadyHandledError
 								var mismatch *letagentpay.MismatchError
-								assert.True(t, err == nil || errors.As(err, &handled) || errors.As(err, &mismatch), "%s: %v", category, err)
+								assert.True(t, err == nil || errors.As(err, &handled) || errors.As(err, &mismatch),
+									"%s: %v", category, err)
 							})
 						}
 						group.Wait()
@@ -638,9 +682,12 @@ func TestAliasesAtTheSameTimeBuyNothingTwice(t *testing.T) {
 func TestDoubtThatIsResolvedDecidesTheNextAttempt(t *testing.T) {
 	for paid, want := range map[bool]int64{true: 1, false: 2} {
 		t.Run(fmt.Sprint("paid ", paid), func(t *testing.T) {
-			inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+			inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+				attempt func() context.Context, opts ...letagentpay.GuardOption,
+			) {
 				var runs atomic.Int64
-				_, err := guardGroceries(client(), &runs, failing(context.DeadlineExceeded), opts...)(attempt(), whole("30"))
+				_, err := guardGroceries(client(), &runs, failing(context.DeadlineExceeded), opts...)(
+					attempt(), whole("30"))
 				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				var handled *letagentpay.AlreadyHandledError
@@ -649,7 +696,8 @@ func TestDoubtThatIsResolvedDecidesTheNextAttempt(t *testing.T) {
 					require.ErrorAs(t, err, &handled, "until somebody has found out")
 					assert.True(t, handled.MayHaveRun)
 				}
-				_, err = server.Client().Confirm(t.Context(), unconfirmed.RequestID, letagentpay.ConfirmParams{Success: paid})
+				_, err = server.Client().Confirm(t.Context(), unconfirmed.RequestID,
+					letagentpay.ConfirmParams{Success: paid})
 				require.NoError(t, err)
 				_, err = guardGroceries(client(), &runs, succeed, opts...)(attempt(), whole("30"))
 				if paid {
@@ -688,7 +736,8 @@ func TestDoubtThatAnotherProcessResolvedMakesWay(t *testing.T) {
 		server := serve(t)
 		var runs atomic.Int64
 		scope := func() context.Context { return letagentpay.WithPurchaseScope(t.Context(), "message 17") }
-		_, err := guardGroceries(server.Client(), &runs, failing(context.DeadlineExceeded), opts...)(scope(), price("30"))
+		_, err := guardGroceries(server.Client(), &runs, failing(context.DeadlineExceeded), opts...)(
+			scope(), price("30"))
 		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		_, err = server.Client(elsewhere()).Confirm(t.Context(), unconfirmed.RequestID, letagentpay.ConfirmParams{})
@@ -767,12 +816,14 @@ func TestPurchasesOfARunAtTheSameTimeAreSeveralWhateverTheirKeysLeadTo(t *testin
 		scope := letagentpay.WithPurchaseScope(t.Context(), "message 17")
 		inner := server.HTTPClient().Transport
 		var read atomic.Pointer[func()]
-		client := server.Client(letagentpay.WithHTTPClient(&http.Client{Transport: exchange(func(r *http.Request) (*http.Response, error) {
-			if first := read.Load(); first != nil && r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/requests/") && read.CompareAndSwap(first, nil) {
+		transport := exchange(func(r *http.Request) (*http.Response, error) {
+			if first := read.Load(); first != nil && r.Method == http.MethodGet &&
+				strings.Contains(r.URL.Path, "/requests/") && read.CompareAndSwap(first, nil) {
 				(*first)()
 			}
 			return inner.RoundTrip(r)
-		})}))
+		})
+		client := server.Client(letagentpay.WithHTTPClient(&http.Client{Transport: transport}))
 		var runs atomic.Int64
 		buy := func(ctx context.Context, category string, opts ...letagentpay.GuardOption) error {
 			p := price("60")

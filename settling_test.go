@@ -227,18 +227,23 @@ func TestCodecsCannotStopTheConfirmation(t *testing.T) {
 					if spent {
 						fn = spending("25", nil)
 					}
-					guarded := guardGroceries(server.Client(), &runs, fn, letagentpay.WithJournal(new(memoryJournal)), letagentpay.WithResultCodec(codec))
+					guarded := guardGroceries(server.Client(), &runs, fn, letagentpay.WithJournal(new(memoryJournal)),
+						letagentpay.WithResultCodec(codec))
 					begun := time.Now()
 					var err error
 					assert.Nil(t, alone(func() { _, err = guarded(t.Context(), underKey("30", "turn-7")) }))
 					require.NoError(t, err)
 					assert.Less(t, time.Since(begun), 30*time.Second)
-					confirmedOnce(t, server, letagentpay.StatusCompleted, map[bool]string{true: "25.00", false: "30.00"}[spent])
+					confirmedOnce(t, server, letagentpay.StatusCompleted, map[bool]string{
+						true:  "25.00",
+						false: "30.00",
+					}[spent])
 					usable(t, server, "turn-7")
 
 					result, err := guarded(t.Context(), underKey("30", "turn-7"))
 					var handled *letagentpay.AlreadyHandledError
-					require.ErrorAs(t, err, &handled, "what the codec has made of the result is not given back: %q", result)
+					require.ErrorAs(t, err, &handled, "what the codec has made of the result is not given back: %q",
+						result)
 					assert.EqualValues(t, 1, runs.Load())
 				})
 			})
@@ -280,54 +285,55 @@ func TestJournalsCannotStopTheConfirmation(t *testing.T) {
 		} {
 			for _, fails := range []bool{false, true} {
 				for _, key := range []string{"turn-7", ""} {
-					t.Run(fmt.Sprint(name, " at ", state, ", the function fails ", fails, ", key ", key), func(t *testing.T) {
-						inBubble(t, func(t *testing.T) {
-							server := serve(t)
-							var troubled atomic.Bool
-							journal := &troubledJournal{trouble: func(op string, s journalState) {
-								if op == "put" && s == state && !troubled.Swap(true) {
-									do()
+					t.Run(fmt.Sprint(name, " at ", state, ", the function fails ", fails, ", key ", key),
+						func(t *testing.T) {
+							inBubble(t, func(t *testing.T) {
+								server := serve(t)
+								var troubled atomic.Bool
+								journal := &troubledJournal{trouble: func(op string, s journalState) {
+									if op == "put" && s == state && !troubled.Swap(true) {
+										do()
+									}
+								}}
+								var runs atomic.Int64
+								fn := spending("25", nil)
+								if fails {
+									fn = func(context.Context) (string, error) { return "", errShop }
 								}
-							}}
-							var runs atomic.Int64
-							fn := spending("25", nil)
-							if fails {
-								fn = func(context.Context) (string, error) { return "", errShop }
-							}
-							guarded := guardGroceries(server.Client(), &runs, fn, letagentpay.WithJournal(journal))
-							begun := time.Now()
-							var err error
-							assert.Nil(t, alone(func() { _, err = guarded(t.Context(), underKey("30", key)) }))
-							assert.Less(t, time.Since(begun), 30*time.Second)
+								guarded := guardGroceries(server.Client(), &runs, fn, letagentpay.WithJournal(journal))
+								begun := time.Now()
+								var err error
+								assert.Nil(t, alone(func() { _, err = guarded(t.Context(), underKey("30", key)) }))
+								assert.Less(t, time.Since(begun), 30*time.Second)
 
-							var journalError *letagentpay.JournalError
-							switch {
-							case state == stateRequested:
-								require.ErrorAs(t, err, &journalError)
-								assert.Empty(t, server.Requests(), "nothing was asked for")
-								assert.Zero(t, runs.Load())
-							case state == stateStarted:
-								require.ErrorAs(t, err, &journalError)
-								assert.Zero(t, runs.Load())
-								confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
-							case fails:
-								require.ErrorIs(t, err, errShop)
-								require.NotErrorAs(t, err, &journalError, "the service was told")
-								confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
-							default:
-								require.NoError(t, err, "the service was told")
-								confirmedOnce(t, server, letagentpay.StatusCompleted, "25.00")
-							}
-							if key != "" && state != stateRequested {
-								usable(t, server, key)
-							}
-							time.Sleep(2 * time.Hour) // the hanging write is over
-							assert.LessOrEqual(t, runs.Load(), int64(1))
-							if state == stateReturned {
-								assert.Equal(t, []string{"settled"}, journal.states(), "writes keep their order")
-							}
+								var journalError *letagentpay.JournalError
+								switch {
+								case state == stateRequested:
+									require.ErrorAs(t, err, &journalError)
+									assert.Empty(t, server.Requests(), "nothing was asked for")
+									assert.Zero(t, runs.Load())
+								case state == stateStarted:
+									require.ErrorAs(t, err, &journalError)
+									assert.Zero(t, runs.Load())
+									confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
+								case fails:
+									require.ErrorIs(t, err, errShop)
+									require.NotErrorAs(t, err, &journalError, "the service was told")
+									confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
+								default:
+									require.NoError(t, err, "the service was told")
+									confirmedOnce(t, server, letagentpay.StatusCompleted, "25.00")
+								}
+								if key != "" && state != stateRequested {
+									usable(t, server, key)
+								}
+								time.Sleep(2 * time.Hour) // the hanging write is over
+								assert.LessOrEqual(t, runs.Load(), int64(1))
+								if state == stateReturned {
+									assert.Equal(t, []string{"settled"}, journal.states(), "writes keep their order")
+								}
+							})
 						})
-					})
 				}
 			}
 		}
@@ -355,7 +361,8 @@ func TestJournalsThatCannotBeReadHoldNothing(t *testing.T) {
 						}}
 						var runs atomic.Int64
 						_ = alone(func() {
-							_, _ = guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(ctx, underKey("30", "turn-7"))
+							_, _ = guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(
+								ctx, underKey("30", "turn-7"))
 						})
 						ran := runs.Load()
 						assert.LessOrEqual(t, ran, int64(1))
@@ -392,40 +399,46 @@ var operations = []operation.Op{operation.Purchase, operation.Wait, operation.Gu
 func TestObserversCannotStopTheConfirmation(t *testing.T) {
 	for name, do := range mischief {
 		for _, op := range operations {
-			for when, observer := range map[string]letagentpay.Observer{"begin": badObserver{op, do, nil}, "end": badObserver{op, nil, do}} {
+			for when, observer := range map[string]letagentpay.Observer{
+				"begin": badObserver{op, do, nil},
+				"end":   badObserver{op, nil, do},
+			} {
 				for _, fails := range []bool{false, true} {
-					t.Run(fmt.Sprint(name, " at the ", when, " of ", op, ", the function fails ", fails), func(t *testing.T) {
-						inBubble(t, func(t *testing.T) {
-							server := serve(t)
-							server.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict {
-								return letagentpaytest.Approve().After(5 * time.Second)
-							})
-							var runs atomic.Int64
-							guarded := guardGroceries(server.Client(letagentpay.WithObserver(observer)), &runs, func(ctx context.Context) (string, error) {
+					t.Run(fmt.Sprint(name, " at the ", when, " of ", op, ", the function fails ", fails),
+						func(t *testing.T) {
+							inBubble(t, func(t *testing.T) {
+								server := serve(t)
+								server.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict {
+									return letagentpaytest.Approve().After(5 * time.Second)
+								})
+								var runs atomic.Int64
+								guarded := guardGroceries(server.Client(letagentpay.WithObserver(observer)), &runs,
+									func(ctx context.Context) (string, error) {
+										if fails {
+											return "", errShop
+										}
+										reportSpent(ctx, "55")
+										return "receipt", nil
+									})
+								begun := time.Now()
+								var err error
+								assert.Nil(t, alone(func() { _, err = guarded(t.Context(), underKey("60", "turn-7")) }))
+								assert.Less(t, time.Since(begun), 2*time.Minute)
+								assert.EqualValues(t, 1, runs.Load())
 								if fails {
-									return "", errShop
+									require.ErrorIs(t, err, errShop)
+									confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
+								} else {
+									require.NoError(t, err)
+									confirmedOnce(t, server, letagentpay.StatusCompleted, "55.00")
 								}
-								reportSpent(ctx, "55")
-								return "receipt", nil
+								_, err = guardGroceries(server.Client(), &runs, succeed)(
+									t.Context(), underKey("60", "turn-7"))
+								var handled *letagentpay.AlreadyHandledError
+								require.ErrorAs(t, err, &handled)
+								assert.EqualValues(t, 1, runs.Load())
 							})
-							begun := time.Now()
-							var err error
-							assert.Nil(t, alone(func() { _, err = guarded(t.Context(), underKey("60", "turn-7")) }))
-							assert.Less(t, time.Since(begun), 2*time.Minute)
-							assert.EqualValues(t, 1, runs.Load())
-							if fails {
-								require.ErrorIs(t, err, errShop)
-								confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
-							} else {
-								require.NoError(t, err)
-								confirmedOnce(t, server, letagentpay.StatusCompleted, "55.00")
-							}
-							_, err = guardGroceries(server.Client(), &runs, succeed)(t.Context(), underKey("60", "turn-7"))
-							var handled *letagentpay.AlreadyHandledError
-							require.ErrorAs(t, err, &handled)
-							assert.EqualValues(t, 1, runs.Load())
 						})
-					})
 				}
 			}
 		}
@@ -442,7 +455,8 @@ func (nilObserver) Begin(context.Context, operation.Op) (context.Context, func(l
 func TestObserversThatReturnNothing(t *testing.T) {
 	server := serve(t)
 	var runs atomic.Int64
-	_, err := guardGroceries(server.Client(letagentpay.WithObserver(nilObserver{})), &runs, spending("25", nil))(t.Context(), price("30"))
+	_, err := guardGroceries(server.Client(letagentpay.WithObserver(nilObserver{})), &runs, spending("25", nil))(
+		t.Context(), price("30"))
 	require.NoError(t, err)
 	assert.EqualValues(t, 1, runs.Load())
 	confirmedOnce(t, server, letagentpay.StatusCompleted, "25.00")
@@ -521,7 +535,10 @@ func TestDefaultLoggerThatPanicsBreaksNothing(t *testing.T) {
 }
 
 func TestInvalidSpentKeepsWhatWasRecorded(t *testing.T) {
-	invalid := map[string]letagentpay.Amount{"zero": {}, "negative": letagentpay.Amount{}.Sub(letagentpay.MustAmount("5"))}
+	invalid := map[string]letagentpay.Amount{
+		"zero":     {},
+		"negative": letagentpay.Amount{}.Sub(letagentpay.MustAmount("5")),
+	}
 	for name, amount := range invalid {
 		for recorded, body := range map[string]string{
 			"60": `{"success":true,"actual_amount":60.00,"receipt_url":"https://shop.example/r"}`,
@@ -546,9 +563,11 @@ func TestInvalidSpentKeepsWhatWasRecorded(t *testing.T) {
 		approval, err := s.client().Authorize(t.Context(), groceries())
 		require.NoError(t, err)
 		require.NoError(t, approval.Spent(letagentpay.MustAmount("25"), "https://shop.example/r"))
-		require.ErrorIs(t, approval.Spent(letagentpay.MustAmount("26"), strings.Repeat("x", 2001)), letagentpay.ErrInvalid)
+		require.ErrorIs(t, approval.Spent(letagentpay.MustAmount("26"), strings.Repeat("x", 2001)),
+			letagentpay.ErrInvalid)
 		require.NoError(t, approval.Settle(t.Context(), errShop))
-		assert.JSONEq(t, `{"success":true,"actual_amount":26.00,"receipt_url":"https://shop.example/r"}`, s.recorded()[1].Body)
+		assert.JSONEq(t, `{"success":true,"actual_amount":26.00,"receipt_url":"https://shop.example/r"}`,
+			s.recorded()[1].Body)
 	})
 	t.Run("a valid one replaces an invalid one", func(t *testing.T) {
 		s := approving(t)
@@ -621,9 +640,11 @@ func TestSlowJournalLeavesTheConfirmationItsTime(t *testing.T) {
 						time.Sleep(slow)
 					}
 				}}
-				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Drop: letagentpaytest.DropBefore}) // and the network is not at its best
+				// and the network is not at its best
+				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Drop: letagentpaytest.DropBefore})
 				var runs atomic.Int64
-				_, err := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), price("30"))
+				_, err := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))(
+					t.Context(), price("30"))
 				require.NoError(t, err)
 				assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[0].Status, "the service is healthy")
 			})
@@ -633,11 +654,14 @@ func TestSlowJournalLeavesTheConfirmationItsTime(t *testing.T) {
 
 // A connection that hangs, for example one that a NAT has dropped, is not waited for all the time there is.
 func TestOneHangingAttemptOfAConfirmationIsFollowedByAnother(t *testing.T) {
-	for name, first := range map[string]func(*http.Request) (*http.Response, error){"hangs": hangs, "breaks": broken(errReset)} {
+	for name, first := range map[string]func(*http.Request) (*http.Response, error){
+		"hangs": hangs, "breaks": broken(errReset),
+	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				s := newService(t).on("POST", "/requests", answer(201, autoApproved)).
-					on("POST", "/requests/r1/confirm", first, answer(200, confirmed)).on("GET", "/requests/r1", answer(200, detail("auto_approved")))
+					on("POST", "/requests/r1/confirm", first, answer(200, confirmed)).
+					on("GET", "/requests/r1", answer(200, detail("auto_approved")))
 				var runs atomic.Int64
 				begun := time.Now()
 				_, err := guardGroceries(s.client(), &runs, spending("47.50", nil))(t.Context(), groceries())
@@ -650,7 +674,8 @@ func TestOneHangingAttemptOfAConfirmationIsFollowedByAnother(t *testing.T) {
 	t.Run("and a read that hangs", func(t *testing.T) {
 		inBubble(t, func(t *testing.T) {
 			s := newService(t).on("POST", "/requests", answer(201, autoApproved)).
-				on("POST", "/requests/r1/confirm", broken(errReset), answer(200, confirmed)).on("GET", "/requests/r1", hangs, answer(200, detail("auto_approved")))
+				on("POST", "/requests/r1/confirm", broken(errReset), answer(200, confirmed)).
+				on("GET", "/requests/r1", hangs, answer(200, detail("auto_approved")))
 			approval, err := s.client().Authorize(t.Context(), groceries())
 			require.NoError(t, err)
 			begun := time.Now()
@@ -665,7 +690,9 @@ func TestOneHangingAttemptOfAConfirmationIsFollowedByAnother(t *testing.T) {
 }
 
 func TestLostConfirmationIsReportedWhenTheFunctionDoesNotReturn(t *testing.T) {
-	ways := map[string]func(){"panics": mischief["panics"], "ends": runtime.Goexit, "panics with nil": mischief["panics with nil"]}
+	ways := map[string]func(){
+		"panics": mischief["panics"], "ends": runtime.Goexit, "panics with nil": mischief["panics with nil"],
+	}
 	for name, do := range ways {
 		for _, spent := range []bool{true, false} {
 			for _, given := range []bool{false, true} {
@@ -681,13 +708,14 @@ func TestLostConfirmationIsReportedWhenTheFunctionDoesNotReturn(t *testing.T) {
 						}
 						var runs atomic.Int64
 						_ = alone(func() {
-							_, _ = guardGroceries(server.Client(opts...), &runs, func(ctx context.Context) (string, error) {
-								if spent {
-									reportSpent(ctx, "25")
-								}
-								do()
-								return "", nil
-							})(t.Context(), price("30"))
+							_, _ = guardGroceries(server.Client(opts...), &runs,
+								func(ctx context.Context) (string, error) {
+									if spent {
+										reportSpent(ctx, "25")
+									}
+									do()
+									return "", nil
+								})(t.Context(), price("30"))
 						})
 						told, silent := standard, own
 						if given {
@@ -719,9 +747,14 @@ func TestWhatTheCallerIsToldOfIsNotLoggedAsWell(t *testing.T) {
 
 func TestHugeErrorTextIsCutForTheJournal(t *testing.T) {
 	for name, text := range map[string]string{
-		"ASCII": strings.Repeat("x", 17<<20), "letters of two bytes": strings.Repeat("ü", 9<<20), "no UTF-8": strings.Repeat("\xff", 3<<20),
+		"ASCII":                strings.Repeat("x", 17<<20),
+		"letters of two bytes": strings.Repeat("ü", 9<<20),
+		"no UTF-8":             strings.Repeat("\xff", 3<<20),
 	} {
-		for doubt, err := range map[string]error{"certain": errors.New(text), "in doubt": fmt.Errorf("%s %w", text, context.DeadlineExceeded)} {
+		for doubt, err := range map[string]error{
+			"certain":  errors.New(text),
+			"in doubt": fmt.Errorf("%s %w", text, context.DeadlineExceeded),
+		} {
 			t.Run(name+", "+doubt, func(t *testing.T) {
 				server := serve(t)
 				longest := 0
@@ -732,12 +765,14 @@ func TestHugeErrorTextIsCutForTheJournal(t *testing.T) {
 					return nil
 				}}
 				var runs atomic.Int64
-				_, got := guardGroceries(server.Client(), &runs, func(context.Context) (string, error) { return "", err },
+				_, got := guardGroceries(server.Client(), &runs,
+					func(context.Context) (string, error) { return "", err },
 					letagentpay.WithJournal(journal))(t.Context(), underKey("5", "turn-7"))
 				require.ErrorIs(t, got, err, "the caller gets its own error")
 				assert.Less(t, longest, 1<<20, "journals have bounds")
 				assert.Positive(t, longest)
-				_, got = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("5", "turn-7"))
+				_, got = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(
+					t.Context(), underKey("5", "turn-7"))
 				var handled *letagentpay.AlreadyHandledError
 				require.ErrorAs(t, got, &handled)
 				assert.Less(t, len(got.Error()), 1<<20)
@@ -866,38 +901,46 @@ func (s *slowRefunds) confirm(r *http.Request) (*http.Response, error) {
 	return nil, errReset // the gateway has given up
 }
 
+// failedPurchase is one whose function has failed.
+type failedPurchase struct {
+	service  *slowRefunds
+	client   *letagentpay.Client
+	approval *letagentpay.Approval
+	journal  *memoryJournal
+}
+
 func TestSlowFailureConfirmationRefundsOnce(t *testing.T) {
 	for _, commit := range []time.Duration{time.Second, 5 * time.Second, 20 * time.Second, 50 * time.Second} {
-		for name, then := range map[string]func(t *testing.T, s *slowRefunds, client *letagentpay.Client, approval *letagentpay.Approval, journal *memoryJournal){
-			"nothing more": func(*testing.T, *slowRefunds, *letagentpay.Client, *letagentpay.Approval, *memoryJournal) {},
-			"Settle again": func(t *testing.T, _ *slowRefunds, _ *letagentpay.Client, approval *letagentpay.Approval, _ *memoryJournal) {
+		for name, then := range map[string]func(t *testing.T, p failedPurchase){
+			"nothing more": func(*testing.T, failedPurchase) {},
+			"Settle again": func(t *testing.T, p failedPurchase) {
 				for range 3 {
-					_ = approval.Settle(t.Context(), errShop)
+					_ = p.approval.Settle(t.Context(), errShop)
 				}
 			},
-			"Confirm": func(t *testing.T, _ *slowRefunds, client *letagentpay.Client, _ *letagentpay.Approval, _ *memoryJournal) {
+			"Confirm": func(t *testing.T, p failedPurchase) {
 				for range 3 {
-					_, _ = client.Confirm(t.Context(), "R1", letagentpay.ConfirmParams{})
+					_, _ = p.client.Confirm(t.Context(), "R1", letagentpay.ConfirmParams{})
 				}
 			},
-			"Confirm through many clients": func(t *testing.T, s *slowRefunds, client *letagentpay.Client, _ *letagentpay.Approval, _ *memoryJournal) {
+			"Confirm through many clients": func(t *testing.T, p failedPurchase) {
 				var group sync.WaitGroup
 				for range 4 {
-					other := s.client(t, letagentpay.WithBaseURL(client.BaseURL()))
+					other := p.service.client(t, letagentpay.WithBaseURL(p.client.BaseURL()))
 					group.Go(func() { _, _ = other.Confirm(t.Context(), "r1", letagentpay.ConfirmParams{}) })
 				}
 				group.Wait()
 			},
-			"Recover": func(t *testing.T, _ *slowRefunds, client *letagentpay.Client, _ *letagentpay.Approval, journal *memoryJournal) {
+			"Recover": func(t *testing.T, p failedPurchase) {
 				for range 3 {
-					_, _ = client.Recover(t.Context(), journal)
+					_, _ = p.client.Recover(t.Context(), p.journal)
 				}
 			},
-			"all of them": func(t *testing.T, _ *slowRefunds, client *letagentpay.Client, approval *letagentpay.Approval, journal *memoryJournal) {
-				_ = approval.Settle(t.Context(), errShop)
-				_, _ = client.Recover(t.Context(), journal)
-				_, _ = client.Confirm(t.Context(), "r1", letagentpay.ConfirmParams{})
-				_ = approval.Settle(t.Context(), errShop)
+			"all of them": func(t *testing.T, p failedPurchase) {
+				_ = p.approval.Settle(t.Context(), errShop)
+				_, _ = p.client.Recover(t.Context(), p.journal)
+				_, _ = p.client.Confirm(t.Context(), "r1", letagentpay.ConfirmParams{})
+				_ = p.approval.Settle(t.Context(), errShop)
 			},
 		} {
 			t.Run(commit.String()+", "+name, func(t *testing.T) {
@@ -914,7 +957,7 @@ func TestSlowFailureConfirmationRefundsOnce(t *testing.T) {
 						var unknown *letagentpay.OutcomeUnknownError
 						require.ErrorAs(t, err, &unknown)
 					}
-					then(t, s, client, approval, journal)
+					then(t, failedPurchase{s, client, approval, journal})
 					time.Sleep(2 * time.Minute)
 					require.NoError(t, approval.Settle(t.Context(), errShop), "by now the request shows it")
 					assert.Equal(t, 1, s.refunds, "refunds of one purchase")
@@ -929,7 +972,8 @@ func TestApprovalIsConfirmedOnceHoweverManySettleIt(t *testing.T) {
 	_ = defaultLog(t)
 	for range 30 {
 		server := serve(t)
-		approval, err := server.Client().Authorize(t.Context(), price("30"), letagentpay.WithJournal(new(memoryJournal)))
+		approval, err := server.Client().Authorize(t.Context(), price("30"),
+			letagentpay.WithJournal(new(memoryJournal)))
 		require.NoError(t, err)
 		var none *shopError
 		var noContext context.Context
@@ -1030,7 +1074,8 @@ func TestGuardedCallIsReportedOnceHoweverItEnds(t *testing.T) {
 			observer := &countedEnds{op: operation.Guard}
 			var runs atomic.Int64
 			_ = alone(func() {
-				_, _ = guardGroceries(server.Client(letagentpay.WithObserver(observer)), &runs, c.fn, letagentpay.OnPendingFail())(t.Context(), price(c.amount))
+				_, _ = guardGroceries(server.Client(letagentpay.WithObserver(observer)), &runs, c.fn,
+					letagentpay.OnPendingFail())(t.Context(), price(c.amount))
 			})
 			want := int64(1)
 			if name == "invalid" { // it has not begun
@@ -1245,7 +1290,8 @@ func TestNothingRunsUnderARequestThatIsBeingConfirmed(t *testing.T) {
 		})
 		time.Sleep(time.Second)
 		var runs atomic.Int64
-		_, err = guardGroceries(client, &runs, succeed)(letagentpay.ResumeApproval(t.Context(), purchase.RequestID), price("30"))
+		_, err = guardGroceries(client, &runs, succeed)(letagentpay.ResumeApproval(t.Context(), purchase.RequestID),
+			price("30"))
 		var handled *letagentpay.AlreadyHandledError
 		require.ErrorAs(t, err, &handled)
 		group.Wait()
@@ -1277,7 +1323,8 @@ func TestLateWriteOfTheJournalUndoesNothing(t *testing.T) {
 		restarted := server.Client(elsewhere())
 		_, err = restarted.Recover(t.Context(), journal)
 		require.NoError(t, err)
-		_, err = guardGroceries(restarted, &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+		_, err = guardGroceries(restarted, &runs, spending("25", nil), letagentpay.WithJournal(journal))(
+			t.Context(), underKey("30", "turn-7"))
 		require.NoError(t, err)
 		assert.EqualValues(t, 1, runs.Load())
 		books(t, server, "25.00", "0.00")

@@ -160,7 +160,9 @@ func TestGuardTransportSendsTheFramesOfAPlainTransport(t *testing.T) {
 			server := serve(t)
 			var sent []string
 			for _, guarded := range []bool{false, true} { // on a new connection each, for the compression of headers
-				far := newRawServer2(t, false, func(_ int, stream uint32) (string, bool) { return respond200(stream), false })
+				far := newRawServer2(t, false, func(_ int, stream uint32) (string, bool) {
+					return respond200(stream), false
+				})
 				far.scheme = "http"
 				base := http2Transport(t)
 				request := build(t, far.url("/paid"))

@@ -120,10 +120,12 @@ func pathPrice(r *http.Request) (*letagentpay.PurchaseParams, error) {
 // requestKinds calls do with every kind of request that differs in how net/http sends it, or sends it again.
 func requestKinds(do func(name string, build func(t *testing.T, address string) *http.Request)) {
 	bodies := map[string]func() io.Reader{
-		"no body":       func() io.Reader { return nil },
-		"NoBody":        func() io.Reader { return http.NoBody },
-		"rewindable":    func() io.Reader { return strings.NewReader("content") },
-		"stream":        func() io.Reader { return io.MultiReader(strings.NewReader("con"), strings.NewReader("tent")) },
+		"no body":    func() io.Reader { return nil },
+		"NoBody":     func() io.Reader { return http.NoBody },
+		"rewindable": func() io.Reader { return strings.NewReader("content") },
+		"stream": func() io.Reader {
+			return io.MultiReader(strings.NewReader("con"), strings.NewReader("tent"))
+		},
 		"empty stream":  func() io.Reader { return io.MultiReader() },
 		"empty, in mem": func() io.Reader { return bytes.NewReader(nil) },
 	}
@@ -323,8 +325,12 @@ func TestGuardTransportTakesWhatIsGivenUpAsItIsWrittenAsPaid(t *testing.T) {
 		write func(ctx context.Context, cancel func()) error
 		spent string
 	}{
-		"cancelled":            {func(_ context.Context, cancel func()) error { cancel(); return io.ErrClosedPipe }, "0.05"},
-		"out of time":          {func(ctx context.Context, _ func()) error { <-ctx.Done(); return io.ErrClosedPipe }, "0.05"},
+		"cancelled": {
+			func(_ context.Context, cancel func()) error { cancel(); return io.ErrClosedPipe }, "0.05",
+		},
+		"out of time": {
+			func(ctx context.Context, _ func()) error { <-ctx.Done(); return io.ErrClosedPipe }, "0.05",
+		},
 		"the write times out":  {func(context.Context, func()) error { return os.ErrDeadlineExceeded }, "0.05"},
 		"the connection fails": {func(context.Context, func()) error { return io.ErrClosedPipe }, "0.00"},
 	} {
@@ -461,7 +467,11 @@ func TestGuardTransportBoundsInformationalResponses(t *testing.T) {
 	send := func(ctx context.Context) error {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, far.url("/paid"), nil)
 		require.NoError(t, err)
-		_, err = sendAndRead(&letagentpay.GuardTransport{Client: serve(t).Client(), Price: pathPrice, Next: base}, request)
+		_, err = sendAndRead(&letagentpay.GuardTransport{
+			Client: serve(t).Client(),
+			Price:  pathPrice,
+			Next:   base,
+		}, request)
 		return err
 	}
 	require.ErrorContains(t, send(t.Context()), "too many informational responses")

@@ -37,7 +37,8 @@ func TestWaitsReadWhatNobodySweeps(t *testing.T) {
 					p, err := client.Purchase(t.Context(), price("80"))
 					require.NoError(t, err)
 					go func() {
-						r, err := client.WaitForDecision(t.Context(), p.RequestID, letagentpay.WaitTimeout(5*time.Minute))
+						r, err := client.WaitForDecision(t.Context(), p.RequestID,
+							letagentpay.WaitTimeout(5*time.Minute))
 						if assert.NoError(t, err) {
 							ended <- r.Status
 							return
@@ -137,7 +138,10 @@ func TestWaitsThatBeginWithinAMomentAreLookedAtTogether(t *testing.T) {
 
 func TestListThatFailsIsNoReasonToReadEachRequest(t *testing.T) {
 	for name, fault := range map[string]letagentpaytest.Fault{
-		"error": {Status: 500}, "no answer": {Drop: letagentpaytest.DropBefore}, "no JSON": {NonJSON: true}, "cut off": {Truncate: 5},
+		"error":     {Status: 500},
+		"no answer": {Drop: letagentpaytest.DropBefore},
+		"no JSON":   {NonJSON: true},
+		"cut off":   {Truncate: 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -166,7 +170,8 @@ func TestPurchaseInsideAResumedCallIsItsOwn(t *testing.T) {
 		server := serve(t)
 		client := server.Client()
 		var runs, inner atomic.Int64
-		_, err := guardGroceries(client, &runs, succeed, append(opts, letagentpay.OnPendingFail())...)(t.Context(), price("80"))
+		_, err := guardGroceries(client, &runs, succeed, append(opts, letagentpay.OnPendingFail())...)(
+			t.Context(), price("80"))
 		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
 		require.Equal(t, letagentpay.StatusPending, pending.Status)
@@ -174,7 +179,8 @@ func TestPurchaseInsideAResumedCallIsItsOwn(t *testing.T) {
 		nested := func(ctx context.Context) (string, error) {
 			return guardGroceries(client, &inner, succeed, opts...)(ctx, price("5"))
 		}
-		_, err = guardGroceries(client, &runs, nested, opts...)(letagentpay.ResumeApproval(t.Context(), pending.RequestID), price("80"))
+		_, err = guardGroceries(client, &runs, nested, opts...)(
+			letagentpay.ResumeApproval(t.Context(), pending.RequestID), price("80"))
 		require.NoError(t, err)
 		assert.EqualValues(t, 1, inner.Load())
 		assert.EqualValues(t, 1, runs.Load())
@@ -190,8 +196,10 @@ func TestMoreRequestsOfOneInstantThanAPageHolds(t *testing.T) {
 			for i := range of {
 				items = append(items, item(fmt.Sprintf("r%d", i+100), "2026-03-11T12:00:00.123456+00:00"))
 			}
-			s := newService(t).on("GET", "/requests", list(strings.Join(items[:5], ",")), list(strings.Join(items, ","))).
-				on("POST", "/requests", answer(201, autoApproved)).on("GET", "/requests/r1", answer(200, detail("auto_approved"))).
+			s := newService(t).on("GET", "/requests", list(strings.Join(items[:5], ",")),
+				list(strings.Join(items, ","))).
+				on("POST", "/requests", answer(201, autoApproved)).
+				on("GET", "/requests/r1", answer(200, detail("auto_approved"))).
 				on("POST", "/requests/r1/confirm", answer(200, confirmed))
 			var runs atomic.Int64
 			_, err := guardGroceries(s.client(), &runs, succeed)(t.Context(), keyed())
@@ -215,8 +223,12 @@ func TestNestedCallsUnderCrossingKeysEnd(t *testing.T) {
 	}{
 		"default":                 {nil, 35 * time.Second},
 		"not waiting for a human": {[]letagentpay.GuardOption{letagentpay.OnPendingFail()}, 35 * time.Second},
-		"a short wait":            {[]letagentpay.GuardOption{letagentpay.OnPendingWait(5 * time.Second)}, 10 * time.Second},
-		"a long wait":             {[]letagentpay.GuardOption{letagentpay.OnPendingWait(24 * time.Hour)}, 35 * time.Second},
+		"a short wait": {
+			[]letagentpay.GuardOption{letagentpay.OnPendingWait(5 * time.Second)}, 10 * time.Second,
+		},
+		"a long wait": {
+			[]letagentpay.GuardOption{letagentpay.OnPendingWait(24 * time.Hour)}, 35 * time.Second,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -236,7 +248,8 @@ func TestNestedCallsUnderCrossingKeysEnd(t *testing.T) {
 				}
 				first, second := <-results, <-results
 				assert.Less(t, time.Since(begun), c.limit)
-				assert.True(t, errors.Is(first, letagentpay.ErrInProgress) || errors.Is(second, letagentpay.ErrInProgress), "%v, %v", first, second)
+				assert.True(t, errors.Is(first, letagentpay.ErrInProgress) ||
+					errors.Is(second, letagentpay.ErrInProgress), "%v, %v", first, second)
 				for _, r := range server.Requests() {
 					assert.True(t, r.Status.Final(), "nothing stays booked: %v", r)
 				}
@@ -258,8 +271,8 @@ func usableNow(t *testing.T, client *letagentpay.Client, keys ...string) {
 	}
 }
 
-// A function that calls itself under its own key or request, with a context that does not tell, does not wait for itself
-// for ever.
+// A function that calls itself under its own key or request, with a context that does not tell, does not wait for
+// itself for ever.
 func TestRecursionWithADroppedContextEnds(t *testing.T) {
 	for name, again := range map[string]func(id string) (context.Context, letagentpay.PurchaseParams){
 		"own key": func(string) (context.Context, letagentpay.PurchaseParams) {

@@ -30,7 +30,10 @@ func pendingPurchases(t testing.TB, server *letagentpaytest.Server, n int) []str
 		if i > 0 && i%60 == 0 {
 			server.Advance(time.Minute) // the rate limit
 		}
-		purchase, err := client.Purchase(t.Context(), letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("1"), Category: "groceries"})
+		purchase, err := client.Purchase(t.Context(), letagentpay.PurchaseParams{
+			Amount:   letagentpay.MustAmount("1"),
+			Category: "groceries",
+		})
 		require.NoError(t, err)
 		require.Equal(t, letagentpay.StatusPending, purchase.Status)
 		ids[i] = purchase.RequestID
@@ -42,7 +45,8 @@ func pendingPurchases(t testing.TB, server *letagentpaytest.Server, n int) []str
 func TestWaitsShareOnePoller(t *testing.T) {
 	cost := func(t *testing.T, waits int) (calls, decided int) {
 		synctest.Test(t, func(t *testing.T) {
-			server := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithRequestExpiry(24*time.Hour))
+			server := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+				letagentpaytest.WithRequestExpiry(24*time.Hour))
 			ids := pendingPurchases(t, server, waits)
 			client := server.Client()
 			var group sync.WaitGroup
@@ -191,7 +195,9 @@ func TestOneHangingReadDoesNotStarveTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := letagentpaytest.NewServer(t, letagentpaytest.InMemory())
 		ids := pendingPurchases(t, server, 10)
-		client := server.Client(letagentpay.WithHTTPClient(&http.Client{Transport: hanging{server.HTTPClient().Transport, ids[0]}}))
+		client := server.Client(letagentpay.WithHTTPClient(&http.Client{
+			Transport: hanging{server.HTTPClient().Transport, ids[0]},
+		}))
 		for _, id := range ids {
 			require.NoError(t, server.Approve(id))
 		}
@@ -351,10 +357,11 @@ func TestWaitProgress(t *testing.T) {
 		server.Fail(letagentpaytest.Fault{Op: operation.Request, Status: 500})
 		time.AfterFunc(20*time.Second, func() { assert.NoError(t, server.Approve(id)) })
 		var events []letagentpay.WaitEvent
-		_, err := server.Client().WaitForDecision(t.Context(), id, letagentpay.WaitProgress(func(event letagentpay.WaitEvent) {
-			events = append(events, event)
-			time.Sleep(time.Millisecond)
-		}))
+		_, err := server.Client().WaitForDecision(t.Context(), id,
+			letagentpay.WaitProgress(func(event letagentpay.WaitEvent) {
+				events = append(events, event)
+				time.Sleep(time.Millisecond)
+			}))
 		require.NoError(t, err)
 		require.Greater(t, len(events), 3)
 		require.ErrorIs(t, events[0].Err, letagentpay.ErrServer)
@@ -380,7 +387,8 @@ func TestCrowdOfWaits(t *testing.T) {
 		for i := range 400 {
 			group.Go(func() {
 				time.Sleep(time.Duration(i%37) * time.Second)
-				_, err := clients[i%2].WaitForDecision(t.Context(), ids[i%40], letagentpay.WaitTimeout(time.Duration(1+i%90)*time.Second))
+				_, err := clients[i%2].WaitForDecision(t.Context(), ids[i%40],
+					letagentpay.WaitTimeout(time.Duration(1+i%90)*time.Second))
 				if err == nil {
 					approved.Add(1)
 					return
@@ -424,9 +432,9 @@ func BenchmarkWaits(b *testing.B) {
 	}
 }
 
-// BenchmarkWaitCalls reports the calls of a hundred waits against those of a single one, a hundred times faster than the
-// default: 0.6 seconds at intervals of 10 to 150 milliseconds. One read for each decision is not counted; at most 1.3
-// times the calls are acceptable.
+// BenchmarkWaitCalls reports the calls of a hundred waits against those of a single one, a hundred times faster than
+// the default: 0.6 seconds at intervals of 10 to 150 milliseconds. One read for each decision is not counted; at most
+// 1.3 times the calls are acceptable.
 func BenchmarkWaitCalls(b *testing.B) {
 	calls := func(b *testing.B, waits int) int {
 		server := letagentpaytest.NewServer(b, letagentpaytest.InMemory())
@@ -435,7 +443,8 @@ func BenchmarkWaitCalls(b *testing.B) {
 		var group sync.WaitGroup
 		for _, id := range ids {
 			group.Go(func() {
-				if _, err := client.WaitForDecision(b.Context(), id, letagentpay.WaitInterval(10*time.Millisecond, 150*time.Millisecond)); err != nil {
+				if _, err := client.WaitForDecision(b.Context(), id,
+					letagentpay.WaitInterval(10*time.Millisecond, 150*time.Millisecond)); err != nil {
 					b.Error(err)
 				}
 			})
