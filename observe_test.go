@@ -18,7 +18,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// notes is an observer that writes down what it is told, indented as operations nest.
+// notes is an observer that records what it observes, indented as operations nest.
 type notes struct {
 	mu    sync.Mutex
 	lines []string

@@ -22,8 +22,8 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// A function that has run, and whose confirmation did not get through, leaves its request approved: the service cannot
-// tell, but this client can.
+// A function that has run without a successful confirmation leaves its request approved. The service does not know of
+// the run, but this client does.
 func TestUnconfirmedIsNotRunAgain(t *testing.T) {
 	t.Run("under the key that its first answer named", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -69,7 +69,7 @@ func TestUnconfirmedIsNotRunAgain(t *testing.T) {
 	})
 }
 
-// Whoever confuses answers, a cache perhaps, must not open the gate.
+// An answer to another request, from a cache for example, must not let a function run.
 func TestAnswersAboutSomethingElse(t *testing.T) {
 	other := strings.Replace(detail("approved"), "r1", "r2", 1)
 	for name, c := range map[string]struct{ post, get string }{
@@ -99,7 +99,7 @@ func TestAnswersAboutSomethingElse(t *testing.T) {
 				on("GET", "/requests/r1", answer(200, detail("completed")))
 			_, err := s.client().Confirm(t.Context(), "r1", completed())
 			require.NoError(t, err)
-			assert.Equal(t, []string{postConfirm, getRequest}, s.paths(), "it is settled by reading")
+			assert.Equal(t, []string{postConfirm, getRequest}, s.paths(), "a read shows the outcome")
 		})
 	}
 }
@@ -136,7 +136,7 @@ func TestApprovedButUnreadable(t *testing.T) {
 		p.IdempotencyKey = "turn-7"
 		_, err := server.Client().Authorize(t.Context(), p)
 		var unknown *letagentpay.OutcomeUnknownError
-		require.ErrorAs(t, err, &unknown, "the purchase is made, so the error must tell which it is")
+		require.ErrorAs(t, err, &unknown, "the purchase is made, so the error must name it")
 		assert.Equal(t, "turn-7", unknown.IdempotencyKey)
 		assert.Equal(t, server.Requests()[0].RequestID, unknown.RequestID)
 		var runs atomic.Int64
@@ -217,11 +217,11 @@ func TestOnlyTheServiceIsCertain(t *testing.T) {
 			answer(400, `<html>bad request</html>`, "Content-Type", "text/html"))
 		_, err := s.client().Purchase(t.Context(), groceries())
 		var unknown *letagentpay.OutcomeUnknownError
-		require.ErrorAs(t, err, &unknown, "a proxy's 400 says nothing about the first attempt")
+		require.ErrorAs(t, err, &unknown, "a proxy's 400 proves nothing about the first attempt")
 	})
 }
 
-// bare answers without what a response should have.
+// bare returns a response without fields that a response should have.
 type bare struct{ response *http.Response }
 
 func (b bare) RoundTrip(*http.Request) (*http.Response, error) { return b.response, nil }
@@ -240,7 +240,7 @@ func TestOddTransports(t *testing.T) {
 		letagentpay.WithHTTPClient(&http.Client{Transport: fixed{200, "", "", someBudget}, Timeout: -1}))
 	require.NoError(t, err)
 	_, err = client.Budget(t.Context())
-	require.NoError(t, err, "a negative timeout is none, as with net/http")
+	require.NoError(t, err, "a negative timeout means no timeout, as in net/http")
 }
 
 func TestTokenIsNotEchoed(t *testing.T) {

@@ -71,7 +71,7 @@ func TestWhatOneClientRanTheOtherDoesNotRunAgain(t *testing.T) {
 							assert.EqualValues(t, 1, runs.Load())
 						}
 						_, err = server.Client().Confirm(t.Context(), unconfirmed.RequestID, unconfirmed.Params)
-						if name != "one together" { // else the second call has told the service
+						if name != "one together" { // the second call of the other cases has confirmed the run
 							require.NoError(t, err)
 						}
 						_, _ = guardGroceries(server.Client(), &runs, succeed, second...)(
@@ -85,7 +85,8 @@ func TestWhatOneClientRanTheOtherDoesNotRunAgain(t *testing.T) {
 	}
 }
 
-// Approved later, run through a client with other options, not confirmed, and then asked for under the key again.
+// The purchase is approved later, run through a client with other options, not confirmed, and then requested under its
+// key again.
 func TestResumedByOneClientIsNotRunUnderItsKeyByTheOther(t *testing.T) {
 	for name, guards := range twoGuards {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +107,7 @@ func TestResumedByOneClientIsNotRunUnderItsKeyByTheOther(t *testing.T) {
 				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				server.ClearFaults()
-				_, err = asks(t.Context(), p) // nobody resumes here
+				_, err = asks(t.Context(), p) // without resuming
 				assert.EqualValues(t, 1, runs.Load())
 				if name != "one together" {
 					var handled *letagentpay.AlreadyHandledError
@@ -118,19 +119,19 @@ func TestResumedByOneClientIsNotRunUnderItsKeyByTheOther(t *testing.T) {
 	}
 }
 
-// Somebody asks for the same purchase by hand between the guarded call's first look at the list and its purchase.
+// The same purchase is made by hand between the guarded call's first read of the list and its purchase.
 func TestGuardDoesNotTakeAnApprovalThatWasAskedForByHandMeanwhile(t *testing.T) {
 	withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
 		server := serve(t)
 		p := underKey("30", "turn-7")
 		inner := server.HTTPClient().Transport
-		var asked atomic.Bool
+		var requested atomic.Bool
 		var byHand *letagentpay.Purchase
 		var client *letagentpay.Client
 		client = server.Client(through(exchange(func(r *http.Request) (*http.Response, error) {
 			response, err := inner.RoundTrip(r)
-			if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/requests") && !asked.Swap(true) {
-				var err error // another goroutine of this process, just now
+			if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/requests") && !requested.Swap(true) {
+				var err error // of another goroutine of this process
 				byHand, err = client.Purchase(context.Background(), p)
 				assert.NoError(t, err)
 			}
@@ -139,8 +140,8 @@ func TestGuardDoesNotTakeAnApprovalThatWasAskedForByHandMeanwhile(t *testing.T) 
 		var runs atomic.Int64
 		for range 2 {
 			_, err := guardGroceries(client, &runs, succeed, opts...)(t.Context(), p)
-			require.True(t, byHand.Status.Approved(), "whoever asked by hand spends now")
-			assert.Zero(t, runs.Load(), "the approval is the other's")
+			require.True(t, byHand.Status.Approved(), "the caller that made it by hand may spend it")
+			assert.Zero(t, runs.Load(), "the approval belongs to the other caller")
 			var handled *letagentpay.AlreadyHandledError
 			require.ErrorAs(t, err, &handled)
 		}
@@ -150,7 +151,7 @@ func TestGuardDoesNotTakeAnApprovalThatWasAskedForByHandMeanwhile(t *testing.T) 
 	})
 }
 
-// A sweeper of the same process resumes what it finds approved before the guarded call has its answer.
+// A sweeper of the same process resumes an approved request before the guarded call has its answer.
 func TestGuardDoesNotRunWhatWasResumedBeforeItsAnswerArrived(t *testing.T) {
 	for _, key := range []string{"", "turn-7"} {
 		for confirmation, status := range map[string]int{"confirmed": 0, "unconfirmed": 503} {
@@ -185,7 +186,7 @@ func TestGuardDoesNotRunWhatWasResumedBeforeItsAnswerArrived(t *testing.T) {
 	}
 }
 
-// A queue delivers a message again to another worker while a human thinks about the first one's purchase.
+// A queue delivers a message to a second worker while a human decides the purchase of the first.
 func TestRedeliveryWhilePendingRunsOnce(t *testing.T) {
 	for name, scoped := range map[string]bool{"scope": true, "own key": false} {
 		for _, journals := range []bool{false, true} {
@@ -234,7 +235,7 @@ func TestRedeliveryWhilePendingRunsOnce(t *testing.T) {
 	}
 }
 
-// One service under two names is, for what a process remembers, two services: the request's state decides then.
+// A process remembers one service under two names as two services. The request's state then decides.
 func TestRedeliveryToAClientOfAnotherHostNameRunsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := serve(t)
@@ -266,7 +267,7 @@ func TestRedeliveryToAClientOfAnotherHostNameRunsOnce(t *testing.T) {
 	})
 }
 
-// Whoever has asked is gone: the other process says so, and runs it when it is told to, once.
+// The process that made the request is gone. The other process returns an error, and runs it once when it is resumed.
 func TestAnotherProcessRunsWhatIsPendingWhenItIsResumed(t *testing.T) {
 	for _, journals := range []bool{false, true} {
 		t.Run(fmt.Sprint("journals ", journals), func(t *testing.T) {
@@ -297,7 +298,7 @@ func TestAnotherProcessRunsWhatIsPendingWhenItIsResumed(t *testing.T) {
 				_, err = guarded(t.Context(), p)
 				require.ErrorAs(t, err, &handled)
 				assert.True(t, handled.Request.Status.Approved())
-				assert.True(t, handled.MayHaveRun, "the other process may run it this moment")
+				assert.True(t, handled.MayHaveRun, "the other process may be running it")
 				assert.Zero(t, runs.Load())
 
 				_, err = guarded(letagentpay.ResumeApproval(t.Context(), handled.Request.RequestID), p)
@@ -334,7 +335,7 @@ func TestPendingPurchaseIsContinuedUnderItsKey(t *testing.T) {
 				}
 				require.NoError(t, server.Approve(pending.RequestID))
 				result, err := two(t.Context(), p)
-				require.NoError(t, err, "this process has asked for it and never started it")
+				require.NoError(t, err, "this process requested it and never started it")
 				assert.Equal(t, "receipt", result)
 				for range 2 {
 					_, _ = one(t.Context(), p)
@@ -348,7 +349,7 @@ func TestPendingPurchaseIsContinuedUnderItsKey(t *testing.T) {
 	}
 }
 
-// A new purchase is answered with an old request's id.
+// The service answers a new purchase with the id of an old request.
 func TestNewPurchaseAnsweredWithAnOldRequestDoesNotRun(t *testing.T) {
 	for name, status := range map[string]string{
 		"confirmed":   "completed",
@@ -386,7 +387,7 @@ func TestNewPurchaseAnsweredWithAnOldRequestDoesNotRun(t *testing.T) {
 						var handled *letagentpay.AlreadyHandledError
 						require.ErrorAs(t, err, &handled)
 						assert.Equal(t, name == "unconfirmed", handled.MayHaveRun)
-						assert.EqualValues(t, 1, runs.Load(), "r1 was run under before: the answer is an old one")
+						assert.EqualValues(t, 1, runs.Load(), "a run under r1 exists: the answer is an old one")
 					}
 				})
 			})
@@ -405,14 +406,14 @@ func TestNewPurchaseAnsweredWithAPendingRequestOfAnotherCallDoesNotRun(t *testin
 		_, err = guardGroceries(s.client(), &runs, succeed)(t.Context(), groceries())
 		var handled *letagentpay.AlreadyHandledError
 		require.ErrorAs(t, err, &handled)
-		assert.Zero(t, runs.Load(), "whoever has been told of r1 may resume it")
+		assert.Zero(t, runs.Load(), "the other call knows r1 and may resume it")
 	})
 }
 
-// What was decided is not what was asked for.
+// The decision is for another purchase than the one requested.
 func TestPurchaseThatChangesWhileItIsWaitedForDoesNotRun(t *testing.T) {
-	for what, replaced := range changedMeanwhile {
-		for name, begin := range waysToAsk {
+	for what, replaced := range changedBeforeApproval {
+		for name, begin := range keySources {
 			if name == "scope" {
 				continue // see TestScopedPurchaseThatChangesWhileItIsWaitedForDoesNotRun
 			}
@@ -427,13 +428,13 @@ func TestPurchaseThatChangesWhileItIsWaitedForDoesNotRun(t *testing.T) {
 	}
 }
 
-var changedMeanwhile = map[string]string{
+var changedBeforeApproval = map[string]string{
 	"amount":              strings.Replace(detail("approved"), "49.99", "4.99", 1),
 	"category":            strings.Replace(detail("approved"), "groceries", "taxi", 1),
 	"amount and category": strings.NewReplacer("49.99", "4.99", "groceries", "other").Replace(detail("approved")),
 }
 
-var waysToAsk = map[string]func(ctx context.Context) (_ context.Context, key string){
+var keySources = map[string]func(ctx context.Context) (_ context.Context, key string){
 	"random key": func(ctx context.Context) (context.Context, string) { return ctx, "" },
 	"own key":    func(ctx context.Context) (context.Context, string) { return ctx, "turn-7" },
 	"scope": func(ctx context.Context) (context.Context, string) {
@@ -442,7 +443,7 @@ var waysToAsk = map[string]func(ctx context.Context) (_ context.Context, key str
 	"resumed": func(ctx context.Context) (context.Context, string) { return letagentpay.ResumeApproval(ctx, "r1"), "" },
 }
 
-// changesWhileWaitedFor makes a guarded call whose pending request reads otherwise once it is approved.
+// changesWhileWaitedFor makes a guarded call whose pending request has other contents once it is approved.
 func changesWhileWaitedFor(t *testing.T, replaced string, listed string,
 	begin func(ctx context.Context) (_ context.Context, key string),
 ) {
@@ -481,16 +482,16 @@ func TestPurchaseByHandUnderAUsedKeyTellsTheCurrentStatus(t *testing.T) {
 					return purchase
 				}
 				p := underKey("60", "turn-7")
-				asked, err := first.Purchase(t.Context(), p)
+				requested, err := first.Purchase(t.Context(), p)
 				require.NoError(t, err)
 				assert.Equal(t, letagentpay.StatusPending, again(p).Status)
-				require.NoError(t, server.Approve(asked.RequestID))
+				require.NoError(t, server.Approve(requested.RequestID))
 				approved := again(p)
 				assert.Equal(t, letagentpay.StatusApproved, approved.Status)
-				assert.Equal(t, asked.RequestID, approved.RequestID)
+				assert.Equal(t, requested.RequestID, approved.RequestID)
 				assert.False(t, approved.AutoApproved)
 				assert.True(t, approved.ExpiresAt.IsZero())
-				_, err = first.Confirm(t.Context(), asked.RequestID, letagentpay.ConfirmParams{Success: true})
+				_, err = first.Confirm(t.Context(), requested.RequestID, letagentpay.ConfirmParams{Success: true})
 				require.NoError(t, err)
 				assert.Equal(t, letagentpay.StatusCompleted, again(p).Status, "the money is spent")
 
@@ -504,9 +505,9 @@ func TestPurchaseByHandUnderAUsedKeyTellsTheCurrentStatus(t *testing.T) {
 				assert.False(t, failed.AutoApproved)
 
 				p = underKey("61", "turn-9")
-				asked, err = first.Purchase(t.Context(), p)
+				requested, err = first.Purchase(t.Context(), p)
 				require.NoError(t, err)
-				require.NoError(t, server.Reject(asked.RequestID))
+				require.NoError(t, server.Reject(requested.RequestID))
 				assert.Equal(t, letagentpay.StatusRejected, again(p).Status)
 				p = underKey("62", "turn-10")
 				_, err = first.Purchase(t.Context(), p)
@@ -527,10 +528,10 @@ func TestPurchaseByHandUnderTheKeyOfAnotherPurchaseIsAMismatch(t *testing.T) {
 						server := serve(t)
 						p := whole(amount)
 						p.IdempotencyKey = "turn-7"
-						asked, err := server.Client().Purchase(t.Context(), p)
+						requested, err := server.Client().Purchase(t.Context(), p)
 						require.NoError(t, err)
 						if decide {
-							require.NoError(t, server.Approve(asked.RequestID))
+							require.NoError(t, server.Approve(requested.RequestID))
 						}
 						client := server.Client()
 						if other {
@@ -550,7 +551,7 @@ func TestPurchaseByHandUnderTheKeyOfAnotherPurchaseIsAMismatch(t *testing.T) {
 	}
 }
 
-// atMost is a transport that ends a context when it has carried so many calls.
+// atMost is a transport that ends a context after a number of calls.
 func atMost(calls int64, end context.CancelFunc, next http.RoundTripper) exchange {
 	var n atomic.Int64
 	return func(r *http.Request) (*http.Response, error) {
@@ -561,7 +562,7 @@ func atMost(calls int64, end context.CancelFunc, next http.RoundTripper) exchang
 	}
 }
 
-// heapAfter returns by how much the heap has grown after so many calls.
+// heapAfter returns by how much a number of calls grows the heap.
 func heapAfter(calls int, do func(i int)) (grown int64) {
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -575,14 +576,13 @@ func heapAfter(calls int, do func(i int)) (grown int64) {
 	return int64(after.HeapAlloc) - int64(before.HeapAlloc)
 }
 
-// cheapService makes a request of each purchase and remembers no more than the newest, so that what grows is the
-// client's.
+// cheapService makes a request for each purchase and remembers only the newest, so that any growth is the client's.
 type cheapService struct {
 	status  string                             // of each purchase
 	confirm func(id string) (int, string)      // answers confirmations
-	lose    func(*http.Request) bool           // the answers that get lost; nil for none
+	lose    func(*http.Request) bool           // selects the answers that are lost; nil: none
 	made    int64                              // requests so far
-	newest  struct{ id, state, shared string } // shared is what a row and a read by id have in common
+	newest  struct{ id, state, shared string } // shared holds the fields that a row and a read by id share
 }
 
 func (s *cheapService) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -671,7 +671,7 @@ func TestHeapOfALongLife(t *testing.T) {
 	}
 	const million = 1_000_000
 	approving := cheapService{status: "auto_approved", confirm: completed}
-	confirming := cheapService{status: "auto_approved", confirm: already} // somebody else has confirmed it
+	confirming := cheapService{status: "auto_approved", confirm: already} // confirmed by another caller
 	refusing := cheapService{status: "auto_approved", confirm: refused}
 	rejecting := cheapService{status: "rejected", confirm: completed}
 	reviewing := cheapService{status: "pending", confirm: completed}
@@ -690,8 +690,8 @@ func TestHeapOfALongLife(t *testing.T) {
 		"own keys and a model's words":            {0, million, approving, keyed(worded), 3 << 20, true},
 		"scopes":                                  {20_000, million, approving, scoped(same), 3 << 20, true},
 		"scopes and a model's words":              {0, million, approving, scoped(worded), 3 << 20, true},
-		"confirmed by somebody else":              {40_000, million, confirming, same, 1 << 20, true},
-		"own keys, confirmed by somebody else":    {20_000, million, confirming, keyed(same), 3 << 20, true},
+		"confirmed by another caller":             {40_000, million, confirming, same, 1 << 20, true},
+		"own keys, confirmed by another caller":   {20_000, million, confirming, keyed(same), 3 << 20, true},
 		"rejected":                                {40_000, million, rejecting, same, 1 << 20, false},
 		"pending and left":                        {40_000, million, reviewing, worded, 4 << 20, false},
 		"own keys, pending and left":              {20_000, million, reviewing, keyed(worded), 6 << 20, false},
@@ -731,10 +731,10 @@ func TestHeapOfALongLife(t *testing.T) {
 	}
 }
 
-// The ordinal that the purchase has is the only one that it can have.
+// The purchase can have only the ordinal that it has.
 func TestScopedPurchaseThatChangesWhileItIsWaitedForDoesNotRun(t *testing.T) {
-	for what, replaced := range changedMeanwhile {
-		t.Run(what, func(t *testing.T) { changesWhileWaitedFor(t, replaced, "", waysToAsk["scope"]) })
+	for what, replaced := range changedBeforeApproval {
+		t.Run(what, func(t *testing.T) { changesWhileWaitedFor(t, replaced, "", keySources["scope"]) })
 	}
 }
 
@@ -745,7 +745,7 @@ func TestRequestThatTakesOverTheKeyOfARunIsNotRun(t *testing.T) {
 		var posts atomic.Int64
 		server.SetServiceRaces(&letagentpaytest.Races{Choose: func(c letagentpaytest.Call) time.Duration {
 			if c.Op == operation.Purchase && posts.Add(1) == 1 {
-				return 100 * time.Second // the first attempt commits after all that follows it
+				return 100 * time.Second // the first attempt commits last
 			}
 			return 0
 		}})
@@ -789,7 +789,8 @@ func TestRequestThatTakesOverTheKeyOfARunIsNotRun(t *testing.T) {
 	})
 }
 
-// What ran under the key cannot be read: whether the answer is a stray request or another purchase is unknown.
+// The request that ran under the key cannot be read, so it is unknown whether the answer is a duplicate or another
+// purchase.
 func TestKeyOfTheDayBeforeWhoseRunCannotBeRead(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		log := defaultLog(t)
@@ -829,7 +830,7 @@ func TestKeyOfTheDayBeforeWhoseRunCannotBeRead(t *testing.T) {
 	})
 }
 
-// A purchase whose answer was lost was found and resumed by its id. What the key leads to a day later is another one.
+// A purchase whose answer was lost is found and resumed by its id. A day later its key leads to another request.
 func TestFoundPurchaseThatHasRunIsNoDuplicate(t *testing.T) {
 	for name, afterRestart := range map[string]bool{"same process": false, "another process": true} {
 		t.Run(name, func(t *testing.T) {
@@ -864,8 +865,8 @@ func TestFoundPurchaseThatHasRunIsNoDuplicate(t *testing.T) {
 	}
 }
 
-// A purchase whose answer was lost was resumed by its id, and may have run. However often its key is asked under, it
-// does not run again.
+// A purchase whose answer was lost is resumed by its id and may have run. It does not run again, however often its key
+// is repeated.
 func TestResumedPurchaseDoesNotRunUnderItsKey(t *testing.T) {
 	for name, outcome := range map[string]error{
 		"may have run": context.DeadlineExceeded,
@@ -918,7 +919,7 @@ func TestResumedPurchaseDoesNotRunUnderItsKey(t *testing.T) {
 	}
 }
 
-// Which of several requests a key leads to may change at the service. The one that was named a duplicate stays one.
+// The service may change which of several requests a key leads to. A request reported as a duplicate stays one.
 func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
 	for name, test := range map[string]struct{ journal, restarted, byHand bool }{
 		"same process":               {},
@@ -981,7 +982,7 @@ func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
 					unreadable.Store(false)
 				}
 				time.Sleep(time.Minute)
-				if test.restarted { // twice, and the first time in vain
+				if test.restarted { // twice, and the first restart fails
 					server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Status: 403})
 					_, err := guardGroceries(client(letagentpay.NewProcess()), &runs, succeed, opts...)(
 						t.Context(), underKey("30", "turn-7"))
@@ -990,7 +991,7 @@ func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
 				}
 				again, err := client(letagentpay.NewProcess()).Purchase(t.Context(), underKey("30", "turn-7"))
 				require.NoError(t, err)
-				require.Equal(t, duplicate, again.RequestID, "the key leads to the other one by now")
+				require.Equal(t, duplicate, again.RequestID, "the key now leads to the other one")
 
 				if test.byHand && !test.journal {
 					purchase, err := client(of).Purchase(t.Context(), underKey("30", "turn-7"))
@@ -1021,7 +1022,7 @@ func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
 	}
 }
 
-// A purchase whose answer was lost expired before its key was asked under again.
+// A purchase whose answer was lost expires before its key is repeated.
 func TestFoundPurchaseThatIsOverIsNoDuplicate(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		defaultLog(t)
@@ -1044,7 +1045,7 @@ func TestFoundPurchaseThatIsOverIsNoDuplicate(t *testing.T) {
 	})
 }
 
-// A pending purchase that was asked for under an alias is resumed under the name that the service gave it.
+// A pending purchase that was requested under an alias is resumed under the name that the service resolved it to.
 func TestPurchaseUnderAnAliasIsResumedElsewhereAsWhatItWasResolvedTo(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t, letagentpaytest.WithAliases(map[string]string{"supermarket": "groceries"}))

@@ -17,7 +17,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// unrefunded leaves an executed entry of a failure in a journal, whose confirmation did not get through.
+// unrefunded leaves the journal entry of a failed function whose confirmation failed.
 func unrefunded(t *testing.T, server *letagentpaytest.Server, journal *memoryJournal, key string) {
 	t.Helper()
 	server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
@@ -54,7 +54,7 @@ func TestRefundIsNotSentWhereThereIsNoTimeToWait(t *testing.T) {
 		require.ErrorAs(t, err, &unconfirmed)
 		var handled *letagentpay.AlreadyHandledError
 		require.ErrorAs(t, err, &handled)
-		assert.Empty(t, server.Calls().Of(operation.Confirm), "the refund of the process before may still be handled")
+		assert.Empty(t, server.Calls().Of(operation.Confirm), "the refund of the earlier process may still be handled")
 		time.Sleep(time.Minute)
 		_, err = again(t.Context(), underKey("30", "turn-7"))
 		require.ErrorAs(t, err, &handled)
@@ -97,7 +97,7 @@ func TestResultIsGivenBackAndConfirmedWhenTheCallerHasGone(t *testing.T) {
 	})
 }
 
-// emptyEntries yields nothing between its entries.
+// emptyEntries yields nil entries between its entries.
 type emptyEntries struct{ memoryJournal }
 
 func (j *emptyEntries) Entries(ctx context.Context) iter.Seq2[*journalEntry, error] {
@@ -146,7 +146,7 @@ func TestJournalSharedByTwoServices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		journal := new(memoryJournal)
 		var runs atomic.Int64
-		for range 2 { // services that give the same id
+		for range 2 { // two services that use the same id
 			s := approving(t).on("GET", "/requests", list(row("r1", "approved", created, ""))).
 				on("GET", "/requests/r1", answer(200, detail("approved")))
 			_, err := guardGroceries(s.client(), &runs, succeed, letagentpay.WithJournal(journal))(
@@ -158,7 +158,7 @@ func TestJournalSharedByTwoServices(t *testing.T) {
 }
 
 func TestOfTwoEntriesOfARequestTheFurthestCounts(t *testing.T) {
-	for _, order := range []string{" key a", " key z"} { // the other entry's key, which decides the order of the two
+	for _, order := range []string{" key a", " key z"} { // a key that sorts before or after the other one
 		synctest.Test(t, func(t *testing.T) {
 			s := approving(t).on("GET", "/requests", list(row("r1", "approved", created, ""))).
 				on("GET", "/requests/r1", answer(200, detail("approved")))
@@ -168,9 +168,9 @@ func TestOfTwoEntriesOfARequestTheFurthestCounts(t *testing.T) {
 			_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(
 				ctx, groceries())
 			require.NoError(t, err)
-			asked := *only(t, journal)
-			asked.Key, asked.State = strings.Replace(asked.Key, " request r1", order, 1), stateRequested
-			require.NoError(t, journal.Put(t.Context(), &asked))
+			requested := *only(t, journal)
+			requested.Key, requested.State = strings.Replace(requested.Key, " request r1", order, 1), stateRequested
+			require.NoError(t, journal.Put(t.Context(), &requested))
 			require.Len(t, journal.states(), 2)
 
 			result, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(
@@ -193,12 +193,12 @@ func TestRecoverAfterARestartOfRecoverRefundsOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				server, journal := serve(t), new(memoryJournal)
-				_, err := server.Client(elsewhere()).Purchase(t.Context(), price("45")) // something else that is booked
+				_, err := server.Client(elsewhere()).Purchase(t.Context(), price("45")) // is booked as well
 				require.NoError(t, err)
 				unrefunded(t, server, journal, "turn-7")
 				time.Sleep(2 * time.Minute)
 				server.SetServiceRaces(&letagentpaytest.Races{Confirm: 20 * time.Second})
-				ctx, stop := context.WithTimeout(t.Context(), 5*time.Second) // the process is stopped: a deployment
+				ctx, stop := context.WithTimeout(t.Context(), 5*time.Second) // a deployment stops the process
 				again(ctx, server.Client(elsewhere()), journal)
 				stop()
 				again(t.Context(), server.Client(elsewhere()), journal)
@@ -209,7 +209,7 @@ func TestRecoverAfterARestartOfRecoverRefundsOnce(t *testing.T) {
 	}
 }
 
-// Another process could not know of a refund that is not recorded.
+// Another process would not know of a refund that is not recorded.
 func TestRefundThatCannotBeRecordedIsNotSent(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)

@@ -19,7 +19,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// unconfirmedRun leaves an executed entry in a journal, whose confirmation did not get through.
+// unconfirmedRun leaves the journal entry of a run whose confirmation failed.
 func unconfirmedRun(t *testing.T, server *letagentpaytest.Server, client *letagentpay.Client, journal journalStore,
 	amount string,
 ) string {
@@ -33,7 +33,7 @@ func unconfirmedRun(t *testing.T, server *letagentpaytest.Server, client *letage
 	return unconfirmed.RequestID
 }
 
-// rotated is a client with another token, which the service takes for the agent's.
+// rotated returns a client with another token, which the service accepts for the same agent.
 func rotated(server *letagentpaytest.Server, opts ...letagentpay.Option) *letagentpay.Client {
 	inner := server.HTTPClient().Transport
 	return server.Client(append([]letagentpay.Option{
@@ -62,7 +62,7 @@ func TestRecoverAfterTheTokenWasRotated(t *testing.T) {
 				var pending *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &pending)
 				require.Equal(t, letagentpay.StatusPending, pending.Status)
-				// settled
+				// This entry is settled.
 				_, err = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(
 					t.Context(), price("3"))
 				require.NoError(t, err)
@@ -93,7 +93,7 @@ func TestRecoverAfterTheTokenWasRotated(t *testing.T) {
 	}
 }
 
-// The service cannot be reached for what the other token has left: that is an error, and not silence.
+// The service cannot be reached to read what the other token has left: Recover returns an error.
 func TestRecoverReportsWhatItCannotReadOfAnotherToken(t *testing.T) {
 	for _, status := range []int{503, 401, 403} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
@@ -144,7 +144,7 @@ func TestRecoverLeavesOtherAgentsEntriesAlone(t *testing.T) {
 			assert.Empty(t, interrupted)
 			assert.Empty(t, other.Calls())
 			assert.Equal(t, []string{"returned"}, journal.states())
-			assert.Contains(t, standard.String(), id, "the money is spent, and the service does not know")
+			assert.Contains(t, standard.String(), id, "the money is spent, and the service does not know it")
 		})
 	})
 	t.Run("of the same service", func(t *testing.T) {
@@ -164,7 +164,7 @@ func TestRecoverLeavesOtherAgentsEntriesAlone(t *testing.T) {
 	})
 }
 
-// One request that cannot be read does not keep the others from being recovered.
+// One request that cannot be read does not prevent the recovery of the others.
 func TestRecoverGoesOnAfterARequestThatCannotBeRead(t *testing.T) {
 	for struck := range 4 {
 		t.Run(fmt.Sprint(struck), func(t *testing.T) {
@@ -189,13 +189,13 @@ func TestRecoverGoesOnAfterARequestThatCannotBeRead(t *testing.T) {
 				assert.Len(t, interrupted, 3)
 				interrupted, err = client.Recover(t.Context(), journal)
 				require.NoError(t, err)
-				assert.Len(t, interrupted, 4, "the entry has stayed")
+				assert.Len(t, interrupted, 4, "the entry is kept")
 			})
 		})
 	}
 }
 
-// damagedJournal has entries that cannot be read, at the places given.
+// damagedJournal has entries that cannot be read at the given places.
 type damagedJournal struct {
 	*memoryJournal
 	at []int
@@ -247,7 +247,7 @@ func TestRecoverConfirmsWhatItCanReadBesideDamagedEntries(t *testing.T) {
 	}
 }
 
-// A damaged entry may be the one of the resumed request: nothing runs unless another shows how far that has come.
+// A damaged entry may be that of the resumed request. Nothing runs unless another entry shows its state.
 func TestResumedRequestBesideDamagedEntries(t *testing.T) {
 	for _, at := range [][]int{{0}, {1}} {
 		t.Run(fmt.Sprint(at), func(t *testing.T) {
@@ -261,7 +261,7 @@ func TestResumedRequestBesideDamagedEntries(t *testing.T) {
 				guarded := guardGroceries(restarted, &runs, succeed, letagentpay.WithJournal(damaged))
 				result, err := guarded(letagentpay.ResumeApproval(t.Context(), id), price("25"))
 				require.NoError(t, err)
-				assert.Equal(t, "receipt", result, "of the run that the journal knows")
+				assert.Equal(t, "receipt", result, "the result of the run in the journal")
 
 				purchase, err := restarted.Purchase(t.Context(), price("30"))
 				require.NoError(t, err)
@@ -273,7 +273,7 @@ func TestResumedRequestBesideDamagedEntries(t *testing.T) {
 	}
 }
 
-// An endless journal of errors ends.
+// Recover ends although the journal yields errors without end.
 func TestRecoverOfAJournalThatCannotBeRead(t *testing.T) {
 	server := serve(t)
 	endless := &endlessJournal{}
@@ -286,7 +286,7 @@ func TestRecoverOfAJournalThatCannotBeRead(t *testing.T) {
 	case err := <-done:
 		require.ErrorIs(t, err, errDamaged)
 	case <-time.After(time.Minute):
-		t.Fatal("it does not end")
+		t.Fatal("Recover does not end")
 	}
 }
 
@@ -299,7 +299,7 @@ func (*endlessJournal) Entries(context.Context) iter.Seq2[*journalEntry, error] 
 	}
 }
 
-// Whoever asks with the next token of the agent does not run again what ran with the one before.
+// A call with the agent's next token does not run again what ran with the previous one.
 func TestRotatedTokenRunsNothingAgain(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		for again, how := range map[string]func(ctx context.Context, id string) context.Context{
@@ -330,7 +330,7 @@ func TestRotatedTokenRunsNothingAgain(t *testing.T) {
 	}
 }
 
-// The process was restarted while the service was still busy with the first failure confirmation.
+// The process restarts while the service is still handling the first failure confirmation.
 func TestRecoverAfterARestartDoesNotRefundBesideAnEarlierConfirmation(t *testing.T) {
 	for _, commit := range []time.Duration{20 * time.Second, 50 * time.Second} {
 		t.Run(commit.String(), func(t *testing.T) {
@@ -353,7 +353,7 @@ func TestRecoverAfterARestartDoesNotRefundBesideAnEarlierConfirmation(t *testing
 	}
 }
 
-// The process was restarted with the agent's next token: the journal still knows what was run.
+// The process restarts with the agent's next token. The journal still knows what has run.
 func TestJournalKnowsWhatRanBeforeTheTokenWasRotated(t *testing.T) {
 	for again, how := range map[string]func(ctx context.Context, id string) context.Context{
 		"resumed":       letagentpay.ResumeApproval,
@@ -378,7 +378,7 @@ func TestJournalKnowsWhatRanBeforeTheTokenWasRotated(t *testing.T) {
 	}
 }
 
-// A store that loses fields, or holds entries in another form, must not make a paid purchase one that failed.
+// A store that loses fields, or holds entries in another form, must not turn a paid purchase into a failed one.
 func TestAnEntryThatWasMisreadRefundsAndRunsNothing(t *testing.T) {
 	for name, change := range map[string]func(string) string{
 		"the outcome is lost": func(e string) string {
@@ -412,7 +412,7 @@ func TestAnEntryThatWasMisreadRefundsAndRunsNothing(t *testing.T) {
 				interrupted, err := restarted.Recover(t.Context(), journal)
 				assert.Empty(t, interrupted)
 				var journalError *letagentpay.JournalError
-				if name != "the key is another's" { // whose entry Recover looks for once more, and does not find
+				if name != "the key is another's" { // Recover looks up this entry again and does not find it
 					require.ErrorAs(t, err, &journalError)
 				}
 				_, err = guardGroceries(restarted, &runs, succeed, letagentpay.WithJournal(journal))(

@@ -19,7 +19,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// oneRun is a context for a run of a scope.
+// oneRun returns a context for a run of a scope.
 func oneRun(ctx context.Context) context.Context {
 	return letagentpay.WithScopeRun(letagentpay.WithPurchaseScope(ctx, "message 17"))
 }
@@ -41,11 +41,11 @@ func TestPurchaseThatWasPendingIsTheSameInItsRun(t *testing.T) {
 	})
 }
 
-// unfaithful is a result that a journal does not keep.
+// unfaithful is a result that a journal cannot keep.
 type unfaithful struct{ secret string }
 
-// ranBefore leaves a run of a scope in a journal, whose result could not be kept, and returns what repeats it in
-// another process.
+// ranBefore leaves a run of a scope in a journal that could not keep its result. It returns functions that repeat the
+// run in another process.
 func ranBefore(t *testing.T, client func() *letagentpay.Client) (repeat func(ctx context.Context) error,
 	authorize func(ctx context.Context) error, journal *memoryJournal,
 ) {
@@ -244,7 +244,7 @@ func TestPurchaseByHandInARun(t *testing.T) {
 			assert.Len(t, server.Requests(), 1)
 		})
 	})
-	t.Run("in another category, it is asked for under another key", func(t *testing.T) {
+	t.Run("in another category, it is requested under another key", func(t *testing.T) {
 		inBubble(t, func(t *testing.T) {
 			server := serve(t)
 			client, ctx := server.Client(), letagentpay.WithPurchaseScope(t.Context(), "message 17")
@@ -275,7 +275,7 @@ func TestPurchaseByHandLeavesGuardedCallsAlone(t *testing.T) {
 		}
 		var runs atomic.Int64
 		guarded := guardGroceries(client, &runs, func(context.Context) (string, error) {
-			assert.True(t, byHand().MayHaveRun, "it runs")
+			assert.True(t, byHand().MayHaveRun, "it is running")
 			return "receipt", nil
 		}, letagentpay.OnPendingFail())
 		_, err := guarded(t.Context(), underKey("60", "turn-7"))
@@ -292,7 +292,7 @@ func TestPurchaseByHandLeavesGuardedCallsAlone(t *testing.T) {
 	})
 }
 
-// ends is an observer that keeps how guarded calls ended.
+// ends is an observer that records the outcomes of guarded calls.
 type ends []letagentpay.Observation
 
 func (e *ends) Begin(ctx context.Context, op operation.Op) (context.Context, func(letagentpay.Observation)) {

@@ -34,7 +34,7 @@ func keyed() letagentpay.PurchaseParams {
 }
 
 // The service answers a repeated key with its first answer, even after that purchase was completed. With a caller's own
-// key, only what the request is now, and whether it is older than the call, tells whether the function may run.
+// key, only the current state of the request, and whether it is older than the call, decide if the function may run.
 func TestGuardDoesNotRunAgainUnderAnOwnKey(t *testing.T) {
 	const (
 		before = "2026-03-11T11:59:59.999999+00:00"
@@ -69,11 +69,11 @@ func TestGuardDoesNotRunAgainUnderAnOwnKey(t *testing.T) {
 		"at the same instant, among others": {item("r0", at) + "," + item("r1", at), reads("approved"), false, handled},
 		"without a time of creation":        {item("r0", before), undated, false, handled},
 		"completed":                         {item("r1", before), reads("completed"), false, handled},
-		"completed by whoever":              {item("r0", before), reads("completed"), false, handled},
+		"completed by another caller":       {item("r0", before), reads("completed"), false, handled},
 		"failed":                            {item("r1", before), reads("failed"), false, handled},
 		"rejected":                          {item("r1", before), reads("rejected"), false, letagentpay.StatusRejected},
 		"expired":                           {item("r1", before), reads("expired"), false, letagentpay.StatusExpired},
-		"pending of old, then approved":     {item("r1", at), reads("pending", "approved"), false, handled},
+		"pending before, then approved":     {item("r1", at), reads("pending", "approved"), false, handled},
 		"pending, then completed":           {item("r0", before), reads("pending", "completed"), false, handled},
 		"unheard of, then approved, old":    {item("r9", after), reads("escalated", "approved"), false, handled},
 		"cannot be read":                    {item("r0", before), unreadable, false, new(*letagentpay.APIError)},
@@ -167,7 +167,7 @@ func TestResumeApproval(t *testing.T) {
 	}{
 		"approved":               {as("49.99", "groceries", "approved"), "groceries", "", true, nil},
 		"auto-approved":          {as("49.99", "groceries", "auto_approved"), "groceries", "", true, nil},
-		"spelled otherwise":      {as("49.99", "food_delivery", "approved"), " Food-Delivery", "", true, nil},
+		"spelled differently":    {as("49.99", "food_delivery", "approved"), " Food-Delivery", "", true, nil},
 		"filed under other":      {as("49.99", "other", "approved"), "Casino chips", "", true, nil},
 		"by an unknown alias":    {as("49.99", "taxi", "approved"), "uber", "", false, mismatch},
 		"currency, too":          {as("49.99", "groceries", "approved"), "groceries", "usd", true, nil},

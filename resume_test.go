@@ -17,7 +17,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// approvedByOwner makes a purchase that the owner approves, and returns its id.
+// approvedByOwner makes a purchase that the owner approves. It returns its id.
 func approvedByOwner(t *testing.T, server *letagentpaytest.Server, p letagentpay.PurchaseParams) string {
 	t.Helper()
 	_, err := server.Client().Authorize(t.Context(), p, letagentpay.OnPendingFail())

@@ -17,7 +17,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 )
 
-// A webhook resumes what was pending, and waits for the human, while the turn is retried.
+// A webhook resumes a pending purchase and waits for the human while the turn is retried.
 func TestCallUnderTheKeyOfAResumedRunLeavesItsRecord(t *testing.T) {
 	for name, c := range map[string]struct {
 		result error
@@ -72,7 +72,7 @@ func TestCallUnderTheKeyOfAResumedRunLeavesItsRecord(t *testing.T) {
 	}
 }
 
-// A repetition has asked again, and does not know yet that it is answered with the request that is resumed now.
+// A call repeats the purchase and does not know yet that its answer is the request being resumed.
 func TestRequestIsNotResumedWhileItsPurchaseIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
@@ -95,7 +95,7 @@ func TestRequestIsNotResumedWhileItsPurchaseIsRepeated(t *testing.T) {
 					result, err := guardGroceries(resumer, &runs, succeed, opts...)(
 						letagentpay.ResumeApproval(t.Context(), pending.RequestID), price("60"))
 					assert.NoError(t, err)
-					assert.Equal(t, "receipt", result, "of the run under the key")
+					assert.Equal(t, "receipt", result, "the result of the run under the key")
 				})
 				time.Sleep(time.Second)
 			})
@@ -151,7 +151,7 @@ func TestJournalKeepsAResultAsThatOfTheFunctionThatRan(t *testing.T) {
 func TestNothingRunsUnderADuplicate(t *testing.T) {
 	for name, c := range map[string]struct {
 		restarted bool
-		counts    string // state of the request that counts, when the duplicate is resumed
+		counts    string // status of the request that counts when the duplicate is resumed
 		runs      bool
 	}{
 		"of a purchase that has run":              {counts: "completed"},
@@ -201,7 +201,7 @@ func TestNothingRunsUnderADuplicate(t *testing.T) {
 	}
 }
 
-// The function of a resumed request makes a call under the key of that request.
+// The function of a resumed request makes a guarded call under the key of that request.
 func TestResumedRunThatCallsUnderItsKeyIsRefusedAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
@@ -272,7 +272,7 @@ func TestResumedPurchaseUsesUpNoOtherKey(t *testing.T) {
 		assert.Empty(t, approval.IdempotencyKey())
 		require.NoError(t, approval.Settle(t.Context(), nil))
 
-		// order-2 has never been asked for
+		// order-2 has never been requested
 		server.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict { return letagentpaytest.Approve() })
 		_, err = guardGroceries(client, &runs, succeed)(t.Context(), underKey("60", "order-2"))
 		assert.NoError(t, err)
