@@ -513,7 +513,7 @@ func (w *world) begin(a *attempt, id string, p letagentpay.PurchaseParams) *run 
 		w.violated("%s ran twice", w.name(id))
 	}
 	request, found := w.server.Request(id)
-	asked := subject{
+	requested := subject{
 		amount:      request.Amount.String(),
 		category:    request.Category,
 		merchant:    strings.TrimSpace(request.MerchantName),
@@ -528,8 +528,8 @@ func (w *world) begin(a *attempt, id string, p letagentpay.PurchaseParams) *run 
 	switch {
 	case !found || !request.Status.Approved():
 		w.violated("%s ran although it was %q", w.name(id), request.Status)
-	case asked != subjectOf("", called):
-		w.violated("%s was for %+v and ran for %+v", w.name(id), asked, subjectOf("", called))
+	case requested != subjectOf("", called):
+		w.violated("%s was for %+v and ran for %+v", w.name(id), requested, subjectOf("", called))
 	case duplicate:
 		w.violated("%s was reported as a duplicate and ran", w.name(id))
 	case a.resumed || creator == nil || creator == a:

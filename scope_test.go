@@ -23,7 +23,7 @@ func TestRetriedTurnBuysNothingAgain(t *testing.T) {
 		turn := func() (handled int) {
 			ctx := letagentpay.WithScopeRun(letagentpay.WithPurchaseScope(t.Context(), "message 17"))
 			guarded := guardGroceries(server.Client(letagentpay.InProcess(letagentpay.NewProcess())), &runs, succeed)
-			for _, amount := range []string{"10", "20", "10"} { // two of them are the same, and meant
+			for _, amount := range []string{"10", "20", "10"} { // two of them are identical on purpose
 				_, err := guarded(ctx, price(amount))
 				var already *letagentpay.AlreadyHandledError
 				if assert.True(t, err == nil || assert.ErrorAs(discard{}, err, &already), "%v", err) && err != nil {
@@ -141,7 +141,7 @@ func TestUnansweredPurchaseIsContinuedInItsScope(t *testing.T) {
 		assert.Equal(t, unknown.IdempotencyKey, purchase.IdempotencyKey)
 		assert.Len(t, server.Requests(), 1)
 
-		// A guarded one that is pending is continued, too.
+		// A guarded purchase that is pending is continued too.
 		var runs atomic.Int64
 		guarded := guardGroceries(client, &runs, succeed, letagentpay.OnPendingFail())
 		_, err = guarded(ctx, price("80"))
@@ -155,8 +155,8 @@ func TestUnansweredPurchaseIsContinuedInItsScope(t *testing.T) {
 	})
 }
 
-// An unknown outcome names the random key. Repeating the guarded call under it runs only if the lost purchase had not
-// been made: if it had, somebody else may have been told the key, and have run.
+// The error of an unknown outcome names the random key. Repeating the guarded call under it runs only if the lost
+// purchase was never made. Otherwise another process may have received the key and run.
 func TestRepeatingUnderTheKeyOfAnUnknownOutcome(t *testing.T) {
 	for drop, made := range map[letagentpaytest.Drop]bool{
 		letagentpaytest.DropBefore: false,

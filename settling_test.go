@@ -36,7 +36,7 @@ func reportSpent(ctx context.Context, amount string) {
 	_ = approval.Spent(letagentpay.MustAmount(amount), "")
 }
 
-// alone runs do in a goroutine of its own, which may end as it likes, and returns what it panicked with.
+// alone runs do in a goroutine of its own, which it may end in any way, and returns the value of its panic.
 func alone(do func()) (panicked any) {
 	done := make(chan struct{})
 	go func() {
@@ -48,7 +48,7 @@ func alone(do func()) (panicked any) {
 	return panicked
 }
 
-// lockedBuffer is what a logger writes to.
+// lockedBuffer is a buffer for loggers.
 type lockedBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -68,7 +68,7 @@ func (b *lockedBuffer) String() string {
 
 func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
-// defaultLog takes the place of [slog.Default] until the test ends.
+// defaultLog replaces [slog.Default] until the test ends.
 func defaultLog(t *testing.T) *lockedBuffer {
 	t.Helper()
 	buffer, before, writer, flags := new(lockedBuffer), slog.Default(), log.Writer(), log.Flags()
@@ -81,7 +81,7 @@ func defaultLog(t *testing.T) *lockedBuffer {
 	return buffer
 }
 
-// mischief is what code of a user's may do in place of returning.
+// mischief holds what a user's code may do instead of returning.
 var mischief = map[string]func(){
 	"panics":            func() { panic("a bug") },
 	"panics with nil":   func() { panic(nil) },
@@ -91,7 +91,7 @@ var mischief = map[string]func(){
 	"hangs for an hour": func() { time.Sleep(time.Hour) },
 }
 
-// confirmedOnce checks that one confirmation reached the server, that it succeeded, and what the books say then.
+// confirmedOnce checks that one confirmation reached the server and succeeded, and checks the books.
 func confirmedOnce(t *testing.T, server *letagentpaytest.Server, status letagentpay.Status, spent string) {
 	t.Helper()
 	require.NotEmpty(t, server.Requests())
@@ -100,7 +100,7 @@ func confirmedOnce(t *testing.T, server *letagentpaytest.Server, status letagent
 	books(t, server, spent, "0.00")
 }
 
-// usable checks that a call under the key is answered soon, without a second run.
+// usable checks that a call under the key returns soon and without a second run.
 func usable(t *testing.T, server *letagentpaytest.Server, key string) {
 	t.Helper()
 	begun := time.Now()
@@ -203,12 +203,12 @@ func (c badCodec) Decode([]byte, any) error {
 	return nil
 }
 
-// lyingCodec decodes another result than was encoded.
+// lyingCodec decodes to another result than the one encoded.
 type lyingCodec struct{}
 
 func (lyingCodec) Encode(any) ([]byte, error) { return []byte("x"), nil }
 func (lyingCodec) Decode(_ []byte, result any) error {
-	*result.(*string) = "the receipt of somebody else"
+	*result.(*string) = "the receipt of another caller"
 	return nil
 }
 
@@ -242,7 +242,7 @@ func TestCodecsCannotStopTheConfirmation(t *testing.T) {
 
 					result, err := guarded(t.Context(), underKey("30", "turn-7"))
 					var handled *letagentpay.AlreadyHandledError
-					require.ErrorAs(t, err, &handled, "what the codec has made of the result is not given back: %q",
+					require.ErrorAs(t, err, &handled, "a result that the codec changed is not returned: %q",
 						result)
 					assert.EqualValues(t, 1, runs.Load())
 				})
@@ -251,7 +251,7 @@ func TestCodecsCannotStopTheConfirmation(t *testing.T) {
 	}
 }
 
-// troubledJournal lets something happen in one of its methods, without holding its lock.
+// troubledJournal calls trouble in its methods, without holding its lock.
 type troubledJournal struct {
 	memoryJournal
 	trouble func(op string, state journalState)
@@ -310,7 +310,7 @@ func TestJournalsCannotStopTheConfirmation(t *testing.T) {
 								switch {
 								case state == stateRequested:
 									require.ErrorAs(t, err, &journalError)
-									assert.Empty(t, server.Requests(), "nothing was asked for")
+									assert.Empty(t, server.Requests(), "nothing was requested")
 									assert.Zero(t, runs.Load())
 								case state == stateStarted:
 									require.ErrorAs(t, err, &journalError)
@@ -318,16 +318,16 @@ func TestJournalsCannotStopTheConfirmation(t *testing.T) {
 									confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
 								case fails:
 									require.ErrorIs(t, err, errShop)
-									require.NotErrorAs(t, err, &journalError, "the service was told")
+									require.NotErrorAs(t, err, &journalError, "the failure is confirmed")
 									confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
 								default:
-									require.NoError(t, err, "the service was told")
+									require.NoError(t, err, "the success is confirmed")
 									confirmedOnce(t, server, letagentpay.StatusCompleted, "25.00")
 								}
 								if key != "" && state != stateRequested {
 									usable(t, server, key)
 								}
-								time.Sleep(2 * time.Hour) // the hanging write is over
+								time.Sleep(2 * time.Hour) // until the hanging write ends
 								assert.LessOrEqual(t, runs.Load(), int64(1))
 								if state == stateReturned {
 									assert.Equal(t, []string{"settled"}, journal.states(), "writes keep their order")
@@ -340,7 +340,7 @@ func TestJournalsCannotStopTheConfirmation(t *testing.T) {
 	}
 }
 
-// Reading and forgetting may go wrong as well: nothing runs twice, nothing stays booked, and no lock stays held.
+// Reads and deletes of the journal may fail as well. Nothing runs twice, nothing stays booked, and no lock stays held.
 func TestJournalsThatCannotBeReadHoldNothing(t *testing.T) {
 	for name, do := range mischief {
 		for _, op := range []string{"get", "delete", "entries"} {
@@ -510,7 +510,7 @@ func misbehavingLogger(t *testing.T, method string, do func()) {
 	})
 }
 
-// What is logged when the confirmation is lost must not lose more.
+// A log call after a lost confirmation must not lose anything else.
 func TestDefaultLoggerThatPanicsBreaksNothing(t *testing.T) {
 	for _, method := range []string{"Enabled", "Handle"} {
 		t.Run(method, func(t *testing.T) {
@@ -526,7 +526,7 @@ func TestDefaultLoggerThatPanicsBreaksNothing(t *testing.T) {
 						panic("after paying")
 					})(t.Context(), underKey("30", "turn-7"))
 				})
-				assert.Equal(t, "after paying", panicked, "the function's own panic goes on")
+				assert.Equal(t, "after paying", panicked, "the function's own panic continues")
 				server.ClearFaults()
 				usable(t, server, "turn-7")
 			})
@@ -588,7 +588,7 @@ func TestInvalidSpentKeepsWhatWasRecorded(t *testing.T) {
 	})
 }
 
-// amountOf reads an amount beyond what a purchase may cost.
+// amountOf parses an amount that may exceed the limit for a purchase.
 func amountOf(t *testing.T, text string) letagentpay.Amount {
 	t.Helper()
 	var amount letagentpay.Amount
@@ -596,7 +596,7 @@ func amountOf(t *testing.T, text string) letagentpay.Amount {
 	return amount
 }
 
-// mostAmount is the largest amount that there is.
+// mostAmount returns the largest amount that an Amount can hold.
 func mostAmount(t *testing.T) letagentpay.Amount {
 	t.Helper()
 	var most letagentpay.Amount
@@ -621,14 +621,14 @@ func TestHugeSpentIsConfirmedAsTheMostThatTheServiceTakes(t *testing.T) {
 			err = approval.Spent(amount, "")
 			var overspent *letagentpay.OverspendError
 			require.ErrorAs(t, err, &overspent)
-			assert.Equal(t, amount, overspent.Actual, "the truth")
+			assert.Equal(t, amount, overspent.Actual, "the amount really spent")
 			require.NoError(t, approval.Settle(t.Context(), nil))
 			assert.JSONEq(t, `{"success":true,"actual_amount":9999999.00}`, s.recorded()[1].Body)
 		})
 	}
 }
 
-// The shares of the time that a confirmation has.
+// A slow journal uses only its share of the time for a confirmation.
 func TestSlowJournalLeavesTheConfirmationItsTime(t *testing.T) {
 	_ = defaultLog(t)
 	for _, slow := range []time.Duration{4 * time.Second, 11 * time.Second, time.Hour} {
@@ -640,7 +640,7 @@ func TestSlowJournalLeavesTheConfirmationItsTime(t *testing.T) {
 						time.Sleep(slow)
 					}
 				}}
-				// and the network is not at its best
+				// The first confirmation is lost as well.
 				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Drop: letagentpaytest.DropBefore})
 				var runs atomic.Int64
 				_, err := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))(
@@ -652,7 +652,7 @@ func TestSlowJournalLeavesTheConfirmationItsTime(t *testing.T) {
 	}
 }
 
-// A connection that hangs, for example one that a NAT has dropped, is not waited for all the time there is.
+// A connection that hangs, for example one that a NAT has dropped, does not use up the whole time.
 func TestOneHangingAttemptOfAConfirmationIsFollowedByAnother(t *testing.T) {
 	for name, first := range map[string]func(*http.Request) (*http.Response, error){
 		"hangs": hangs, "breaks": broken(errReset),
@@ -665,7 +665,7 @@ func TestOneHangingAttemptOfAConfirmationIsFollowedByAnother(t *testing.T) {
 				var runs atomic.Int64
 				begun := time.Now()
 				_, err := guardGroceries(s.client(), &runs, spending("47.50", nil))(t.Context(), groceries())
-				require.NoError(t, err, "the service is healthy but for one lost connection")
+				require.NoError(t, err, "only one connection is lost")
 				assert.LessOrEqual(t, time.Since(begun), 10*time.Second)
 				assert.Equal(t, []string{postPurchase, postConfirm, getRequest, postConfirm}, s.paths())
 			})
@@ -682,7 +682,7 @@ func TestOneHangingAttemptOfAConfirmationIsFollowedByAnother(t *testing.T) {
 			err = approval.Settle(t.Context(), nil)
 			assert.LessOrEqual(t, time.Since(begun), 10*time.Second)
 			if err != nil {
-				require.NoError(t, approval.Settle(t.Context(), nil), "and it can be settled again")
+				require.NoError(t, approval.Settle(t.Context(), nil), "Settle can be repeated")
 			}
 			assert.Equal(t, postConfirm, s.paths()[len(s.paths())-1])
 		})
@@ -717,12 +717,12 @@ func TestLostConfirmationIsReportedWhenTheFunctionDoesNotReturn(t *testing.T) {
 									return "", nil
 								})(t.Context(), price("30"))
 						})
-						told, silent := standard, own
+						reporting, silent := standard, own
 						if given {
-							told, silent = own, standard
+							reporting, silent = own, standard
 						}
-						assert.Contains(t, told.String(), "letagentpay.unconfirmed")
-						assert.Contains(t, told.String(), server.Requests()[0].RequestID)
+						assert.Contains(t, reporting.String(), "letagentpay.unconfirmed")
+						assert.Contains(t, reporting.String(), server.Requests()[0].RequestID)
 						assert.Empty(t, silent.String())
 						books(t, server, "30.00", "0.00")
 					})
@@ -768,8 +768,8 @@ func TestHugeErrorTextIsCutForTheJournal(t *testing.T) {
 				_, got := guardGroceries(server.Client(), &runs,
 					func(context.Context) (string, error) { return "", err },
 					letagentpay.WithJournal(journal))(t.Context(), underKey("5", "turn-7"))
-				require.ErrorIs(t, got, err, "the caller gets its own error")
-				assert.Less(t, longest, 1<<20, "journals have bounds")
+				require.ErrorIs(t, got, err, "the caller gets the error of its function")
+				assert.Less(t, longest, 1<<20, "journals limit the size of entries")
 				assert.Positive(t, longest)
 				_, got = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(
 					t.Context(), underKey("5", "turn-7"))
@@ -799,7 +799,7 @@ func TestSettledEntryThatCannotBeWrittenIsNoErrorOfTheCall(t *testing.T) {
 			guarded := guardGroceries(server.Client(), &runs, fn, letagentpay.WithJournal(journal))
 			_, err := guarded(t.Context(), underKey("30", "turn-7"))
 			if name == "success" {
-				require.NoError(t, err, "run, confirmed, and in the journal as executed")
+				require.NoError(t, err, "the function ran and is confirmed, and the journal has its result")
 			} else {
 				assert.Equal(t, errShop, err)
 			}
@@ -846,20 +846,20 @@ func TestLateSpentIsReportedWithItsAmount(t *testing.T) {
 			require.ErrorIs(t, err, c.err)
 			close(begin)
 			require.ErrorIs(t, <-later, letagentpay.ErrSettled)
-			told, silent := standard, own
+			reporting, silent := standard, own
 			if c.given {
-				told, silent = own, standard
+				reporting, silent = own, standard
 			}
-			assert.Contains(t, told.String(), "25.50")
-			assert.Contains(t, told.String(), "confirmed_as="+c.status)
-			assert.Contains(t, told.String(), server.Requests()[0].RequestID)
+			assert.Contains(t, reporting.String(), "25.50")
+			assert.Contains(t, reporting.String(), "confirmed_as="+c.status)
+			assert.Contains(t, reporting.String(), server.Requests()[0].RequestID)
 			assert.NotContains(t, silent.String(), "25.50")
 		})
 	}
 }
 
-// slowRefunds is a service that is slow with confirmations and whose gateway gives up on them at once: it looks at the
-// request as it begins, and commits at the end, so that two of them at the same time return the money twice.
+// slowRefunds is a service that handles confirmations slowly behind a gateway that gives up on them at once. It reads
+// the request at the beginning of a confirmation and commits at the end, so that two at the same time refund twice.
 type slowRefunds struct {
 	mu      sync.Mutex
 	status  string
@@ -901,7 +901,7 @@ func (s *slowRefunds) confirm(r *http.Request) (*http.Response, error) {
 	return nil, errReset // the gateway has given up
 }
 
-// failedPurchase is one whose function has failed.
+// failedPurchase is a purchase whose function has failed.
 type failedPurchase struct {
 	service  *slowRefunds
 	client   *letagentpay.Client
@@ -959,7 +959,7 @@ func TestSlowFailureConfirmationRefundsOnce(t *testing.T) {
 					}
 					then(t, failedPurchase{s, client, approval, journal})
 					time.Sleep(2 * time.Minute)
-					require.NoError(t, approval.Settle(t.Context(), errShop), "by now the request shows it")
+					require.NoError(t, approval.Settle(t.Context(), errShop), "the request now shows the outcome")
 					assert.Equal(t, 1, s.refunds, "refunds of one purchase")
 					assert.Equal(t, 1, s.began)
 				})
@@ -1026,7 +1026,7 @@ func TestWhatDoesNotReturnIsSettled(t *testing.T) {
 	}
 }
 
-// countedEnds counts how often an operation has ended.
+// countedEnds is an observer that counts the ends of an operation.
 type countedEnds struct {
 	op   operation.Op
 	ends atomic.Int64
@@ -1054,7 +1054,7 @@ func TestSettledTwiceIsReportedOnce(t *testing.T) {
 	})
 }
 
-// Each operation has one end for an observer, however the call ends.
+// An observer sees one end of each operation, however the call ends.
 func TestGuardedCallIsReportedOnceHoweverItEnds(t *testing.T) {
 	for name, c := range map[string]struct {
 		amount string
@@ -1078,7 +1078,7 @@ func TestGuardedCallIsReportedOnceHoweverItEnds(t *testing.T) {
 					letagentpay.OnPendingFail())(t.Context(), price(c.amount))
 			})
 			want := int64(1)
-			if name == "invalid" { // it has not begun
+			if name == "invalid" { // the call does not begin
 				want = 0
 			}
 			assert.Equal(t, want, observer.ends.Load())
@@ -1086,7 +1086,7 @@ func TestGuardedCallIsReportedOnceHoweverItEnds(t *testing.T) {
 	}
 }
 
-// ctxJournal does nothing under a context that has ended.
+// ctxJournal is a journal that fails under a context that has ended.
 type ctxJournal struct{ memoryJournal }
 
 func (j *ctxJournal) Delete(ctx context.Context, key string) error {
@@ -1121,7 +1121,7 @@ func TestRefusedPurchaseIsForgottenAlthoughTheContextHasEnded(t *testing.T) {
 	})
 }
 
-// The context ends while the function runs: what it led to is written down all the same.
+// The context ends while the function runs. Its outcome is still recorded.
 func TestOutcomeIsWrittenDownAlthoughTheContextHasEnded(t *testing.T) {
 	for name, fn := range map[string]func(context.Context) (string, error){
 		"success": spending("25", nil), "failure": func(context.Context) (string, error) { return "", errShop },
@@ -1149,7 +1149,7 @@ func TestErrorMethodsDoNotHoldALoggedCall(t *testing.T) {
 	}
 }
 
-// From the function's return on, whatever the logger does.
+// The logger misbehaves from the function's return on.
 func TestLoggersThatDoNotReturnCannotStopTheConfirmation(t *testing.T) {
 	for _, name := range []string{"ends", "hangs for 11 s", "hangs for an hour"} {
 		for _, method := range []string{"Enabled", "Handle"} {
@@ -1190,7 +1190,7 @@ func TestLoggersThatDoNotReturnCannotStopTheConfirmation(t *testing.T) {
 	}
 }
 
-// endedContexts gives operations a context that has ended.
+// endedContexts is an observer that gives operations a context that has ended.
 type endedContexts struct{ op operation.Op }
 
 func (o endedContexts) Begin(ctx context.Context, op operation.Op) (context.Context, func(letagentpay.Observation)) {
@@ -1213,7 +1213,7 @@ func TestContextsOfObserversCannotStopTheConfirmation(t *testing.T) {
 	})
 }
 
-// stoppedAfterPosting ends a context as soon as a purchase is answered.
+// stoppedAfterPosting is a transport that ends a context as soon as a purchase is answered.
 func stoppedAfterPosting(next http.RoundTripper, stop func()) exchange {
 	return func(r *http.Request) (*http.Response, error) {
 		response, err := next.RoundTrip(r)
@@ -1253,7 +1253,7 @@ func TestNothingRunsUnderARequestWhoseRefundMayStillBeHandled(t *testing.T) {
 				_, err := guardGroceries(client, &runs, succeed, opts...)(ctx, purchase)
 				require.ErrorIs(t, err, context.Canceled)
 				var unconfirmed *letagentpay.UnconfirmedError
-				require.ErrorAs(t, err, &unconfirmed, "the refund is not known to have arrived")
+				require.ErrorAs(t, err, &unconfirmed, "it is unknown whether the refund arrived")
 
 				again, second := t.Context(), server.Client()
 				if c.restarted {
@@ -1300,7 +1300,7 @@ func TestNothingRunsUnderARequestThatIsBeingConfirmed(t *testing.T) {
 	})
 }
 
-// A write of the journal that nobody waits for any more must not undo what a later call writes.
+// A journal write that outlives its call must not undo what a later call writes.
 func TestLateWriteOfTheJournalUndoesNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
@@ -1313,7 +1313,7 @@ func TestLateWriteOfTheJournalUndoesNothing(t *testing.T) {
 		var journalError *letagentpay.JournalError
 		require.ErrorAs(t, err, &journalError)
 		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
-		for range 3 { // until the late write has ended
+		for range 3 { // until the late write ends
 			_, _ = guarded(t.Context(), underKey("30", "turn-7"))
 		}
 		time.Sleep(time.Minute)

@@ -93,10 +93,10 @@ func TestWaitTimesOutWithTheLastState(t *testing.T) {
 				assert.Equal(t, letagentpay.StatusPending, timeout.Last.Status)
 				calls := s.recorded()
 				last := calls[len(calls)-1].At.Sub(begun)
-				assert.Greater(t, last, 59*time.Second-time.Millisecond, "a last look fits before the deadline")
+				assert.Greater(t, last, 59*time.Second-time.Millisecond, "a last poll fits before the deadline")
 				assert.Less(t, last, time.Minute)
 				assert.LessOrEqual(t, time.Since(begun), time.Minute)
-				assert.Less(t, len(calls), 20, "looks become rarer")
+				assert.Less(t, len(calls), 20, "polls become rarer")
 				for i, call := range calls[1:] {
 					pause := call.At.Sub(calls[i].At)
 					assert.LessOrEqual(t, pause, 15*time.Second)
@@ -155,8 +155,8 @@ func TestWaitTimeoutNamesTheFailureOfTheLastLookOnly(t *testing.T) {
 
 func TestWaitIsCancelledAtOnce(t *testing.T) {
 	for name, responder := range map[string]httpmock.Responder{
-		"between looks": answer(200, detail("pending")),
-		"during a look": hangs,
+		"between polls": answer(200, detail("pending")),
+		"during a poll": hangs,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -187,7 +187,7 @@ func TestWaitInterval(t *testing.T) {
 		begun := time.Now()
 		_, err := s.client().WaitForDecision(t.Context(), "r1")
 		require.NoError(t, err)
-		assert.Equal(t, 30*time.Second, time.Since(begun), "the service may ask for longer pauses")
+		assert.Equal(t, 30*time.Second, time.Since(begun), "the service may request longer pauses")
 	})
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t).on("GET", "/requests/r1",
