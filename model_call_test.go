@@ -15,31 +15,31 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// run is one run of a guarded function, or what somebody did with a purchase made by hand, as it knows itself.
+// run is one run of a guarded function, or the use of a purchase made by hand, as recorded by the code that did it.
 type run struct {
 	number    int
 	requestID string
 	process   *process
-	turn      *turn // nil: outside
+	turn      *turn // nil: outside a scope
 	of        subject
 	journaled bool
 	byHand    bool
 	params    letagentpay.PurchaseParams
-	truth     letagentpay.ConfirmParams     // what it has done
-	doubtful  bool                          // it returned an error that can hide a payment
+	truth     letagentpay.ConfirmParams     // what it did
+	doubtful  bool                          // it returned an error that may hide a payment
 	succeeded bool                          // its call returned no error
 	failed    bool                          // it returned an error, or not at all
 	err       error                         // that error
 	approval  *letagentpay.Approval         // of a call in two phases
-	confirm   *letagentpay.UnconfirmedError // as long as its confirmation has not got through
+	confirm   *letagentpay.UnconfirmedError // until its confirmation succeeds
 }
 
-// subject is what a purchase is about: two calls about the same are the same purchase in a scope.
+// subject is the content of a purchase: in a scope, two calls with one subject are one purchase.
 type subject struct {
 	scope, ref, amount, category, merchant, description string
 }
 
-// resolved are the categories that the service knows names as.
+// resolved holds the category that the service resolves each name to.
 var resolved = map[string]string{
 	"groceries": "groceries", "Uber Ride": "taxi", "taxi": "taxi", "yachts": "other", "other": "other",
 }
@@ -49,12 +49,15 @@ func subjectOf(scope string, p letagentpay.PurchaseParams) subject {
 		return subject{scope: scope, ref: p.Ref}
 	}
 	return subject{
-		scope: scope, amount: p.Amount.String(), category: resolved[p.Category], merchant: strings.TrimSpace(p.MerchantName),
+		scope:       scope,
+		amount:      p.Amount.String(),
+		category:    resolved[p.Category],
+		merchant:    strings.TrimSpace(p.MerchantName),
 		description: strings.TrimSpace(p.Description),
 	}
 }
 
-// spell spells a request's id in one of the ways that the service reads.
+// spell spells a request's id in one of the ways that the service accepts.
 func spell(id string, n int) string {
 	switch n % 5 {
 	case 1:
@@ -69,11 +72,14 @@ func spell(id string, n int) string {
 	return id
 }
 
-// params describes the purchase of a call, and finds what it is about. It reports false when there is nothing to call.
+// params returns the purchase of a call, its context and its turn. It reports false when there is nothing to call.
 func (c *guardedCall) params(w *world, s *slot) (ctx context.Context, p letagentpay.PurchaseParams, t *turn, ok bool) {
 	ctx = s.process.life
 	p = letagentpay.PurchaseParams{
-		Amount: letagentpay.MustAmount(c.amount), Category: c.category, MerchantName: c.merchant, Description: c.description,
+		Amount:       letagentpay.MustAmount(c.amount),
+		Category:     c.category,
+		MerchantName: c.merchant,
+		Description:  c.description,
 	}
 	switch c.key {
 	case ownKey, otherKey:
@@ -104,26 +110,26 @@ func (c *guardedCall) params(w *world, s *slot) (ctx context.Context, p letagent
 		case c.merchant != "":
 			p.Amount, p.MerchantName = request.Amount, request.MerchantName+c.merchant
 		}
-		w.tell(request.RequestID)
+		w.report(request.RequestID)
 		c.underKey = w.underKey(w.place(s, !c.unjournaled), &request)
 		ctx = letagentpay.ResumeApproval(ctx, spell(request.RequestID, c.spelling))
 	}
 	return ctx, p, nil, true
 }
 
-// place is where keys and scopes are shared: journals want keys and scopes of their own.
+// place names the calls that share keys and scopes: each journal has keys and scopes of its own.
 func (w *world) place(s *slot, journaled bool) string {
 	switch {
 	case s.journal == nil:
 		return ""
-	case !journaled: // a process that begins anew does not know what was done without the journal
+	case !journaled: // a new process does not know what was done without the journal
 		return "-" + s.name + " without a journal"
 	default:
 		return "-" + s.name
 	}
 }
 
-// keysOf returns the keys that are known in a place.
+// keysOf returns the purchases whose keys are known in a place.
 func (w *world) keysOf(place string) []letagentpay.PurchaseParams {
 	var keys []letagentpay.PurchaseParams
 	for _, known := range w.keys {
@@ -143,31 +149,38 @@ func (p *process) turn(scope int, place string, run bool) *turn {
 		if run {
 			ctx = letagentpay.WithScopeRun(ctx)
 		}
-		t = &turn{turnName: name, ctx: ctx, bought: make(map[subject]int), width: make(map[subject]int)}
+		t = &turn{
+			turnName: name,
+			ctx:      ctx,
+			bought:   make(map[subject]int),
+			width:    make(map[subject]int),
+		}
 		p.turns[name] = t
 		p.world.turns = append(p.world.turns, t)
 	}
 	return t
 }
 
-// mayResume reports whether the agent may resume a request: only the agent knows what has run or will run, unless the
-// process that resumes it, or its journal, does.
+// mayResume reports whether the agent may resume a request. Only the agent knows what has run or will run, unless the
+// process that resumes it, or its journal, knows as well.
 func (w *world) mayResume(s *slot, r *letagentpaytest.Request, journaled bool) bool {
 	if r.Status.Final() {
 		return true
 	}
 	w.mu.Lock()
 	posted := slices.Clone(w.posted[r.IdempotencyKey])
-	duplicate, known := w.duplicates[r.RequestID] || w.givenBack[r.RequestID] || w.givenBack[r.IdempotencyKey], w.resumable[r.RequestID]
+	duplicate := w.duplicates[r.RequestID] || w.refunded[r.RequestID] || w.refunded[r.IdempotencyKey]
+	known := w.resumable[r.RequestID]
 	ran := slices.Clone(w.runs)
 	w.mu.Unlock()
-	for _, other := range ran { // under its key something else has run, which whoever has the key knows
-		if request, _ := w.server.Request(other.requestID); other.requestID != r.RequestID && request.IdempotencyKey == r.IdempotencyKey {
+	for _, other := range ran { // a caller with its key knows if another request has run under that key
+		request, _ := w.server.Request(other.requestID)
+		if other.requestID != r.RequestID && request.IdempotencyKey == r.IdempotencyKey {
 			return false
 		}
 	}
 	if duplicate || (w.races || w.forgets) && !known {
-		return false // nobody resumes a duplicate, or what may be one
+		return false // the agent does not resume a duplicate, or what may be one
 	}
 	for _, a := range posted {
 		if a.process.slot != s || w.mortal && a.journaled != journaled {
@@ -182,7 +195,7 @@ func (w *world) mayResume(s *slot, r *letagentpaytest.Request, journaled bool) b
 	return true
 }
 
-// play makes the call, up to three times where it is repeated after errors.
+// play makes the call, up to three times if it is repeated after errors.
 func (c *guardedCall) play(w *world) {
 	s := w.slots[0]
 	if c.other {
@@ -243,8 +256,8 @@ func (w *world) isWarned(id string) bool {
 	return w.warned[id]
 }
 
-// await lets a service whose calls overlap end what it is at work on for another process: processes that make a call
-// under one key at the same moment are not told apart.
+// await gives a service whose calls overlap the time to finish its work for another process: it cannot distinguish
+// processes that make a call under one key at the same moment.
 func (w *world) await(c *guardedCall, s *slot) {
 	if c.key == randomKey || c.key == resumedKey {
 		return
@@ -268,7 +281,7 @@ func (w *world) didNotReturn(c *guardedCall, i int, o outcome) {
 	}
 }
 
-// answered is what a call came back with.
+// answered is what a call returned.
 type answered struct {
 	attempt *attempt
 	skipped bool // the call was not made
@@ -276,11 +289,11 @@ type answered struct {
 	err     error
 	run     *run // nil: its function did not run
 
-	call   *guardedCall                // of a call beside the one that the program names; else nil
+	call   *guardedCall                // set for a call beside the one that the program names
 	params *letagentpay.PurchaseParams // likewise
 }
 
-// calls makes the call, or two at the same time. Answers are nil where a call did not return.
+// calls makes the call, or two at the same time. The answer of a call that did not return is nil.
 func (c *guardedCall) calls(
 	w *world, p *process, ctx context.Context, params letagentpay.PurchaseParams, t *turn,
 ) ([]*answered, []outcome) {
@@ -320,11 +333,15 @@ func (c *guardedCall) calls(
 	return answers[:len(players)], outcomes
 }
 
-// attempt is a call of a process.
+// attempt returns a new attempt at the call.
 func (c *guardedCall) attempt(p *process, ctx context.Context, t *turn, params letagentpay.PurchaseParams) *attempt {
 	a := &attempt{
-		process: p, ctx: ctx, turn: t, journaled: p.slot.journal != nil && !c.unjournaled, resumed: c.key == resumedKey,
-		began: p.world.server.Now(),
+		process:   p,
+		ctx:       ctx,
+		turn:      t,
+		journaled: p.slot.journal != nil && !c.unjournaled,
+		resumed:   c.key == resumedKey,
+		began:     p.world.server.Now(),
 	}
 	if t != nil {
 		a.subject = subjectOf(t.scope, params)
@@ -332,7 +349,7 @@ func (c *guardedCall) attempt(p *process, ctx context.Context, t *turn, params l
 	return a
 }
 
-// neighbour is a call under the key of the request that is resumed.
+// neighbour returns a call under the key of the request that is resumed.
 func (c *guardedCall) neighbour(w *world, p *process, publish func(*answered)) player {
 	call, params := *c, *c.underKey
 	call.key, call.mismatch, call.interrupted = knownKey, false, interruption{}
@@ -344,7 +361,7 @@ func (c *guardedCall) neighbour(w *world, p *process, publish func(*answered)) p
 	}}
 }
 
-// underKey returns the purchase that a request was made as, nil when its key is not known.
+// underKey returns the purchase that a request was made for, or nil when its key is not known.
 func (w *world) underKey(place string, r *letagentpaytest.Request) *letagentpay.PurchaseParams {
 	for _, p := range w.keysOf(place) {
 		if p.IdempotencyKey == r.IdempotencyKey {
@@ -355,11 +372,15 @@ func (w *world) underKey(place string, r *letagentpaytest.Request) *letagentpay.
 		return nil
 	}
 	return &letagentpay.PurchaseParams{
-		Amount: r.Amount, Category: r.Category, MerchantName: r.MerchantName, Description: r.Description, IdempotencyKey: r.IdempotencyKey,
+		Amount:         r.Amount,
+		Category:       r.Category,
+		MerchantName:   r.MerchantName,
+		Description:    r.Description,
+		IdempotencyKey: r.IdempotencyKey,
 	}
 }
 
-// redelivery is the same call by the other process, while the first awaits its approval.
+// redelivery returns the same call by the other process, made while the first one awaits its approval.
 func (c *guardedCall) redelivery(
 	w *world, first *attempt, params letagentpay.PurchaseParams, publish func(*answered),
 ) player {
@@ -396,7 +417,7 @@ func (w *world) awaitsOwner(a *attempt) bool {
 	return false
 }
 
-// make makes the call, once.
+// make makes the call once.
 func (c *guardedCall) make(ctx context.Context, w *world, p letagentpay.PurchaseParams) *answered {
 	a := &answered{attempt: attemptOf(ctx)}
 	client := a.attempt.process.client(c.client)
@@ -460,7 +481,7 @@ func (c *guardedCall) options(a *attempt) []letagentpay.GuardOption {
 	return options
 }
 
-// function is the guarded function: it enters in the ledger what it does.
+// function is the guarded function. It records in the ledger what it does.
 func (c *guardedCall) function(
 	ctx context.Context, w *world, approval *letagentpay.Approval, p letagentpay.PurchaseParams, own **run,
 ) (result string, err error) {
@@ -470,7 +491,7 @@ func (c *guardedCall) function(
 		r = w.begin(a, approval.RequestID(), p)
 		*own = r
 		if approval.Amount() != p.Amount || approval.Category() != resolved[p.Category] {
-			w.violated("an approval is of %s %s, and the call for %s %s",
+			w.violated("the approval is for %s %s, and the call for %s %s",
 				approval.Amount(), approval.Category(), p.Amount, p.Category)
 		}
 		result = "receipt " + strconv.Itoa(r.number)
@@ -486,14 +507,16 @@ func (c *guardedCall) function(
 	return result, err
 }
 
-// begin enters a run in the ledger, and checks that it may be.
+// begin records a run in the ledger and checks that it is allowed.
 func (w *world) begin(a *attempt, id string, p letagentpay.PurchaseParams) *run {
 	if ran := w.runsOf(id); len(ran) > 0 {
 		w.violated("%s ran twice", w.name(id))
 	}
 	request, found := w.server.Request(id)
-	asked := subject{
-		amount: request.Amount.String(), category: request.Category, merchant: strings.TrimSpace(request.MerchantName),
+	requested := subject{
+		amount:      request.Amount.String(),
+		category:    request.Category,
+		merchant:    strings.TrimSpace(request.MerchantName),
 		description: strings.TrimSpace(request.Description),
 	}
 	called := p
@@ -505,21 +528,27 @@ func (w *world) begin(a *attempt, id string, p letagentpay.PurchaseParams) *run 
 	switch {
 	case !found || !request.Status.Approved():
 		w.violated("%s ran although it was %q", w.name(id), request.Status)
-	case asked != subjectOf("", called):
-		w.violated("%s was for %+v and ran for %+v", w.name(id), asked, subjectOf("", called))
+	case requested != subjectOf("", called):
+		w.violated("%s was for %+v and ran for %+v", w.name(id), requested, subjectOf("", called))
 	case duplicate:
-		w.violated("%s was called a duplicate and ran", w.name(id))
+		w.violated("%s was reported as a duplicate and ran", w.name(id))
 	case a.resumed || creator == nil || creator == a:
 	case creator.byHand && request.CreatedAt.Before(a.began):
 		w.violated("%s, a purchase made by hand, ran in a guarded call", w.name(id))
 	case creator.process != a.process && !journaled && request.CreatedAt.Before(a.began):
-		w.violated("%s, which another process has asked for, ran", w.name(id))
+		w.violated("%s, which another process requested, ran", w.name(id))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r := &run{
-		number: len(w.runs) + 1, requestID: id, process: a.process, turn: a.turn, of: a.subject, journaled: a.journaled,
-		params: p, failed: true,
+		number:    len(w.runs) + 1,
+		requestID: id,
+		process:   a.process,
+		turn:      a.turn,
+		of:        a.subject,
+		journaled: a.journaled,
+		params:    p,
+		failed:    true,
 	}
 	w.runs = append(w.runs, r)
 	return r

@@ -11,22 +11,22 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 )
 
-// handmade makes a purchase by hand, under a key that guarded calls use, too. Who makes it spends only if it is new.
+// handmade makes a purchase by hand, under a key that guarded calls use too. Its maker spends only if it is new.
 type handmade struct {
-	call    *guardedCall // where the key and the content come from, and who makes it
+	call    *guardedCall // gives the key, the content and the maker
 	outcome string
 }
 
 const (
 	handSpends = "spends it"
-	handSpares = "spends nothing and says so"
+	handSpares = "spends nothing and reports it"
 	handLeaves = "leaves it"
 )
 
 func (h *handmade) String() string {
 	text := h.call.String()
 	text = text[:strings.Index(text, "; the function")]
-	return fmt.Sprintf("by hand: %s; who makes it %s%s", text, h.outcome, h.call.interrupted)
+	return fmt.Sprintf("by hand: %s; its maker %s%s", text, h.outcome, h.call.interrupted)
 }
 
 func (h *handmade) play(w *world) {
@@ -65,7 +65,7 @@ func (h *handmade) play(w *world) {
 		w.violated("a purchase by hand did not return, or panicked with %v", o.panicked)
 	case err != nil:
 		w.note("by hand: error %s", textOf(err))
-		w.hearError(a.process, err, false)
+		w.recordError(a.process, err, false)
 		w.documented(err, nil)
 		if h.call.key == randomKey || h.call.key == scopedKey {
 			w.remember(w.place(s, !h.call.unjournaled), err, params)
@@ -75,7 +75,7 @@ func (h *handmade) play(w *world) {
 	}
 }
 
-// spend does with a new approval what is to be done.
+// spend uses a new approval, or confirms that it was not used.
 func (h *handmade) spend(
 	ctx context.Context, w *world, a *attempt, client *letagentpay.Client, purchase *letagentpay.Purchase,
 	params letagentpay.PurchaseParams,
@@ -102,9 +102,9 @@ func (h *handmade) spend(
 func (w *world) judgeHandmade(a *attempt, purchase *letagentpay.Purchase, made *run) {
 	w.note("by hand: %s is %s, confirmed: %t",
 		w.name(purchase.RequestID), purchase.Status, made != nil && made.confirm == nil)
-	w.tell(purchase.RequestID)
+	w.report(purchase.RequestID)
 	for _, id := range purchase.Duplicates {
-		w.callDuplicate(a.process, id, purchase.RequestID)
+		w.recordDuplicate(a.process, id, purchase.RequestID)
 	}
 	if purchase.Status.Approved() && a.turn != nil {
 		a.turn.bought[a.subject]++
@@ -114,7 +114,7 @@ func (w *world) judgeHandmade(a *attempt, purchase *letagentpay.Purchase, made *
 	case made.confirm == nil:
 		w.confirmed(made)
 	case w.calm && a.interrupted.kind == "" && !errors.Is(made.confirm.Err, context.Canceled):
-		w.violated("a confirmation did not get through although nothing was wrong")
+		w.violated("a confirmation failed although nothing was wrong")
 	}
 }
 

@@ -17,7 +17,7 @@ type processJournal struct {
 	faults []*journalFault // guarded by the world's lock
 }
 
-// journalFault is what becomes of the journal's next calls of a kind.
+// journalFault is what happens to the journal's next calls of a kind.
 type journalFault struct {
 	op    string       // "put", "get", "delete", "entries"; empty: any
 	state journalState // of a put; empty: any
@@ -57,7 +57,7 @@ func (f *journalFault) play(w *world) {
 
 var errDisk = errors.New("the disk has failed")
 
-// fault returns what befalls a call.
+// fault returns the fault that applies to a call, or nil.
 func (j *processJournal) fault(op string, state journalState) string {
 	j.world.mu.Lock()
 	defer j.world.mu.Unlock()
@@ -125,7 +125,7 @@ func (j *processJournal) Entries(ctx context.Context) iter.Seq2[*journalEntry, e
 	return j.memoryJournal.Entries(ctx)
 }
 
-// knows reports whether the journal holds how a request ended.
+// knows reports whether the journal holds the outcome of a request.
 func (j *processJournal) knows(requestID string) bool {
 	for entry := range j.memoryJournal.Entries(context.Background()) {
 		ended := entry.State == stateReturned || entry.State == stateSettled
@@ -136,7 +136,7 @@ func (j *processJournal) knows(requestID string) bool {
 	return false
 }
 
-// hostileCodec is JSON, but for one mishap.
+// hostileCodec is a JSON codec with one fault.
 type hostileCodec struct{ mishap string }
 
 const (

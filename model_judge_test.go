@@ -13,16 +13,16 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 )
 
-// judge holds what a call came back with against the truth.
+// judge compares what a call returned with what happened.
 func (w *world) judge(c *guardedCall, a *answered, p letagentpay.PurchaseParams) {
 	text := textOf(a.err)
 	w.note("result %q, error %s", a.result, text)
 	if strings.Contains(text, w.server.Token) {
-		w.violated("an error tells the token")
+		w.violated("an error contains the token")
 	}
 	w.documented(a.err, a.run)
-	w.hearError(a.attempt.process, a.err, a.attempt.resumed)
-	w.honest(c, a)
+	w.recordError(a.attempt.process, a.err, a.attempt.resumed)
+	w.checkStatements(c, a)
 	confirm, unconfirmed := errors.AsType[*letagentpay.UnconfirmedError](a.err)
 	if r := a.run; r != nil {
 		w.judgeRun(a, r, confirm)
@@ -32,20 +32,20 @@ func (w *world) judge(c *guardedCall, a *answered, p letagentpay.PurchaseParams)
 	if t := a.attempt.turn; t != nil && a.err == nil {
 		t.bought[a.attempt.subject]++
 	}
-	// A failure confirmation rests for a while after one that may still be handled, such as one of a dead process.
-	resting := unconfirmed && !confirm.Params.Success && (a.run == nil || time.Since(w.calmSince) < 3*time.Minute)
-	if w.calm && unconfirmed && !confirm.MayHaveSpent && !resting {
-		w.violated("a confirmation did not get through although nothing was wrong") // not even a cancelled context
+	// A failure confirmation has a cooldown after one that may still be handled, such as one of a dead process.
+	cooling := unconfirmed && !confirm.Params.Success && (a.run == nil || time.Since(w.calmSince) < 3*time.Minute)
+	if w.calm && unconfirmed && !confirm.MayHaveSpent && !cooling {
+		w.violated("a confirmation failed although nothing was wrong") // not even a cancelled context
 	}
-	if w.calm && c.interrupted.kind == "" && !resting {
-		w.smooth(c, a)
+	if w.calm && c.interrupted.kind == "" && !cooling {
+		w.checkUndisturbed(c, a)
 	}
 	if c.key == randomKey || c.key == scopedKey {
 		w.remember(w.place(a.attempt.process.slot, a.attempt.journaled), a.err, p)
 	}
 }
 
-// judgeRun is about a call whose function ran.
+// judgeRun checks what a call returned whose function ran.
 func (w *world) judgeRun(a *answered, r *run, confirm *letagentpay.UnconfirmedError) {
 	if !r.failed && a.result != "receipt "+strconv.Itoa(r.number) {
 		w.violated("run %d's result was lost", r.number)
@@ -57,20 +57,20 @@ func (w *world) judgeRun(a *answered, r *run, confirm *letagentpay.UnconfirmedEr
 	request, _ := w.server.Request(r.requestID)
 	switch {
 	case confirm == nil && r.doubtful:
-		w.violated("run %d may have paid, and its call does not say so", r.number)
+		w.violated("run %d may have paid, and its call does not report it", r.number)
 	case confirm == nil:
 		return
 	case confirm.MayHaveSpent != r.doubtful:
-		w.violated("the error of run %d is mistaken in whether it may have paid", r.number)
+		w.violated("the error of run %d is wrong about whether it may have paid", r.number)
 	case r.doubtful && !request.Status.Approved():
 		w.violated("run %d may have paid, and %s is %s", r.number, w.name(r.requestID), request.Status)
 	case confirm.RequestID != r.requestID || !r.doubtful && confirm.Params != r.truth:
-		w.violated("the error of run %d tells another truth to confirm", r.number)
+		w.violated("the error of run %d names another outcome to confirm", r.number)
 	}
 	r.confirm = confirm
 }
 
-// textOf is what an error says, whatever becomes of its Error method.
+// textOf returns the text of an error, even if its Error method does not return.
 func textOf(err error) (text string) {
 	text = "an error whose text is not available"
 	done := make(chan struct{})
@@ -82,7 +82,7 @@ func textOf(err error) (text string) {
 	return text
 }
 
-// remember keeps the key that an error gives, to ask again under it.
+// remember keeps the key that an error names, so that a later call can use it.
 func (w *world) remember(place string, err error, p letagentpay.PurchaseParams) {
 	if pending, ok := notApproved(err, letagentpay.StatusPending); ok {
 		p.IdempotencyKey = pending.IdempotencyKey
@@ -96,11 +96,11 @@ func (w *world) remember(place string, err error, p letagentpay.PurchaseParams) 
 	}
 }
 
-// replayed checks a success without a run: the journal's.
+// replayed checks a success without a run, which only the journal can give.
 func (w *world) replayed(a *answered, p letagentpay.PurchaseParams) {
 	for _, r := range w.runs {
 		if t := a.attempt.turn; t != nil && r.turn == t && t.run && a.attempt.subject.ref == "" && r.succeeded {
-			continue // in one run, what is identical after a success is another purchase
+			continue // after a success, an identical call in the same run is another purchase
 		}
 		same := a.attempt.subject.ref != "" && r.of == a.attempt.subject ||
 			subjectOf("", withoutRef(p)) == subjectOf("", withoutRef(r.params))
@@ -117,12 +117,13 @@ func withoutRef(p letagentpay.PurchaseParams) letagentpay.PurchaseParams {
 	return p
 }
 
-// parts calls do with each error of the library's in a tree of errors, and reports false when there is another.
+// parts calls do with each of the library's errors in a tree of errors. It reports whether there are no others.
 func parts(err error, do func(error)) (all bool) {
-	switch err.(type) { // the types themselves are looked at
-	case *letagentpay.UnconfirmedError, *letagentpay.OverspendError, *letagentpay.DuplicateError, *letagentpay.JournalError,
-		*letagentpay.NotApprovedError, *letagentpay.MismatchError,
-		*letagentpay.AlreadyHandledError, *letagentpay.OutcomeUnknownError, *letagentpay.APIError, *letagentpay.ParamError:
+	switch err.(type) { // the types themselves, without unwrapping
+	case *letagentpay.UnconfirmedError, *letagentpay.OverspendError, *letagentpay.DuplicateError,
+		*letagentpay.JournalError, *letagentpay.NotApprovedError, *letagentpay.MismatchError,
+		*letagentpay.AlreadyHandledError, *letagentpay.OutcomeUnknownError, *letagentpay.APIError,
+		*letagentpay.ParamError:
 		do(err)
 		return true
 	}
@@ -137,8 +138,7 @@ func parts(err error, do func(error)) (all bool) {
 	return all
 }
 
-// documented checks that an error is of the types that Guard names, and of those that say that nothing ran, that
-// nothing has.
+// documented checks that an error is of the types that Guard names, and that nothing ran if its type says so.
 func (w *world) documented(err error, r *run) {
 	if err == nil {
 		return
@@ -146,7 +146,8 @@ func (w *world) documented(err error, r *run) {
 	ran := r != nil
 	known := parts(err, func(err error) {
 		switch e := err.(type) {
-		case *letagentpay.UnconfirmedError: // of a run, of the journal's replay of one, or of what could not be given back
+		// of a run, of its replay from the journal, or of a failed refund
+		case *letagentpay.UnconfirmedError:
 		case *letagentpay.OverspendError, *letagentpay.DuplicateError:
 		case *letagentpay.JournalError:
 			if late := e.State == stateReturned || e.State == stateSettled; ran && !late {
@@ -167,7 +168,7 @@ func (w *world) documented(err error, r *run) {
 	}
 }
 
-// holds reports whether all parts of err that are not the library's are own, or parts of it.
+// holds reports whether each part of err is the library's, or own, or a part of own.
 func holds(err, own error) bool {
 	if same(err, own) {
 		return true
@@ -202,86 +203,86 @@ func same(a, b error) bool {
 	return reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
 }
 
-// tell notes that somebody knows of a request or a key.
-func (w *world) tell(idOrKey string) {
+// report records that a request or a key was reported to the agent.
+func (w *world) report(idOrKey string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.told[idOrKey] = true
+	w.reported[idOrKey] = true
 }
 
-// tellResumable notes that somebody knows which request a purchase has led to.
-func (w *world) tellResumable(id string) {
-	w.tell(id)
+// reportResumable records that the agent knows which request a purchase led to.
+func (w *world) reportResumable(id string) {
+	w.report(id)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.resumable[id] = true
 }
 
-// hearError notes whom an error tells of.
-func (w *world) hearError(p *process, err error, resumed bool) {
-	_, notGivenBack := errors.AsType[*letagentpay.UnconfirmedError](err)
-	notGivenBack = notGivenBack || resumed // whose id is in the caller's hands
+// recordError records the requests and keys that an error names.
+func (w *world) recordError(p *process, err error, resumed bool) {
+	_, notRefunded := errors.AsType[*letagentpay.UnconfirmedError](err)
+	notRefunded = notRefunded || resumed // whose id the caller knows
 	parts(err, func(err error) {
 		switch e := err.(type) {
 		case *letagentpay.UnconfirmedError:
-			w.tellResumable(e.RequestID)
-			if !e.Params.Success { // it was on its way
+			w.reportResumable(e.RequestID)
+			if !e.Params.Success { // its refund was under way
 				w.mu.Lock()
-				w.givenBack[e.RequestID] = true
+				w.refunded[e.RequestID] = true
 				w.mu.Unlock()
 			}
-			w.hearError(p, e.Err, resumed)
+			w.recordError(p, e.Err, resumed)
 		case *letagentpay.DuplicateError:
 			for _, id := range e.Duplicates {
-				w.callDuplicate(p, id, e.RequestID)
+				w.recordDuplicate(p, id, e.RequestID)
 			}
 		case *letagentpay.JournalError:
-			if e.State == stateStarted && !notGivenBack {
-				w.hearGivenBack(e.IdempotencyKey)
+			if e.State == stateStarted && !notRefunded {
+				w.checkRefunded(e.IdempotencyKey)
 			} else {
-				w.tell(e.RequestID)
+				w.report(e.RequestID)
 			}
 		case *letagentpay.NotApprovedError:
 			if e.Status == letagentpay.StatusPending {
-				w.tellResumable(e.RequestID)
+				w.reportResumable(e.RequestID)
 			}
 		case *letagentpay.MismatchError:
-			w.tell(e.RequestID)
+			w.report(e.RequestID)
 		case *letagentpay.AlreadyHandledError:
-			w.tellResumable(e.Request.RequestID)
+			w.reportResumable(e.Request.RequestID)
 		case *letagentpay.OutcomeUnknownError:
-			w.tell(e.IdempotencyKey)
-			w.tell(e.RequestID)
+			w.report(e.IdempotencyKey)
+			w.report(e.RequestID)
 			for _, id := range e.Found {
-				w.tell(id)
+				w.report(id)
 			}
 		case *letagentpay.APIError:
-			if strings.Contains(e.Error(), "not run and refunded") && !notGivenBack {
-				w.hearGivenBack(e.IdempotencyKey)
+			if strings.Contains(e.Error(), "not run and refunded") && !notRefunded {
+				w.checkRefunded(e.IdempotencyKey)
 			}
 		}
 	})
 }
 
-// hearGivenBack checks that a purchase that is said to be given back is.
-func (w *world) hearGivenBack(key string) {
+// checkRefunded checks that a purchase was refunded, as reported.
+func (w *world) checkRefunded(key string) {
 	w.mu.Lock()
-	w.givenBack[key] = true
+	w.refunded[key] = true
 	w.mu.Unlock()
 	for _, r := range w.server.Requests() {
 		if r.IdempotencyKey == key && r.Status == letagentpay.StatusFailed {
 			return
 		}
 	}
-	w.violated("a purchase is said to be given back and is not")
+	w.violated("a purchase is reported as refunded and is not")
 }
 
-// honest checks that what an error says of a request is so.
-func (w *world) honest(c *guardedCall, a *answered) {
+// checkStatements checks what an error says about requests.
+func (w *world) checkStatements(c *guardedCall, a *answered) {
 	is := func(id string, want letagentpay.Status) {
 		request, found := w.server.Request(id)
 		if !found {
-			w.violated("an error speaks of an unknown request")
+			w.violated("an error names an unknown request")
 		} else if want != "" && request.Status != want {
 			w.violated("an error says that %s is %s, and it is %s", w.name(id), want, request.Status)
 		}
@@ -297,19 +298,19 @@ func (w *world) honest(c *guardedCall, a *answered) {
 	}
 	if e, ok := errors.AsType[*letagentpay.AlreadyHandledError](a.err); ok {
 		is(e.Request.RequestID, "")
-		w.honestlyHandled(c, a, e)
+		w.checkHandled(c, a, e)
 	}
 	unknown, ok := errors.AsType[*letagentpay.OutcomeUnknownError](a.err)
 	if ok && unknown.Op == "purchase" && unknown.IdempotencyKey == "" {
-		w.violated("nothing tells how to find out what became of a purchase")
+		w.violated("an error gives no key to find out what became of a purchase")
 	}
 	confirm, ok := errors.AsType[*letagentpay.UnconfirmedError](a.err)
 	if ok && confirm.Params.Success && len(w.runsOf(confirm.RequestID)) == 0 {
-		w.violated("%s did not run and is to be confirmed", w.name(confirm.RequestID))
+		w.violated("%s did not run, and an error asks to confirm it", w.name(confirm.RequestID))
 	}
 }
 
-func (w *world) honestlyHandled(c *guardedCall, a *answered, e *letagentpay.AlreadyHandledError) {
+func (w *world) checkHandled(c *guardedCall, a *answered, e *letagentpay.AlreadyHandledError) {
 	id := e.Request.RequestID
 	runs := w.runsOf(id)
 	t := a.attempt.turn
@@ -329,14 +330,14 @@ func (w *world) honestlyHandled(c *guardedCall, a *answered, e *letagentpay.Alre
 		w.violated("an error says that %s has not run", w.name(id))
 	}
 	if t != nil && w.calm && request.Status == letagentpay.StatusFailed && !c.twice && !c.redelivered {
-		w.violated("%s, which has failed, keeps a scope from buying", w.name(id))
+		w.violated("%s, which has failed, blocks purchases of its scope", w.name(id))
 	}
 }
 
-// smooth checks a call that nothing has interfered with.
-func (w *world) smooth(c *guardedCall, a *answered) {
+// checkUndisturbed checks a call that nothing has interfered with.
+func (w *world) checkUndisturbed(c *guardedCall, a *answered) {
 	if errors.Is(a.err, letagentpay.ErrRateLimited) {
-		return // many attempts, with little time between
+		return // many attempts in little time
 	}
 	if errors.Is(a.err, letagentpay.ErrInProgress) && (c.twice || c.redelivered || c.beside) {
 		return
@@ -359,7 +360,7 @@ func (w *world) smooth(c *guardedCall, a *answered) {
 	}
 }
 
-// idOf is the request that an error is about.
+// idOf returns the id of the request that an error is about.
 func idOf(err error) string {
 	if rejected, ok := notApproved(err, letagentpay.StatusRejected); ok {
 		return rejected.RequestID
@@ -375,7 +376,7 @@ func onlyDuplicates(err error) bool {
 	return ok
 }
 
-// modelError is an error type of a function's.
+// modelError is an error type of a guarded function.
 type modelError struct{ mishap string }
 
 func (e *modelError) Error() string {
@@ -390,7 +391,7 @@ func (e *modelError) Error() string {
 	return "the shop is closed"
 }
 
-// misbehave is what functions do that are at odds with themselves.
+// misbehave carries out the behaviours whose results contradict each other.
 func (c *guardedCall) misbehave(approval *letagentpay.Approval, r *run) error {
 	switch c.fn {
 	case timesOut:
@@ -399,7 +400,7 @@ func (c *guardedCall) misbehave(approval *letagentpay.Approval, r *run) error {
 	case paysAndTimesOut:
 		r.doubtful, r.truth.Success = true, true
 		return fmt.Errorf("the shop: %w", context.DeadlineExceeded)
-	case surelyNotPaid:
+	case certainlyNotPaid:
 		return letagentpay.NotPaid(context.DeadlineExceeded)
 	case returnsTypedNil:
 		r.doubtful, r.truth.Success = true, true

@@ -15,7 +15,7 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 )
 
-// slot is a place where one process of the agent runs at a time, with a disk of its own.
+// slot is a place in which one process of the agent runs at a time. It has a disk of its own.
 type slot struct {
 	number  int
 	name    string
@@ -23,12 +23,12 @@ type slot struct {
 	process *process
 }
 
-// process is one process of the agent: what it keeps in memory ends with it.
+// process is one process of the agent. What it keeps in memory is lost when it ends.
 type process struct {
 	world   *world
 	slot    *slot
 	memory  *letagentpay.Process
-	clients [2]*letagentpay.Client // made when they are used
+	clients [2]*letagentpay.Client // made on first use
 	next    http.RoundTripper
 	life    context.Context
 	end     context.CancelFunc
@@ -36,10 +36,10 @@ type process struct {
 	dead    chan struct{} // closed when it dies
 	gone    bool          // dead, or replaced
 	turns   map[turnName]*turn
-	wire    map[string]*sentWrite // the last write about a key or a request
+	wire    map[string]*sentWrite // the last write for a key or a request
 }
 
-// turnName names a purchase scope of a process, as it stands or one run of it.
+// turnName names a purchase scope of a process, or one run of it.
 type turnName struct {
 	scope string
 	run   bool
@@ -50,17 +50,22 @@ type turn struct {
 	turnName
 	ctx    context.Context
 	bought map[subject]int // calls that returned no error
-	width  map[subject]int // how many of them were made at once
+	width  map[subject]int // how many of them were made at the same time
 }
 
-// start starts a process in a slot, in place of the one before.
+// start starts a process in a slot, in place of the previous one.
 func (w *world) start(s *slot) *process {
 	if s.process != nil {
 		s.process.gone = true
 	}
 	p := &process{
-		world: w, slot: s, memory: letagentpay.NewProcess(), next: w.server.HTTPClient().Transport, dead: make(chan struct{}),
-		turns: make(map[turnName]*turn), wire: make(map[string]*sentWrite),
+		world:  w,
+		slot:   s,
+		memory: letagentpay.NewProcess(),
+		next:   w.server.HTTPClient().Transport,
+		dead:   make(chan struct{}),
+		turns:  make(map[turnName]*turn),
+		wire:   make(map[string]*sentWrite),
 	}
 	p.life, p.end = context.WithCancel(context.Background())
 	w.processes, s.process = append(w.processes, p), p
@@ -73,7 +78,7 @@ func (p *process) client(n int) *letagentpay.Client {
 	defer p.world.mu.Unlock()
 	if p.clients[n] == nil {
 		base := p.world.server.URL
-		if n > 0 { // the same service, spelled otherwise
+		if n > 0 { // the same service, spelled differently
 			base = strings.Replace(base, "mock", "MOCK", 1) + "/"
 		}
 		p.clients[n] = p.world.server.Client(
@@ -96,14 +101,14 @@ func (p *process) isDead() bool {
 func (p *process) die() {
 	p.dying.Do(func() {
 		close(p.dead)
-		p.end() // and with it its connections
+		p.end() // which closes its connections
 	})
 }
 
-// errDied is what the goroutines of a dead process get once the program is over. Until then they stop where they are.
+// errDied is returned to the goroutines of a dead process once the program is over. Until then they are blocked.
 var errDied = errors.New("the process has died")
 
-// attempt is an operation of a process under way, of one goroutine or two.
+// attempt is an operation of a process, run by one goroutine or two.
 type attempt struct {
 	process     *process
 	ctx         context.Context
@@ -116,7 +121,7 @@ type attempt struct {
 	interrupted interruption
 	cancel      context.CancelFunc
 	events      atomic.Int64
-	once        sync.Once // interrupts
+	once        sync.Once // guards the interruption
 }
 
 type attemptKey struct{}
@@ -125,18 +130,18 @@ type attemptKey struct{}
 type player struct {
 	attempt *attempt
 	after   time.Duration
-	do      func(ctx context.Context) (publish func()) // what it leads to is published if its process lives
+	do      func(ctx context.Context) (publish func()) // publish is called if the process is still alive
 }
 
 type outcome struct {
 	panicked any
 	returned bool
-	died     bool // with its process; what it has done is not known
+	died     bool // with its process; its result is not known
 	publish  func()
 }
 
-// run runs players at the same time and waits for them. The context of each ends, or its process dies, as the
-// interruption of its attempt says.
+// run runs players at the same time and waits for them. The interruption of an attempt ends the context of its players
+// or kills their process.
 func (w *world) run(players ...player) []outcome {
 	outcomes := make([]outcome, len(players))
 	ended := make([]chan struct{}, len(players))
@@ -151,7 +156,7 @@ func (w *world) run(players ...player) []outcome {
 			stops = append(stops, a.interruptByTime())
 		}
 		ended[i] = make(chan struct{})
-		w.playing.Go(func() { // of its own, because it may end by itself
+		w.playing.Go(func() { // a goroutine of its own, because the function may end it
 			defer close(ended[i])
 			defer func() { outcomes[i].panicked = recover() }()
 			time.Sleep(player.after)
@@ -175,7 +180,7 @@ func (w *world) run(players ...player) []outcome {
 			results[i] = outcome{died: true}
 		}
 		if s := player.attempt.process.slot; s.process.isDead() {
-			synctest.Wait() // until nothing of it moves
+			synctest.Wait() // until all goroutines are blocked
 			w.calmSince = time.Now()
 			w.start(s)
 		}
@@ -193,8 +198,8 @@ func (w *world) run(players ...player) []outcome {
 	return results
 }
 
-// interruptByTime sets the time of an interruption. The function returned ends it; an interruption at the very instant
-// of the end comes before it.
+// interruptByTime starts the timer of an interruption. The function returned stops it; an interruption that is due at
+// that instant still happens first.
 func (a *attempt) interruptByTime() (stop func()) {
 	switch {
 	case a.interrupted.kind == "" || a.interrupted.event > 0:
@@ -222,11 +227,11 @@ func (a *attempt) interrupt() {
 	})
 }
 
-// mostEvents is far more than any call takes.
+// mostEvents is far more than any call needs.
 const mostEvents = 300
 
-// event is passed through for everything that a process does to the world outside it. It reports false when the process
-// has died; then it has stopped until the end of the program, and nothing that it does has an effect.
+// event wraps everything that a process does to the world outside it. It reports false when the process has died; it
+// then blocks until the end of the program, and nothing that the process does has an effect.
 func (p *process) event(a *attempt, do func()) (alive bool) {
 	n := 0
 	if a != nil {
@@ -258,25 +263,25 @@ func attemptOf(ctx context.Context) *attempt {
 	return a
 }
 
-// sentWrite is a write of a process, as it looks from there.
+// sentWrite is a write as the process that sent it sees it.
 type sentWrite struct {
 	attempt      *attempt
 	began, ended time.Time
 	unclear      bool // it may have taken effect
-	mayStillRun  bool // the service may be at work on it yet
+	mayStillRun  bool // the service may still be working on it
 	refund       bool // a failure confirmation
-	read         bool // the request has been read since
+	read         bool // the request was read after it
 }
 
-// RoundTrip is how the process reaches the service.
+// RoundTrip sends a request of the process to the service.
 func (p *process) RoundTrip(r *http.Request) (response *http.Response, err error) {
 	ctx, cancel := context.WithCancel(r.Context())
 	stop := context.AfterFunc(p.life, cancel)
 	defer stop()
 	alive := p.event(attemptOf(ctx), func() {
-		heard := p.hear(r)
+		answered := p.checkWrite(r)
 		response, err = p.next.RoundTrip(r.WithContext(ctx)) // the caller closes it
-		heard(response, err)
+		answered(response, err)
 	})
 	if !alive {
 		if response != nil {
@@ -292,7 +297,7 @@ func (p *process) RoundTrip(r *http.Request) (response *http.Response, err error
 	return response, nil
 }
 
-// cancellingBody ends the call's context with the body.
+// cancellingBody cancels the call's context when the body is closed.
 type cancellingBody struct {
 	io.ReadCloser
 	cancel context.CancelFunc
@@ -303,7 +308,7 @@ func (b *cancellingBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// alerts hears what a client logs, which in some cases nothing else tells.
+// alerts records what a client logs: some outcomes are reported only there.
 type alerts struct{ process *process }
 
 func (*alerts) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }

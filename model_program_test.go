@@ -16,12 +16,12 @@ import (
 // program is what happens in one test of the model: a few steps, one after another.
 type program struct {
 	journal bool                   // guarded calls keep a journal, each place of a process its own
-	races   *letagentpaytest.Races // nil: the service carries each call out at one instant
+	races   *letagentpaytest.Races // nil: the service carries out each call at one instant
 	steps   []step
 }
 
-// isMortal reports whether processes end in the program, or purchases are made by hand: then what is done without the
-// journal is done under keys of its own.
+// isMortal reports whether processes end in the program, or purchases are made by hand. Calls without the journal then
+// use keys of their own.
 func (p *program) isMortal() bool {
 	for _, s := range p.steps {
 		if text := s.String(); strings.Contains(text, dies) || strings.Contains(text, "another process") ||
@@ -32,7 +32,7 @@ func (p *program) isMortal() bool {
 	return false
 }
 
-// GoString is how a failing program is printed.
+// GoString returns the text in which a failing program is printed.
 func (p program) GoString() string {
 	var b strings.Builder
 	b.WriteString("agent without a journal:")
@@ -41,7 +41,8 @@ func (p program) GoString() string {
 		b.WriteString("agent with a journal:")
 	}
 	if r := p.races; r != nil {
-		fmt.Fprintf(&b, " calls overlap, purchases take %v and then %v, confirmations %v", r.Purchase, r.Store, r.Confirm)
+		fmt.Fprintf(&b, " calls overlap, purchases take %v and then %v, confirmations %v", r.Purchase, r.Store,
+			r.Confirm)
 	}
 	for i, s := range p.steps {
 		fmt.Fprintf(&b, "\n%2d. %v", i+1, s)
@@ -49,7 +50,7 @@ func (p program) GoString() string {
 	return b.String()
 }
 
-// step is one step of a program: it plays in a world and prints in words.
+// step is one step of a program. String describes it in words.
 type step interface {
 	play(w *world)
 	fmt.Stringer
@@ -62,7 +63,7 @@ const (
 	succeeds         behaviour = "succeeds"
 	spendsLess       behaviour = "spends 15.00"
 	spendsMore       behaviour = "spends 1.00 more than approved"
-	spendsNothing    behaviour = "says that it spent 0.00"
+	spendsNothing    behaviour = "reports that it spent 0.00"
 	fails            behaviour = "fails"
 	spendsAndFails   behaviour = "spends 15.00 and fails"
 	panics           behaviour = "panics"
@@ -71,7 +72,7 @@ const (
 
 	timesOut         behaviour = "times out, having paid nothing"
 	paysAndTimesOut  behaviour = "pays and times out"
-	surelyNotPaid    behaviour = "times out and says that it surely has not paid"
+	certainlyNotPaid behaviour = "times out and reports that it has certainly not paid"
 	returnsTypedNil  behaviour = "pays and returns a nil pointer as its error"
 	errorPanics      behaviour = "fails with an error whose text panics"
 	spendsErrorExits behaviour = "spends 15.00 and fails with an error whose text ends the goroutine"
@@ -80,16 +81,15 @@ const (
 
 var behaviours = []behaviour{
 	succeeds, fails, spendsLess, spendsMore, spendsNothing, spendsAndFails, panics, spendsAndPanics, endsItsGoroutine,
-	timesOut, paysAndTimesOut, surelyNotPaid, returnsTypedNil, errorPanics, spendsErrorExits, errorIsSlow,
+	timesOut, paysAndTimesOut, certainlyNotPaid, returnsTypedNil, errorPanics, spendsErrorExits, errorIsSlow,
 }
 
-// interruption is what becomes of a call from outside: its context is cancelled, or its process dies. Either at one of
-// the call's events, which are what it exchanges with the service, with its journal, and the guarded function's run, or
-// when some time has passed.
+// interruption cancels a call's context or kills its process: at one of the call's events or after some time. Events
+// are its exchanges with the service and with its journal, and the run of the guarded function.
 type interruption struct {
 	kind  string // "", "is cancelled", "dies"
 	event int    // from 1; 0: after the time
-	after bool   // the event, not before it
+	after bool   // after the event, not before it
 	time  time.Duration
 }
 
@@ -125,7 +125,7 @@ func (p *palette) interruption(t *rapid.T) interruption {
 	return i
 }
 
-// key is where a call's idempotency key comes from.
+// key is the source of a call's idempotency key.
 type key string
 
 const (
@@ -141,15 +141,14 @@ const (
 type guardedCall struct {
 	twoPhase    bool // Authorize and Settle in place of Guard
 	twice       bool
-	other       bool                        // by the process of the other place
-	redelivered bool                        // and again by the process of the other place, 20 s later, if it awaits the owner
-	repeated    bool                        // up to 3 times, until there is no error
-	beside      bool                        // a resumed one: beside a call under the request's key, which begins a moment before or after
-	sooner      bool                        // that call begins before
-	client      int                         // which of the process's clients
-	unjournaled bool                        // without the journal
-	underKey    *letagentpay.PurchaseParams // while it plays: what the resumed request was made as, if its key is known
-	inRun       bool                        // in a run of the scope
+	other       bool // by the process of the other place
+	redelivered bool // by the process of the other place as well, 20 s later, if it awaits the owner
+	repeated    bool // up to 3 times, until it returns no error
+	beside      bool // resumes a request a moment before or after a call under the request's key
+	sooner      bool // that call begins first
+	client      int  // which of the process's clients
+	unjournaled bool // without the journal
+	inRun       bool // in a run of the scope
 	ref         string
 	merchant    string
 	description string
@@ -166,6 +165,9 @@ type guardedCall struct {
 	fn          behaviour
 	takes       time.Duration
 	interrupted interruption
+
+	// While it plays: the purchase that the resumed request was made as, nil when its key is not known.
+	underKey *letagentpay.PurchaseParams
 }
 
 func (c *guardedCall) String() string {
@@ -238,7 +240,7 @@ func (c *guardedCall) String() string {
 }
 
 const (
-	automatic = "20.00"  // approved by the policy, as it is at first
+	automatic = "20.00"  // approved by the initial policy
 	reviewed  = "80.00"  // by a human
 	refused   = "300.00" // by the policy
 )
@@ -258,7 +260,7 @@ func (p *palette) call(t *rapid.T) step {
 		unconfirmed: rapid.IntRange(0, 5).Draw(t, "unconfirmed") == 5,
 	}
 	if c.fn == endsItsGoroutine {
-		c.twoPhase = false // nothing would be left that could settle
+		c.twoPhase = false // because its caller would be gone and could not settle
 	}
 	p.addTraits(t, c)
 	switch c.key {
@@ -274,7 +276,7 @@ func (p *palette) call(t *rapid.T) step {
 	return c
 }
 
-// addTraits draws what sets a call of the program apart.
+// addTraits draws the properties of a call that only some programs have.
 func (p *palette) addTraits(t *rapid.T, c *guardedCall) {
 	c.inRun = p.sometimes(t, hasRuns)
 	c.repeated = p.sometimes(t, hasRepeats)
@@ -304,7 +306,7 @@ func (p *palette) addTraits(t *rapid.T, c *guardedCall) {
 	}
 }
 
-// outage orders a fault.
+// outage is a step that injects a fault.
 type outage struct{ fault letagentpaytest.Fault }
 
 func (o *outage) String() string {
@@ -372,13 +374,17 @@ func (p *palette) outage(t *rapid.T) step {
 	case brokenOff:
 		f.Truncate = 10
 	case gateway:
-		f.Delay = rapid.SampledFrom([]time.Duration{4 * time.Second, 5 * time.Second, 20 * time.Second}).Draw(t, "delay")
+		f.Delay = rapid.SampledFrom([]time.Duration{
+			4 * time.Second, 5 * time.Second, 20 * time.Second,
+		}).Draw(t, "delay")
 		f.GatewayTimeout = 3 * time.Second
 		f.NonJSON = rapid.Bool().Draw(t, "page")
 		f.Status = rapid.SampledFrom([]int{504, 502}).Draw(t, "status")
 		return &outage{f}
 	case delayed:
-		f.Delay = rapid.SampledFrom([]time.Duration{2 * time.Second, 7 * time.Second, 90 * time.Second}).Draw(t, "delay")
+		f.Delay = rapid.SampledFrom([]time.Duration{
+			2 * time.Second, 7 * time.Second, 90 * time.Second,
+		}).Draw(t, "delay")
 		if f.Op == "" || f.Op == operation.Confirm {
 			// A failure confirmation that takes more than a minute is at the caller's risk.
 			f.Delay = min(f.Delay, 50*time.Second)
@@ -426,7 +432,7 @@ func (*palette) verdict(t *rapid.T) step {
 	return &verdict{approve: rapid.IntRange(0, 3).Draw(t, "verdict") < 3, pick: rapid.IntRange(0, 2).Draw(t, "pick")}
 }
 
-// human sets what the owner does about pending requests from now on.
+// human sets how the owner decides pending requests from now on.
 type human struct {
 	verdict string
 	after   time.Duration
@@ -458,7 +464,7 @@ func (*palette) human(t *rapid.T) step {
 	}
 }
 
-// event is a step without parameters, or whose parameters its text tells.
+// event is a step without parameters, or with its parameters in its text.
 type event struct {
 	text string
 	do   func(w *world)
@@ -468,7 +474,8 @@ func (e *event) String() string { return e.text }
 func (e *event) play(w *world)  { e.do(w) }
 
 func passing(d time.Duration) *event {
-	return &event{fmt.Sprintf("%v pass", d), func(*world) { time.Sleep(d) }} // of the bubble's time, which costs nothing
+	// The bubble's clock passes at no cost.
+	return &event{fmt.Sprintf("%v pass", d), func(*world) { time.Sleep(d) }}
 }
 
 func jumping(d time.Duration) *event {
@@ -480,7 +487,8 @@ func jumping(d time.Duration) *event {
 
 func approvingUpTo(limit string) *event {
 	return &event{"the policy approves up to " + limit, func(w *world) {
-		w.server.SetPolicyJSON(`{"per_request_limit": 200, "auto_approve": {"enabled": true, "max_amount": ` + limit + `}}`)
+		w.server.SetPolicyJSON(
+			`{"per_request_limit": 200, "auto_approve": {"enabled": true, "max_amount": ` + limit + `}}`)
 	}}
 }
 
@@ -496,8 +504,12 @@ func (*palette) time(t *rapid.T) step {
 func (p *palette) change(t *rapid.T) step {
 	if p.sometimes(t, hasJournalFaults) {
 		fault := &journalFault{
-			op:    rapid.SampledFrom([]string{"put", "put", "put", "", "get", "delete", "entries"}).Draw(t, "journal's call"),
-			kind:  rapid.SampledFrom([]string{diskFails, failsHavingly, callPanics, callExits, callIsSlow}).Draw(t, "mishap"),
+			op: rapid.SampledFrom([]string{
+				"put", "put", "put", "", "get", "delete", "entries",
+			}).Draw(t, "journal's call"),
+			kind: rapid.SampledFrom([]string{
+				diskFails, failsHavingly, callPanics, callExits, callIsSlow,
+			}).Draw(t, "mishap"),
 			times: rapid.IntRange(1, 3).Draw(t, "times"),
 		}
 		if fault.op == "put" {
@@ -531,8 +543,8 @@ func (p *palette) process(t *rapid.T) step {
 	}).Draw(t, "process")
 }
 
-// palette is what the steps of one program are drawn from. It is small, so that they have to do with each other: a
-// mistake that takes four particular steps shows where there is little else to draw in their place.
+// palette holds what the steps of one program are drawn from. It is small, so that the steps affect each other: a
+// mistake that needs four particular steps is found when there are few others to draw.
 type palette struct {
 	kinds         []func(*rapid.T) step
 	keys          []key
@@ -545,7 +557,7 @@ type palette struct {
 	traits        []trait
 }
 
-// trait is something that calls of a program may have.
+// trait is a property that calls of a program may have.
 type trait string
 
 const (
@@ -585,15 +597,16 @@ func few[E any](t *rapid.T, label string, most int, all ...E) []E {
 }
 
 var anyTrait = []trait{
-	"", "", hasRuns, hasRepeats, hasClients, hasUnjournaled, hasContents, hasRefs, hasSpellings, hasRedeliveries, hasNeighbours, hasCodecs,
-	hasJournalFaults,
+	"", "", hasRuns, hasRepeats, hasClients, hasUnjournaled, hasContents, hasRefs, hasSpellings, hasRedeliveries,
+	hasNeighbours, hasCodecs, hasJournalFaults,
 }
 
 var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 	p := &palette{
-		keys:          few(t, "keys", 3, randomKey, ownKey, scopedKey, otherKey),
-		amounts:       append(few(t, "amounts", 2, automatic, automatic, reviewed, reviewed, refused), automatic),
-		categories:    few(t, "categories", 2, "groceries", "groceries", "groceries", "groceries", "Uber Ride", "yachts"),
+		keys:    few(t, "keys", 3, randomKey, ownKey, scopedKey, otherKey),
+		amounts: append(few(t, "amounts", 2, automatic, automatic, reviewed, reviewed, refused), automatic),
+		categories: few(t, "categories", 2, "groceries", "groceries", "groceries", "groceries", "Uber Ride",
+			"yachts"),
 		behaviours:    few(t, "behaviours", 3, behaviours...),
 		interruptions: few(t, "interruptions", 4, "", "", "", "", "", cancelled, dies),
 		operations: few(t, "operations", 2,
@@ -617,22 +630,23 @@ var anyPalette = rapid.Custom(func(t *rapid.T) *palette {
 	return p
 })
 
-// anyRaces is nil in half of the programs: then the service carries each call out at one instant.
+// anyRaces draws nil in half of the programs: the service then carries out each call at one instant.
 var anyRaces = rapid.Custom(func(t *rapid.T) *letagentpaytest.Races {
 	if rapid.Bool().Draw(t, "one instant") {
 		return nil
 	}
 	times := rapid.SampledFrom([]time.Duration{0, time.Second, 4 * time.Second})
 	return &letagentpaytest.Races{
-		Purchase: times.Draw(t, "purchase"), Confirm: times.Draw(t, "confirm"),
-		Store: rapid.SampledFrom([]time.Duration{0, time.Second}).Draw(t, "store"),
+		Purchase: times.Draw(t, "purchase"),
+		Confirm:  times.Draw(t, "confirm"),
+		Store:    rapid.SampledFrom([]time.Duration{0, time.Second}).Draw(t, "store"),
 	}
 })
 
 var anyProgram = rapid.Custom(func(t *rapid.T) program {
 	p := anyPalette.Draw(t, "palette")
 	anyStep := rapid.Custom(func(t *rapid.T) step { return rapid.SampledFrom(p.kinds).Draw(t, "kind")(t) })
-	least := rapid.SampledFrom([]int{4, 1, 6, 8}).Draw(t, "least") // left alone, rapid draws one or two
+	least := rapid.SampledFrom([]int{4, 1, 6, 8}).Draw(t, "least") // by default, rapid draws one or two
 	steps := rapid.SliceOfN(anyStep, least, 12)
 	return program{rapid.Bool().Draw(t, "journal"), anyRaces.Draw(t, "races"), steps.Draw(t, "steps")}
 })

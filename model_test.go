@@ -22,19 +22,19 @@ import (
 )
 
 // TestModel plays random programs of guarded purchases, outages, owners, cancellations and crashes against the service
-// in a box, and holds what the service has booked against what the guarded functions themselves know that they did:
+// in a bubble, and compares the service's books with what the guarded functions recorded themselves:
 //
 //   - Nothing runs without an approval of its own, for another purchase than the one approved, or for a request that
-//     another process has asked for; and nothing runs twice.
-//   - Once connectivity is back, every run is confirmed as what it was, and nothing that did not run is completed.
-//   - What was approved and has not run is given back, or somebody was told of it. Duplicates are told of.
-//   - The books balance, and no hold is left.
-//   - Errors are of the documented types and true; without outages, none speaks of one.
-//   - No write is sent beside another that it must not overlap.
+//     another process made. Nothing runs twice.
+//   - Once connectivity is back, every run is confirmed with its outcome, and nothing that did not run is completed.
+//   - What was approved and has not run is refunded or reported. Duplicates are reported.
+//   - The books balance, and nothing stays held.
+//   - Errors are of the documented types and true. Without outages, none reports one.
+//   - No two writes overlap that must not.
 //   - No goroutine is left.
 //
-// In half of the programs the service carries each call out at one instant, in the other half calls overlap as they do at
-// the running service. -rapid.checks sets the number of programs; -short plays a fifth of them.
+// In half of the programs the service carries out each call at one instant. In the other half calls overlap, as they do
+// at the running service. -rapid.checks sets the number of programs; -short plays a fifth of them.
 func TestModel(t *testing.T) {
 	checks := flag.Lookup("rapid.checks")
 	if checks.Value.String() == checks.DefValue && os.Getenv("RAPID_CHECKS") == "" {
@@ -49,7 +49,7 @@ func TestModel(t *testing.T) {
 			w := newWorld(t, &p)
 			defer w.close()
 			for i, s := range p.steps {
-				time.Sleep(3 * time.Second) // what follows is not at the same moment
+				time.Sleep(3 * time.Second) // so that the next step is not at the same moment
 				w.forgetCreators()
 				s.play(w)
 				w.check(t, &last, p, fmt.Sprintf("step %d", i+1))
@@ -60,8 +60,8 @@ func TestModel(t *testing.T) {
 	})
 }
 
-// failure is the latest program that failed. Jitter makes programs differ from run to run, and one that fails now and
-// then would else not be shown.
+// failure is the latest program that failed. Jitter makes programs differ from run to run, so rapid does not show one
+// that fails only sometimes.
 type failure struct{ text string }
 
 func (f *failure) show(t *testing.T) {
@@ -70,44 +70,46 @@ func (f *failure) show(t *testing.T) {
 	}
 }
 
-// world is a service, an agent of it, and what its guarded functions know.
+// world is a service, an agent of it, and the records of the agent's guarded functions.
 type world struct {
 	server    *letagentpaytest.Server
 	races     bool // the service's calls overlap
 	mortal    bool // processes end during the program
 	forgets   bool // the service has forgotten keys, so that a scope may find its purchases under others
-	detached  bool // the service may carry a purchase out when nobody waits for it, after it has forgotten the key
+	detached  bool // the service may carry out a purchase after its caller has left and its key is forgotten
 	slots     [2]*slot
 	processes []*process
-	calm      bool // nothing is out of order
+	calm      bool // no fault is set
 	calmSince time.Time
-	disturbed bool // something has been
-	calls     int  // that may have made a purchase each
+	disturbed bool // a fault was set before
+	calls     int  // each may have made a purchase
 	turns     []*turn
 	playing   sync.WaitGroup
 	over      chan struct{} // closed when the program is over
-	lastSlot  *slot         // that has called under a key of the agent's own
+	lastSlot  *slot         // the last to call under a key other than a random one
 
 	mu         sync.Mutex
 	diskFailed bool
-	warned     map[string]bool // purchases that the log calls unconfirmed
-	duplicates map[string]bool // requests that were called duplicates
-	told       map[string]bool // requests and keys that somebody was told of
-	resumable  map[string]bool // requests that an error names as the purchase's
-	givenBack  map[string]bool // requests and keys of purchases that were said to be approved, not run and given back
+	warned     map[string]bool // purchases that the log reports as unconfirmed
+	duplicates map[string]bool // requests that were reported as duplicates
+	reported   map[string]bool // requests and keys that were reported to the agent
+	resumable  map[string]bool // requests that an error names as the purchase's own
+	refunded   map[string]bool // requests and keys of purchases reported as not run and refunded
 	posted     map[string][]*attempt
-	adjusted   map[string]int      // how many confirmations of another amount the service may have carried out, by request
-	creators   map[string]*attempt // by request
-	runs       []*run
-	keys       []knownPurchase // what errors gave keys for
-	log        []string
-	wrong      []string // what must not be
+	// By request: how many confirmations of another amount the service may have carried out.
+	adjusted map[string]int
+	creators map[string]*attempt // by request
+	runs     []*run
+	keys     []knownPurchase // purchases whose keys an error named
+	log      []string
+	wrong    []string // violations
 }
 
 func newWorld(t *rapid.T, p *program) *world {
 	options := []letagentpaytest.Option{
 		letagentpaytest.InMemory(), letagentpaytest.WithSeed(1), letagentpaytest.WithToken("agt_model"),
-		letagentpaytest.WithPolicyJSON(approveUpTo50), letagentpaytest.WithAliases(map[string]string{"uber_ride": "taxi"}),
+		letagentpaytest.WithPolicyJSON(approveUpTo50),
+		letagentpaytest.WithAliases(map[string]string{"uber_ride": "taxi"}),
 	}
 	if p.races != nil {
 		options = append(options, letagentpaytest.WithServiceRaces(*p.races))
@@ -117,10 +119,19 @@ func newWorld(t *rapid.T, p *program) *world {
 		t.Fatal(err)
 	}
 	w := &world{
-		server: server, calm: true, races: p.races != nil, mortal: p.isMortal(), over: make(chan struct{}),
-		warned: make(map[string]bool), duplicates: make(map[string]bool), told: make(map[string]bool),
-		resumable: make(map[string]bool), givenBack: make(map[string]bool),
-		posted: make(map[string][]*attempt), adjusted: make(map[string]int), creators: make(map[string]*attempt),
+		server:     server,
+		calm:       true,
+		races:      p.races != nil,
+		mortal:     p.isMortal(),
+		over:       make(chan struct{}),
+		warned:     make(map[string]bool),
+		duplicates: make(map[string]bool),
+		reported:   make(map[string]bool),
+		resumable:  make(map[string]bool),
+		refunded:   make(map[string]bool),
+		posted:     make(map[string][]*attempt),
+		adjusted:   make(map[string]int),
+		creators:   make(map[string]*attempt),
 	}
 	for i := range w.slots {
 		w.slots[i] = &slot{number: i, name: string(rune('a' + i))}
@@ -132,20 +143,20 @@ func newWorld(t *rapid.T, p *program) *world {
 	return w
 }
 
-// knownPurchase is one whose key is known.
+// knownPurchase is a purchase whose key is known.
 type knownPurchase struct {
 	letagentpay.PurchaseParams
 	place string
 }
 
-// close ends the program: what belongs to dead processes goes on, without an effect, until it has ended.
+// close ends the program. Goroutines of dead processes continue without effect and end.
 func (w *world) close() {
 	close(w.over)
 	for _, p := range w.processes {
 		p.end()
 	}
 	w.playing.Wait()
-	time.Sleep(time.Minute) // what nobody waits for any more, such as a slow codec
+	time.Sleep(time.Minute) // for work that no caller waits for, such as that of a slow codec
 	w.server.Close()
 }
 
@@ -156,7 +167,7 @@ func (w *world) note(format string, args ...any) {
 	w.log = append(w.log, text)
 }
 
-// violated records what must not be. The text must be the same in every run of a program.
+// violated records a violation. Its text must be the same in every run of a program.
 func (w *world) violated(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	w.mu.Lock()
@@ -164,7 +175,7 @@ func (w *world) violated(format string, args ...any) {
 	w.wrong = append(w.wrong, text)
 }
 
-// check fails the test with the first thing that is wrong.
+// check fails the test with the first violation.
 func (w *world) check(t *rapid.T, last *failure, p program, where string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -176,7 +187,7 @@ func (w *world) check(t *rapid.T, last *failure, p program, where string) {
 	t.Fatalf("%s", w.wrong[0])
 }
 
-// name is a request's in the log: its place among all.
+// name returns the name of a request in the log: its place among all requests.
 func (w *world) name(id string) string {
 	for i, r := range w.server.Requests() {
 		if r.RequestID == id {
@@ -186,28 +197,28 @@ func (w *world) name(id string) string {
 	return "an unknown request"
 }
 
-// alerted takes what the log says.
+// alerted records an entry of the log.
 func (w *world) alerted(p *process, message string, said map[string]string) {
 	id := said["request_id"]
 	switch message {
 	case "letagentpay.unconfirmed":
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.warned[id], w.told[id] = true, true
+		w.warned[id], w.reported[id] = true, true
 	case "letagentpay.duplicate":
 		w.mu.Lock()
-		w.told[id] = true
+		w.reported[id] = true
 		w.mu.Unlock()
 		if said["of"] != "" {
-			w.callDuplicate(p, id, said["of"])
+			w.recordDuplicate(p, id, said["of"])
 		}
 	}
 }
 
-// callDuplicate notes a request under which nothing may run any more, nor have run. Identical purchases that two processes
-// make within a few minutes may be taken for each other's.
-func (w *world) callDuplicate(p *process, id, of string) {
-	w.tell(id)
+// recordDuplicate records a request under which nothing may have run and nothing may run later. Two processes that make
+// identical purchases within a few minutes may mistake each other's requests for duplicates.
+func (w *world) recordDuplicate(p *process, id, of string) {
+	w.report(id)
 	duplicate, _ := w.server.Request(id)
 	counts, _ := w.server.Request(of)
 	w.mu.Lock()
@@ -219,7 +230,7 @@ func (w *world) callDuplicate(p *process, id, of string) {
 		return
 	}
 	if len(w.runsOf(id)) > 0 {
-		w.violated("%s has run and is called a duplicate", w.name(id))
+		w.violated("%s has run and is reported as a duplicate", w.name(id))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -239,7 +250,7 @@ func (w *world) runsOf(id string) []*run {
 	return runs
 }
 
-// forgetCreators gives up on requests that have come into being while no call was under way.
+// forgetCreators marks requests that were created while no call was under way: their creator stays unknown.
 func (w *world) forgetCreators() {
 	requests := w.server.Requests()
 	w.mu.Lock()
@@ -251,7 +262,7 @@ func (w *world) forgetCreators() {
 	}
 }
 
-// confirmed checks that the service knows of a run what the run knows.
+// confirmed checks that the service holds the outcome that a run recorded.
 func (w *world) confirmed(r *run) {
 	request, _ := w.server.Request(r.requestID)
 	want := letagentpay.StatusFailed
@@ -259,14 +270,14 @@ func (w *world) confirmed(r *run) {
 		want = letagentpay.StatusCompleted
 	}
 	if request.Status != want || request.ActualAmount != r.truth.ActualAmount {
-		w.violated("run %d was to end as %s with %s, and the service holds %s with %s",
+		w.violated("run %d ended as %s with %s, and the service holds %s with %s",
 			r.number, want, r.truth.ActualAmount, request.Status, request.ActualAmount)
 	}
 }
 
 func (w *world) disturb() { w.calm, w.disturbed = false, true }
 
-// reconnect puts everything in order.
+// reconnect ends all faults.
 func (w *world) reconnect() {
 	w.server.ClearFaults()
 	w.server.Resume()
@@ -288,7 +299,7 @@ func (w *world) alone(p *process, interrupted interruption, do func(ctx context.
 	return w.run(player{attempt: a, do: do})[0]
 }
 
-// recover is what a process does at its start, if it keeps a journal.
+// recover does what a process with a journal does at its start.
 func (w *world) recover(s *slot, interrupted interruption) (found []letagentpay.Interrupted, err error) {
 	if s.journal == nil {
 		return nil, nil
@@ -306,17 +317,17 @@ func (w *world) recover(s *slot, interrupted interruption) (found []letagentpay.
 		return nil, nil
 	}
 	w.note("Recover: %d interrupted, error %v", len(found), err)
-	w.hearError(p, err, false)
+	w.recordError(p, err, false)
 	for _, cut := range found {
 		switch {
 		case cut.Request == nil:
-			w.tell(cut.Entry.RequestID)
+			w.report(cut.Entry.RequestID)
 		case cut.Duplicate:
-			w.callDuplicate(p, cut.Request.RequestID, cut.Entry.RequestID)
+			w.recordDuplicate(p, cut.Request.RequestID, cut.Entry.RequestID)
 		default:
-			w.tell(cut.Request.RequestID)
+			w.report(cut.Request.RequestID)
 			if ran := w.runsOf(cut.Request.RequestID); !cut.MayHaveRun && len(ran) > 0 && ran[0].journaled {
-				w.violated("Recover says that %s surely has not run", w.name(cut.Request.RequestID))
+				w.violated("Recover reports that %s has not run", w.name(cut.Request.RequestID))
 			}
 		}
 	}
@@ -336,12 +347,12 @@ func (w *world) knowsDoubt(s *slot, found []letagentpay.Interrupted) {
 		if !slices.ContainsFunc(found, func(i letagentpay.Interrupted) bool {
 			return i.MayHaveRun && !i.Duplicate && i.Request != nil && i.Request.RequestID == r.requestID
 		}) {
-			w.violated("%s may have been paid, and Recover does not know of it", w.name(r.requestID))
+			w.violated("%s may have been paid, and Recover does not report it", w.name(r.requestID))
 		}
 	}
 }
 
-// confirmAgain does what a *UnconfirmedError of a process that lives asks for.
+// confirmAgain confirms the run of an *UnconfirmedError, as its process is still alive.
 func (w *world) confirmAgain(interrupted interruption) {
 	for _, r := range slices.Backward(w.runs) {
 		if r.confirm != nil && !r.process.gone {
@@ -351,7 +362,7 @@ func (w *world) confirmAgain(interrupted interruption) {
 	}
 }
 
-// confirmRun confirms a run again, and reports whether the service knows of it then.
+// confirmRun confirms a run again and reports whether it succeeded.
 func (w *world) confirmRun(r *run, interrupted interruption) bool {
 	var err error
 	p := r.process
@@ -376,7 +387,7 @@ func (w *world) confirmRun(r *run, interrupted interruption) bool {
 		return false
 	}
 	w.note("run %d is confirmed again, error %v", r.number, err)
-	w.hearError(p, err, false)
+	w.recordError(p, err, false)
 	if err != nil && !(w.calm && !settling && errors.Is(err, letagentpay.ErrConflict)) && !onlyDuplicates(err) {
 		return false
 	}
@@ -385,8 +396,8 @@ func (w *world) confirmRun(r *run, interrupted interruption) bool {
 	return true
 }
 
-// giveBack confirms that a request was not used.
-func (w *world) giveBack(id string) {
+// refund confirms that the money of a request was not spent.
+func (w *world) refund(id string) {
 	var err error
 	p := w.slots[0].process
 	w.alone(p, interruption{}, func(ctx context.Context) func() {
@@ -394,17 +405,17 @@ func (w *world) giveBack(id string) {
 		return func() { err = failure }
 	})
 	if err != nil {
-		w.violated("%s cannot be given back", w.name(id))
+		w.violated("%s cannot be refunded", w.name(id))
 	}
 }
 
-// conclude puts everything in order, does what an agent does then, and looks at the books.
+// conclude ends all faults, does what an agent does after an outage, and checks the books.
 func (w *world) conclude() {
 	w.reconnect()
 	w.server.OnPending(nil)
-	time.Sleep(5 * time.Minute) // whatever the service was still at work on is over
+	time.Sleep(5 * time.Minute) // for the work that the service has not finished
 	w.forgetCreators()
-	w.note("the end: what is known to be unconfirmed is confirmed")
+	w.note("the end: unconfirmed runs are confirmed")
 	for _, r := range w.runs {
 		if r.confirm != nil && !r.journaled && !r.process.isDead() && !w.confirmRun(r, interruption{}) {
 			w.violated("run %d cannot be confirmed", r.number)
@@ -417,7 +428,7 @@ func (w *world) conclude() {
 		}
 	}
 	for _, r := range w.runs {
-		// What died, or did not return, is known from the function's own books alone.
+		// The runs of a dead process, and those that did not return, are known from the ledger only.
 		request, _ := w.server.Request(r.requestID)
 		silent := !r.journaled && (r.process.isDead() || w.warned[r.requestID])
 		if request.Status.Approved() && silent && !w.confirmRun(r, interruption{}) {
@@ -431,11 +442,11 @@ func (w *world) conclude() {
 	w.server.Sweep()
 	w.balance()
 	if held := w.server.Budget().Held; !held.IsZero() {
-		w.violated("%v is held for ever", held)
+		w.violated("%v stays held", held)
 	}
 }
 
-// settleJournal does what is to be done after a crash when there is a journal.
+// settleJournal does what an agent with a journal does after a crash.
 func (w *world) settleJournal(s *slot) {
 	w.note("the end: Recover")
 	interrupted, err := w.recover(s, interruption{})
@@ -486,13 +497,14 @@ func (w *world) settleEntry(s *slot, cut *letagentpay.Interrupted) {
 		ctx := letagentpay.ResumeApproval(s.process.life, id)
 		w.finish(s, &guardedCall{key: resumedKey, fn: succeeds}, ctx, cut.Params(), true)
 	case !ran[0].process.isDead() && !ran[0].doubtful && !w.diskFailed:
-		w.violated("Recover does not know how run %d ended", ran[0].number)
+		w.violated("Recover does not know the outcome of run %d", ran[0].number)
 	case !w.confirmRun(ran[0], interruption{}):
 		w.violated("run %d cannot be confirmed", ran[0].number)
 	}
 }
 
-// ranWithoutJournal reports whether a purchase has run without the journal, which the agent knows and the journal does not.
+// ranWithoutJournal reports whether a purchase has run without the journal. The agent knows such runs, the journal does
+// not.
 func (w *world) ranWithoutJournal(key string) bool {
 	if key == "" {
 		return false
@@ -523,23 +535,23 @@ func (w *world) finish(s *slot, c *guardedCall, ctx context.Context, p letagentp
 	id := idOf(a.err)
 	request, _ := w.server.Request(id)
 	_, handled := errors.AsType[*letagentpay.AlreadyHandledError](a.err)
-	givenBack := request.Status == letagentpay.StatusFailed
-	if handled && !givenBack && len(w.runsOf(id)) == 0 && !w.askedElsewhere(s, id) {
-		w.violated("%s surely has not run and cannot be continued", w.name(id))
+	refunded := request.Status == letagentpay.StatusFailed
+	if handled && !refunded && len(w.runsOf(id)) == 0 && !w.requestedElsewhere(s, id) {
+		w.violated("%s has not run and cannot be continued", w.name(id))
 	}
 	if must {
 		w.violated("%s has not run and cannot be resumed", w.name(id))
 	}
 }
 
-// askedElsewhere reports whether a process of another slot has made a request, or an earlier one of this slot without the
-// journal.
-func (w *world) askedElsewhere(s *slot, id string) bool {
+// requestedElsewhere reports whether a request was made by a process of another slot, or without the journal by an
+// earlier process of this slot.
+func (w *world) requestedElsewhere(s *slot, id string) bool {
 	creator := w.creators[id]
 	return creator != nil && (creator.process.slot != s || !creator.journaled && creator.process != s.process)
 }
 
-// accountFor asks of each request that is approved and has not run who knows of it, and gives it back.
+// accountFor checks that each request that is approved and has not run was reported, and refunds it.
 func (w *world) accountFor() {
 	for _, r := range w.server.Requests() {
 		if !r.Status.Approved() || len(w.runsOf(r.RequestID)) > 0 {
@@ -547,17 +559,17 @@ func (w *world) accountFor() {
 		}
 		creator, posted := w.creators[r.RequestID], w.posted[r.IdempotencyKey]
 		cut := slices.ContainsFunc(posted, func(a *attempt) bool { return a.process.isDead() })
-		// Its call had ended before it came into being, or may have: another has posted under the key since.
+		// Its call ended before it was created, or may have: another call has posted under the key since.
 		late := creator == nil || len(posted) > 1
-		if !cut && !late && !w.told[r.RequestID] && !w.told[r.IdempotencyKey] {
-			w.violated("%s is approved and has not run, and nobody was told", w.name(r.RequestID))
+		if !cut && !late && !w.reported[r.RequestID] && !w.reported[r.IdempotencyKey] {
+			w.violated("%s is approved and has not run, and nothing reports it", w.name(r.RequestID))
 		}
-		w.giveBack(r.RequestID)
-		w.givenBack[r.IdempotencyKey] = true
+		w.refund(r.RequestID)
+		w.refunded[r.IdempotencyKey] = true
 	}
 }
 
-// balance looks at the service's books.
+// balance checks the service's books.
 func (w *world) balance() {
 	var spent, held letagentpay.Amount
 	requests := w.server.Requests()
@@ -577,8 +589,8 @@ func (w *world) balance() {
 		}
 		if len(w.runsOf(r.RequestID)) == 0 {
 			cut := slices.ContainsFunc(w.posted[r.IdempotencyKey], func(a *attempt) bool { return a.process.isDead() })
-			givenBack := cut || w.givenBack[r.IdempotencyKey] || w.givenBack[r.RequestID]
-			if r.Status == letagentpay.StatusCompleted || r.Status == letagentpay.StatusFailed && !givenBack {
+			refunded := cut || w.refunded[r.IdempotencyKey] || w.refunded[r.RequestID]
+			if r.Status == letagentpay.StatusCompleted || r.Status == letagentpay.StatusFailed && !refunded {
 				w.violated("%s never ran and is %s", w.name(r.RequestID), r.Status)
 			}
 		}
@@ -598,8 +610,8 @@ func (w *world) balance() {
 	}
 }
 
-// balanced reports whether the balance is what the requests amount to. Where calls overlap, the service books the difference
-// between what was paid and what was requested as often as that is confirmed at the same time, and stops at zero.
+// balanced reports whether the balance equals the total of the requests. Where calls overlap, the service books the
+// difference between the amounts paid and requested once for each confirmation made at the same time. It stops at zero.
 func (w *world) balanced(balance, spent letagentpay.Amount, requests []letagentpaytest.Request) bool {
 	least, most := spent, spent
 	for _, r := range requests {
@@ -617,7 +629,7 @@ func (w *world) balanced(balance, spent letagentpay.Amount, requests []letagentp
 	return !balance.Less(least) && !most.Less(balance)
 }
 
-// countPurchases checks that nothing was paid for twice under one key, nor more often in a scope than it was to be.
+// countPurchases checks that nothing was paid twice under one key, or more often in a scope than its turns bought it.
 func (w *world) countPurchases(requests []letagentpaytest.Request) {
 	want := make(map[subject]int)
 	for _, t := range w.turns {
@@ -642,7 +654,7 @@ func (w *world) countPurchases(requests []letagentpaytest.Request) {
 		n := 1
 		for _, before := range paid[:i] {
 			switch {
-			case r.CreatedAt.Sub(before.CreatedAt) >= 24*time.Hour: // which is as long as the service remembers keys
+			case r.CreatedAt.Sub(before.CreatedAt) >= 24*time.Hour: // the service remembers keys for that long
 			case before.IdempotencyKey == r.IdempotencyKey:
 				w.violated("%s was paid for again under its key", w.name(r.RequestID))
 			case of.scope != "" && w.subjectOf(before.RequestID) == of:
@@ -655,7 +667,8 @@ func (w *world) countPurchases(requests []letagentpaytest.Request) {
 	}
 }
 
-// subjectOf is what a request was made about in a scope; without one, and where that is not known, it has no scope.
+// subjectOf returns the subject of a request. It is empty if the request was made outside a scope or its creator is not
+// known.
 func (w *world) subjectOf(id string) subject {
 	if creator := w.creators[id]; creator != nil {
 		return creator.subject
@@ -663,7 +676,7 @@ func (w *world) subjectOf(id string) subject {
 	return subject{}
 }
 
-// What the model does not draw, it cannot find.
+// The model cannot find mistakes in what it does not draw.
 func TestModelDrawsAllThatItKnows(t *testing.T) {
 	var texts strings.Builder
 	spellings := make(map[int]bool)
@@ -680,21 +693,26 @@ func TestModelDrawsAllThatItKnows(t *testing.T) {
 		t.Errorf("ids in %d spellings", len(spellings))
 	}
 	known := []string{
-		"agent with a journal:", "agent without a journal:", "calls overlap, purchases take 0s", "calls overlap, purchases take 4s",
-		"call twice at once", "in two phases", "; 1s after a call under the request's key", "; 1s before a call under the request's key", "by the other process", "through another client", "without the journal",
-		"under " + string(ownKey), "under " + string(otherKey), "again under known key", "resuming request", ", described wrongly",
+		"agent with a journal:", "agent without a journal:", "calls overlap, purchases take 0s",
+		"calls overlap, purchases take 4s", "call twice at once", "in two phases",
+		"; 1s after a call under the request's key", "; 1s before a call under the request's key",
+		"by the other process", "through another client", "without the journal", "under " + string(ownKey),
+		"under " + string(otherKey), "again under known key", "resuming request", ", described wrongly",
 		"in scope turn-1", "in scope turn-2", "in this run of it", "ref first", "ref second", "merchant Evil Corp",
-		"description gift cards", "waiting 20s", "waiting 2m0s", "the next confirmation is refused", "the other process gets the same task",
-		"up to 3 times until there is no error", ", " + cancelled + " before its event", ", " + cancelled + " after its event",
+		"description gift cards", "waiting 20s", "waiting 2m0s", "the next confirmation is refused",
+		"the other process gets the same task", "up to 3 times until there is no error",
+		", " + cancelled + " before its event", ", " + cancelled + " after its event",
 		", " + dies + " before its event", ", " + dies + " after its event", ", " + dies + " after 8s", "by hand",
-		"the connection drops before it is carried out", "the connection drops after it is carried out", "answered 500", "answered 503",
-		"answered 403", "answered 429", "answered 404", "answered 409", "answered 422", "carried out, and answered 502",
-		"answered with a web page", "the answer breaks off", "the gateway answers 504 after 3s", "after 1m30s",
-		"the owner approves pending request", "the owner rejects pending request", "the owner leaves", "whatever becomes pending, 31m0s later",
-		"31m0s pass", "the service's clock jumps by 25h0m0s", "another process begins", "the turns are retried", "Recover",
-		"is confirmed again", "connectivity returns", "the agent is paused", "expires what is overdue", "approves up to 10",
-		diskFails + ", 2 times", failsHavingly + ", 1 times", callPanics + ", 1 times", callExits + ", 1 times", callIsSlow + ", 1 times",
-		encodingFails, encodingPanics, encodingExits, encodingIsSlow, decodingFails, decodingPanics, decodingExits,
+		"the connection drops before it is carried out", "the connection drops after it is carried out", "answered 500",
+		"answered 503", "answered 403", "answered 429", "answered 404", "answered 409", "answered 422",
+		"carried out, and answered 502", "answered with a web page", "the answer breaks off",
+		"the gateway answers 504 after 3s", "after 1m30s", "the owner approves pending request",
+		"the owner rejects pending request", "the owner leaves", "whatever becomes pending, 31m0s later", "31m0s pass",
+		"the service's clock jumps by 25h0m0s", "another process begins", "the turns are retried", "Recover",
+		"is confirmed again", "connectivity returns", "the agent is paused", "expires what is overdue",
+		"approves up to 10", diskFails + ", 2 times", failsHavingly + ", 1 times", callPanics + ", 1 times",
+		callExits + ", 1 times", callIsSlow + ", 1 times", encodingFails, encodingPanics, encodingExits, encodingIsSlow,
+		decodingFails, decodingPanics, decodingExits,
 	}
 	for _, b := range behaviours {
 		known = append(known, "the function "+string(b))

@@ -9,14 +9,15 @@ import (
 	"time"
 )
 
-// hear checks what a process is about to send against what it has sent before. The function returned takes the answer.
-func (p *process) hear(r *http.Request) (heard func(*http.Response, error)) {
+// checkWrite checks a request that a process is about to send against its earlier ones. The function returned takes the
+// answer.
+func (p *process) checkWrite(r *http.Request) (answered func(*http.Response, error)) {
 	ignored := func(*http.Response, error) {}
 	switch {
 	case strings.HasSuffix(r.URL.Path, "/requests") && r.Method == http.MethodPost:
-		return p.hearPurchase(r)
+		return p.checkPurchase(r)
 	case strings.HasSuffix(r.URL.Path, "/confirm"):
-		return p.hearConfirm(r)
+		return p.checkConfirm(r)
 	case r.Method == http.MethodGet && path.Base(path.Dir(r.URL.Path)) == "requests":
 		id := path.Base(r.URL.Path)
 		return func(response *http.Response, err error) {
@@ -25,7 +26,7 @@ func (p *process) hear(r *http.Request) (heard func(*http.Response, error)) {
 			if before := p.wire["confirm "+id]; before != nil && err == nil && response.StatusCode == http.StatusOK {
 				before.read = true
 				if request, _ := p.world.server.Request(id); request.Status.Final() {
-					before.mayStillRun = false // and the process knows
+					before.mayStillRun = false // as the process knows
 				}
 			}
 		}
@@ -33,7 +34,7 @@ func (p *process) hear(r *http.Request) (heard func(*http.Response, error)) {
 	return ignored
 }
 
-func (p *process) hearPurchase(r *http.Request) func(*http.Response, error) {
+func (p *process) checkPurchase(r *http.Request) func(*http.Response, error) {
 	w, key, a := p.world, r.Header.Get("Idempotency-Key"), attemptOf(r.Context())
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -46,7 +47,7 @@ func (p *process) hearPurchase(r *http.Request) func(*http.Response, error) {
 			w.wrong = append(w.wrong, "a purchase is sent again while the first attempt is under way")
 		case before.unclear && pause < 2*time.Second,
 			before.mayStillRun && pause < min(before.ended.Sub(before.began), time.Minute):
-			w.wrong = append(w.wrong, "a purchase is sent again before the first attempt is surely over")
+			w.wrong = append(w.wrong, "a purchase is sent again before the first attempt is certain to be over")
 		}
 	}
 	now := &sentWrite{began: time.Now()}
@@ -64,8 +65,8 @@ func (p *process) hearPurchase(r *http.Request) func(*http.Response, error) {
 	}
 }
 
-// creatorOf returns whose attempt has made a request: the one that is answered, unless the service may have been at work
-// on another one's.
+// creatorOf returns the attempt that made a request: the answered one, or nil if the service may have been working on
+// another.
 func (w *world) creatorOf(key string, answered *attempt) *attempt {
 	for _, a := range w.posted[key] {
 		if a != answered && (w.races || w.detached) {
@@ -75,7 +76,7 @@ func (w *world) creatorOf(key string, answered *attempt) *attempt {
 	return answered
 }
 
-func (p *process) hearConfirm(r *http.Request) func(*http.Response, error) {
+func (p *process) checkConfirm(r *http.Request) func(*http.Response, error) {
 	w, id := p.world, path.Base(path.Dir(r.URL.Path))
 	body, _ := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(bytes.NewReader(body))
@@ -88,7 +89,7 @@ func (p *process) hearConfirm(r *http.Request) func(*http.Response, error) {
 		case before.ended.IsZero():
 			w.wrong = append(w.wrong, "a confirmation is sent again while the first attempt is under way")
 		case before.unclear && !before.read && before.attempt == now.attempt:
-			w.wrong = append(w.wrong, "a confirmation is sent again without a look at the request")
+			w.wrong = append(w.wrong, "a confirmation is sent again without reading the request")
 		case before.mayStillRun && before.refund && now.refund && time.Since(before.ended) < time.Minute:
 			w.wrong = append(w.wrong, "a failure confirmation is sent beside one that may still be handled")
 		}
@@ -105,7 +106,7 @@ func (p *process) hearConfirm(r *http.Request) func(*http.Response, error) {
 	}
 }
 
-// answered notes how an attempt ended.
+// answered records how an attempt ended.
 func (e *sentWrite) answered(response *http.Response, err error) {
 	e.ended = time.Now()
 	if err != nil {
@@ -114,7 +115,8 @@ func (e *sentWrite) answered(response *http.Response, err error) {
 	}
 	gaveUp := response.StatusCode == http.StatusRequestTimeout || response.StatusCode == 499
 	e.unclear = gaveUp || response.StatusCode >= 500
-	e.mayStillRun = gaveUp || response.StatusCode >= 500 && !strings.Contains(response.Header.Get("Content-Type"), "json")
+	e.mayStillRun = gaveUp || response.StatusCode >= 500 &&
+		!strings.Contains(response.Header.Get("Content-Type"), "json")
 }
 
 // idsOf returns the ids of the requests under a key.

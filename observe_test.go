@@ -18,7 +18,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// notes is an observer that writes down what it is told, indented as operations nest.
+// notes is an observer that records what it observes, indented as operations nest.
 type notes struct {
 	mu    sync.Mutex
 	lines []string
@@ -40,7 +40,8 @@ func (n *notes) Begin(ctx context.Context, op operation.Op) (context.Context, fu
 		if o.Err != nil {
 			failed = " failed"
 		}
-		n.add(depth, "%s %s %v %s%s after %v", o.Op, o.Status, o.Amount, o.Currency, failed, o.Duration.Round(time.Minute))
+		n.add(depth, "%s %s %v %s%s after %v", o.Op, o.Status, o.Amount, o.Currency, failed,
+			o.Duration.Round(time.Minute))
 	}
 }
 
@@ -81,7 +82,10 @@ func TestObserverIsToldOfEveryOperation(t *testing.T) {
 
 		_, err = client.Authorize(t.Context(), price("300"))
 		require.Error(t, err)
-		assert.Equal(t, []string{"guard", "  purchase", "  purchase rejected 300.00 USD after 0s", "guard rejected 300.00 USD failed after 0s"}, observer.take())
+		assert.Equal(t, []string{
+			"guard", "  purchase", "  purchase rejected 300.00 USD after 0s",
+			"guard rejected 300.00 USD failed after 0s",
+		}, observer.take())
 
 		approval, err := client.Authorize(t.Context(), price("10"))
 		require.NoError(t, err)

@@ -22,8 +22,8 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// A function that has run, and whose confirmation did not get through, leaves its request approved: the service cannot
-// tell, but this client can.
+// A function that has run without a successful confirmation leaves its request approved. The service does not know of
+// the run, but this client does.
 func TestUnconfirmedIsNotRunAgain(t *testing.T) {
 	t.Run("under the key that its first answer named", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -59,7 +59,9 @@ func TestUnconfirmedIsNotRunAgain(t *testing.T) {
 			guarded := guardGroceries(client, &runs, succeed)
 			var group sync.WaitGroup
 			for range 3 {
-				group.Go(func() { _, _ = guarded(letagentpay.ResumeApproval(t.Context(), purchase.RequestID), price("30")) })
+				group.Go(func() {
+					_, _ = guarded(letagentpay.ResumeApproval(t.Context(), purchase.RequestID), price("30"))
+				})
 			}
 			group.Wait()
 			assert.EqualValues(t, 1, runs.Load())
@@ -67,17 +69,20 @@ func TestUnconfirmedIsNotRunAgain(t *testing.T) {
 	})
 }
 
-// Whoever confuses answers, a cache perhaps, must not open the gate.
+// An answer to another request, from a cache for example, must not let a function run.
 func TestAnswersAboutSomethingElse(t *testing.T) {
 	other := strings.Replace(detail("approved"), "r1", "r2", 1)
 	for name, c := range map[string]struct{ post, get string }{
-		"a read of another request":        {pendingAnswer, other},
-		"approved, although a check fails": {strings.Replace(rejectedAnswer, `"status":"rejected"`, `"status":"approved"`, 1), detail("approved")},
-		"an id that is a path":             {strings.Replace(autoApproved, "r1", "../../x", 1), detail("approved")},
+		"a read of another request": {pendingAnswer, other},
+		"approved, although a check fails": {
+			strings.Replace(rejectedAnswer, `"status":"rejected"`, `"status":"approved"`, 1), detail("approved"),
+		},
+		"an id that is a path": {strings.Replace(autoApproved, "r1", "../../x", 1), detail("approved")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newService(t).on("POST", "/requests", answer(201, c.post)).on("GET", "/requests/r1", answer(200, c.get))
+				s := newService(t).on("POST", "/requests", answer(201, c.post)).
+					on("GET", "/requests/r1", answer(200, c.get))
 				var runs atomic.Int64
 				_, err := guardGroceries(s.client(), &runs, succeed)(t.Context(), groceries())
 				require.Error(t, err)
@@ -85,12 +90,16 @@ func TestAnswersAboutSomethingElse(t *testing.T) {
 			})
 		})
 	}
-	for _, body := range []string{`{"request_id":"r1","status":"approved"}`, `{"request_id":"r1","status":"failed"}`, `{"request_id":"r9","status":"completed"}`} {
+	for _, body := range []string{
+		`{"request_id":"r1","status":"approved"}`, `{"request_id":"r1","status":"failed"}`,
+		`{"request_id":"r9","status":"completed"}`,
+	} {
 		synctest.Test(t, func(t *testing.T) {
-			s := newService(t).on("POST", "/requests/r1/confirm", answer(200, body)).on("GET", "/requests/r1", answer(200, detail("completed")))
+			s := newService(t).on("POST", "/requests/r1/confirm", answer(200, body)).
+				on("GET", "/requests/r1", answer(200, detail("completed")))
 			_, err := s.client().Confirm(t.Context(), "r1", completed())
 			require.NoError(t, err)
-			assert.Equal(t, []string{postConfirm, getRequest}, s.paths(), "it is settled by reading")
+			assert.Equal(t, []string{postConfirm, getRequest}, s.paths(), "a read shows the outcome")
 		})
 	}
 }
@@ -104,8 +113,11 @@ func TestPanickingCodecDoesNotPreventTheConfirmation(t *testing.T) {
 	server := serve(t)
 	journal := new(memoryJournal)
 	var runs atomic.Int64
-	for _, fn := range []func(context.Context) (string, error){succeed, func(context.Context) (string, error) { return "", errShop }} {
-		_, err := guardGroceries(server.Client(), &runs, fn, letagentpay.WithJournal(journal), letagentpay.WithResultCodec(panickingCodec{}))(t.Context(), price("5"))
+	for _, fn := range []func(context.Context) (string, error){
+		succeed, func(context.Context) (string, error) { return "", errShop },
+	} {
+		_, err := guardGroceries(server.Client(), &runs, fn, letagentpay.WithJournal(journal),
+			letagentpay.WithResultCodec(panickingCodec{}))(t.Context(), price("5"))
 		assert.True(t, err == nil || errors.Is(err, errShop))
 	}
 	assert.PanicsWithValue(t, "out of cheese", func() {
@@ -124,11 +136,12 @@ func TestApprovedButUnreadable(t *testing.T) {
 		p.IdempotencyKey = "turn-7"
 		_, err := server.Client().Authorize(t.Context(), p)
 		var unknown *letagentpay.OutcomeUnknownError
-		require.ErrorAs(t, err, &unknown, "the purchase is made, so the error must tell which it is")
+		require.ErrorAs(t, err, &unknown, "the purchase is made, so the error must name it")
 		assert.Equal(t, "turn-7", unknown.IdempotencyKey)
 		assert.Equal(t, server.Requests()[0].RequestID, unknown.RequestID)
 		var runs atomic.Int64
-		_, err = guardGroceries(server.Client(), &runs, succeed)(letagentpay.ResumeApproval(t.Context(), unknown.RequestID), p)
+		_, err = guardGroceries(server.Client(), &runs, succeed)(
+			letagentpay.ResumeApproval(t.Context(), unknown.RequestID), p)
 		require.NoError(t, err)
 	})
 }
@@ -179,7 +192,8 @@ func TestWaitIsNotEndedByAnothersLook(t *testing.T) {
 		results := make([]*letagentpay.Request, 2)
 		group.Go(func() {
 			begun := time.Now()
-			_, err := client.WaitForDecision(t.Context(), ids[0], letagentpay.WaitTimeout(10*time.Minute), letagentpay.WaitInterval(time.Hour, time.Hour))
+			_, err := client.WaitForDecision(t.Context(), ids[0], letagentpay.WaitTimeout(10*time.Minute),
+				letagentpay.WaitInterval(time.Hour, time.Hour))
 			assert.ErrorIs(t, err, context.DeadlineExceeded)
 			assert.InDelta(t, 600, time.Since(begun).Seconds(), 1)
 		})
@@ -199,14 +213,15 @@ func TestWaitIsNotEndedByAnothersLook(t *testing.T) {
 
 func TestOnlyTheServiceIsCertain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newService(t).on("POST", "/requests", answer(504, ``), answer(400, `<html>bad request</html>`, "Content-Type", "text/html"))
+		s := newService(t).on("POST", "/requests", answer(504, ``),
+			answer(400, `<html>bad request</html>`, "Content-Type", "text/html"))
 		_, err := s.client().Purchase(t.Context(), groceries())
 		var unknown *letagentpay.OutcomeUnknownError
-		require.ErrorAs(t, err, &unknown, "a proxy's 400 says nothing about the first attempt")
+		require.ErrorAs(t, err, &unknown, "a proxy's 400 proves nothing about the first attempt")
 	})
 }
 
-// bare answers without what a response should have.
+// bare returns a response without fields that a response should have.
 type bare struct{ response *http.Response }
 
 func (b bare) RoundTrip(*http.Request) (*http.Response, error) { return b.response, nil }
@@ -225,7 +240,7 @@ func TestOddTransports(t *testing.T) {
 		letagentpay.WithHTTPClient(&http.Client{Transport: fixed{200, "", "", someBudget}, Timeout: -1}))
 	require.NoError(t, err)
 	_, err = client.Budget(t.Context())
-	require.NoError(t, err, "a negative timeout is none, as with net/http")
+	require.NoError(t, err, "a negative timeout means no timeout, as in net/http")
 }
 
 func TestTokenIsNotEchoed(t *testing.T) {
@@ -233,11 +248,13 @@ func TestTokenIsNotEchoed(t *testing.T) {
 	for name, responder := range map[string]httpmock.Responder{
 		"at the edge of the sample": answer(502, pad+"Authorization: Bearer "+testToken, "Content-Type", "text/plain"),
 		"in the content type":       answer(200, `{}`, "Content-Type", testToken),
-		"in a field's name":         answer(422, `{"detail":[{"type":"`+testToken+`","loc":["body","`+testToken+`"],"msg":"m"}]}`),
-		"in a decimal":              answer(200, `{"budget":"`+testToken+`","currency":"USD"}`),
-		"in a redirect":             answer(302, ``, "Location", "https://"+testToken+".example/"),
+		"in a field's name": answer(422,
+			`{"detail":[{"type":"`+testToken+`","loc":["body","`+testToken+`"],"msg":"m"}]}`),
+		"in a decimal":  answer(200, `{"budget":"`+testToken+`","currency":"USD"}`),
+		"in a redirect": answer(302, ``, "Location", "https://"+testToken+".example/"),
 	} {
-		_, err := newService(t).on("GET", "/budget", responder).client(letagentpay.WithMaxRetries(0)).Budget(t.Context())
+		_, err := newService(t).on("GET", "/budget", responder).
+			client(letagentpay.WithMaxRetries(0)).Budget(t.Context())
 		require.Error(t, err, name)
 		for ; err != nil; err = errors.Unwrap(err) {
 			assert.NotContains(t, fmt.Sprintf("%v %+v", err, err), "secret-of", name)
@@ -278,10 +295,18 @@ func TestOneServiceHoweverItIsSpelled(t *testing.T) {
 			most.Store(max(most.Load(), under.Add(1)))
 			time.Sleep(time.Second)
 			under.Add(-1)
-			return &http.Response{StatusCode: 201, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(autoApproved)), Request: r}, nil
+			return &http.Response{
+				StatusCode: 201,
+				Header:     http.Header{},
+				Body:       io.NopCloser(strings.NewReader(autoApproved)),
+				Request:    r,
+			}, nil
 		})
 		var group sync.WaitGroup
-		for _, base := range []string{"https://spelled.example/agent-api", "https://SPELLED.example:443/agent-api/", "HTTPS://spelled.example./agent-api"} {
+		for _, base := range []string{
+			"https://spelled.example/agent-api", "https://SPELLED.example:443/agent-api/",
+			"HTTPS://spelled.example./agent-api",
+		} {
 			client := newClient(t, transport, letagentpay.WithBaseURL(base))
 			group.Go(func() {
 				p := groceries()

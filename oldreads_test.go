@@ -14,14 +14,14 @@ import (
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 )
 
-// row is an entry of the request list about the purchase of groceries.
+// row is an entry of the request list for the purchase of groceries.
 func row(id, status, createdAt, merchant string) string {
 	return `{"request_id":"` + id + `","status":"` + status + `","amount":49.99,"currency":"USD",` +
 		`"category":"groceries","merchant":"` + merchant + `","description":null,` +
 		`"created_at":"` + createdAt + `","reviewed_at":null,"expires_at":null}`
 }
 
-const created = "2026-03-11T12:00:00.123456+00:00" // as detail has it
+const created = "2026-03-11T12:00:00.123456+00:00" // as in detail
 
 func TestReadFromBeforeTheConfirmationRunsNothingAgain(t *testing.T) {
 	for name, resumed := range map[string]bool{"under the key": false, "resumed": true} {
@@ -105,7 +105,7 @@ func TestRequestAmongOthersOfOneInstantIsNotThisCalls(t *testing.T) {
 }
 
 func TestResumedRequestIsFoundHoweverOldItIs(t *testing.T) {
-	for _, newer := range []int{10, 20, 50} { // on the first page, the first of the second, within it
+	for _, newer := range []int{10, 20, 50} { // on the first page, first on the second page, within the second page
 		t.Run(fmt.Sprint(newer, " newer"), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				server := serve(t, letagentpaytest.WithBudget(letagentpay.MustAmount("5000")))

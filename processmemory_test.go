@@ -35,10 +35,12 @@ var twoGuards = map[string]func(shared *memoryJournal) (first, second []letagent
 		return nil, []letagentpay.GuardOption{letagentpay.WithJournal(j)}
 	},
 	"one each": func(j *memoryJournal) (first, second []letagentpay.GuardOption) {
-		return []letagentpay.GuardOption{letagentpay.WithJournal(j)}, []letagentpay.GuardOption{letagentpay.WithJournal(new(memoryJournal))}
+		return []letagentpay.GuardOption{letagentpay.WithJournal(j)},
+			[]letagentpay.GuardOption{letagentpay.WithJournal(new(memoryJournal))}
 	},
 	"one together": func(j *memoryJournal) (first, second []letagentpay.GuardOption) {
-		return []letagentpay.GuardOption{letagentpay.WithJournal(j)}, []letagentpay.GuardOption{letagentpay.WithJournal(j)}
+		return []letagentpay.GuardOption{letagentpay.WithJournal(j)},
+			[]letagentpay.GuardOption{letagentpay.WithJournal(j)}
 	},
 }
 
@@ -58,19 +60,22 @@ func TestWhatOneClientRanTheOtherDoesNotRunAgain(t *testing.T) {
 						first, second := guards(new(memoryJournal))
 						var runs atomic.Int64
 						server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
-						_, err := guardGroceries(server.Client(), &runs, succeed, first...)(t.Context(), underKey("30", key))
+						_, err := guardGroceries(server.Client(), &runs, succeed, first...)(
+							t.Context(), underKey("30", key))
 						var unconfirmed *letagentpay.UnconfirmedError
 						require.ErrorAs(t, err, &unconfirmed)
 						server.ClearFaults()
 						for range 2 {
-							_, _ = guardGroceries(server.Client(), &runs, succeed, second...)(how(t.Context(), unconfirmed.RequestID), underKey("30", key))
+							_, _ = guardGroceries(server.Client(), &runs, succeed, second...)(
+								how(t.Context(), unconfirmed.RequestID), underKey("30", key))
 							assert.EqualValues(t, 1, runs.Load())
 						}
 						_, err = server.Client().Confirm(t.Context(), unconfirmed.RequestID, unconfirmed.Params)
-						if name != "one together" { // else the second call has told the service
+						if name != "one together" { // the second call of the other cases has confirmed the run
 							require.NoError(t, err)
 						}
-						_, _ = guardGroceries(server.Client(), &runs, succeed, second...)(how(t.Context(), unconfirmed.RequestID), underKey("30", key))
+						_, _ = guardGroceries(server.Client(), &runs, succeed, second...)(
+							how(t.Context(), unconfirmed.RequestID), underKey("30", key))
 						assert.EqualValues(t, 1, runs.Load())
 						books(t, server, "30.00", "0.00")
 					})
@@ -80,7 +85,8 @@ func TestWhatOneClientRanTheOtherDoesNotRunAgain(t *testing.T) {
 	}
 }
 
-// Approved later, run through a client with other options, not confirmed, and then asked for under the key again.
+// The purchase is approved later, run through a client with other options, not confirmed, and then requested under its
+// key again.
 func TestResumedByOneClientIsNotRunUnderItsKeyByTheOther(t *testing.T) {
 	for name, guards := range twoGuards {
 		t.Run(name, func(t *testing.T) {
@@ -96,11 +102,12 @@ func TestResumedByOneClientIsNotRunUnderItsKeyByTheOther(t *testing.T) {
 				require.Equal(t, letagentpay.StatusPending, pending.Status)
 				require.NoError(t, server.Approve(pending.RequestID))
 				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
-				_, err = guardGroceries(server.Client(), &runs, succeed, second...)(letagentpay.ResumeApproval(t.Context(), pending.RequestID), p)
+				_, err = guardGroceries(server.Client(), &runs, succeed, second...)(
+					letagentpay.ResumeApproval(t.Context(), pending.RequestID), p)
 				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				server.ClearFaults()
-				_, err = asks(t.Context(), p) // nobody resumes here
+				_, err = asks(t.Context(), p) // without resuming
 				assert.EqualValues(t, 1, runs.Load())
 				if name != "one together" {
 					var handled *letagentpay.AlreadyHandledError
@@ -112,19 +119,19 @@ func TestResumedByOneClientIsNotRunUnderItsKeyByTheOther(t *testing.T) {
 	}
 }
 
-// Somebody asks for the same purchase by hand between the guarded call's first look at the list and its purchase.
+// The same purchase is made by hand between the guarded call's first read of the list and its purchase.
 func TestGuardDoesNotTakeAnApprovalThatWasAskedForByHandMeanwhile(t *testing.T) {
 	withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
 		server := serve(t)
 		p := underKey("30", "turn-7")
 		inner := server.HTTPClient().Transport
-		var asked atomic.Bool
+		var requested atomic.Bool
 		var byHand *letagentpay.Purchase
 		var client *letagentpay.Client
 		client = server.Client(through(exchange(func(r *http.Request) (*http.Response, error) {
 			response, err := inner.RoundTrip(r)
-			if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/requests") && !asked.Swap(true) {
-				var err error // another goroutine of this process, just now
+			if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/requests") && !requested.Swap(true) {
+				var err error // of another goroutine of this process
 				byHand, err = client.Purchase(context.Background(), p)
 				assert.NoError(t, err)
 			}
@@ -133,8 +140,8 @@ func TestGuardDoesNotTakeAnApprovalThatWasAskedForByHandMeanwhile(t *testing.T) 
 		var runs atomic.Int64
 		for range 2 {
 			_, err := guardGroceries(client, &runs, succeed, opts...)(t.Context(), p)
-			require.True(t, byHand.Status.Approved(), "whoever asked by hand spends now")
-			assert.Zero(t, runs.Load(), "the approval is the other's")
+			require.True(t, byHand.Status.Approved(), "the caller that made it by hand may spend it")
+			assert.Zero(t, runs.Load(), "the approval belongs to the other caller")
 			var handled *letagentpay.AlreadyHandledError
 			require.ErrorAs(t, err, &handled)
 		}
@@ -144,7 +151,7 @@ func TestGuardDoesNotTakeAnApprovalThatWasAskedForByHandMeanwhile(t *testing.T) 
 	})
 }
 
-// A sweeper of the same process resumes what it finds approved before the guarded call has its answer.
+// A sweeper of the same process resumes an approved request before the guarded call has its answer.
 func TestGuardDoesNotRunWhatWasResumedBeforeItsAnswerArrived(t *testing.T) {
 	for _, key := range []string{"", "turn-7"} {
 		for confirmation, status := range map[string]int{"confirmed": 0, "unconfirmed": 503} {
@@ -162,7 +169,8 @@ func TestGuardDoesNotRunWhatWasResumedBeforeItsAnswerArrived(t *testing.T) {
 						response, err := inner.RoundTrip(r)
 						if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/requests") {
 							once.Do(func() {
-								_, err := guarded(letagentpay.ResumeApproval(context.Background(), server.Requests()[0].RequestID), price("30"))
+								_, err := guarded(letagentpay.ResumeApproval(context.Background(),
+									server.Requests()[0].RequestID), price("30"))
 								assert.Equal(t, status != 0, err != nil)
 							})
 						}
@@ -178,7 +186,7 @@ func TestGuardDoesNotRunWhatWasResumedBeforeItsAnswerArrived(t *testing.T) {
 	}
 }
 
-// A queue delivers a message again to another worker while a human thinks about the first one's purchase.
+// A queue delivers a message to a second worker while a human decides the purchase of the first.
 func TestRedeliveryWhilePendingRunsOnce(t *testing.T) {
 	for name, scoped := range map[string]bool{"scope": true, "own key": false} {
 		for _, journals := range []bool{false, true} {
@@ -227,17 +235,18 @@ func TestRedeliveryWhilePendingRunsOnce(t *testing.T) {
 	}
 }
 
-// One service under two names is, for what a process remembers, two services: the request's state decides then.
+// A process remembers one service under two names as two services. The request's state then decides.
 func TestRedeliveryToAClientOfAnotherHostNameRunsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := serve(t)
 		inner := server.HTTPClient().Transport
 		home := strings.TrimPrefix(strings.TrimSuffix(server.URL, "/api/v1/agent-api"), "https://")
-		other := server.Client(letagentpay.WithBaseURL("https://other-name.example/api/v1/agent-api"), through(exchange(func(r *http.Request) (*http.Response, error) {
-			again := r.Clone(r.Context())
-			again.URL.Host, again.Host = home, home
-			return inner.RoundTrip(again)
-		})))
+		other := server.Client(letagentpay.WithBaseURL("https://other-name.example/api/v1/agent-api"),
+			through(exchange(func(r *http.Request) (*http.Response, error) {
+				again := r.Clone(r.Context())
+				again.URL.Host, again.Host = home, home
+				return inner.RoundTrip(again)
+			})))
 		var runs atomic.Int64
 		var group sync.WaitGroup
 		for _, client := range []*letagentpay.Client{server.Client(), other} {
@@ -258,7 +267,7 @@ func TestRedeliveryToAClientOfAnotherHostNameRunsOnce(t *testing.T) {
 	})
 }
 
-// Whoever has asked is gone: the other process says so, and runs it when it is told to, once.
+// The process that made the request is gone. The other process returns an error, and runs it once when it is resumed.
 func TestAnotherProcessRunsWhatIsPendingWhenItIsResumed(t *testing.T) {
 	for _, journals := range []bool{false, true} {
 		t.Run(fmt.Sprint("journals ", journals), func(t *testing.T) {
@@ -270,7 +279,8 @@ func TestAnotherProcessRunsWhatIsPendingWhenItIsResumed(t *testing.T) {
 				}
 				var runs atomic.Int64
 				p := underKey("60", "turn-7")
-				_, err := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.OnPendingFail())(t.Context(), p)
+				_, err := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.OnPendingFail())(
+					t.Context(), p)
 				var pending *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &pending)
 				require.Equal(t, letagentpay.StatusPending, pending.Status)
@@ -288,7 +298,7 @@ func TestAnotherProcessRunsWhatIsPendingWhenItIsResumed(t *testing.T) {
 				_, err = guarded(t.Context(), p)
 				require.ErrorAs(t, err, &handled)
 				assert.True(t, handled.Request.Status.Approved())
-				assert.True(t, handled.MayHaveRun, "the other process may run it this moment")
+				assert.True(t, handled.MayHaveRun, "the other process may be running it")
 				assert.Zero(t, runs.Load())
 
 				_, err = guarded(letagentpay.ResumeApproval(t.Context(), handled.Request.RequestID), p)
@@ -325,7 +335,7 @@ func TestPendingPurchaseIsContinuedUnderItsKey(t *testing.T) {
 				}
 				require.NoError(t, server.Approve(pending.RequestID))
 				result, err := two(t.Context(), p)
-				require.NoError(t, err, "this process has asked for it and never started it")
+				require.NoError(t, err, "this process requested it and never started it")
 				assert.Equal(t, "receipt", result)
 				for range 2 {
 					_, _ = one(t.Context(), p)
@@ -339,24 +349,31 @@ func TestPendingPurchaseIsContinuedUnderItsKey(t *testing.T) {
 	}
 }
 
-// A new purchase is answered with an old request's id.
+// The service answers a new purchase with the id of an old request.
 func TestNewPurchaseAnsweredWithAnOldRequestDoesNotRun(t *testing.T) {
-	for name, status := range map[string]string{"confirmed": "completed", "unconfirmed": "auto_approved", "failed": "failed"} {
+	for name, status := range map[string]string{
+		"confirmed":   "completed",
+		"unconfirmed": "auto_approved",
+		"failed":      "failed",
+	} {
 		for who, client := range map[string]func(*service) *letagentpay.Client{
 			"the same client": func(s *service) *letagentpay.Client { return s.client() },
 			"with a journal":  func(s *service) *letagentpay.Client { return s.client() },
 		} {
 			t.Run(name+", "+who, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					s := newService(t).on("POST", "/requests", answer(201, autoApproved)).on("GET", "/requests/r1", answer(200, detail(status)))
+					s := newService(t).on("POST", "/requests", answer(201, autoApproved)).
+						on("GET", "/requests/r1", answer(200, detail(status)))
 					fn := succeed
 					switch name {
 					case "confirmed":
-						s.on("POST", "/requests/r1/confirm", answer(200, confirmed), answer(400, `{"detail":"Cannot confirm request with status 'completed'"}`))
+						s.on("POST", "/requests/r1/confirm", answer(200, confirmed),
+							answer(400, `{"detail":"Cannot confirm request with status 'completed'"}`))
 					case "unconfirmed":
 						s.on("POST", "/requests/r1/confirm", answer(403, `{"detail":"Agent is paused"}`))
 					default:
-						s.on("POST", "/requests/r1/confirm", answer(200, `{"request_id":"r1","status":"failed","actual_amount":null}`))
+						s.on("POST", "/requests/r1/confirm",
+							answer(200, `{"request_id":"r1","status":"failed","actual_amount":null}`))
 						fn = func(context.Context) (string, error) { return "", errShop }
 					}
 					var opts []letagentpay.GuardOption
@@ -370,7 +387,7 @@ func TestNewPurchaseAnsweredWithAnOldRequestDoesNotRun(t *testing.T) {
 						var handled *letagentpay.AlreadyHandledError
 						require.ErrorAs(t, err, &handled)
 						assert.Equal(t, name == "unconfirmed", handled.MayHaveRun)
-						assert.EqualValues(t, 1, runs.Load(), "r1 was run under before: the answer is an old one")
+						assert.EqualValues(t, 1, runs.Load(), "a run under r1 exists: the answer is an old one")
 					}
 				})
 			})
@@ -381,41 +398,43 @@ func TestNewPurchaseAnsweredWithAnOldRequestDoesNotRun(t *testing.T) {
 func TestNewPurchaseAnsweredWithAPendingRequestOfAnotherCallDoesNotRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t).on("POST", "/requests", answer(201, pendingAnswer), answer(201, autoApproved)).
-			on("GET", "/requests/r1", answer(200, detail("approved"))).on("POST", "/requests/r1/confirm", answer(200, confirmed))
+			on("GET", "/requests/r1", answer(200, detail("approved"))).
+			on("POST", "/requests/r1/confirm", answer(200, confirmed))
 		var runs atomic.Int64
 		_, err := guardGroceries(s.client(), &runs, succeed, letagentpay.OnPendingFail())(t.Context(), groceries())
 		require.ErrorIs(t, err, letagentpay.ErrNotApproved)
 		_, err = guardGroceries(s.client(), &runs, succeed)(t.Context(), groceries())
 		var handled *letagentpay.AlreadyHandledError
 		require.ErrorAs(t, err, &handled)
-		assert.Zero(t, runs.Load(), "whoever has been told of r1 may resume it")
+		assert.Zero(t, runs.Load(), "the other call knows r1 and may resume it")
 	})
 }
 
-// What was decided is not what was asked for.
+// The decision is for another purchase than the one requested.
 func TestPurchaseThatChangesWhileItIsWaitedForDoesNotRun(t *testing.T) {
-	for what, replaced := range changedMeanwhile {
-		for name, begin := range waysToAsk {
+	for what, replaced := range changedBeforeApproval {
+		for name, begin := range keySources {
 			if name == "scope" {
 				continue // see TestScopedPurchaseThatChangesWhileItIsWaitedForDoesNotRun
 			}
 			listed := ""
 			if name == "resumed" {
-				listed = strings.NewReplacer("r0", "r1", `"completed"`, `"pending"`, `"other"`, `"groceries"`, "1.0,", "49.99,").
-					Replace(item("r0", "2026-03-11T12:00:00.123456+00:00"))
+				asOurs := strings.NewReplacer("r0", "r1", `"completed"`, `"pending"`, `"other"`, `"groceries"`,
+					"1.0,", "49.99,")
+				listed = asOurs.Replace(item("r0", "2026-03-11T12:00:00.123456+00:00"))
 			}
 			t.Run(what+", "+name, func(t *testing.T) { changesWhileWaitedFor(t, replaced, listed, begin) })
 		}
 	}
 }
 
-var changedMeanwhile = map[string]string{
+var changedBeforeApproval = map[string]string{
 	"amount":              strings.Replace(detail("approved"), "49.99", "4.99", 1),
 	"category":            strings.Replace(detail("approved"), "groceries", "taxi", 1),
 	"amount and category": strings.NewReplacer("49.99", "4.99", "groceries", "other").Replace(detail("approved")),
 }
 
-var waysToAsk = map[string]func(ctx context.Context) (_ context.Context, key string){
+var keySources = map[string]func(ctx context.Context) (_ context.Context, key string){
 	"random key": func(ctx context.Context) (context.Context, string) { return ctx, "" },
 	"own key":    func(ctx context.Context) (context.Context, string) { return ctx, "turn-7" },
 	"scope": func(ctx context.Context) (context.Context, string) {
@@ -424,13 +443,16 @@ var waysToAsk = map[string]func(ctx context.Context) (_ context.Context, key str
 	"resumed": func(ctx context.Context) (context.Context, string) { return letagentpay.ResumeApproval(ctx, "r1"), "" },
 }
 
-// changesWhileWaitedFor makes a guarded call whose pending request reads otherwise once it is approved.
-func changesWhileWaitedFor(t *testing.T, replaced string, listed string, begin func(ctx context.Context) (_ context.Context, key string)) {
+// changesWhileWaitedFor makes a guarded call whose pending request has other contents once it is approved.
+func changesWhileWaitedFor(t *testing.T, replaced string, listed string,
+	begin func(ctx context.Context) (_ context.Context, key string),
+) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, key := begin(t.Context())
 		s := newService(t).on("POST", "/requests", answer(201, pendingAnswer)).on("GET", "/requests", list(listed)).
 			on("GET", "/categories", answer(200, `{"categories":["groceries","other","taxi"]}`)).
-			on("GET", "/requests/r1", answer(200, detail("pending")), answer(200, detail("pending")), answer(200, replaced)).
+			on("GET", "/requests/r1", answer(200, detail("pending")), answer(200, detail("pending")),
+				answer(200, replaced)).
 			on("POST", "/requests/r1/confirm", answer(200, confirmed))
 		var runs atomic.Int64
 		ctx, cancel := context.WithCancel(ctx)
@@ -460,31 +482,32 @@ func TestPurchaseByHandUnderAUsedKeyTellsTheCurrentStatus(t *testing.T) {
 					return purchase
 				}
 				p := underKey("60", "turn-7")
-				asked, err := first.Purchase(t.Context(), p)
+				requested, err := first.Purchase(t.Context(), p)
 				require.NoError(t, err)
 				assert.Equal(t, letagentpay.StatusPending, again(p).Status)
-				require.NoError(t, server.Approve(asked.RequestID))
+				require.NoError(t, server.Approve(requested.RequestID))
 				approved := again(p)
 				assert.Equal(t, letagentpay.StatusApproved, approved.Status)
-				assert.Equal(t, asked.RequestID, approved.RequestID)
+				assert.Equal(t, requested.RequestID, approved.RequestID)
 				assert.False(t, approved.AutoApproved)
 				assert.True(t, approved.ExpiresAt.IsZero())
-				_, err = first.Confirm(t.Context(), asked.RequestID, letagentpay.ConfirmParams{Success: true})
+				_, err = first.Confirm(t.Context(), requested.RequestID, letagentpay.ConfirmParams{Success: true})
 				require.NoError(t, err)
 				assert.Equal(t, letagentpay.StatusCompleted, again(p).Status, "the money is spent")
 
 				p = underKey("30", "turn-8")
 				var runs atomic.Int64
-				_, err = guardGroceries(first, &runs, func(context.Context) (string, error) { return "", errShop })(t.Context(), p)
+				_, err = guardGroceries(first, &runs, func(context.Context) (string, error) { return "", errShop })(
+					t.Context(), p)
 				require.ErrorIs(t, err, errShop)
 				failed := again(p)
 				assert.Equal(t, letagentpay.StatusFailed, failed.Status)
 				assert.False(t, failed.AutoApproved)
 
 				p = underKey("61", "turn-9")
-				asked, err = first.Purchase(t.Context(), p)
+				requested, err = first.Purchase(t.Context(), p)
 				require.NoError(t, err)
-				require.NoError(t, server.Reject(asked.RequestID))
+				require.NoError(t, server.Reject(requested.RequestID))
 				assert.Equal(t, letagentpay.StatusRejected, again(p).Status)
 				p = underKey("62", "turn-10")
 				_, err = first.Purchase(t.Context(), p)
@@ -505,10 +528,10 @@ func TestPurchaseByHandUnderTheKeyOfAnotherPurchaseIsAMismatch(t *testing.T) {
 						server := serve(t)
 						p := whole(amount)
 						p.IdempotencyKey = "turn-7"
-						asked, err := server.Client().Purchase(t.Context(), p)
+						requested, err := server.Client().Purchase(t.Context(), p)
 						require.NoError(t, err)
 						if decide {
-							require.NoError(t, server.Approve(asked.RequestID))
+							require.NoError(t, server.Approve(requested.RequestID))
 						}
 						client := server.Client()
 						if other {
@@ -528,7 +551,7 @@ func TestPurchaseByHandUnderTheKeyOfAnotherPurchaseIsAMismatch(t *testing.T) {
 	}
 }
 
-// atMost is a transport that ends a context when it has carried so many calls.
+// atMost is a transport that ends a context after a number of calls.
 func atMost(calls int64, end context.CancelFunc, next http.RoundTripper) exchange {
 	var n atomic.Int64
 	return func(r *http.Request) (*http.Response, error) {
@@ -539,7 +562,7 @@ func atMost(calls int64, end context.CancelFunc, next http.RoundTripper) exchang
 	}
 }
 
-// heapAfter returns by how much the heap has grown after so many calls.
+// heapAfter returns by how much a number of calls grows the heap.
 func heapAfter(calls int, do func(i int)) (grown int64) {
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -553,13 +576,13 @@ func heapAfter(calls int, do func(i int)) (grown int64) {
 	return int64(after.HeapAlloc) - int64(before.HeapAlloc)
 }
 
-// cheapService makes a request of each purchase and remembers no more than the newest, so that what grows is the client's.
+// cheapService makes a request for each purchase and remembers only the newest, so that any growth is the client's.
 type cheapService struct {
 	status  string                             // of each purchase
 	confirm func(id string) (int, string)      // answers confirmations
-	lose    func(*http.Request) bool           // the answers that get lost; nil for none
+	lose    func(*http.Request) bool           // selects the answers that are lost; nil: none
 	made    int64                              // requests so far
-	newest  struct{ id, state, shared string } // shared is what a row and a read by id have in common
+	newest  struct{ id, state, shared string } // shared holds the fields that a row and a read by id share
 }
 
 func (s *cheapService) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -588,7 +611,8 @@ func (s *cheapService) RoundTrip(r *http.Request) (*http.Response, error) {
 		s.newest.id, s.newest.state = fmt.Sprintf("00000000-0000-4000-8000-%012d", s.made), s.status
 		s.newest.shared = fmt.Sprintf(`"request_id":%q,"amount":%s,"category":%q,"created_at":%q,"reviewed_at":null`,
 			s.newest.id, sent.Amount, category, time.Now().UTC().Format("2006-01-02T15:04:05.000000+00:00"))
-		code, body = http.StatusCreated, fmt.Sprintf(`{"request_id":%q,"status":%q,"currency":"USD","category":%q,"original_category":%q,`+
+		code = http.StatusCreated
+		body = fmt.Sprintf(`{"request_id":%q,"status":%q,"currency":"USD","category":%q,"original_category":%q,`+
 			`"policy_check":{"passed":%t,"checks":[]},"auto_approved":%t,"budget_remaining":null,"expires_at":null}`,
 			s.newest.id, s.status, category, sent.Category, s.status != "rejected", s.status == "auto_approved")
 	case isRequest && id == s.newest.id:
@@ -600,7 +624,8 @@ func (s *cheapService) RoundTrip(r *http.Request) (*http.Response, error) {
 	default:
 		row := ""
 		if s.newest.id != "" {
-			row = fmt.Sprintf(`{%s,"status":%q,"currency":"USD","merchant":null,"description":null,"expires_at":null}`, s.newest.shared, s.newest.state)
+			row = fmt.Sprintf(`{%s,"status":%q,"currency":"USD","merchant":null,"description":null,"expires_at":null}`,
+				s.newest.shared, s.newest.state)
 		}
 		body = `{"requests":[` + row + `],"total":1,"limit":1,"offset":0}`
 	}
@@ -608,7 +633,10 @@ func (s *cheapService) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errReset
 	}
 	return &http.Response{
-		StatusCode: code, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r,
+		StatusCode: code,
+		Header:     http.Header{"Content-Type": {"application/json"}},
+		Body:       io.NopCloser(strings.NewReader(body)),
+		Request:    r,
 	}, nil
 }
 
@@ -623,7 +651,10 @@ func TestHeapOfALongLife(t *testing.T) {
 	confirmations := func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/confirm") }
 	same := func(int) (context.Context, letagentpay.PurchaseParams) { return context.Background(), price("5") }
 	worded := func(i int) (context.Context, letagentpay.PurchaseParams) {
-		return context.Background(), letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("5"), Category: fmt.Sprintf("gift for friend number %026d", i)}
+		return context.Background(), letagentpay.PurchaseParams{
+			Amount:   letagentpay.MustAmount("5"),
+			Category: fmt.Sprintf("gift for friend number %026d", i),
+		}
 	}
 	keyed := func(next inContext) inContext {
 		return func(i int) (context.Context, letagentpay.PurchaseParams) {
@@ -638,6 +669,14 @@ func TestHeapOfALongLife(t *testing.T) {
 			return letagentpay.WithPurchaseScope(ctx, fmt.Sprint("message ", i)), p
 		}
 	}
+	const million = 1_000_000
+	approving := cheapService{status: "auto_approved", confirm: completed}
+	confirming := cheapService{status: "auto_approved", confirm: already} // confirmed by another caller
+	refusing := cheapService{status: "auto_approved", confirm: refused}
+	rejecting := cheapService{status: "rejected", confirm: completed}
+	reviewing := cheapService{status: "pending", confirm: completed}
+	losingPosts := cheapService{status: "auto_approved", confirm: completed, lose: posts}
+	losingConfirmations := cheapService{status: "auto_approved", confirm: completed, lose: confirmations}
 	for name, c := range map[string]struct {
 		calls, long int // long is for LETAGENTPAY_LONG_TESTS
 		next        cheapService
@@ -645,20 +684,20 @@ func TestHeapOfALongLife(t *testing.T) {
 		limit       int64
 		runs        bool // each call runs its function
 	}{
-		"ordinary calls":                          {50_000, 1_000_000, cheapService{status: "auto_approved", confirm: completed}, same, 1 << 20, true},
-		"category names of a model's words":       {40_000, 1_000_000, cheapService{status: "auto_approved", confirm: completed}, worded, 1 << 20, true},
-		"own keys":                                {20_000, 1_000_000, cheapService{status: "auto_approved", confirm: completed}, keyed(same), 3 << 20, true},
-		"own keys and a model's words":            {0, 1_000_000, cheapService{status: "auto_approved", confirm: completed}, keyed(worded), 3 << 20, true},
-		"scopes":                                  {20_000, 1_000_000, cheapService{status: "auto_approved", confirm: completed}, scoped(same), 3 << 20, true},
-		"scopes and a model's words":              {0, 1_000_000, cheapService{status: "auto_approved", confirm: completed}, scoped(worded), 3 << 20, true},
-		"confirmed by somebody else":              {40_000, 1_000_000, cheapService{status: "auto_approved", confirm: already}, same, 1 << 20, true},
-		"own keys, confirmed by somebody else":    {20_000, 1_000_000, cheapService{status: "auto_approved", confirm: already}, keyed(same), 3 << 20, true},
-		"rejected":                                {40_000, 1_000_000, cheapService{status: "rejected", confirm: completed}, same, 1 << 20, false},
-		"pending and left":                        {40_000, 1_000_000, cheapService{status: "pending", confirm: completed}, worded, 4 << 20, false},
-		"own keys, pending and left":              {20_000, 1_000_000, cheapService{status: "pending", confirm: completed}, keyed(worded), 6 << 20, false},
-		"own keys, each purchase's answer lost":   {5_000, 1_000_000, cheapService{status: "auto_approved", confirm: completed, lose: posts}, keyed(same), 3 << 20, false},
-		"scopes, each confirmation's answer lost": {5_000, 1_000_000, cheapService{status: "auto_approved", confirm: completed, lose: confirmations}, scoped(same), 3 << 20, true},
-		"never confirmed, and so remembered":      {0, 300_000, cheapService{status: "auto_approved", confirm: refused}, same, 48 << 20, true},
+		"ordinary calls":                          {50_000, million, approving, same, 1 << 20, true},
+		"category names of a model's words":       {40_000, million, approving, worded, 1 << 20, true},
+		"own keys":                                {20_000, million, approving, keyed(same), 3 << 20, true},
+		"own keys and a model's words":            {0, million, approving, keyed(worded), 3 << 20, true},
+		"scopes":                                  {20_000, million, approving, scoped(same), 3 << 20, true},
+		"scopes and a model's words":              {0, million, approving, scoped(worded), 3 << 20, true},
+		"confirmed by another caller":             {40_000, million, confirming, same, 1 << 20, true},
+		"own keys, confirmed by another caller":   {20_000, million, confirming, keyed(same), 3 << 20, true},
+		"rejected":                                {40_000, million, rejecting, same, 1 << 20, false},
+		"pending and left":                        {40_000, million, reviewing, worded, 4 << 20, false},
+		"own keys, pending and left":              {20_000, million, reviewing, keyed(worded), 6 << 20, false},
+		"own keys, each purchase's answer lost":   {5_000, million, losingPosts, keyed(same), 3 << 20, false},
+		"scopes, each confirmation's answer lost": {5_000, million, losingConfirmations, scoped(same), 3 << 20, true},
+		"never confirmed, and so remembered":      {0, 300_000, refusing, same, 48 << 20, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			const long = "LETAGENTPAY_LONG_TESTS"
@@ -692,10 +731,10 @@ func TestHeapOfALongLife(t *testing.T) {
 	}
 }
 
-// The ordinal that the purchase has is the only one that it can have.
+// The purchase can have only the ordinal that it has.
 func TestScopedPurchaseThatChangesWhileItIsWaitedForDoesNotRun(t *testing.T) {
-	for what, replaced := range changedMeanwhile {
-		t.Run(what, func(t *testing.T) { changesWhileWaitedFor(t, replaced, "", waysToAsk["scope"]) })
+	for what, replaced := range changedBeforeApproval {
+		t.Run(what, func(t *testing.T) { changesWhileWaitedFor(t, replaced, "", keySources["scope"]) })
 	}
 }
 
@@ -706,7 +745,7 @@ func TestRequestThatTakesOverTheKeyOfARunIsNotRun(t *testing.T) {
 		var posts atomic.Int64
 		server.SetServiceRaces(&letagentpaytest.Races{Choose: func(c letagentpaytest.Call) time.Duration {
 			if c.Op == operation.Purchase && posts.Add(1) == 1 {
-				return 100 * time.Second // the first attempt commits after all that follows it
+				return 100 * time.Second // the first attempt commits last
 			}
 			return 0
 		}})
@@ -750,7 +789,8 @@ func TestRequestThatTakesOverTheKeyOfARunIsNotRun(t *testing.T) {
 	})
 }
 
-// What ran under the key cannot be read: whether the answer is a stray request or another purchase is unknown.
+// The request that ran under the key cannot be read, so it is unknown whether the answer is a duplicate or another
+// purchase.
 func TestKeyOfTheDayBeforeWhoseRunCannotBeRead(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		log := defaultLog(t)
@@ -790,7 +830,7 @@ func TestKeyOfTheDayBeforeWhoseRunCannotBeRead(t *testing.T) {
 	})
 }
 
-// A purchase whose answer was lost was found and resumed by its id. What the key leads to a day later is another one.
+// A purchase whose answer was lost is found and resumed by its id. A day later its key leads to another request.
 func TestFoundPurchaseThatHasRunIsNoDuplicate(t *testing.T) {
 	for name, afterRestart := range map[string]bool{"same process": false, "another process": true} {
 		t.Run(name, func(t *testing.T) {
@@ -825,19 +865,26 @@ func TestFoundPurchaseThatHasRunIsNoDuplicate(t *testing.T) {
 	}
 }
 
-// A purchase whose answer was lost was resumed by its id, and may have run. However often its key is asked under, it does
-// not run again.
+// A purchase whose answer was lost is resumed by its id and may have run. It does not run again, however often its key
+// is repeated.
 func TestResumedPurchaseDoesNotRunUnderItsKey(t *testing.T) {
-	for name, outcome := range map[string]error{"may have run": context.DeadlineExceeded, "has run": nil, "has failed": errShop} {
+	for name, outcome := range map[string]error{
+		"may have run": context.DeadlineExceeded,
+		"has run":      nil,
+		"has failed":   errShop,
+	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				defaultLog(t)
 				server := serve(t)
 				journal := new(memoryJournal)
 				var runs atomic.Int64
-				buy := func(of *letagentpay.Process, opts ...letagentpay.GuardOption) func(context.Context, letagentpay.PurchaseParams) (string, error) {
+				type call = func(context.Context, letagentpay.PurchaseParams) (string, error)
+				buy := func(of *letagentpay.Process, opts ...letagentpay.GuardOption) call {
 					client := server.Client(letagentpay.WithMaxRetries(0), letagentpay.InProcess(of))
-					return guardGroceries(client, &runs, func(context.Context) (string, error) { return "receipt", outcome }, opts...)
+					return guardGroceries(client, &runs, func(context.Context) (string, error) {
+						return "receipt", outcome
+					}, opts...)
 				}
 				first, later := letagentpay.NewProcess(), letagentpay.NewProcess()
 				server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropAfter, Times: 1})
@@ -845,7 +892,8 @@ func TestResumedPurchaseDoesNotRunUnderItsKey(t *testing.T) {
 				var unknown *letagentpay.OutcomeUnknownError
 				require.ErrorAs(t, err, &unknown)
 				require.Len(t, unknown.Found, 1)
-				_, err = buy(first, letagentpay.WithJournal(journal))(letagentpay.ResumeApproval(t.Context(), unknown.Found[0]), price("30"))
+				_, err = buy(first, letagentpay.WithJournal(journal))(
+					letagentpay.ResumeApproval(t.Context(), unknown.Found[0]), price("30"))
 				require.Equal(t, outcome == nil, err == nil, "%v", err)
 
 				for range 3 {
@@ -871,7 +919,7 @@ func TestResumedPurchaseDoesNotRunUnderItsKey(t *testing.T) {
 	}
 }
 
-// Which of several requests a key leads to may change at the service. The one that was named a duplicate stays one.
+// The service may change which of several requests a key leads to. A request reported as a duplicate stays one.
 func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
 	for name, test := range map[string]struct{ journal, restarted, byHand bool }{
 		"same process":               {},
@@ -887,12 +935,14 @@ func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
 				inner := server.HTTPClient().Transport
 				var unreadable atomic.Bool
 				client := func(of *letagentpay.Process) *letagentpay.Client {
-					return server.Client(letagentpay.InProcess(of), through(exchange(func(r *http.Request) (*http.Response, error) {
-						if unreadable.Load() && r.Method == http.MethodGet && !strings.HasSuffix(r.URL.Path, "/requests") {
-							return answer(403, `{"detail":"Forbidden"}`)(r)
-						}
-						return inner.RoundTrip(r)
-					})))
+					return server.Client(letagentpay.InProcess(of),
+						through(exchange(func(r *http.Request) (*http.Response, error) {
+							if unreadable.Load() && r.Method == http.MethodGet &&
+								!strings.HasSuffix(r.URL.Path, "/requests") {
+								return answer(403, `{"detail":"Forbidden"}`)(r)
+							}
+							return inner.RoundTrip(r)
+						})))
 				}
 				var opts []letagentpay.GuardOption
 				if test.journal {
@@ -900,7 +950,12 @@ func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
 				}
 				server.SetServiceRaces(&letagentpaytest.Races{Store: 1500 * time.Millisecond})
 				server.Fail(letagentpaytest.Fault{
-					Op: operation.Purchase, Times: 2, Status: 502, NonJSON: true, GatewayTimeout: 3 * time.Second, Delay: 5 * time.Second,
+					Op:             operation.Purchase,
+					Times:          2,
+					Status:         502,
+					NonJSON:        true,
+					GatewayTimeout: 3 * time.Second,
+					Delay:          5 * time.Second,
 				})
 				of := letagentpay.NewProcess()
 				var runs atomic.Int64
@@ -927,15 +982,16 @@ func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
 					unreadable.Store(false)
 				}
 				time.Sleep(time.Minute)
-				if test.restarted { // twice, and the first time in vain
+				if test.restarted { // twice, and the first restart fails
 					server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Status: 403})
-					_, err := guardGroceries(client(letagentpay.NewProcess()), &runs, succeed, opts...)(t.Context(), underKey("30", "turn-7"))
+					_, err := guardGroceries(client(letagentpay.NewProcess()), &runs, succeed, opts...)(
+						t.Context(), underKey("30", "turn-7"))
 					require.ErrorIs(t, err, letagentpay.ErrForbidden)
 					of = letagentpay.NewProcess()
 				}
 				again, err := client(letagentpay.NewProcess()).Purchase(t.Context(), underKey("30", "turn-7"))
 				require.NoError(t, err)
-				require.Equal(t, duplicate, again.RequestID, "the key leads to the other one by now")
+				require.Equal(t, duplicate, again.RequestID, "the key now leads to the other one")
 
 				if test.byHand && !test.journal {
 					purchase, err := client(of).Purchase(t.Context(), underKey("30", "turn-7"))
@@ -966,7 +1022,7 @@ func TestDuplicateStaysOneWhenItsKeyLeadsToIt(t *testing.T) {
 	}
 }
 
-// A purchase whose answer was lost expired before its key was asked under again.
+// A purchase whose answer was lost expires before its key is repeated.
 func TestFoundPurchaseThatIsOverIsNoDuplicate(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		defaultLog(t)
@@ -989,10 +1045,11 @@ func TestFoundPurchaseThatIsOverIsNoDuplicate(t *testing.T) {
 	})
 }
 
-// A pending purchase that was asked for under an alias is resumed under the name that the service gave it.
+// A pending purchase that was requested under an alias is resumed under the name that the service resolved it to.
 func TestPurchaseUnderAnAliasIsResumedElsewhereAsWhatItWasResolvedTo(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		server, journal := serve(t, letagentpaytest.WithAliases(map[string]string{"supermarket": "groceries"})), new(memoryJournal)
+		server := serve(t, letagentpaytest.WithAliases(map[string]string{"supermarket": "groceries"}))
+		journal := new(memoryJournal)
 		var runs atomic.Int64
 		buy := func() func(context.Context, letagentpay.PurchaseParams) (string, error) {
 			client := server.Client(letagentpay.InProcess(letagentpay.NewProcess()))

@@ -97,7 +97,7 @@ func TestPurchaseAnswers(t *testing.T) {
 	assert.Nil(t, purchase.BudgetRemaining)
 
 	purchase, err = client.Purchase(t.Context(), groceries())
-	require.NoError(t, err, "what is new to this version does not break it")
+	require.NoError(t, err, "unknown fields and values do not break decoding")
 	assert.False(t, purchase.Status.Approved() || purchase.Status.Decided())
 	assert.Equal(t, "-12.50", purchase.BudgetRemaining.String())
 	assert.Equal(t, time.Date(2026, 3, 11, 12, 30, 0, 500_000_000, time.UTC), purchase.ExpiresAt.UTC())
@@ -180,7 +180,7 @@ func TestOnePurchaseOneKey(t *testing.T) {
 			assert.Equal(t, calls[0].Body, call.Body)
 			if i > 0 && i < 4 {
 				assert.GreaterOrEqual(t, call.At.Sub(calls[i-1].At), 2*time.Second,
-					"an unclear attempt gets time to be over")
+					"an unclear attempt gets time to end")
 			}
 		}
 		again, err := s.client().Purchase(t.Context(), groceries())
@@ -247,7 +247,7 @@ func TestPurchaseWithUnknownOutcome(t *testing.T) {
 	}
 }
 
-// discard lets an assertion be asked without failing the test.
+// discard evaluates an assertion without failing the test.
 type discard struct{}
 
 func (discard) Errorf(string, ...any) {}
@@ -299,7 +299,7 @@ func TestPurchasesUnderOneKeyNeverOverlap(t *testing.T) {
 		p := groceries()
 		p.IdempotencyKey = "key 0"
 		_, err := clients[0].Purchase(ctx, p)
-		require.ErrorIs(t, err, context.DeadlineExceeded, "waiting for the turn ends with the context")
+		require.ErrorIs(t, err, context.DeadlineExceeded, "the wait for the lock ends with the context")
 		var unknown *letagentpay.OutcomeUnknownError
 		assert.NotErrorAs(t, err, &unknown, "and nothing was sent")
 		group.Wait()
@@ -350,7 +350,7 @@ func TestBadRequestIDsAreNotSent(t *testing.T) {
 	}
 }
 
-// listService answers the list like the service does: newest first, total counting the page.
+// listService answers the list as the service does: newest first, with the page's length as the total.
 type listService struct {
 	mu     sync.Mutex
 	ids    []string // oldest first
@@ -411,7 +411,7 @@ func TestRequestsStops(t *testing.T) {
 	list := &listService{ids: []string{"a", "b", "c", "d"}}
 	s := newService(t).on("GET", "/requests", list.answer)
 	sequence := s.client().Requests(t.Context(), letagentpay.ListParams{PageSize: 2, Status: letagentpay.StatusPending})
-	assert.Empty(t, s.recorded(), "nothing is asked before the loop")
+	assert.Empty(t, s.recorded(), "nothing is sent before the loop")
 	for range 2 {
 		for request, err := range sequence {
 			require.NoError(t, err)
@@ -420,7 +420,7 @@ func TestRequestsStops(t *testing.T) {
 			}
 		}
 	}
-	assert.Len(t, s.recorded(), 2, "a loop left early asks for no more pages, and the sequence may be used again")
+	assert.Len(t, s.recorded(), 2, "a loop left early reads no more pages, and the sequence may be used again")
 	assert.Equal(t, "limit=2&offset=0&status=pending", s.recorded()[0].Query)
 
 	var errs []error
@@ -485,8 +485,8 @@ func TestAccount(t *testing.T) {
 	require.ErrorIs(t, err, letagentpay.ErrMalformedResponse)
 }
 
-// Whoever cancels a purchase does not know when the service is done with it. Asking again under its key must not
-// overlap.
+// The caller that cancels a purchase does not know when the service finishes it. A repeat under its key must not
+// overlap it.
 func TestRepeatedPurchaseWaitsForTheCancelledOne(t *testing.T) {
 	for name, key := range map[string]string{"random key": "", "own key": "turn-7"} {
 		t.Run(name, func(t *testing.T) {
@@ -511,13 +511,14 @@ func TestRepeatedPurchaseWaitsForTheCancelledOne(t *testing.T) {
 					}
 				}
 				require.Len(t, posts, 2)
-				assert.Equal(t, 3*time.Second, posts[1].Sub(posts[0]), "two seconds after the first was given up")
+				assert.Equal(t, 3*time.Second, posts[1].Sub(posts[0]), "two seconds after the end of the first")
 			})
 		})
 	}
 }
 
-// A transport of the caller's that tries several ways returns all of their errors. One that may have arrived counts.
+// A user's transport that tries several ways returns all of their errors. The outcome is unknown if one attempt may
+// have arrived.
 func TestOutcomeIsUnknownWhenOneOfSeveralAttemptsMayHaveArrived(t *testing.T) {
 	dial := &net.OpError{Op: "dial", Err: errRefused}
 	for name, failure := range map[string]error{

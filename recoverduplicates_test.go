@@ -17,7 +17,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 )
 
-// unclearPurchase leaves an entry in a journal of a purchase, r1, one attempt at which was lost.
+// unclearPurchase leaves a journal entry of a purchase, r1, whose first attempt was lost.
 func unclearPurchase(t *testing.T, s *service, journal *memoryJournal, fn func(context.Context) (string, error)) {
 	t.Helper()
 	s.on("POST", "/requests", lostPost(), answer(201, autoApproved)).
@@ -30,7 +30,7 @@ func unclearPurchase(t *testing.T, s *service, journal *memoryJournal, fn func(c
 	require.True(t, only(t, journal).Unclear)
 }
 
-// about is a read of one request.
+// about answers a read of one request.
 func about(id, status string) httpmock.Responder {
 	return answer(200, strings.Replace(detail(status), `"r1"`, `"`+id+`"`, 1))
 }
@@ -38,9 +38,9 @@ func about(id, status string) httpmock.Responder {
 func TestRecoverLooksForWhatCameLate(t *testing.T) {
 	for name, c := range map[string]struct {
 		status, merchant string
-		after            time.Duration // than the request that counts
-		known            bool          // by the process, as another call's
-		journaled        string        // the request id of another entry; "-": one whose request is not known
+		after            time.Duration // how much later than the request that counts
+		known            bool          // the process knows it as another call's
+		journaled        string        // the request id of another entry; "-": an entry without one
 		found            bool
 	}{
 		"approved":                             {status: "auto_approved", found: true},
@@ -48,7 +48,7 @@ func TestRecoverLooksForWhatCameLate(t *testing.T) {
 		"of four minutes later":                {status: "auto_approved", after: 4 * time.Minute, found: true},
 		"of six minutes later":                 {status: "auto_approved", after: 6 * time.Minute},
 		"of six minutes before":                {status: "auto_approved", after: -6 * time.Minute},
-		"given back":                           {status: "failed"},
+		"refunded":                             {status: "failed"},
 		"completed":                            {status: "completed"},
 		"from another merchant":                {status: "auto_approved", merchant: "Casino"},
 		"of another call of this process":      {status: "auto_approved", known: true},
@@ -62,7 +62,8 @@ func TestRecoverLooksForWhatCameLate(t *testing.T) {
 				unclearPurchase(t, s, journal, succeed)
 				if c.journaled != "" {
 					other := *only(t, journal)
-					other.Key, other.RequestID, other.Unclear = strings.Replace(other.Key, " key ", " key other ", 1), c.journaled, false
+					other.Key = strings.Replace(other.Key, " key ", " key other ", 1)
+					other.RequestID, other.Unclear = c.journaled, false
 					if c.journaled == "-" {
 						other.RequestID, other.State = "", stateRequested
 					}
@@ -75,7 +76,8 @@ func TestRecoverLooksForWhatCameLate(t *testing.T) {
 					require.NoError(t, err)
 				}
 				listed := row("r9", c.status, at(c.after), c.merchant) + "," + row("r1", "completed", at(0), "")
-				s.on("GET", "/requests", datedList(func() string { return listed })).on("GET", "/requests/r9", about("r9", c.status))
+				s.on("GET", "/requests", datedList(func() string { return listed })).
+					on("GET", "/requests/r9", about("r9", c.status))
 				log := defaultLog(t)
 				interrupted, err := client.Recover(t.Context(), journal)
 				require.NoError(t, err)
@@ -114,7 +116,7 @@ func TestRecoverLooksAsLongAsSomethingMayCome(t *testing.T) {
 		time.Sleep(time.Hour)
 		assert.Equal(t, 1, recovered())
 		assert.False(t, only(t, journal).Unclear)
-		assert.Zero(t, recovered(), "calls for what is over")
+		assert.Zero(t, recovered(), "no calls once nothing more can come")
 	})
 }
 
@@ -124,7 +126,8 @@ func TestDuplicateIsReportedUntilItIsGivenBack(t *testing.T) {
 		unclearPurchase(t, s, journal, succeed)
 		both := row("r9", "auto_approved", at(0), "") + "," + row("r1", "completed", at(0), "")
 		s.on("GET", "/requests", datedList(func() string { return both })).
-			on("GET", "/requests/r9", about("r9", "auto_approved"), answer(403, `{"detail":"Agent is paused"}`), about("r9", "auto_approved"), about("r9", "failed"))
+			on("GET", "/requests/r9", about("r9", "auto_approved"), answer(403, `{"detail":"Agent is paused"}`),
+				about("r9", "auto_approved"), about("r9", "failed"))
 		client := s.client(elsewhere())
 		reported := func() bool {
 			interrupted, err := client.Recover(t.Context(), journal)
@@ -132,12 +135,12 @@ func TestDuplicateIsReportedUntilItIsGivenBack(t *testing.T) {
 			return len(interrupted) == 1 && interrupted[0].Duplicate
 		}
 		assert.True(t, reported())
-		time.Sleep(time.Hour) // when nothing is looked for any more
+		time.Sleep(time.Hour) // after the search for duplicates has ended
 		_, err := client.Recover(t.Context(), journal)
 		require.ErrorIs(t, err, letagentpay.ErrForbidden)
-		assert.Equal(t, []string{"r9"}, only(t, journal).Duplicates, "what could not be read is not forgotten")
+		assert.Equal(t, []string{"r9"}, only(t, journal).Duplicates, "an unreadable duplicate is not forgotten")
 		assert.True(t, reported())
-		assert.False(t, reported(), "given back since")
+		assert.False(t, reported(), "it has been refunded")
 		assert.Empty(t, only(t, journal).Duplicates)
 	})
 }
@@ -169,9 +172,13 @@ func TestDuplicateThatLeavesNoBudgetForThePurchaseIsTold(t *testing.T) {
 			}
 			return 2 * time.Second
 		}})
-		client := server.Client(letagentpay.WithHTTPClient(&http.Client{Transport: server.HTTPClient().Transport, Timeout: 3 * time.Second}))
+		client := server.Client(letagentpay.WithHTTPClient(&http.Client{
+			Transport: server.HTTPClient().Transport,
+			Timeout:   3 * time.Second,
+		}))
 		var runs atomic.Int64
-		_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "k"))
+		_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(
+			t.Context(), underKey("30", "k"))
 		var rejected *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &rejected)
 		require.Equal(t, letagentpay.StatusRejected, rejected.Status)
@@ -181,7 +188,7 @@ func TestDuplicateThatLeavesNoBudgetForThePurchaseIsTold(t *testing.T) {
 		books(t, server, "30.00", "0.00")
 		interrupted, err := server.Client(elsewhere()).Recover(t.Context(), journal)
 		require.NoError(t, err)
-		assert.NotEmpty(t, interrupted, "30.00 are booked, and nobody knows of it")
+		assert.NotEmpty(t, interrupted, "30.00 are booked, and nothing else reports it")
 	})
 }
 
@@ -200,7 +207,8 @@ func TestDuplicateOfAGivenBackPurchaseIsTold(t *testing.T) {
 			on("GET", "/requests/r9", about("r9", "auto_approved")).
 			on("POST", "/requests/r1/confirm", answer(200, failedAnswer))
 		var runs atomic.Int64
-		_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), groceries())
+		_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(
+			t.Context(), groceries())
 		var duplicate *letagentpay.DuplicateError
 		assert.ErrorAs(t, err, &duplicate)
 		journal.fail = nil
@@ -232,7 +240,8 @@ func TestDuplicateIsReportedAfterTheTokenWasRotated(t *testing.T) {
 		both := row("r9", "auto_approved", at(0), "") + "," + row("r1", "completed", at(0), "")
 		s.on("GET", "/requests", datedList(func() string { return both })).
 			on("GET", "/requests/r9", about("r9", "auto_approved")).on("GET", "/requests/r1", about("r1", "completed"))
-		interrupted, err := s.client(elsewhere(), letagentpay.WithToken("agt_the-next-one")).Recover(t.Context(), journal)
+		interrupted, err := s.client(elsewhere(), letagentpay.WithToken("agt_the-next-one")).Recover(t.Context(),
+			journal)
 		require.NoError(t, err)
 		assert.Len(t, interrupted, 1)
 		interrupted, err = s.client(elsewhere()).Recover(t.Context(), journal)
@@ -251,7 +260,8 @@ func TestDuplicateOfAPurchaseThatIsNotApprovedIsTold(t *testing.T) {
 					on("GET", "/requests", datedList(func() string { return row("r9", "auto_approved", at(0), "") })).
 					on("GET", "/requests/r9", about("r9", "auto_approved"))
 				var runs atomic.Int64
-				_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())(t.Context(), groceries())
+				_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal),
+					letagentpay.OnPendingFail())(t.Context(), groceries())
 				require.ErrorIs(t, err, letagentpay.ErrNotApproved)
 				var duplicate *letagentpay.DuplicateError
 				assert.ErrorAs(t, err, &duplicate)

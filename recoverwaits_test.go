@@ -17,12 +17,13 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// unrefunded leaves an executed entry of a failure in a journal, whose confirmation did not get through.
+// unrefunded leaves the journal entry of a failed function whose confirmation failed.
 func unrefunded(t *testing.T, server *letagentpaytest.Server, journal *memoryJournal, key string) {
 	t.Helper()
 	server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 	var runs atomic.Int64
-	_, err := guardGroceries(server.Client(elsewhere()), &runs, failing(errShop), letagentpay.WithJournal(journal))(t.Context(), underKey("30", key))
+	_, err := guardGroceries(server.Client(elsewhere()), &runs, failing(errShop), letagentpay.WithJournal(journal))(
+		t.Context(), underKey("30", key))
 	var unconfirmed *letagentpay.UnconfirmedError
 	require.ErrorAs(t, err, &unconfirmed)
 	require.Equal(t, stateReturned, only(t, journal).State)
@@ -53,7 +54,7 @@ func TestRefundIsNotSentWhereThereIsNoTimeToWait(t *testing.T) {
 		require.ErrorAs(t, err, &unconfirmed)
 		var handled *letagentpay.AlreadyHandledError
 		require.ErrorAs(t, err, &handled)
-		assert.Empty(t, server.Calls().Of(operation.Confirm), "the refund of the process before may still be handled")
+		assert.Empty(t, server.Calls().Of(operation.Confirm), "the refund of the earlier process may still be handled")
 		time.Sleep(time.Minute)
 		_, err = again(t.Context(), underKey("30", "turn-7"))
 		require.ErrorAs(t, err, &handled)
@@ -66,7 +67,8 @@ func TestEntryOfWhatIsOverIsForgotten(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
 		var runs atomic.Int64
-		_, err := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())(t.Context(), price("60"))
+		_, err := guardGroceries(server.Client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal),
+			letagentpay.OnPendingFail())(t.Context(), price("60"))
 		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
 		require.Equal(t, letagentpay.StatusPending, pending.Status)
@@ -95,7 +97,7 @@ func TestResultIsGivenBackAndConfirmedWhenTheCallerHasGone(t *testing.T) {
 	})
 }
 
-// emptyEntries yields nothing between its entries.
+// emptyEntries yields nil entries between its entries.
 type emptyEntries struct{ memoryJournal }
 
 func (j *emptyEntries) Entries(ctx context.Context) iter.Seq2[*journalEntry, error] {
@@ -130,7 +132,8 @@ func TestJournalThatHangsIsNotWaitedFor(t *testing.T) {
 		}}
 		var runs atomic.Int64
 		begun := time.Now()
-		_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+		_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(
+			t.Context(), underKey("30", "turn-7"))
 		var journalErr *letagentpay.JournalError
 		require.ErrorAs(t, err, &journalErr)
 		assert.Equal(t, "get", journalErr.Op)
@@ -143,10 +146,11 @@ func TestJournalSharedByTwoServices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		journal := new(memoryJournal)
 		var runs atomic.Int64
-		for range 2 { // services that give the same id
+		for range 2 { // two services that use the same id
 			s := approving(t).on("GET", "/requests", list(row("r1", "approved", created, ""))).
 				on("GET", "/requests/r1", answer(200, detail("approved")))
-			_, err := guardGroceries(s.client(), &runs, succeed, letagentpay.WithJournal(journal))(letagentpay.ResumeApproval(t.Context(), "r1"), groceries())
+			_, err := guardGroceries(s.client(), &runs, succeed, letagentpay.WithJournal(journal))(
+				letagentpay.ResumeApproval(t.Context(), "r1"), groceries())
 			require.NoError(t, err)
 		}
 		assert.EqualValues(t, 2, runs.Load())
@@ -154,21 +158,23 @@ func TestJournalSharedByTwoServices(t *testing.T) {
 }
 
 func TestOfTwoEntriesOfARequestTheFurthestCounts(t *testing.T) {
-	for _, order := range []string{" key a", " key z"} { // the other entry's key, which decides the order of the two
+	for _, order := range []string{" key a", " key z"} { // a key that sorts before or after the other one
 		synctest.Test(t, func(t *testing.T) {
 			s := approving(t).on("GET", "/requests", list(row("r1", "approved", created, ""))).
 				on("GET", "/requests/r1", answer(200, detail("approved")))
 			journal := new(memoryJournal)
 			var runs atomic.Int64
 			ctx := letagentpay.ResumeApproval(t.Context(), "r1")
-			_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(ctx, groceries())
+			_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(
+				ctx, groceries())
 			require.NoError(t, err)
-			asked := *only(t, journal)
-			asked.Key, asked.State = strings.Replace(asked.Key, " request r1", order, 1), stateRequested
-			require.NoError(t, journal.Put(t.Context(), &asked))
+			requested := *only(t, journal)
+			requested.Key, requested.State = strings.Replace(requested.Key, " request r1", order, 1), stateRequested
+			require.NoError(t, journal.Put(t.Context(), &requested))
 			require.Len(t, journal.states(), 2)
 
-			result, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(ctx, groceries())
+			result, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(
+				ctx, groceries())
 			require.NoError(t, err)
 			assert.Equal(t, "receipt", result)
 			assert.EqualValues(t, 1, runs.Load())
@@ -187,12 +193,12 @@ func TestRecoverAfterARestartOfRecoverRefundsOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				server, journal := serve(t), new(memoryJournal)
-				_, err := server.Client(elsewhere()).Purchase(t.Context(), price("45")) // something else that is booked
+				_, err := server.Client(elsewhere()).Purchase(t.Context(), price("45")) // is booked as well
 				require.NoError(t, err)
 				unrefunded(t, server, journal, "turn-7")
 				time.Sleep(2 * time.Minute)
 				server.SetServiceRaces(&letagentpaytest.Races{Confirm: 20 * time.Second})
-				ctx, stop := context.WithTimeout(t.Context(), 5*time.Second) // the process is stopped: a deployment
+				ctx, stop := context.WithTimeout(t.Context(), 5*time.Second) // a deployment stops the process
 				again(ctx, server.Client(elsewhere()), journal)
 				stop()
 				again(t.Context(), server.Client(elsewhere()), journal)
@@ -203,7 +209,7 @@ func TestRecoverAfterARestartOfRecoverRefundsOnce(t *testing.T) {
 	}
 }
 
-// Another process could not know of a refund that is not recorded.
+// Another process would not know of a refund that is not recorded.
 func TestRefundThatCannotBeRecordedIsNotSent(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)

@@ -19,18 +19,21 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// unconfirmedRun leaves an executed entry in a journal, whose confirmation did not get through.
-func unconfirmedRun(t *testing.T, server *letagentpaytest.Server, client *letagentpay.Client, journal journalStore, amount string) string {
+// unconfirmedRun leaves the journal entry of a run whose confirmation failed.
+func unconfirmedRun(t *testing.T, server *letagentpaytest.Server, client *letagentpay.Client, journal journalStore,
+	amount string,
+) string {
 	t.Helper()
 	server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 	var runs atomic.Int64
-	_, err := guardGroceries(client, &runs, spending(amount, nil), letagentpay.WithJournal(journal))(t.Context(), price(amount))
+	_, err := guardGroceries(client, &runs, spending(amount, nil), letagentpay.WithJournal(journal))(
+		t.Context(), price(amount))
 	var unconfirmed *letagentpay.UnconfirmedError
 	require.ErrorAs(t, err, &unconfirmed)
 	return unconfirmed.RequestID
 }
 
-// rotated is a client with another token, which the service takes for the agent's.
+// rotated returns a client with another token, which the service accepts for the same agent.
 func rotated(server *letagentpaytest.Server, opts ...letagentpay.Option) *letagentpay.Client {
 	inner := server.HTTPClient().Transport
 	return server.Client(append([]letagentpay.Option{
@@ -51,13 +54,17 @@ func TestRecoverAfterTheTokenWasRotated(t *testing.T) {
 				journal := new(memoryJournal)
 				unconfirmedRun(t, server, server.Client(), journal, "25")
 				var runs atomic.Int64
-				_, err := guardGroceries(server.Client(), &runs, failing(context.DeadlineExceeded), letagentpay.WithJournal(journal))(t.Context(), price("7"))
+				_, err := guardGroceries(server.Client(), &runs, failing(context.DeadlineExceeded),
+					letagentpay.WithJournal(journal))(t.Context(), price("7"))
 				require.ErrorIs(t, err, context.DeadlineExceeded)
-				_, err = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())(t.Context(), price("60"))
+				_, err = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal),
+					letagentpay.OnPendingFail())(t.Context(), price("60"))
 				var pending *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &pending)
 				require.Equal(t, letagentpay.StatusPending, pending.Status)
-				_, err = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), price("3")) // settled
+				// This entry is settled.
+				_, err = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(
+					t.Context(), price("3"))
 				require.NoError(t, err)
 
 				var opts []letagentpay.Option
@@ -74,7 +81,8 @@ func TestRecoverAfterTheTokenWasRotated(t *testing.T) {
 					assert.Equal(t, found.Request.RequestID != pending.RequestID, found.MayHaveRun)
 				}
 				require.NoError(t, server.Reject(pending.RequestID))
-				_, err = rotated(server, opts...).Confirm(t.Context(), server.Requests()[1].RequestID, letagentpay.ConfirmParams{})
+				_, err = rotated(server, opts...).Confirm(t.Context(), server.Requests()[1].RequestID,
+					letagentpay.ConfirmParams{})
 				require.NoError(t, err)
 				interrupted, err = rotated(server, opts...).Recover(t.Context(), journal)
 				require.NoError(t, err)
@@ -85,7 +93,7 @@ func TestRecoverAfterTheTokenWasRotated(t *testing.T) {
 	}
 }
 
-// The service cannot be reached for what the other token has left: that is an error, and not silence.
+// The service cannot be reached to read what the other token has left: Recover returns an error.
 func TestRecoverReportsWhatItCannotReadOfAnotherToken(t *testing.T) {
 	for _, status := range []int{503, 401, 403} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
@@ -106,12 +114,15 @@ func TestRecoverReportsWhatItCannotReadOfAnotherToken(t *testing.T) {
 	}
 	inBubble(t, func(t *testing.T) { // confirmations are refused
 		journal := new(memoryJournal)
-		s := newService(t).on("POST", "/requests", answer(201, autoApproved)).on("POST", "/requests/r1/confirm", answer(503, "{}")).
+		s := newService(t).on("POST", "/requests", answer(201, autoApproved)).
+			on("POST", "/requests/r1/confirm", answer(503, "{}")).
 			on("GET", "/requests/r1", answer(200, detail("auto_approved")))
 		var runs atomic.Int64
-		_, err := guardGroceries(s.client(), &runs, spending("47.50", nil), letagentpay.WithJournal(journal))(t.Context(), groceries())
+		_, err := guardGroceries(s.client(), &runs, spending("47.50", nil), letagentpay.WithJournal(journal))(
+			t.Context(), groceries())
 		require.Error(t, err)
-		interrupted, err := s.client(letagentpay.WithToken("agt_the-next-one-of-the-same-agent")).Recover(t.Context(), journal)
+		interrupted, err := s.client(letagentpay.WithToken("agt_the-next-one-of-the-same-agent")).Recover(t.Context(),
+			journal)
 		assert.Empty(t, interrupted)
 		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
@@ -133,12 +144,13 @@ func TestRecoverLeavesOtherAgentsEntriesAlone(t *testing.T) {
 			assert.Empty(t, interrupted)
 			assert.Empty(t, other.Calls())
 			assert.Equal(t, []string{"returned"}, journal.states())
-			assert.Contains(t, standard.String(), id, "the money is spent, and the service does not know")
+			assert.Contains(t, standard.String(), id, "the money is spent, and the service does not know it")
 		})
 	})
 	t.Run("of the same service", func(t *testing.T) {
 		inBubble(t, func(t *testing.T) {
-			server := serve(t, letagentpaytest.WithAgent("second", letagentpaytest.WithBudget(letagentpay.MustAmount("500"))))
+			server := serve(t, letagentpaytest.WithAgent("second",
+				letagentpaytest.WithBudget(letagentpay.MustAmount("500"))))
 			journal := new(memoryJournal)
 			unconfirmedRun(t, server, server.Client(), journal, "30")
 			interrupted, err := server.Agent("second").Client().Recover(t.Context(), journal)
@@ -152,7 +164,7 @@ func TestRecoverLeavesOtherAgentsEntriesAlone(t *testing.T) {
 	})
 }
 
-// One request that cannot be read does not keep the others from being recovered.
+// One request that cannot be read does not prevent the recovery of the others.
 func TestRecoverGoesOnAfterARequestThatCannotBeRead(t *testing.T) {
 	for struck := range 4 {
 		t.Run(fmt.Sprint(struck), func(t *testing.T) {
@@ -161,7 +173,8 @@ func TestRecoverGoesOnAfterARequestThatCannotBeRead(t *testing.T) {
 				client, journal := server.Client(), new(memoryJournal)
 				var runs atomic.Int64
 				for i := range 4 {
-					_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())(t.Context(), price(fmt.Sprint(80+i)))
+					_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal),
+						letagentpay.OnPendingFail())(t.Context(), price(fmt.Sprint(80+i)))
 					require.ErrorIs(t, err, letagentpay.ErrNotApproved)
 				}
 				n, inner := 0, server.HTTPClient().Transport
@@ -176,13 +189,13 @@ func TestRecoverGoesOnAfterARequestThatCannotBeRead(t *testing.T) {
 				assert.Len(t, interrupted, 3)
 				interrupted, err = client.Recover(t.Context(), journal)
 				require.NoError(t, err)
-				assert.Len(t, interrupted, 4, "the entry has stayed")
+				assert.Len(t, interrupted, 4, "the entry is kept")
 			})
 		})
 	}
 }
 
-// damagedJournal has entries that cannot be read, at the places given.
+// damagedJournal has entries that cannot be read at the given places.
 type damagedJournal struct {
 	*memoryJournal
 	at []int
@@ -234,7 +247,7 @@ func TestRecoverConfirmsWhatItCanReadBesideDamagedEntries(t *testing.T) {
 	}
 }
 
-// A damaged entry may be the one of the resumed request: nothing runs unless another shows how far that has come.
+// A damaged entry may be that of the resumed request. Nothing runs unless another entry shows its state.
 func TestResumedRequestBesideDamagedEntries(t *testing.T) {
 	for _, at := range [][]int{{0}, {1}} {
 		t.Run(fmt.Sprint(at), func(t *testing.T) {
@@ -248,7 +261,7 @@ func TestResumedRequestBesideDamagedEntries(t *testing.T) {
 				guarded := guardGroceries(restarted, &runs, succeed, letagentpay.WithJournal(damaged))
 				result, err := guarded(letagentpay.ResumeApproval(t.Context(), id), price("25"))
 				require.NoError(t, err)
-				assert.Equal(t, "receipt", result, "of the run that the journal knows")
+				assert.Equal(t, "receipt", result, "the result of the run in the journal")
 
 				purchase, err := restarted.Purchase(t.Context(), price("30"))
 				require.NoError(t, err)
@@ -260,7 +273,7 @@ func TestResumedRequestBesideDamagedEntries(t *testing.T) {
 	}
 }
 
-// An endless journal of errors ends.
+// Recover ends although the journal yields errors without end.
 func TestRecoverOfAJournalThatCannotBeRead(t *testing.T) {
 	server := serve(t)
 	endless := &endlessJournal{}
@@ -273,7 +286,7 @@ func TestRecoverOfAJournalThatCannotBeRead(t *testing.T) {
 	case err := <-done:
 		require.ErrorIs(t, err, errDamaged)
 	case <-time.After(time.Minute):
-		t.Fatal("it does not end")
+		t.Fatal("Recover does not end")
 	}
 }
 
@@ -286,7 +299,7 @@ func (*endlessJournal) Entries(context.Context) iter.Seq2[*journalEntry, error] 
 	}
 }
 
-// Whoever asks with the next token of the agent does not run again what ran with the one before.
+// A call with the agent's next token does not run again what ran with the previous one.
 func TestRotatedTokenRunsNothingAgain(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		for again, how := range map[string]func(ctx context.Context, id string) context.Context{
@@ -307,7 +320,8 @@ func TestRotatedTokenRunsNothingAgain(t *testing.T) {
 					require.ErrorAs(t, err, &unconfirmed)
 					server.ClearFaults()
 					for range 2 {
-						_, _ = guardGroceries(rotated(server), &runs, succeed, opts...)(how(t.Context(), unconfirmed.RequestID), underKey("30", "turn-7"))
+						_, _ = guardGroceries(rotated(server), &runs, succeed, opts...)(
+							how(t.Context(), unconfirmed.RequestID), underKey("30", "turn-7"))
 						assert.EqualValues(t, 1, runs.Load())
 					}
 				})
@@ -316,7 +330,7 @@ func TestRotatedTokenRunsNothingAgain(t *testing.T) {
 	}
 }
 
-// The process was restarted while the service was still busy with the first failure confirmation.
+// The process restarts while the service is still handling the first failure confirmation.
 func TestRecoverAfterARestartDoesNotRefundBesideAnEarlierConfirmation(t *testing.T) {
 	for _, commit := range []time.Duration{20 * time.Second, 50 * time.Second} {
 		t.Run(commit.String(), func(t *testing.T) {
@@ -339,7 +353,7 @@ func TestRecoverAfterARestartDoesNotRefundBesideAnEarlierConfirmation(t *testing
 	}
 }
 
-// The process was restarted with the agent's next token: the journal still knows what was run.
+// The process restarts with the agent's next token. The journal still knows what has run.
 func TestJournalKnowsWhatRanBeforeTheTokenWasRotated(t *testing.T) {
 	for again, how := range map[string]func(ctx context.Context, id string) context.Context{
 		"resumed":       letagentpay.ResumeApproval,
@@ -351,10 +365,12 @@ func TestJournalKnowsWhatRanBeforeTheTokenWasRotated(t *testing.T) {
 				journal := new(memoryJournal)
 				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 				var runs atomic.Int64
-				_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+				_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(
+					t.Context(), underKey("30", "turn-7"))
 				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
-				guarded := guardGroceries(rotated(server, elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))
+				guarded := guardGroceries(rotated(server, elsewhere()), &runs, succeed,
+					letagentpay.WithJournal(journal))
 				_, _ = guarded(how(t.Context(), unconfirmed.RequestID), underKey("30", "turn-7"))
 				assert.EqualValues(t, 1, runs.Load())
 			})
@@ -362,14 +378,20 @@ func TestJournalKnowsWhatRanBeforeTheTokenWasRotated(t *testing.T) {
 	}
 }
 
-// A store that loses fields, or holds entries in another form, must not make a paid purchase one that failed.
+// A store that loses fields, or holds entries in another form, must not turn a paid purchase into a failed one.
 func TestAnEntryThatWasMisreadRefundsAndRunsNothing(t *testing.T) {
 	for name, change := range map[string]func(string) string{
-		"the outcome is lost":    func(e string) string { return strings.Replace(e, `"success":true`, `"succeeded":true`, 1) },
+		"the outcome is lost": func(e string) string {
+			return strings.Replace(e, `"success":true`, `"succeeded":true`, 1)
+		},
 		"the state is unknown":   func(e string) string { return strings.Replace(e, `"returned"`, `"executed"`, 1) },
 		"the version is another": func(e string) string { return strings.Replace(e, `"version":2`, `"version":1`, 1) },
-		"the amount is lost":     func(e string) string { return strings.Replace(e, `"amount":25.00`, `"amount":0`, 1) },
-		"the key is another's":   func(e string) string { return strings.Replace(e, ` key turn-7"`, ` key turn-8"`, 1) },
+		"the amount is lost": func(e string) string {
+			return strings.Replace(e, `"amount":25.00`, `"amount":0`, 1)
+		},
+		"the key is another's": func(e string) string {
+			return strings.Replace(e, ` key turn-7"`, ` key turn-8"`, 1)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -377,7 +399,8 @@ func TestAnEntryThatWasMisreadRefundsAndRunsNothing(t *testing.T) {
 				journal := new(memoryJournal)
 				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
 				var runs atomic.Int64
-				_, err := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), underKey("25", "turn-7"))
+				_, err := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))(
+					t.Context(), underKey("25", "turn-7"))
 				require.Error(t, err)
 				server.ClearFaults()
 				for key, entry := range journal.entries {
@@ -389,10 +412,11 @@ func TestAnEntryThatWasMisreadRefundsAndRunsNothing(t *testing.T) {
 				interrupted, err := restarted.Recover(t.Context(), journal)
 				assert.Empty(t, interrupted)
 				var journalError *letagentpay.JournalError
-				if name != "the key is another's" { // whose entry Recover looks for once more, and does not find
+				if name != "the key is another's" { // Recover looks up this entry again and does not find it
 					require.ErrorAs(t, err, &journalError)
 				}
-				_, err = guardGroceries(restarted, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("25", "turn-7"))
+				_, err = guardGroceries(restarted, &runs, succeed, letagentpay.WithJournal(journal))(
+					t.Context(), underKey("25", "turn-7"))
 				require.ErrorAs(t, err, &journalError)
 				ctx := letagentpay.ResumeApproval(t.Context(), server.Requests()[0].RequestID)
 				_, err = guardGroceries(restarted, &runs, succeed, letagentpay.WithJournal(journal))(ctx, price("25"))

@@ -87,7 +87,7 @@ func TestForeignTextIsOneBoundedLineThatHidesNothing(t *testing.T) {
 	assert.Equal(t, `"a\"b"`, quoted(`a"b`, 40))
 }
 
-// FuzzCleaned feeds texts of every kind, with a token in them.
+// FuzzCleaned cleans texts of every kind that contain a token.
 func FuzzCleaned(f *testing.F) {
 	f.Add("Bearer ", "\n", false)
 	f.Add(`{"h":"\\`, `","n":1}`, true)
@@ -110,24 +110,24 @@ func FuzzCleaned(f *testing.F) {
 			}
 		}
 		if holdsToken(text) {
-			t.Fatalf("%q tells a token", text)
+			t.Fatalf("%q contains a token", text)
 		}
 		for _, part := range []string{"Zq7", "Zq8", "Zq9"} {
 			if strings.Contains(strings.ToLower(text), strings.ToLower(part)) &&
 				!strings.Contains(strings.ToLower(before+after), "zq") {
-				t.Fatalf("%q tells a part of the token", text)
+				t.Fatalf("%q contains a part of the token", text)
 			}
 		}
 	})
 }
 
-// telling is an error whose text holds a token and which wraps others.
+// telling is an error whose text contains a token and which wraps others.
 type telling struct{ causes []error }
 
 func (e *telling) Error() string   { return "Bearer agt_secret" }
 func (e *telling) Unwrap() []error { return e.causes }
 
-// dispenser hands out an error that nobody sees in its text.
+// dispenser hands out an error that its text does not show.
 type dispenser struct{ inside error }
 
 func (d dispenser) Error() string { return "dispenser" }
@@ -170,7 +170,7 @@ func TestCausesThatTellATokenAreNotHandedOut(t *testing.T) {
 			var tell *telling
 			assert.NotErrorAs(t, foreign, &tell)
 			var hush silent
-			assert.NotErrorAs(t, foreign, &hush, "what wraps it would tell it")
+			assert.NotErrorAs(t, foreign, &hush, "the error that wraps it contains a token")
 		}
 	})
 	t.Run("not through an As method either", func(t *testing.T) {

@@ -19,7 +19,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// oneRun is a context for a run of a scope.
+// oneRun returns a context for a run of a scope.
 func oneRun(ctx context.Context) context.Context {
 	return letagentpay.WithScopeRun(letagentpay.WithPurchaseScope(ctx, "message 17"))
 }
@@ -41,12 +41,14 @@ func TestPurchaseThatWasPendingIsTheSameInItsRun(t *testing.T) {
 	})
 }
 
-// unfaithful is a result that a journal does not keep.
+// unfaithful is a result that a journal cannot keep.
 type unfaithful struct{ secret string }
 
-// ranBefore leaves a run of a scope in a journal, whose result could not be kept, and returns what repeats it in
-// another process.
-func ranBefore(t *testing.T, client func() *letagentpay.Client) (repeat func(ctx context.Context) error, authorize func(ctx context.Context) error, journal *memoryJournal) {
+// ranBefore leaves a run of a scope in a journal that could not keep its result. It returns functions that repeat the
+// run in another process.
+func ranBefore(t *testing.T, client func() *letagentpay.Client) (repeat func(ctx context.Context) error,
+	authorize func(ctx context.Context) error, journal *memoryJournal,
+) {
 	t.Helper()
 	journal = new(memoryJournal)
 	guarded := func() func(context.Context, letagentpay.PurchaseParams) (unfaithful, error) {
@@ -90,11 +92,13 @@ func TestRunWhoseResultIsGoneIsNotBoughtAgain(t *testing.T) {
 
 func TestAuthorizeConfirmsWhatRanBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := approving(t).on("GET", "/requests", list("")).on("GET", "/requests/r1", answer(200, detail("auto_approved"))).
+		s := approving(t).on("GET", "/requests", list("")).
+			on("GET", "/requests/r1", answer(200, detail("auto_approved"))).
 			on("POST", "/requests/r1/confirm", answer(403, `{"detail":"Agent is paused"}`), answer(200, confirmed))
 		journal := new(memoryJournal)
 		var runs atomic.Int64
-		_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), keyed())
+		_, err := guardGroceries(s.client(elsewhere()), &runs, succeed, letagentpay.WithJournal(journal))(
+			t.Context(), keyed())
 		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 
@@ -110,7 +114,8 @@ func TestPanicIsJournaledAsAFailure(t *testing.T) {
 		server := serve(t)
 		journal := new(memoryJournal)
 		var runs atomic.Int64
-		broken := guardGroceries(server.Client(), &runs, func(context.Context) (string, error) { panic("a bug") }, letagentpay.WithJournal(journal))
+		broken := guardGroceries(server.Client(), &runs, func(context.Context) (string, error) { panic("a bug") },
+			letagentpay.WithJournal(journal))
 		assert.Panics(t, func() { _, _ = broken(t.Context(), underKey("30", "turn-7")) })
 		assert.Equal(t, "the guarded function did not return", only(t, journal).Error)
 		_, err := broken(t.Context(), underKey("30", "turn-7"))
@@ -123,7 +128,8 @@ func TestPanicIsJournaledAsAFailure(t *testing.T) {
 func TestFailedRunMakesWayAlthoughItsKeyLeadsElsewhereNow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		named := func(text, id string) string { return strings.ReplaceAll(text, `"r1"`, `"`+id+`"`) }
-		s := newService(t).on("POST", "/requests", answer(201, autoApproved), answer(201, named(autoApproved, "r2")), answer(201, named(autoApproved, "r3"))).
+		s := newService(t).on("POST", "/requests", answer(201, autoApproved), answer(201, named(autoApproved, "r2")),
+			answer(201, named(autoApproved, "r3"))).
 			on("GET", "/requests", list("")).
 			on("GET", "/requests/r1", answer(200, detail("auto_approved")), answer(200, detail("failed"))).
 			on("POST", "/requests/r1/confirm", answer(200, failedAnswer))
@@ -133,10 +139,12 @@ func TestFailedRunMakesWayAlthoughItsKeyLeadsElsewhereNow(t *testing.T) {
 		}
 		client := s.client()
 		var runs atomic.Int64
-		_, err := guardGroceries(client, &runs, failing(errShop))(letagentpay.WithPurchaseScope(t.Context(), "message 17"), groceries())
+		_, err := guardGroceries(client, &runs, failing(errShop))(
+			letagentpay.WithPurchaseScope(t.Context(), "message 17"), groceries())
 		require.ErrorIs(t, err, errShop)
 		time.Sleep(time.Minute)
-		_, err = guardGroceries(client, &runs, succeed)(letagentpay.WithPurchaseScope(t.Context(), "message 17"), groceries())
+		_, err = guardGroceries(client, &runs, succeed)(letagentpay.WithPurchaseScope(t.Context(), "message 17"),
+			groceries())
 		require.NoError(t, err)
 		assert.EqualValues(t, 2, runs.Load())
 		assert.Equal(t, "POST /requests/r3/confirm", s.paths()[len(s.paths())-1], fmt.Sprint(s.paths()))
@@ -172,7 +180,8 @@ func TestNeitherTheJournalNorTheServiceKnows(t *testing.T) {
 			return nil
 		}}
 		var runs atomic.Int64
-		_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), price("30"))
+		_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(
+			t.Context(), price("30"))
 		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		var journalErr *letagentpay.JournalError
@@ -200,7 +209,8 @@ func TestOneRequestRunsOnceWhicheverTokenResumesIt(t *testing.T) {
 			assert.NoError(t, err)
 		})
 		time.Sleep(time.Second)
-		_, err := guardGroceries(s.client(letagentpay.WithToken("agt_the-next-one-of-the-same-agent")), &runs, succeed)(ctx, groceries())
+		_, err := guardGroceries(s.client(letagentpay.WithToken("agt_the-next-one-of-the-same-agent")), &runs, succeed)(
+			ctx, groceries())
 		var handled *letagentpay.AlreadyHandledError
 		require.ErrorAs(t, err, &handled)
 		group.Wait()
@@ -234,7 +244,7 @@ func TestPurchaseByHandInARun(t *testing.T) {
 			assert.Len(t, server.Requests(), 1)
 		})
 	})
-	t.Run("in another category, it is asked for under another key", func(t *testing.T) {
+	t.Run("in another category, it is requested under another key", func(t *testing.T) {
 		inBubble(t, func(t *testing.T) {
 			server := serve(t)
 			client, ctx := server.Client(), letagentpay.WithPurchaseScope(t.Context(), "message 17")
@@ -265,7 +275,7 @@ func TestPurchaseByHandLeavesGuardedCallsAlone(t *testing.T) {
 		}
 		var runs atomic.Int64
 		guarded := guardGroceries(client, &runs, func(context.Context) (string, error) {
-			assert.True(t, byHand().MayHaveRun, "it runs")
+			assert.True(t, byHand().MayHaveRun, "it is running")
 			return "receipt", nil
 		}, letagentpay.OnPendingFail())
 		_, err := guarded(t.Context(), underKey("60", "turn-7"))
@@ -282,7 +292,7 @@ func TestPurchaseByHandLeavesGuardedCallsAlone(t *testing.T) {
 	})
 }
 
-// ends is an observer that keeps how guarded calls ended.
+// ends is an observer that records the outcomes of guarded calls.
 type ends []letagentpay.Observation
 
 func (e *ends) Begin(ctx context.Context, op operation.Op) (context.Context, func(letagentpay.Observation)) {

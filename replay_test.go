@@ -19,8 +19,8 @@ import (
 
 // item is an entry of the request list.
 func item(id, createdAt string) string {
-	return `{"request_id":"` + id + `","status":"completed","amount":49.99,"currency":"USD","category":"groceries","merchant":null,"description":null,"created_at":"` +
-		createdAt + `","reviewed_at":null,"expires_at":null}`
+	return `{"request_id":"` + id + `","status":"completed","amount":49.99,"currency":"USD","category":"groceries",` +
+		`"merchant":null,"description":null,"created_at":"` + createdAt + `","reviewed_at":null,"expires_at":null}`
 }
 
 func list(items string) httpmock.Responder {
@@ -34,33 +34,50 @@ func keyed() letagentpay.PurchaseParams {
 }
 
 // The service answers a repeated key with its first answer, even after that purchase was completed. With a caller's own
-// key, only what the request is now, and whether it is older than the call, tells whether the function may run.
+// key, only the current state of the request, and whether it is older than the call, decide if the function may run.
 func TestGuardDoesNotRunAgainUnderAnOwnKey(t *testing.T) {
-	const before, after = "2026-03-11T11:59:59.999999+00:00", "2026-03-11T12:00:00.123457+00:00" // the request is of 12:00:00.123456
+	const (
+		before = "2026-03-11T11:59:59.999999+00:00"
+		at     = "2026-03-11T12:00:00.123456+00:00" // when the request was made
+		after  = "2026-03-11T12:00:00.123457+00:00"
+	)
+	reads := func(statuses ...string) (answers []httpmock.Responder) {
+		for _, status := range statuses {
+			answers = append(answers, answer(200, detail(status)))
+		}
+		return answers
+	}
+	undated := []httpmock.Responder{
+		answer(200, `{"request_id":"r1","status":"approved","amount":49.99,"category":"groceries"}`),
+	}
+	ofAnotherAmount := []httpmock.Responder{answer(200, `{"request_id":"r1","status":"approved","amount":4.99,`+
+		`"category":"groceries","created_at":"`+at+`"}`)}
+	unreadable := []httpmock.Responder{answer(404, `{"detail":"Request not found"}`)}
+	handled, mismatch := new(*letagentpay.AlreadyHandledError), new(*letagentpay.MismatchError)
 	for name, c := range map[string]struct {
 		newest string
 		reads  []httpmock.Responder
 		runs   bool
 		want   any
 	}{
-		"the first of all":                  {"", []httpmock.Responder{answer(200, detail("auto_approved"))}, true, nil},
-		"new":                               {item("r0", before), []httpmock.Responder{answer(200, detail("auto_approved"))}, true, nil},
-		"approved in between":               {item("r0", before), []httpmock.Responder{answer(200, detail("approved"))}, true, nil},
-		"approved by an earlier call":       {item("r1", "2026-03-11T12:00:00.123456+00:00"), []httpmock.Responder{answer(200, detail("auto_approved"))}, false, new(*letagentpay.AlreadyHandledError)},
-		"approved by a call long ago":       {item("r9", after), []httpmock.Responder{answer(200, detail("approved"))}, false, new(*letagentpay.AlreadyHandledError)},
-		"at the same instant as another":    {item("r0", "2026-03-11T12:00:00.123456+00:00"), []httpmock.Responder{answer(200, detail("approved"))}, true, nil},
-		"at the same instant, among others": {item("r0", "2026-03-11T12:00:00.123456+00:00") + "," + item("r1", "2026-03-11T12:00:00.123456+00:00"), []httpmock.Responder{answer(200, detail("approved"))}, false, new(*letagentpay.AlreadyHandledError)},
-		"without a time of creation":        {item("r0", before), []httpmock.Responder{answer(200, `{"request_id":"r1","status":"approved","amount":49.99,"category":"groceries"}`)}, false, new(*letagentpay.AlreadyHandledError)},
-		"completed":                         {item("r1", before), []httpmock.Responder{answer(200, detail("completed"))}, false, new(*letagentpay.AlreadyHandledError)},
-		"completed by whoever":              {item("r0", before), []httpmock.Responder{answer(200, detail("completed"))}, false, new(*letagentpay.AlreadyHandledError)},
-		"failed":                            {item("r1", before), []httpmock.Responder{answer(200, detail("failed"))}, false, new(*letagentpay.AlreadyHandledError)},
-		"rejected":                          {item("r1", before), []httpmock.Responder{answer(200, detail("rejected"))}, false, letagentpay.StatusRejected},
-		"expired":                           {item("r1", before), []httpmock.Responder{answer(200, detail("expired"))}, false, letagentpay.StatusExpired},
-		"pending of old, then approved":     {item("r1", "2026-03-11T12:00:00.123456+00:00"), []httpmock.Responder{answer(200, detail("pending")), answer(200, detail("approved"))}, false, new(*letagentpay.AlreadyHandledError)},
-		"pending, then completed":           {item("r0", before), []httpmock.Responder{answer(200, detail("pending")), answer(200, detail("completed"))}, false, new(*letagentpay.AlreadyHandledError)},
-		"unheard of, then approved, old":    {item("r9", after), []httpmock.Responder{answer(200, detail("escalated")), answer(200, detail("approved"))}, false, new(*letagentpay.AlreadyHandledError)},
-		"cannot be read":                    {item("r0", before), []httpmock.Responder{answer(404, `{"detail":"Request not found"}`)}, false, new(*letagentpay.APIError)},
-		"for another amount":                {item("r0", before), []httpmock.Responder{answer(200, `{"request_id":"r1","status":"approved","amount":4.99,"category":"groceries","created_at":"2026-03-11T12:00:00.123456+00:00"}`)}, false, new(*letagentpay.MismatchError)},
+		"the first of all":                  {"", reads("auto_approved"), true, nil},
+		"new":                               {item("r0", before), reads("auto_approved"), true, nil},
+		"approved in between":               {item("r0", before), reads("approved"), true, nil},
+		"approved by an earlier call":       {item("r1", at), reads("auto_approved"), false, handled},
+		"approved by a call long ago":       {item("r9", after), reads("approved"), false, handled},
+		"at the same instant as another":    {item("r0", at), reads("approved"), true, nil},
+		"at the same instant, among others": {item("r0", at) + "," + item("r1", at), reads("approved"), false, handled},
+		"without a time of creation":        {item("r0", before), undated, false, handled},
+		"completed":                         {item("r1", before), reads("completed"), false, handled},
+		"completed by another caller":       {item("r0", before), reads("completed"), false, handled},
+		"failed":                            {item("r1", before), reads("failed"), false, handled},
+		"rejected":                          {item("r1", before), reads("rejected"), false, letagentpay.StatusRejected},
+		"expired":                           {item("r1", before), reads("expired"), false, letagentpay.StatusExpired},
+		"pending before, then approved":     {item("r1", at), reads("pending", "approved"), false, handled},
+		"pending, then completed":           {item("r0", before), reads("pending", "completed"), false, handled},
+		"unheard of, then approved, old":    {item("r9", after), reads("escalated", "approved"), false, handled},
+		"cannot be read":                    {item("r0", before), unreadable, false, new(*letagentpay.APIError)},
+		"for another amount":                {item("r0", before), ofAnotherAmount, false, mismatch},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -81,7 +98,8 @@ func TestGuardDoesNotRunAgainUnderAnOwnKey(t *testing.T) {
 
 func TestAlreadyHandledErrorSaysWhatIsKnown(t *testing.T) {
 	for status, doubt := range map[string]bool{"completed": false, "approved": true} {
-		s := approving(t).on("GET", "/requests", list(item("r1", "2026-03-11T12:00:00.123456+00:00"))).on("GET", "/requests/r1", answer(200, detail(status)))
+		s := approving(t).on("GET", "/requests", list(item("r1", "2026-03-11T12:00:00.123456+00:00"))).
+			on("GET", "/requests/r1", answer(200, detail(status)))
 		_, err := s.client().Authorize(t.Context(), keyed())
 		var handled *letagentpay.AlreadyHandledError
 		require.ErrorAs(t, err, &handled)
@@ -130,9 +148,16 @@ func TestOneKeyRunsOnceHoweverManyAsk(t *testing.T) {
 }
 
 func TestResumeApproval(t *testing.T) {
-	as := func(amount, category, status string) httpmock.Responder {
-		return answer(200, `{"request_id":"r1","status":"`+status+`","amount":`+amount+`,"category":"`+category+`","created_at":"2026-03-11T12:00:00+00:00","reviewed_at":null}`)
+	as := func(amount, category string, statuses ...string) (answers []httpmock.Responder) {
+		for _, status := range statuses {
+			answers = append(answers, answer(200, `{"request_id":"r1","status":"`+status+`","amount":`+amount+
+				`,"category":"`+category+`","created_at":"2026-03-11T12:00:00+00:00","reviewed_at":null}`))
+		}
+		return answers
 	}
+	unknown := []httpmock.Responder{answer(404, `{"detail":"Request not found"}`)}
+	const rejected, expired = letagentpay.StatusRejected, letagentpay.StatusExpired
+	handled, mismatch := new(*letagentpay.AlreadyHandledError), new(*letagentpay.MismatchError)
 	for name, c := range map[string]struct {
 		reads    []httpmock.Responder
 		category string
@@ -140,32 +165,36 @@ func TestResumeApproval(t *testing.T) {
 		runs     bool
 		want     any
 	}{
-		"approved":               {[]httpmock.Responder{as("49.99", "groceries", "approved")}, "groceries", "", true, nil},
-		"auto-approved":          {[]httpmock.Responder{as("49.99", "groceries", "auto_approved")}, "groceries", "", true, nil},
-		"spelled otherwise":      {[]httpmock.Responder{as("49.99", "food_delivery", "approved")}, " Food-Delivery", "", true, nil},
-		"filed under other":      {[]httpmock.Responder{as("49.99", "other", "approved")}, "Casino chips", "", true, nil},
-		"by an unknown alias":    {[]httpmock.Responder{as("49.99", "taxi", "approved")}, "uber", "", false, new(*letagentpay.MismatchError)},
-		"currency, too":          {[]httpmock.Responder{as("49.99", "groceries", "approved")}, "groceries", "usd", true, nil},
-		"pending, then approved": {[]httpmock.Responder{as("49.99", "groceries", "pending"), as("49.99", "groceries", "approved")}, "groceries", "", true, nil},
-		"another amount":         {[]httpmock.Responder{as("50", "groceries", "approved")}, "groceries", "", false, new(*letagentpay.MismatchError)},
-		"another category":       {[]httpmock.Responder{as("49.99", "taxi", "approved")}, "groceries", "", false, new(*letagentpay.MismatchError)},
-		"another currency":       {[]httpmock.Responder{as("49.99", "groceries", "approved")}, "groceries", "EUR", false, new(*letagentpay.MismatchError)},
-		"rejected":               {[]httpmock.Responder{as("49.99", "groceries", "rejected")}, "groceries", "", false, letagentpay.StatusRejected},
-		"expired":                {[]httpmock.Responder{as("49.99", "groceries", "expired")}, "groceries", "", false, letagentpay.StatusExpired},
-		"completed":              {[]httpmock.Responder{as("49.99", "groceries", "completed")}, "groceries", "", false, new(*letagentpay.AlreadyHandledError)},
-		"failed":                 {[]httpmock.Responder{as("49.99", "groceries", "failed")}, "groceries", "", false, new(*letagentpay.AlreadyHandledError)},
-		"unknown":                {[]httpmock.Responder{answer(404, `{"detail":"Request not found"}`)}, "groceries", "", false, new(*letagentpay.APIError)},
+		"approved":               {as("49.99", "groceries", "approved"), "groceries", "", true, nil},
+		"auto-approved":          {as("49.99", "groceries", "auto_approved"), "groceries", "", true, nil},
+		"spelled differently":    {as("49.99", "food_delivery", "approved"), " Food-Delivery", "", true, nil},
+		"filed under other":      {as("49.99", "other", "approved"), "Casino chips", "", true, nil},
+		"by an unknown alias":    {as("49.99", "taxi", "approved"), "uber", "", false, mismatch},
+		"currency, too":          {as("49.99", "groceries", "approved"), "groceries", "usd", true, nil},
+		"pending, then approved": {as("49.99", "groceries", "pending", "approved"), "groceries", "", true, nil},
+		"another amount":         {as("50", "groceries", "approved"), "groceries", "", false, mismatch},
+		"another category":       {as("49.99", "taxi", "approved"), "groceries", "", false, mismatch},
+		"another currency":       {as("49.99", "groceries", "approved"), "groceries", "EUR", false, mismatch},
+		"rejected":               {as("49.99", "groceries", "rejected"), "groceries", "", false, rejected},
+		"expired":                {as("49.99", "groceries", "expired"), "groceries", "", false, expired},
+		"completed":              {as("49.99", "groceries", "completed"), "groceries", "", false, handled},
+		"failed":                 {as("49.99", "groceries", "failed"), "groceries", "", false, handled},
+		"unknown":                {unknown, "groceries", "", false, new(*letagentpay.APIError)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newService(t).on("GET", "/requests/r1", c.reads...).on("POST", "/requests/r1/confirm", answer(200, confirmed)).
-					on("GET", "/requests", list(item("r1", "2026-03-11T12:00:00+00:00"))).on("GET", "/categories", answer(200, `{"categories":["groceries","other","taxi"]}`)).on("GET", "/budget", answer(200, someBudget))
+				s := newService(t).on("GET", "/requests/r1", c.reads...).
+					on("POST", "/requests/r1/confirm", answer(200, confirmed)).
+					on("GET", "/requests", list(item("r1", "2026-03-11T12:00:00+00:00"))).
+					on("GET", "/categories", answer(200, `{"categories":["groceries","other","taxi"]}`)).
+					on("GET", "/budget", answer(200, someBudget))
 				var runs atomic.Int64
 				p := groceries()
 				p.Category, p.Currency = c.category, c.currency
 				ctx := letagentpay.ResumeApproval(t.Context(), "r1")
 				_, err := guardGroceries(s.client(), &runs, func(ctx context.Context) (string, error) {
-					if _, err := s.client(letagentpay.WithMaxRetries(0)).Authorize(ctx, p); err == nil || errors.Is(err, letagentpay.ErrNotFound) {
+					if _, err := s.client(letagentpay.WithMaxRetries(0)).Authorize(ctx, p); err == nil ||
+						errors.Is(err, letagentpay.ErrNotFound) {
 						return "", errors.New("a purchase inside does not resume again")
 					}
 					return "receipt", nil
@@ -185,7 +214,10 @@ func TestOneRequestRunsOnceAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		status := atomic.Value{}
 		status.Store("approved")
-		s := newService(t).on("GET", "/requests", list(item("r1", "2026-03-11T12:00:00+00:00"))).on("GET", "/requests/r1", func(r *http.Request) (*http.Response, error) { return answer(200, detail(status.Load().(string)))(r) }).
+		s := newService(t).on("GET", "/requests", list(item("r1", "2026-03-11T12:00:00+00:00"))).
+			on("GET", "/requests/r1", func(r *http.Request) (*http.Response, error) {
+				return answer(200, detail(status.Load().(string)))(r)
+			}).
 			on("POST", "/requests/r1/confirm", answer(200, confirmed))
 		var runs atomic.Int64
 		guarded := guardGroceries(s.client(), &runs, func(context.Context) (string, error) {

@@ -23,15 +23,15 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// overlapping is a service that handles posts under one key as the real one does: it looks for the key as it begins and
-// stores it at its end, and it carries on after its client has given up.
+// overlapping is a service that handles posts under one key as the real one does. It looks up the key at the beginning
+// of a post and stores it at the end, even if its client has given up.
 type overlapping struct {
 	next   http.RoundTripper
-	lasts  []time.Duration // how long the nth post is handled; 0, and beyond the last: no time
+	lasts  []time.Duration // how long the service handles the nth post; 0 after the last
 	mu     sync.Mutex
 	stored map[string]bool
 	posts  []time.Time // when each began
-	ends   []time.Time // when each was answered, or given up
+	ends   []time.Time // when each was answered or given up
 }
 
 func (o *overlapping) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -68,7 +68,7 @@ func (o *overlapping) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// commit makes the request, a second one if another post has stored the key since this one looked.
+// commit makes the request: a second one if another post has stored the key since this one looked it up.
 func (o *overlapping) commit(r *http.Request, key, second string, body []byte, known bool) *http.Response {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -87,7 +87,7 @@ func (o *overlapping) commit(r *http.Request, key, second string, body []byte, k
 	return response
 }
 
-// impatient is a client that gives a post up after 3 seconds.
+// impatient returns a client that gives up a post after 3 seconds.
 func impatient(server *letagentpaytest.Server, o *overlapping, opts ...letagentpay.Option) *letagentpay.Client {
 	o.next, o.stored = server.HTTPClient().Transport, make(map[string]bool)
 	return server.Client(append([]letagentpay.Option{
@@ -95,7 +95,7 @@ func impatient(server *letagentpaytest.Server, o *overlapping, opts ...letagentp
 	}, opts...)...)
 }
 
-// apart checks that each post began 2 seconds after the one before had ended, and as long after it as that had lasted.
+// apart checks the pause before each post: 2 seconds, and at least as long as the previous post lasted.
 func (o *overlapping) apart(t *testing.T) {
 	t.Helper()
 	o.mu.Lock()
@@ -106,7 +106,7 @@ func (o *overlapping) apart(t *testing.T) {
 	}
 }
 
-// others returns the ids of the server's requests but for one.
+// others returns the ids of the server's requests except one.
 func others(server *letagentpaytest.Server, id string) []string {
 	var ids []string
 	for _, r := range server.Requests() {
@@ -119,7 +119,9 @@ func others(server *letagentpaytest.Server, id string) []string {
 
 func TestPostsThatOverlapRunOneRequestAndNameTheOther(t *testing.T) {
 	ways := map[string]func(ctx context.Context) (context.Context, letagentpay.PurchaseParams){
-		"random key": func(ctx context.Context) (context.Context, letagentpay.PurchaseParams) { return ctx, whole("30") },
+		"random key": func(ctx context.Context) (context.Context, letagentpay.PurchaseParams) {
+			return ctx, whole("30")
+		},
 		"own key": func(ctx context.Context) (context.Context, letagentpay.PurchaseParams) {
 			p := whole("30")
 			p.IdempotencyKey = "turn-7"
@@ -182,7 +184,7 @@ func TestPostsThatOverlapRunOneRequestAndNameTheOther(t *testing.T) {
 					for _, id := range late {
 						assert.Contains(t, standard.String(), id)
 						_, err := client.Confirm(t.Context(), id, letagentpay.ConfirmParams{})
-						require.NoError(t, err, "its money can be given back")
+						require.NoError(t, err, "its money can be refunded")
 					}
 					assert.Contains(t, standard.String(), "letagentpay.duplicate")
 					books(t, server, "30.00", "0.00")
@@ -192,15 +194,18 @@ func TestPostsThatOverlapRunOneRequestAndNameTheOther(t *testing.T) {
 	}
 }
 
-// Where the first post is done when the list is looked at, the second is answered with its request.
+// If the first post is finished when the list is read, the second is answered with its request.
 func TestSlowPostIsWaitedForBeforeTheNext(t *testing.T) {
-	for _, lasts := range []time.Duration{3500 * time.Millisecond, 4 * time.Second, 5 * time.Second, 6 * time.Second, 7 * time.Second, 8 * time.Second} {
+	for _, lasts := range []time.Duration{
+		3500 * time.Millisecond, 4 * time.Second, 5 * time.Second, 6 * time.Second, 7 * time.Second, 8 * time.Second,
+	} {
 		t.Run(lasts.String(), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				server := serve(t)
 				service := &overlapping{lasts: []time.Duration{lasts}}
 				var runs atomic.Int64
-				_, err := guardGroceries(impatient(server, service), &runs, spending("25", nil))(t.Context(), price("30"))
+				_, err := guardGroceries(impatient(server, service), &runs, spending("25", nil))(
+					t.Context(), price("30"))
 				require.NoError(t, err)
 				assert.Len(t, server.Requests(), 1)
 				assert.Len(t, service.posts, 2)
@@ -216,7 +221,8 @@ func TestPurchaseByHandNamesItsDuplicates(t *testing.T) {
 			own := new(lockedBuffer)
 			inBubble(t, func(t *testing.T) {
 				server := serve(t)
-				service := &overlapping{lasts: []time.Duration{11 * time.Second, 2500 * time.Millisecond}} // the second is at work when the first commits
+				// the second is under way when the first commits
+				service := &overlapping{lasts: []time.Duration{11 * time.Second, 2500 * time.Millisecond}}
 				client := impatient(server, service, letagentpay.WithLogger(logTo(own)))
 				p := whole("30")
 				p.IdempotencyKey = key
@@ -265,13 +271,14 @@ func TestJournalKeepsDuplicatesUntilTheirMoneyIsBack(t *testing.T) {
 		require.NoError(t, err)
 		assert.Empty(t, interrupted)
 		books(t, server, "30.00", "0.00")
-		result, err := guardGroceries(restarted, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+		result, err := guardGroceries(restarted, &runs, succeed, letagentpay.WithJournal(journal))(
+			t.Context(), underKey("30", "turn-7"))
 		require.NoError(t, err)
 		assert.Equal(t, "receipt", result)
 	})
 }
 
-// Requests of other calls and of other content are no duplicates, however unclear an attempt was.
+// Requests of other calls and requests with other contents are no duplicates, however unclear an attempt was.
 func TestOtherPurchasesAreNoDuplicates(t *testing.T) {
 	standard := defaultLog(t)
 	inBubble(t, func(t *testing.T) {
@@ -280,10 +287,12 @@ func TestOtherPurchasesAreNoDuplicates(t *testing.T) {
 		var runs, inner atomic.Int64
 		server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: letagentpaytest.DropAfter})
 		result, err := guardGroceries(client, &runs, func(context.Context) (string, error) {
-			for _, p := range []letagentpay.PurchaseParams{whole("30"), whole("31"), price("30")} { // one of them identical
+			others := []letagentpay.PurchaseParams{whole("30"), whole("31"), price("30")} // one of them identical
+			for _, p := range others {
 				_, err := guardGroceries(client, &inner, succeed)(context.Background(), p)
 				require.NoError(t, err)
-				_, err = server.Client(elsewhere()).Purchase(t.Context(), func() letagentpay.PurchaseParams { p.Description = "another"; return p }())
+				p.Description = "another"
+				_, err = server.Client(elsewhere()).Purchase(t.Context(), p)
 				require.NoError(t, err)
 			}
 			return "receipt", nil
@@ -296,14 +305,18 @@ func TestOtherPurchasesAreNoDuplicates(t *testing.T) {
 }
 
 func TestUnknownOutcomeNamesWhatTheListShows(t *testing.T) {
-	for drop, made := range map[letagentpaytest.Drop]bool{letagentpaytest.DropBefore: false, letagentpaytest.DropAfter: true} {
+	for drop, made := range map[letagentpaytest.Drop]bool{
+		letagentpaytest.DropBefore: false,
+		letagentpaytest.DropAfter:  true,
+	} {
 		for _, key := range []string{"", "turn-7"} {
 			t.Run(string(drop)+" "+key, func(t *testing.T) {
 				standard := defaultLog(t)
 				withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
 					server := serve(t)
 					client := server.Client(letagentpay.WithMaxRetries(0))
-					_, err := client.Purchase(t.Context(), whole("30")) // earlier, of the same content, and no part of it
+					// earlier, with the same contents, and no duplicate
+					_, err := client.Purchase(t.Context(), whole("30"))
 					require.NoError(t, err)
 					time.Sleep(time.Hour)
 					server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: drop})
@@ -328,9 +341,13 @@ func TestUnknownOutcomeNamesWhatTheListShows(t *testing.T) {
 	}
 }
 
-// An attempt that the service itself has answered is over: the next needs no look at the list before it.
+// An attempt that the service itself has answered is over. The next one needs no read of the list before it.
 func TestAttemptThatTheServiceAnsweredIsRepeatedWithoutALook(t *testing.T) {
-	for status, op := range map[int]operation.Op{500: operation.Purchase, 503: operation.Purchase, 429: operation.Purchase} {
+	for status, op := range map[int]operation.Op{
+		500: operation.Purchase,
+		503: operation.Purchase,
+		429: operation.Purchase,
+	} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				server := serve(t)
@@ -352,14 +369,14 @@ func TestAttemptThatTheServiceAnsweredIsRepeatedWithoutALook(t *testing.T) {
 	}
 }
 
-// A gateway may explain itself as the service does, and have given up on an attempt that the service is still at work
-// on. The status and the media type tell the two apart.
+// A gateway may answer in the service's form for an attempt that the service is still handling. The status and the
+// media type distinguish the two.
 func TestAttemptThatAGatewayExplainsIsLookedForBeforeItIsRepeated(t *testing.T) {
 	const problem, plain = "application/problem+json", "application/json"
 	for _, c := range []struct {
 		status      int
 		contentType string
-		looked      bool
+		searched    bool
 	}{
 		{500, plain, false},
 		{500, problem, true},
@@ -387,15 +404,15 @@ func TestAttemptThatAGatewayExplainsIsLookedForBeforeItIsRepeated(t *testing.T) 
 				require.NoError(t, err)
 				calls := s.recorded()
 				second := 1 + slices.IndexFunc(calls[1:], func(r recorded) bool { return r.Method == http.MethodPost })
-				assert.Equal(t, c.looked, second > 1, "a look at the list between the posts: %v", s.paths())
+				assert.Equal(t, c.searched, second > 1, "a read of the list between the posts: %v", s.paths())
 				pause := calls[second].At.Sub(calls[0].At) - 10*time.Second
-				assert.Equal(t, c.looked, pause >= 20*time.Second, "as long as the attempt lasted, twice: %s", pause)
+				assert.Equal(t, c.searched, pause >= 20*time.Second, "twice as long as the attempt lasted: %s", pause)
 			})
 		})
 	}
 }
 
-// No time is left for the pause: nothing is posted beside the first attempt.
+// There is no time for the pause: the purchase is not posted again.
 func TestUnclearPurchaseIsNotRepeatedWithoutTimeForAPause(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
@@ -411,7 +428,7 @@ func TestUnclearPurchaseIsNotRepeatedWithoutTimeForAPause(t *testing.T) {
 		assert.Len(t, service.posts, 1)
 		assert.Zero(t, runs.Load())
 
-		// Asked under the key that the error names, it is one request.
+		// Repeated under the key that the error names, it is one request.
 		_, _ = guarded(t.Context(), underKey("30", unknown.IdempotencyKey))
 		service.apart(t)
 		assert.Len(t, server.Requests(), 1)
@@ -428,7 +445,10 @@ func opsOf(calls letagentpaytest.CallList) []operation.Op {
 }
 
 func TestBrokenPurchaseIsLookedForBeforeItIsRepeated(t *testing.T) {
-	for drop, made := range map[letagentpaytest.Drop]bool{letagentpaytest.DropBefore: false, letagentpaytest.DropAfter: true} {
+	for drop, made := range map[letagentpaytest.Drop]bool{
+		letagentpaytest.DropBefore: false,
+		letagentpaytest.DropAfter:  true,
+	} {
 		t.Run(string(drop), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				server := serve(t)
@@ -438,7 +458,7 @@ func TestBrokenPurchaseIsLookedForBeforeItIsRepeated(t *testing.T) {
 				assert.Len(t, server.Requests(), 1)
 				ops := opsOf(server.Calls())
 				second := slices.Index(ops[1:], operation.Purchase)
-				require.Positive(t, second, "a look at the list comes first: %v", ops)
+				require.Positive(t, second, "a read of the list comes first: %v", ops)
 				begun := server.Calls()[0].Time
 				assert.GreaterOrEqual(t, server.Calls()[second+1].Time.Sub(begun), 2*time.Second)
 				if made {
@@ -449,7 +469,7 @@ func TestBrokenPurchaseIsLookedForBeforeItIsRepeated(t *testing.T) {
 	}
 }
 
-// Whatever part of an answer arrives, the purchase is made, run and confirmed once.
+// Whatever part of an answer arrives, there is one purchase, one run and one confirmation.
 func TestAnswerThatIsCutOffAtAnyByte(t *testing.T) {
 	for _, op := range []operation.Op{operation.Purchase, operation.Confirm, operation.Request, operation.Requests} {
 		t.Run(string(op), func(t *testing.T) {
@@ -459,7 +479,8 @@ func TestAnswerThatIsCutOffAtAnyByte(t *testing.T) {
 						server := serve(t)
 						server.Fail(letagentpaytest.Fault{Op: op, Truncate: cut})
 						var runs atomic.Int64
-						_, err := guardGroceries(server.Client(), &runs, spending("25", nil))(t.Context(), underKey("30", key))
+						_, err := guardGroceries(server.Client(), &runs, spending("25", nil))(
+							t.Context(), underKey("30", key))
 						require.NoError(t, err, "cut after %d bytes, key %q", cut, key)
 						require.EqualValues(t, 1, runs.Load())
 						require.Len(t, server.Requests(), 1)
@@ -471,8 +492,8 @@ func TestAnswerThatIsCutOffAtAnyByte(t *testing.T) {
 	}
 }
 
-// The caller's context ends before or after each exchange; then the purchase is asked for under its key until it is
-// settled. It never runs twice, and never without a confirmation or an error that says that there is none.
+// The caller's context ends before or after each exchange, and the purchase is then repeated under its key until it
+// succeeds. It never runs twice, and never without either a confirmation or an error that reports the lack of one.
 func TestContextThatEndsAtAnyStep(t *testing.T) {
 	_ = defaultLog(t)
 	for _, withJournal := range []bool{false, true} {
@@ -503,7 +524,8 @@ func endsAtStep(t *testing.T, withJournal bool, amount, key string, step int, wh
 		opts = append(opts, letagentpay.WithJournal(new(memoryJournal)))
 	}
 	var runs atomic.Int64
-	guarded := guardGroceries(server.Client(through(endingStep(server.HTTPClient().Transport, cancel, step, when))), &runs, spending("25", nil), opts...)
+	guarded := guardGroceries(server.Client(through(endingStep(server.HTTPClient().Transport, cancel, step, when))),
+		&runs, spending("25", nil), opts...)
 	p := underKey(amount, key)
 	_, err := guarded(ctx, p)
 	check := func(err error) {
@@ -515,7 +537,8 @@ func endsAtStep(t *testing.T, withJournal bool, amount, key string, step int, wh
 		}
 		var unconfirmed *letagentpay.UnconfirmedError
 		assert.LessOrEqual(t, runs.Load(), int64(1), name)
-		assert.True(t, runs.Load() == 0 || completed == 1 || errors.As(err, &unconfirmed), "%s: ran, and %d completed: %v", name, completed, err)
+		assert.True(t, runs.Load() == 0 || completed == 1 || errors.As(err, &unconfirmed),
+			"%s: ran, and %d completed: %v", name, completed, err)
 		assert.True(t, runs.Load() == 1 || completed == 0, "%s: not run, and completed", name)
 	}
 	check(err)
@@ -531,7 +554,7 @@ func endsAtStep(t *testing.T, withJournal bool, amount, key string, step int, wh
 	}
 }
 
-// endingStep ends a context at one exchange.
+// endingStep is a transport that ends a context at one exchange.
 func endingStep(next http.RoundTripper, end context.CancelFunc, step int, when string) exchange {
 	n := -1
 	return func(r *http.Request) (*http.Response, error) {
@@ -551,14 +574,15 @@ func endingStep(next http.RoundTripper, end context.CancelFunc, step int, when s
 	}
 }
 
-// The late post commits after the confirmation, when nobody looks at the list for this call any more. The journal knows
-// that an attempt was unclear.
+// The late post commits after the confirmation, when this call no longer reads the list. The journal knows that an
+// attempt was unclear.
 func TestRecoverFindsADuplicateThatCameAfterTheConfirmation(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
 		service, journal := &overlapping{lasts: []time.Duration{11 * time.Second}}, new(memoryJournal)
 		var runs atomic.Int64
-		_, err := guardGroceries(impatient(server, service), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), price("30"))
+		_, err := guardGroceries(impatient(server, service), &runs, succeed, letagentpay.WithJournal(journal))(
+			t.Context(), price("30"))
 		require.NoError(t, err)
 		time.Sleep(time.Minute)
 		require.Len(t, server.Requests(), 2)
@@ -585,7 +609,8 @@ func TestTooManyPendingIsNoWordOnAnAttemptThatMayStillRun(t *testing.T) {
 			Timeout: 5 * time.Second,
 			Transport: exchange(func(r *http.Request) (*http.Response, error) {
 				if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/requests") && posts.Add(1) == 2 {
-					return answer(429, `{"detail":"Too many pending requests. Wait for existing requests to be resolved."}`)(r)
+					return answer(429,
+						`{"detail":"Too many pending requests. Wait for existing requests to be resolved."}`)(r)
 				}
 				return inner.RoundTrip(r)
 			}),
@@ -600,6 +625,6 @@ func TestTooManyPendingIsNoWordOnAnAttemptThatMayStillRun(t *testing.T) {
 		assert.Len(t, server.Requests(), 1, "the first attempt made it late")
 		interrupted, err := client.Recover(t.Context(), journal)
 		require.NoError(t, err)
-		assert.Len(t, interrupted, 1, "the journal knows that there may be one")
+		assert.Len(t, interrupted, 1, "the journal knows that there may be a duplicate")
 	})
 }

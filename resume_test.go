@@ -17,7 +17,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// approvedByOwner makes a purchase that the owner approves, and returns its id.
+// approvedByOwner makes a purchase that the owner approves. It returns its id.
 func approvedByOwner(t *testing.T, server *letagentpaytest.Server, p letagentpay.PurchaseParams) string {
 	t.Helper()
 	_, err := server.Client().Authorize(t.Context(), p, letagentpay.OnPendingFail())
@@ -93,7 +93,8 @@ func TestResumeOption(t *testing.T) {
 	assert.Empty(t, server.Requests(), "a bad id makes no request")
 
 	id, other := approvedByOwner(t, server, price("80")), approvedByOwner(t, server, price("90"))
-	approval, err := client.Authorize(letagentpay.ResumeApproval(t.Context(), other), price("80"), letagentpay.Resume(id))
+	approval, err := client.Authorize(letagentpay.ResumeApproval(t.Context(), other), price("80"),
+		letagentpay.Resume(id))
 	require.NoError(t, err, "the option takes precedence over the context")
 	assert.Equal(t, id, approval.RequestID())
 	require.NoError(t, approval.Settle(t.Context(), nil))

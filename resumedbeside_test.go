@@ -17,7 +17,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/letagentpaytest"
 )
 
-// A webhook resumes what was pending, and waits for the human, while the turn is retried.
+// A webhook resumes a pending purchase and waits for the human while the turn is retried.
 func TestCallUnderTheKeyOfAResumedRunLeavesItsRecord(t *testing.T) {
 	for name, c := range map[string]struct {
 		result error
@@ -32,7 +32,8 @@ func TestCallUnderTheKeyOfAResumedRunLeavesItsRecord(t *testing.T) {
 					time.Sleep(5 * time.Second)
 					return "receipt", c.result
 				}
-				_, err := guardGroceries(client, &runs, fn, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())(t.Context(), underKey("60", "k"))
+				_, err := guardGroceries(client, &runs, fn, letagentpay.WithJournal(journal),
+					letagentpay.OnPendingFail())(t.Context(), underKey("60", "k"))
 				var pending *letagentpay.NotApprovedError
 				require.ErrorAs(t, err, &pending)
 				require.Equal(t, letagentpay.StatusPending, pending.Status)
@@ -55,7 +56,8 @@ func TestCallUnderTheKeyOfAResumedRunLeavesItsRecord(t *testing.T) {
 				if c.result != nil {
 					require.Len(t, interrupted, 1, "60.00 may have been paid")
 				}
-				result, err := guardGroceries(server.Client(elsewhere()), &runs, fn, letagentpay.WithJournal(journal))(t.Context(), underKey("60", "k"))
+				result, err := guardGroceries(server.Client(elsewhere()), &runs, fn, letagentpay.WithJournal(journal))(
+					t.Context(), underKey("60", "k"))
 				if c.result == nil {
 					require.NoError(t, err)
 					assert.Equal(t, "receipt", result)
@@ -70,7 +72,7 @@ func TestCallUnderTheKeyOfAResumedRunLeavesItsRecord(t *testing.T) {
 	}
 }
 
-// A repetition has asked again, and does not know yet that it is answered with the request that is resumed now.
+// A call repeats the purchase and does not know yet that its answer is the request being resumed.
 func TestRequestIsNotResumedWhileItsPurchaseIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
@@ -90,9 +92,10 @@ func TestRequestIsNotResumedWhileItsPurchaseIsRepeated(t *testing.T) {
 		repeater := server.Client(p, through(exchangePost(inner, func() {
 			once.Do(func() {
 				group.Go(func() {
-					result, err := guardGroceries(resumer, &runs, succeed, opts...)(letagentpay.ResumeApproval(t.Context(), pending.RequestID), price("60"))
+					result, err := guardGroceries(resumer, &runs, succeed, opts...)(
+						letagentpay.ResumeApproval(t.Context(), pending.RequestID), price("60"))
 					assert.NoError(t, err)
-					assert.Equal(t, "receipt", result, "of the run under the key")
+					assert.Equal(t, "receipt", result, "the result of the run under the key")
 				})
 				time.Sleep(time.Second)
 			})
@@ -121,14 +124,16 @@ func TestJournalKeepsAResultAsThatOfTheFunctionThatRan(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
 		describe := func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p }
 		flights, hotels := 0, 0
-		flight := letagentpay.Guard(server.Client(), describe, func(context.Context, letagentpay.PurchaseParams) (string, error) {
-			flights++
-			return "flight ticket", nil
-		}, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
-		hotel := letagentpay.Guard(server.Client(), describe, func(context.Context, letagentpay.PurchaseParams) (string, error) {
-			hotels++
-			return "hotel voucher", nil
-		}, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
+		flight := letagentpay.Guard(server.Client(), describe,
+			func(context.Context, letagentpay.PurchaseParams) (string, error) {
+				flights++
+				return "flight ticket", nil
+			}, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
+		hotel := letagentpay.Guard(server.Client(), describe,
+			func(context.Context, letagentpay.PurchaseParams) (string, error) {
+				hotels++
+				return "hotel voucher", nil
+			}, letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
 		_, err := flight(t.Context(), underKey("60", "k"))
 		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
@@ -146,7 +151,7 @@ func TestJournalKeepsAResultAsThatOfTheFunctionThatRan(t *testing.T) {
 func TestNothingRunsUnderADuplicate(t *testing.T) {
 	for name, c := range map[string]struct {
 		restarted bool
-		counts    string // state of the request that counts, when the duplicate is resumed
+		counts    string // status of the request that counts when the duplicate is resumed
 		runs      bool
 	}{
 		"of a purchase that has run":              {counts: "completed"},
@@ -167,14 +172,16 @@ func TestNothingRunsUnderADuplicate(t *testing.T) {
 					on("POST", "/requests/r9/confirm", answer(200, strings.Replace(confirmed, `"r1"`, `"r9"`, 1)))
 				var runs atomic.Int64
 				client := s.client(elsewhere())
-				_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), groceries())
+				_, err := guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(
+					t.Context(), groceries())
 				var duplicate *letagentpay.DuplicateError
 				require.ErrorAs(t, err, &duplicate)
 				s.on("GET", "/requests/r1", answer(200, detail(c.counts)))
 				if c.restarted {
 					client = s.client(elsewhere())
 				}
-				_, err = guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(letagentpay.ResumeApproval(t.Context(), "r9"), groceries())
+				_, err = guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(
+					letagentpay.ResumeApproval(t.Context(), "r9"), groceries())
 				if c.runs {
 					require.NoError(t, err)
 					assert.EqualValues(t, 2, runs.Load())
@@ -194,7 +201,7 @@ func TestNothingRunsUnderADuplicate(t *testing.T) {
 	}
 }
 
-// The function of a resumed request makes a call under the key of that request.
+// The function of a resumed request makes a guarded call under the key of that request.
 func TestResumedRunThatCallsUnderItsKeyIsRefusedAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
@@ -259,12 +266,13 @@ func TestResumedPurchaseUsesUpNoOtherKey(t *testing.T) {
 		require.ErrorAs(t, err, &pending)
 		require.Equal(t, letagentpay.StatusPending, pending.Status)
 		require.NoError(t, server.Approve(pending.RequestID))
-		approval, err := client.Authorize(letagentpay.ResumeApproval(t.Context(), pending.RequestID), underKey("60", "order-2"))
+		approval, err := client.Authorize(letagentpay.ResumeApproval(t.Context(), pending.RequestID),
+			underKey("60", "order-2"))
 		require.NoError(t, err)
 		assert.Empty(t, approval.IdempotencyKey())
 		require.NoError(t, approval.Settle(t.Context(), nil))
 
-		// order-2 has never been asked for
+		// order-2 has never been requested
 		server.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict { return letagentpaytest.Approve() })
 		_, err = guardGroceries(client, &runs, succeed)(t.Context(), underKey("60", "order-2"))
 		assert.NoError(t, err)

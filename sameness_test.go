@@ -22,27 +22,27 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// exchange is a transport made of a function.
+// exchange is a function used as a transport.
 type exchange func(*http.Request) (*http.Response, error)
 
 func (e exchange) RoundTrip(r *http.Request) (*http.Response, error) { return e(r) }
 
-// through gives a client of a server another transport.
+// through returns the option to use a transport.
 func through(next http.RoundTripper) letagentpay.Option {
 	return letagentpay.WithHTTPClient(&http.Client{Transport: next})
 }
 
-// elsewhere puts a client into a process of its own.
+// elsewhere returns the option to run a client in a process of its own.
 func elsewhere() letagentpay.Option { return letagentpay.InProcess(letagentpay.NewProcess()) }
 
-// underKey is a purchase under a key of the caller's.
+// underKey returns a purchase with a caller's own key.
 func underKey(amount, key string) letagentpay.PurchaseParams {
 	p := price(amount)
 	p.IdempotencyKey = key
 	return p
 }
 
-// spellings are ways to write the id of a request that the service takes for the same one.
+// spellings returns ways to write the id of a request that the service accepts.
 func spellings(id string) map[string]string {
 	bare := strings.ReplaceAll(id, "-", "")
 	return map[string]string{
@@ -57,7 +57,7 @@ func spellings(id string) map[string]string {
 	}
 }
 
-// takingAnySpelling is the service's parsing of the ids in its paths.
+// takingAnySpelling parses the ids in paths as the service does.
 func takingAnySpelling(next http.RoundTripper) exchange {
 	return func(r *http.Request) (*http.Response, error) {
 		again := r.Clone(r.Context())
@@ -65,7 +65,8 @@ func takingAnySpelling(next http.RoundTripper) exchange {
 		for i, part := range parts {
 			digits := strings.NewReplacer("urn:", "", "uuid:", "", "-", "", "{", "", "}", "").Replace(part)
 			if len(digits) == 32 {
-				parts[i] = digits[:8] + "-" + digits[8:12] + "-" + digits[12:16] + "-" + digits[16:20] + "-" + digits[20:]
+				groups := []string{digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]}
+				parts[i] = strings.Join(groups, "-")
 			}
 		}
 		again.URL.Path, again.URL.RawPath = strings.Join(parts, "/"), ""
@@ -73,9 +74,11 @@ func takingAnySpelling(next http.RoundTripper) exchange {
 	}
 }
 
-// inAnySpelling is a client whose service takes ids in any spelling.
+// inAnySpelling returns a client whose service accepts ids in any spelling.
 func inAnySpelling(server *letagentpaytest.Server, opts ...letagentpay.Option) *letagentpay.Client {
-	return server.Client(append([]letagentpay.Option{through(takingAnySpelling(server.HTTPClient().Transport))}, opts...)...)
+	return server.Client(append([]letagentpay.Option{
+		through(takingAnySpelling(server.HTTPClient().Transport)),
+	}, opts...)...)
 }
 
 // withAndWithoutJournal runs a test twice.
@@ -88,7 +91,7 @@ func withAndWithoutJournal(t *testing.T, test func(t *testing.T, opts ...letagen
 	})
 }
 
-// inBubble runs a test on a clock of its own, until even what hangs for an hour has ended.
+// inBubble runs a test in a bubble and waits until even calls that hang for an hour have ended.
 func inBubble(t *testing.T, test func(t *testing.T)) {
 	synctest.Test(t, func(t *testing.T) {
 		defer time.Sleep(100 * time.Hour)
@@ -111,10 +114,11 @@ func TestRequestResumedInSeveralSpellingsRunsOnce(t *testing.T) {
 				var group sync.WaitGroup
 				for _, id := range spellings(purchase.RequestID) {
 					group.Go(func() {
-						guarded := guardGroceries(made[int(calls.Add(1))%clients], &runs, func(context.Context) (string, error) {
-							time.Sleep(time.Second)
-							return "receipt", nil
-						}, opts...)
+						guarded := guardGroceries(made[int(calls.Add(1))%clients], &runs,
+							func(context.Context) (string, error) {
+								time.Sleep(time.Second)
+								return "receipt", nil
+							}, opts...)
 						_, _ = guarded(letagentpay.ResumeApproval(t.Context(), id), price("30"))
 					})
 				}
@@ -192,7 +196,7 @@ func TestUnconfirmedRunIsKnownInAnySpelling(t *testing.T) {
 func TestReadsTakeAnySpellingAndAnswerInOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := serve(t)
-		client := server.Client() // whose service knows one spelling, which is what is sent
+		client := server.Client() // its service accepts only the spelling that is sent
 		purchase, err := client.Purchase(t.Context(), price("80"))
 		require.NoError(t, err)
 		ended := make(chan string)
@@ -224,7 +228,8 @@ func TestAnswersInAnotherSpellingAreUnderstood(t *testing.T) {
 		for key, reads := range map[string]bool{"": false, "turn-7": true} {
 			t.Run(name+" "+key, func(t *testing.T) {
 				as := func(body string) string { return strings.ReplaceAll(body, `"r1"`, `"`+spelled+`"`) }
-				s := newService(t).on("POST", "/requests", answer(201, as(autoApproved))).on("GET", "/requests", list("")).
+				s := newService(t).on("POST", "/requests", answer(201, as(autoApproved))).
+					on("GET", "/requests", list("")).
 					on("GET", "/requests/"+id, answer(200, as(detail("auto_approved")))).
 					on("POST", "/requests/"+id+"/confirm", answer(200, as(confirmed)))
 				var runs atomic.Int64
@@ -244,7 +249,7 @@ func TestAnswersInAnotherSpellingAreUnderstood(t *testing.T) {
 	}
 }
 
-// An entry that another version of the program has written may spell the id otherwise.
+// An entry written by another version of the program may spell the id differently.
 func TestJournalEntriesAreFoundInAnySpelling(t *testing.T) {
 	for name := range spellings("3f2a9c1e-0b7d-4c55-9e21-aa01bb02cc03") {
 		t.Run(name, func(t *testing.T) {
@@ -253,7 +258,8 @@ func TestJournalEntriesAreFoundInAnySpelling(t *testing.T) {
 				journal := new(memoryJournal)
 				var runs atomic.Int64
 				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
-				_, err := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), price("30"))
+				_, err := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))(
+					t.Context(), price("30"))
 				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				server.ClearFaults()
@@ -263,7 +269,7 @@ func TestJournalEntriesAreFoundInAnySpelling(t *testing.T) {
 				guarded := guardGroceries(other, &runs, spending("25", nil), letagentpay.WithJournal(journal))
 				result, err := guarded(letagentpay.ResumeApproval(t.Context(), unconfirmed.RequestID), price("30"))
 				require.NoError(t, err)
-				assert.Equal(t, "receipt", result, "of the run that the journal knows")
+				assert.Equal(t, "receipt", result, "the result of the run in the journal")
 				assert.EqualValues(t, 1, runs.Load())
 				books(t, server, "25.00", "0.00")
 			})
@@ -271,7 +277,7 @@ func TestJournalEntriesAreFoundInAnySpelling(t *testing.T) {
 	}
 }
 
-// rewrite changes all entries of a journal.
+// rewrite changes each entry of a journal.
 func rewrite(t *testing.T, journal *memoryJournal, change func(*journalEntry)) {
 	t.Helper()
 	for entry, err := range journal.Entries(t.Context()) {
@@ -289,7 +295,8 @@ func TestRecoverConfirmsAnEntryInAnySpelling(t *testing.T) {
 				journal := new(memoryJournal)
 				var runs atomic.Int64
 				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Times: -1, Status: 503})
-				guarded := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal), letagentpay.OnPendingFail())
+				guarded := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal),
+					letagentpay.OnPendingFail())
 				_, err := guarded(t.Context(), price("30"))
 				require.Error(t, err)
 				_, err = guarded(t.Context(), price("80"))
@@ -310,14 +317,14 @@ func TestRecoverConfirmsAnEntryInAnySpelling(t *testing.T) {
 	}
 }
 
-// whole is a purchase with all that a human sees of it.
+// whole returns a purchase with all fields that a human sees.
 func whole(amount string) letagentpay.PurchaseParams {
 	p := price(amount)
 	p.MerchantName, p.Description, p.Currency = "Whole Foods", "weekly groceries", "USD"
 	return p
 }
 
-// changes are other purchases than whole, by the field that differs.
+// changes make another purchase of whole, by the field that differs.
 var changes = map[string]func(*letagentpay.PurchaseParams){
 	"Amount":       func(p *letagentpay.PurchaseParams) { p.Amount = letagentpay.MustAmount("61") },
 	"Category":     func(p *letagentpay.PurchaseParams) { p.Category = "transport" },
@@ -326,7 +333,7 @@ var changes = map[string]func(*letagentpay.PurchaseParams){
 	"Description":  func(p *letagentpay.PurchaseParams) { p.Description = "gift cards" },
 }
 
-// sameWords are other ways to write whole.
+// sameWords are other ways to describe the purchase of whole.
 var sameWords = map[string]func(*letagentpay.PurchaseParams){
 	"spaces around the merchant":    func(p *letagentpay.PurchaseParams) { p.MerchantName = "  Whole Foods\t" },
 	"spaces around the description": func(p *letagentpay.PurchaseParams) { p.Description = "\n weekly groceries \r\n" },
@@ -338,7 +345,7 @@ var sameWords = map[string]func(*letagentpay.PurchaseParams){
 	"another comment":               func(p *letagentpay.PurchaseParams) { p.AgentComment = "because I am hungry" },
 }
 
-// rememberers are what may know of a purchase that was asked for before.
+// rememberers are the places that may know of an earlier purchase.
 var rememberers = map[string]struct{ journal, otherProcess bool }{
 	"this process":                   {false, false},
 	"this process and its journal":   {true, false},
@@ -346,10 +353,11 @@ var rememberers = map[string]struct{ journal, otherProcess bool }{
 	"the journal of another process": {true, true},
 }
 
-// approvedBefore asks for whole(60) under a context and a key, has it approved, and returns the request's id and a
-// function that guards the next call.
+// approvedBefore requests whole(60) under a context and a key and has it approved. It returns the request's id and the
+// guarded function for the next call.
 func approvedBefore(
-	t *testing.T, server *letagentpaytest.Server, ctx context.Context, key, ref string, journal, otherProcess bool, paid *[]string,
+	t *testing.T, server *letagentpaytest.Server, ctx context.Context, key, ref string, journal, otherProcess bool,
+	paid *[]string,
 ) (string, func(context.Context, letagentpay.PurchaseParams) (string, error)) {
 	t.Helper()
 	opts := []letagentpay.GuardOption{letagentpay.OnPendingFail()}
@@ -394,7 +402,7 @@ func TestAnotherPurchaseIsNotResumed(t *testing.T) {
 					assert.Empty(t, paid)
 
 					_, err = guarded(letagentpay.ResumeApproval(t.Context(), id), whole("60"))
-					require.NoError(t, err, "what was approved can still be bought")
+					require.NoError(t, err, "the approved purchase can still be made")
 					assert.Equal(t, []string{"Whole Foods"}, paid)
 				})
 			})
@@ -428,7 +436,8 @@ func TestKeyOfAnotherPurchaseIsAMismatch(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					server := serve(t)
 					var paid []string
-					id, guarded := approvedBefore(t, server, t.Context(), "turn-7", "", r.journal, r.otherProcess, &paid)
+					id, guarded := approvedBefore(t, server, t.Context(), "turn-7", "", r.journal, r.otherProcess,
+						&paid)
 					p := whole("60")
 					p.IdempotencyKey = "turn-7"
 					change(&p)
@@ -437,7 +446,7 @@ func TestKeyOfAnotherPurchaseIsAMismatch(t *testing.T) {
 					require.ErrorAs(t, err, &mismatch)
 					assert.Equal(t, field, mismatch.Field)
 					assert.Empty(t, paid)
-					assert.Len(t, server.Requests(), 1, "nothing else was asked for")
+					assert.Len(t, server.Requests(), 1, "nothing else was requested")
 					request, _ := server.Request(id)
 					assert.Equal(t, letagentpay.StatusApproved, request.Status)
 				})
@@ -510,13 +519,14 @@ func TestRefOfAnotherPurchaseIsAMismatch(t *testing.T) {
 	}
 }
 
-// The journal knows results by key, and the key may be another purchase's by now.
+// The journal keeps results by key, and the key may now belong to another purchase.
 func TestJournalDoesNotGiveAnotherPurchasesResult(t *testing.T) {
 	for field, change := range changes {
 		t.Run(field, func(t *testing.T) {
 			server := serve(t)
 			journal := new(memoryJournal)
-			guarded := letagentpay.Guard(server.Client(), func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p },
+			guarded := letagentpay.Guard(server.Client(),
+				func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p },
 				func(_ context.Context, p letagentpay.PurchaseParams) (string, error) {
 					return "receipt of " + p.MerchantName, nil
 				}, letagentpay.WithJournal(journal))
@@ -546,8 +556,11 @@ func TestJournalDoesNotGiveAnotherFunctionsResult(t *testing.T) {
 	server := serve(t)
 	journal := letagentpay.WithJournal(new(memoryJournal))
 	describe := func(struct{}) letagentpay.PurchaseParams { return price("5") }
-	bookFlight := letagentpay.Guard(server.Client(), describe, func(context.Context, struct{}) (flight, error) { return flight{"LH17"}, nil }, journal)
-	bookHotel := letagentpay.Guard(server.Client(), describe, func(context.Context, struct{}) (hotel, error) { return hotel{12}, nil }, journal)
+	bookFlight := letagentpay.Guard(server.Client(), describe, func(context.Context, struct{}) (flight, error) {
+		return flight{"LH17"}, nil
+	}, journal)
+	bookHotel := letagentpay.Guard(server.Client(), describe,
+		func(context.Context, struct{}) (hotel, error) { return hotel{12}, nil }, journal)
 	run := func() context.Context {
 		return letagentpay.WithScopeRun(letagentpay.WithPurchaseScope(t.Context(), "message 17"))
 	}
@@ -569,13 +582,15 @@ func TestJournalDoesNotGiveAnotherFunctionsResult(t *testing.T) {
 	assert.Len(t, server.Requests(), 2)
 }
 
-// Both results have one type: only the function tells them apart.
+// Both results have one type: only the function distinguishes them.
 func TestJournalTellsFunctionsOfOneTypeApart(t *testing.T) {
 	server := serve(t)
 	journal := letagentpay.WithJournal(new(memoryJournal))
 	self := func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p }
-	one := letagentpay.Guard(server.Client(), self, func(context.Context, letagentpay.PurchaseParams) (string, error) { return "one", nil }, journal)
-	two := letagentpay.Guard(server.Client(), self, func(context.Context, letagentpay.PurchaseParams) (string, error) { return "two", nil }, journal)
+	one := letagentpay.Guard(server.Client(), self,
+		func(context.Context, letagentpay.PurchaseParams) (string, error) { return "one", nil }, journal)
+	two := letagentpay.Guard(server.Client(), self,
+		func(context.Context, letagentpay.PurchaseParams) (string, error) { return "two", nil }, journal)
 	_, err := one(t.Context(), underKey("5", "turn-7"))
 	require.NoError(t, err)
 	result, err := two(t.Context(), underKey("5", "turn-7"))
@@ -587,18 +602,19 @@ func TestJournalTellsFunctionsOfOneTypeApart(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "one", result)
 
-	// The same text in the journal, as another type.
+	// The journal's text is the same for another type.
 	number := letagentpay.Guard(server.Client(), self, numbered[int], journal)
 	_, err = number(t.Context(), underKey("5", "turn-8"))
 	require.NoError(t, err)
-	wide, err := letagentpay.Guard(server.Client(), self, numbered[float64], journal)(t.Context(), underKey("5", "turn-8"))
+	wide, err := letagentpay.Guard(server.Client(), self, numbered[float64], journal)(
+		t.Context(), underKey("5", "turn-8"))
 	require.ErrorAs(t, err, &handled)
 	assert.Zero(t, wide)
 }
 
 func numbered[N int | float64](context.Context, letagentpay.PurchaseParams) (N, error) { return 7, nil }
 
-// Results that come back as they were are given back; of the others a caller is told that they are gone.
+// Results that survive encoding are returned. For the others, a call returns an error.
 type (
 	hidden struct{ number string }
 	tagged struct {
@@ -616,8 +632,10 @@ func (l lossy) MarshalJSON() ([]byte, error) { return json.Marshal(map[string]st
 func replayed[Out any](t *testing.T, name string, kept bool, out Out) {
 	t.Run(name, func(t *testing.T) {
 		server := serve(t)
-		guarded := letagentpay.Guard(server.Client(), func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p },
-			func(context.Context, letagentpay.PurchaseParams) (Out, error) { return out, nil }, letagentpay.WithJournal(new(memoryJournal)))
+		guarded := letagentpay.Guard(server.Client(),
+			func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p },
+			func(context.Context, letagentpay.PurchaseParams) (Out, error) { return out, nil },
+			letagentpay.WithJournal(new(memoryJournal)))
 		_, err := guarded(t.Context(), underKey("5", "turn-7"))
 		require.NoError(t, err)
 		again, err := guarded(t.Context(), underKey("5", "turn-7"))
@@ -646,7 +664,7 @@ func asJSON(t *testing.T, value any) string {
 }
 
 func TestResultsAreGivenBackUnchangedOrNotAtAll(t *testing.T) {
-	at := time.Now() // with a reading of the monotonic clock
+	at := time.Now() // includes a reading of the monotonic clock
 	replayed(t, "a text", true, "receipt")
 	replayed(t, "an empty text", true, "")
 	replayed(t, "an empty struct", true, nothing{})
@@ -684,7 +702,9 @@ func TestResultsThatCannotBeEncodedAreNotGivenBack(t *testing.T) {
 	server := serve(t)
 	self := func(p letagentpay.PurchaseParams) letagentpay.PurchaseParams { return p }
 	channel := letagentpay.Guard(server.Client(), self,
-		func(context.Context, letagentpay.PurchaseParams) (chan int, error) { return make(chan int), nil }, letagentpay.WithJournal(new(memoryJournal)))
+		func(context.Context, letagentpay.PurchaseParams) (chan int, error) {
+			return make(chan int), nil
+		}, letagentpay.WithJournal(new(memoryJournal)))
 	first, err := channel(t.Context(), underKey("5", "turn-7"))
 	require.NoError(t, err)
 	assert.NotNil(t, first)
@@ -694,7 +714,7 @@ func TestResultsThatCannotBeEncodedAreNotGivenBack(t *testing.T) {
 	assert.Nil(t, again)
 }
 
-// Names in a journal are of different kinds, whatever a key spells.
+// A key never collides with the journal's names of another kind.
 func TestKeysThatSpellTheJournalsNamesAreOtherPurchases(t *testing.T) {
 	server := serve(t)
 	journal := new(memoryJournal)
@@ -706,7 +726,8 @@ func TestKeysThatSpellTheJournalsNamesAreOtherPurchases(t *testing.T) {
 	_, err = guarded(letagentpay.ResumeApproval(t.Context(), purchase.RequestID), price("5"))
 	require.NoError(t, err)
 	keys := []string{
-		"request " + purchase.RequestID, purchase.RequestID, "key " + purchase.RequestID, "key request " + purchase.RequestID,
+		"request " + purchase.RequestID, purchase.RequestID, "key " + purchase.RequestID,
+		"key request " + purchase.RequestID,
 		"turn-7", "key turn-7", "key key turn-7", "request turn-7", "request key turn-7",
 	}
 	for i, key := range keys {
@@ -714,7 +735,7 @@ func TestKeysThatSpellTheJournalsNamesAreOtherPurchases(t *testing.T) {
 		require.NoError(t, err, key)
 		assert.EqualValues(t, i+2, runs.Load(), "%q is a purchase of its own", key)
 	}
-	for _, key := range keys { // and each is known again
+	for _, key := range keys { // and each is recognised
 		result, err := guarded(t.Context(), underKey("5", key))
 		require.NoError(t, err, key)
 		assert.Equal(t, "receipt", result)
@@ -751,32 +772,35 @@ func TestRefOfAnotherCategoryIsAMismatch(t *testing.T) {
 			var mismatch *letagentpay.MismatchError
 			require.ErrorAs(t, buy(ctx, client, p), &mismatch)
 			assert.Equal(t, "Category", mismatch.Field)
-			assert.Less(t, len(server.Calls()), 20, "it is not asked for again and again")
+			assert.Less(t, len(server.Calls()), 20, "the call does not repeat it without end")
 			assert.Len(t, server.Requests(), 1)
 		})
 	}
 }
 
-// The first call is given up while the service is at work on it, and its request comes between the second call's look at
-// the list and its post.
+// The first call is given up while the service handles it. Its request appears between the second call's read of the
+// list and its post.
 func TestLateRequestOfAnotherPurchaseUnderTheKeyDoesNotRun(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
 		inner := server.HTTPClient().Transport
-		var looked func()
+		var listRead func()
 		client := server.Client(elsewhere(), through(exchange(func(r *http.Request) (*http.Response, error) {
 			response, err := inner.RoundTrip(r)
-			if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/requests") && looked != nil {
-				look := looked
-				looked = nil
-				look()
+			if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/requests") && listRead != nil {
+				act := listRead
+				listRead = nil
+				act()
 			}
 			return response, err
 		})))
 		var runs atomic.Int64
 		guarded := guardGroceries(client, &runs, succeed)
 		server.Fail(letagentpaytest.Fault{
-			Op: operation.Purchase, GatewayTimeout: 20 * time.Second, Delay: 20 * time.Second, Status: http.StatusGatewayTimeout,
+			Op:             operation.Purchase,
+			GatewayTimeout: 20 * time.Second,
+			Delay:          20 * time.Second,
+			Status:         http.StatusGatewayTimeout,
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -784,7 +808,7 @@ func TestLateRequestOfAnotherPurchaseUnderTheKeyDoesNotRun(t *testing.T) {
 		var unknown *letagentpay.OutcomeUnknownError
 		require.ErrorAs(t, err, &unknown)
 		time.Sleep(10 * time.Second)
-		looked = func() { time.Sleep(10 * time.Second) }
+		listRead = func() { time.Sleep(10 * time.Second) }
 		other := underKey("30", "k")
 		other.MerchantName = "Evil Corp"
 		_, err = guarded(t.Context(), other)
@@ -793,7 +817,7 @@ func TestLateRequestOfAnotherPurchaseUnderTheKeyDoesNotRun(t *testing.T) {
 		assert.Equal(t, "MerchantName", mismatch.Field)
 		assert.Zero(t, runs.Load())
 		_, err = guarded(t.Context(), underKey("30", "k"))
-		require.NoError(t, err, "it is the first call's")
+		require.NoError(t, err, "the request belongs to the first call")
 		assert.EqualValues(t, 1, runs.Load())
 		books(t, server, "30.00", "0.00")
 	})

@@ -23,7 +23,7 @@ func TestRetriedTurnBuysNothingAgain(t *testing.T) {
 		turn := func() (handled int) {
 			ctx := letagentpay.WithScopeRun(letagentpay.WithPurchaseScope(t.Context(), "message 17"))
 			guarded := guardGroceries(server.Client(letagentpay.InProcess(letagentpay.NewProcess())), &runs, succeed)
-			for _, amount := range []string{"10", "20", "10"} { // two of them are the same, and meant
+			for _, amount := range []string{"10", "20", "10"} { // two of them are identical on purpose
 				_, err := guarded(ctx, price(amount))
 				var already *letagentpay.AlreadyHandledError
 				if assert.True(t, err == nil || assert.ErrorAs(discard{}, err, &already), "%v", err) && err != nil {
@@ -40,7 +40,8 @@ func TestRetriedTurnBuysNothingAgain(t *testing.T) {
 		require.Len(t, server.Requests(), 3)
 		books(t, server, "40.00", "0.00")
 
-		_, err := guardGroceries(server.Client(), &runs, succeed)(letagentpay.WithPurchaseScope(t.Context(), "message 18"), price("10"))
+		_, err := guardGroceries(server.Client(), &runs, succeed)(
+			letagentpay.WithPurchaseScope(t.Context(), "message 18"), price("10"))
 		require.NoError(t, err, "another turn is another purchase")
 	})
 }
@@ -49,7 +50,13 @@ func TestScopeTellsPurchasesApart(t *testing.T) {
 	server := serve(t)
 	client := server.Client()
 	keyOf := func(ctx context.Context, change func(*letagentpay.PurchaseParams)) string {
-		p := letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("1"), Category: "groceries", MerchantName: "m", Description: "d", Currency: "USD"}
+		p := letagentpay.PurchaseParams{
+			Amount:       letagentpay.MustAmount("1"),
+			Category:     "groceries",
+			MerchantName: "m",
+			Description:  "d",
+			Currency:     "USD",
+		}
 		change(&p)
 		purchase, err := client.Purchase(ctx, p)
 		require.NoError(t, err)
@@ -87,7 +94,9 @@ func TestScopeTellsPurchasesApart(t *testing.T) {
 	ctx := fresh("a")
 	assert.Equal(t, first, keyOf(ctx, same))
 	assert.Empty(t, seen[keyOf(ctx, same)], "the second identical one")
-	assert.Equal(t, "mine", keyOf(ctx, func(p *letagentpay.PurchaseParams) { p.IdempotencyKey = "mine" }), "an own key is left alone")
+	assert.Equal(t, "mine", keyOf(ctx, func(p *letagentpay.PurchaseParams) {
+		p.IdempotencyKey = "mine"
+	}), "an own key is left alone")
 
 	for _, call := range []func(context.Context) error{
 		func(ctx context.Context) error { _, err := client.Purchase(ctx, price("1")); return err },
@@ -105,7 +114,8 @@ func TestConcurrentScopeAsksUnderTheSameKeys(t *testing.T) {
 		var runs atomic.Int64
 		for range 3 {
 			ctx := letagentpay.WithScopeRun(letagentpay.WithPurchaseScope(t.Context(), "task"))
-			guarded := guardGroceries(server.Client(letagentpay.InProcess(letagentpay.NewProcess())), &runs, func(context.Context) (string, error) { time.Sleep(time.Second); return "", nil })
+			guarded := guardGroceries(server.Client(letagentpay.InProcess(letagentpay.NewProcess())), &runs,
+				func(context.Context) (string, error) { time.Sleep(time.Second); return "", nil })
 			var group sync.WaitGroup
 			for range 8 {
 				group.Go(func() { _, _ = guarded(ctx, price("5")) })
@@ -131,7 +141,7 @@ func TestUnansweredPurchaseIsContinuedInItsScope(t *testing.T) {
 		assert.Equal(t, unknown.IdempotencyKey, purchase.IdempotencyKey)
 		assert.Len(t, server.Requests(), 1)
 
-		// A guarded one that is pending is continued, too.
+		// A guarded purchase that is pending is continued too.
 		var runs atomic.Int64
 		guarded := guardGroceries(client, &runs, succeed, letagentpay.OnPendingFail())
 		_, err = guarded(ctx, price("80"))
@@ -145,10 +155,13 @@ func TestUnansweredPurchaseIsContinuedInItsScope(t *testing.T) {
 	})
 }
 
-// An unknown outcome names the random key. Repeating the guarded call under it runs only if the lost purchase had not been
-// made: if it had, somebody else may have been told the key, and have run.
+// The error of an unknown outcome names the random key. Repeating the guarded call under it runs only if the lost
+// purchase was never made. Otherwise another process may have received the key and run.
 func TestRepeatingUnderTheKeyOfAnUnknownOutcome(t *testing.T) {
-	for drop, made := range map[letagentpaytest.Drop]bool{letagentpaytest.DropBefore: false, letagentpaytest.DropAfter: true} {
+	for drop, made := range map[letagentpaytest.Drop]bool{
+		letagentpaytest.DropBefore: false,
+		letagentpaytest.DropAfter:  true,
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			server := serve(t)
 			server.Fail(letagentpaytest.Fault{Op: operation.Purchase, Drop: drop})

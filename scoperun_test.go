@@ -19,7 +19,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// placements are ways in which a program places a scope around the attempts at one unit of work.
+// placements are ways to place a scope around the attempts at one unit of work.
 var placements = map[string]func(ctx context.Context) (attempt func() context.Context){
 	"around the loop": func(ctx context.Context) func() context.Context {
 		ctx = letagentpay.WithPurchaseScope(ctx, "message 17")
@@ -41,12 +41,17 @@ var placements = map[string]func(ctx context.Context) (attempt func() context.Co
 
 // inEachPlacement runs a test for each placement, in one process and in a process for each attempt, with and without a
 // journal.
-func inEachPlacement(t *testing.T, test func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption)) {
+func inEachPlacement(t *testing.T, test func(t *testing.T, server *letagentpaytest.Server,
+	client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption),
+) {
 	for name, place := range placements {
 		for _, restarts := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, ", restarts ", restarts), func(t *testing.T) {
 				withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
-					server := serve(t, letagentpaytest.WithAliases(map[string]string{"food": "groceries", "uber": "taxi"}))
+					server := serve(t, letagentpaytest.WithAliases(map[string]string{
+						"food": "groceries",
+						"uber": "taxi",
+					}))
 					client := func() *letagentpay.Client { return server.Client() }
 					if restarts {
 						client = func() *letagentpay.Client { return server.Client(elsewhere()) }
@@ -59,10 +64,12 @@ func inEachPlacement(t *testing.T, test func(t *testing.T, server *letagentpayte
 }
 
 func TestRefusalByAHumanIsNotAskedAgain(t *testing.T) {
-	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
-		asked := 0
+	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+		attempt func() context.Context, opts ...letagentpay.GuardOption,
+	) {
+		decisions := 0
 		server.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict {
-			asked++
+			decisions++
 			return letagentpaytest.Reject().After(time.Minute)
 		})
 		var runs atomic.Int64
@@ -74,13 +81,15 @@ func TestRefusalByAHumanIsNotAskedAgain(t *testing.T) {
 			assert.Equal(t, server.Requests()[0].RequestID, rejected.RequestID)
 		}
 		assert.Zero(t, runs.Load())
-		assert.Equal(t, 1, asked, "times that the human was asked")
+		assert.Equal(t, 1, decisions, "decisions requested from the human")
 		assert.Len(t, server.Requests(), 1)
 	})
 }
 
 func TestRefusalByThePolicyStands(t *testing.T) {
-	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+		attempt func() context.Context, opts ...letagentpay.GuardOption,
+	) {
 		var runs atomic.Int64
 		for range 3 {
 			_, err := guardGroceries(client(), &runs, succeed, opts...)(attempt(), whole("201"))
@@ -96,7 +105,9 @@ func TestRefusalByThePolicyStands(t *testing.T) {
 }
 
 func TestRetryAfterAFailureRunsAgain(t *testing.T) {
-	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+		attempt func() context.Context, opts ...letagentpay.GuardOption,
+	) {
 		var runs atomic.Int64
 		fails := 3
 		fn := func(context.Context) (string, error) {
@@ -112,14 +123,16 @@ func TestRetryAfterAFailureRunsAgain(t *testing.T) {
 			books(t, server, "0.00", "0.00") // refunded: nothing was spent
 		}
 		_, err := guardGroceries(client(), &runs, fn, opts...)(attempt(), whole("30"))
-		require.NoError(t, err, "the work is retried because the shop was closed")
+		require.NoError(t, err, "a retry after the shop was closed")
 		assert.EqualValues(t, 4, runs.Load())
 		books(t, server, "30.00", "0.00")
 	})
 }
 
 func TestExpiredPurchaseIsAskedForAgain(t *testing.T) {
-	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+		attempt func() context.Context, opts ...letagentpay.GuardOption,
+	) {
 		var runs atomic.Int64
 		opts = append(opts, letagentpay.OnPendingWait(time.Hour))
 		for i := range 2 {
@@ -127,7 +140,7 @@ func TestExpiredPurchaseIsAskedForAgain(t *testing.T) {
 			var expired *letagentpay.NotApprovedError
 			require.ErrorAs(t, err, &expired)
 			require.Equal(t, letagentpay.StatusExpired, expired.Status)
-			assert.Len(t, server.Requests(), i+1, "the next attempt asks again")
+			assert.Len(t, server.Requests(), i+1, "the next attempt makes a new request")
 		}
 		server.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict {
 			return letagentpaytest.Approve().After(time.Minute)
@@ -139,7 +152,7 @@ func TestExpiredPurchaseIsAskedForAgain(t *testing.T) {
 	})
 }
 
-// Its price changes, so that it is another purchase: what was bought before is not touched.
+// The price changes, so that it is another purchase. The earlier one stays as it is.
 func TestSuccessInAPlainScopeIsNotRepeated(t *testing.T) {
 	for _, name := range []string{"around the loop", "inside the loop"} {
 		for _, restarts := range []bool{false, true} {
@@ -209,7 +222,7 @@ func TestRunCountsIdenticalPurchasesAndItsRerunBuysNothing(t *testing.T) {
 	}
 }
 
-// A rerun that gets further than the first run buys what is left.
+// A rerun that gets further than the first run buys only the remaining items.
 func TestRerunBuysWhatTheFirstRunHadNotBought(t *testing.T) {
 	withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
 		server := serve(t)
@@ -224,7 +237,7 @@ func TestRerunBuysWhatTheFirstRunHadNotBought(t *testing.T) {
 			require.NoError(t, err)
 		}
 		bought := 0
-		for ctx := run(); bought < 3; { // each purchase until it has succeeded, as a retry within the run does
+		for ctx := run(); bought < 3; { // each purchase until it succeeds, as a retry within the run does
 			_, err := guarded(ctx, price("5"))
 			var handled *letagentpay.AlreadyHandledError
 			if err != nil {
@@ -234,13 +247,13 @@ func TestRerunBuysWhatTheFirstRunHadNotBought(t *testing.T) {
 			bought++
 		}
 		if len(opts) > 0 {
-			assert.EqualValues(t, 3, runs.Load(), "results given back are successes of this run")
+			assert.EqualValues(t, 3, runs.Load(), "replayed results count as successes of this run")
 		}
 		assert.LessOrEqual(t, runs.Load(), int64(3))
 	})
 }
 
-// Errors do not count: what a retry within a run repeats is the same purchase.
+// Errors do not count: a retry within a run repeats the same purchase.
 func TestErrorDoesNotUseUpAPurchase(t *testing.T) {
 	for name, fault := range map[string]letagentpaytest.Fault{
 		"confirmation lost":         {Op: operation.Confirm, Status: 503, Times: -1},
@@ -254,7 +267,9 @@ func TestErrorDoesNotUseUpAPurchase(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_ = defaultLog(t)
-			inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+			inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+				attempt func() context.Context, opts ...letagentpay.GuardOption,
+			) {
 				var runs atomic.Int64
 				for range 2 {
 					server.Fail(fault)
@@ -276,7 +291,9 @@ func TestErrorDoesNotUseUpAPurchase(t *testing.T) {
 }
 
 func TestRetryLoopBuysOnce(t *testing.T) {
-	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+	inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+		attempt func() context.Context, opts ...letagentpay.GuardOption,
+	) {
 		var runs atomic.Int64
 		for i := range 5 {
 			switch i {
@@ -294,7 +311,7 @@ func TestRetryLoopBuysOnce(t *testing.T) {
 	})
 }
 
-// This process knows that nothing has run under what it could not read.
+// This process knows that nothing has run under the request that it could not read.
 func TestPurchaseThatCouldNotBeReadIsContinued(t *testing.T) {
 	for name, place := range placements {
 		t.Run(name, func(t *testing.T) {
@@ -319,14 +336,16 @@ func TestPurchaseThatCouldNotBeReadIsContinued(t *testing.T) {
 	}
 }
 
-// Two agents buy the same under one scope: each has its own purchase, whichever comes first.
+// Two agents make the same purchase in one scope: each has its own, in either order.
 func TestScopeOfTwoAgents(t *testing.T) {
 	for name, place := range placements {
 		for _, restarts := range []bool{false, true} {
 			for _, together := range []bool{false, true} {
 				t.Run(fmt.Sprint(name, ", restarts ", restarts, ", together ", together), func(t *testing.T) {
 					inBubble(t, func(t *testing.T) {
-						server := serve(t, letagentpaytest.WithAgent("second", letagentpaytest.WithBudget(letagentpay.MustAmount("500")), letagentpaytest.WithPolicyJSON(approveUpTo50)))
+						server := serve(t, letagentpaytest.WithAgent("second",
+							letagentpaytest.WithBudget(letagentpay.MustAmount("500")),
+							letagentpaytest.WithPolicyJSON(approveUpTo50)))
 						attempt := place(t.Context())
 						var runs [2]atomic.Int64
 						buy := func(order ...int) {
@@ -334,15 +353,18 @@ func TestScopeOfTwoAgents(t *testing.T) {
 							if restarts {
 								opts = append(opts, elsewhere())
 							}
-							clients := [2]*letagentpay.Client{server.Client(opts...), server.Agent("second").Client(opts...)}
+							clients := [2]*letagentpay.Client{
+								server.Client(opts...), server.Agent("second").Client(opts...),
+							}
 							ctx := attempt()
 							var group sync.WaitGroup
 							for _, i := range order {
 								group.Go(func() {
-									_, err := guardGroceries(clients[i], &runs[i], func(context.Context) (string, error) {
-										time.Sleep(time.Second)
-										return "receipt", nil
-									})(ctx, price("5"))
+									_, err := guardGroceries(clients[i], &runs[i],
+										func(context.Context) (string, error) {
+											time.Sleep(time.Second)
+											return "receipt", nil
+										})(ctx, price("5"))
 									var handled *letagentpay.AlreadyHandledError
 									assert.True(t, err == nil || errors.As(err, &handled), "%v", err)
 								})
@@ -366,10 +388,17 @@ func TestScopeOfTwoAgents(t *testing.T) {
 
 func TestAliasInARerunIsTheSamePurchase(t *testing.T) {
 	for _, names := range [][2]string{
-		{"groceries", "food"}, {"food", "groceries"}, {"food", "Food "}, {"Gift Cards", "other"}, {"other", "gift cards"}, {"gift-cards", "GIFT CARDS"},
+		{"groceries", "food"},
+		{"food", "groceries"},
+		{"food", "Food "},
+		{"Gift Cards", "other"},
+		{"other", "gift cards"},
+		{"gift-cards", "GIFT CARDS"},
 	} {
 		t.Run(strings.Join(names[:], ", then "), func(t *testing.T) {
-			inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+			inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+				attempt func() context.Context, opts ...letagentpay.GuardOption,
+			) {
 				var runs atomic.Int64
 				for i, name := range []string{names[0], names[1], names[0], names[1]} {
 					p := whole("30")
@@ -405,8 +434,10 @@ func TestTwoCategoriesAreTwoPurchases(t *testing.T) {
 	}
 }
 
-// buysInTwoCategories makes purchases that differ in their category alone, in one order and the other.
-func buysInTwoCategories(t *testing.T, place func(context.Context) func() context.Context, restarts, together bool, opts ...letagentpay.GuardOption) {
+// buysInTwoCategories makes purchases that differ only in their category, in either order.
+func buysInTwoCategories(t *testing.T, place func(context.Context) func() context.Context, restarts, together bool,
+	opts ...letagentpay.GuardOption,
+) {
 	server := serve(t)
 	runs := map[string]*atomic.Int64{"groceries": new(atomic.Int64), "taxi": new(atomic.Int64)}
 	limited, cancel := context.WithCancel(t.Context())
@@ -436,11 +467,13 @@ func buysInTwoCategories(t *testing.T, place func(context.Context) func() contex
 		}
 		group.Wait()
 	}
-	for _, order := range [][]string{{"groceries", "taxi"}, {"taxi", "groceries"}, {"groceries", "taxi"}, {"taxi"}, {"groceries"}} {
+	for _, order := range [][]string{
+		{"groceries", "taxi"}, {"taxi", "groceries"}, {"groceries", "taxi"}, {"taxi"}, {"groceries"},
+	} {
 		buy(order...)
 		require.EqualValues(t, 1, runs["groceries"].Load())
 		require.EqualValues(t, 1, runs["taxi"].Load())
-		require.NoError(t, limited.Err(), "it asks again and again")
+		require.NoError(t, limited.Err(), "the call does not repeat without end")
 	}
 	assert.Len(t, server.Requests(), 2)
 }
@@ -451,7 +484,9 @@ func TestRefNamesOnePurchase(t *testing.T) {
 		return p
 	}
 	t.Run("two are two, each once", func(t *testing.T) {
-		inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+		inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+			attempt func() context.Context, opts ...letagentpay.GuardOption,
+		) {
 			var runs atomic.Int64
 			for range 3 {
 				ctx := attempt()
@@ -494,7 +529,9 @@ func TestRefNamesOnePurchase(t *testing.T) {
 		}
 	})
 	t.Run("again after a failure", func(t *testing.T) {
-		inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+		inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+			attempt func() context.Context, opts ...letagentpay.GuardOption,
+		) {
 			var runs atomic.Int64
 			_, err := guardGroceries(client(), &runs, failing(errShop), opts...)(attempt(), ref(price("5"), "lunch"))
 			require.ErrorIs(t, err, errShop)
@@ -541,7 +578,8 @@ func TestVelocityLimitUnderOwnKeysIsARejection(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
-				server := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithBudget(letagentpay.MustAmount("500")),
+				server := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+					letagentpaytest.WithBudget(letagentpay.MustAmount("500")),
 					letagentpaytest.WithPolicyJSON(`{"requests_per_minute":1,"auto_approve":{"enabled":true}}`))
 				var runs atomic.Int64
 				for i, amount := range []string{"5", "6", "7", "6"} {
@@ -562,7 +600,7 @@ func TestVelocityLimitUnderOwnKeysIsARejection(t *testing.T) {
 	}
 }
 
-// By hand, a scope answers for the same purchase; in a run, an approval is a success.
+// A purchase by hand in a scope returns the scope's request for it. In a run, an approval counts as a success.
 func TestPurchasesByHandInAScope(t *testing.T) {
 	for name, place := range placements {
 		t.Run(name, func(t *testing.T) {
@@ -586,24 +624,29 @@ func TestPurchasesByHandInAScope(t *testing.T) {
 				require.NoError(t, err)
 				again, err := client.Purchase(attempt(), price("5"))
 				require.NoError(t, err)
-				assert.NotEqual(t, first.RequestID, again.RequestID, "what failed makes way")
+				assert.NotEqual(t, first.RequestID, again.RequestID, "a failed request is replaced by a new one")
 				assert.True(t, again.Status.Approved())
 			})
 		})
 	}
 }
 
-// An alias of which nobody knows yet where it leads may be refused beside another category; nothing is bought twice.
+// An alias that is not resolved yet may be refused beside another category. Nothing is bought twice.
 func TestAliasesAtTheSameTimeBuyNothingTwice(t *testing.T) {
 	for _, name := range []string{"around the loop", "inside the loop"} {
 		for _, restarts := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, ", restarts ", restarts), func(t *testing.T) {
 				inBubble(t, func(t *testing.T) {
-					server := serve(t, letagentpaytest.WithAliases(map[string]string{"food": "groceries", "uber": "taxi"}))
+					server := serve(t, letagentpaytest.WithAliases(map[string]string{
+						"food": "groceries",
+						"uber": "taxi",
+					}))
 					attempt := placements[name](t.Context())
 					var runs atomic.Int64
 					for _, order := range [][]string{
-						{"food", "groceries", "Food ", "uber", "taxi"}, {"taxi", "uber", "food", "groceries"}, {"groceries", "taxi", "food", "uber"},
+						{"food", "groceries", "Food ", "uber", "taxi"},
+						{"taxi", "uber", "food", "groceries"},
+						{"groceries", "taxi", "food", "uber"},
 					} {
 						var opts []letagentpay.Option
 						if restarts {
@@ -621,7 +664,8 @@ func TestAliasesAtTheSameTimeBuyNothingTwice(t *testing.T) {
 								})(ctx, p)
 								var handled *letagentpay.AlreadyHandledError
 								var mismatch *letagentpay.MismatchError
-								assert.True(t, err == nil || errors.As(err, &handled) || errors.As(err, &mismatch), "%s: %v", category, err)
+								assert.True(t, err == nil || errors.As(err, &handled) || errors.As(err, &mismatch),
+									"%s: %v", category, err)
 							})
 						}
 						group.Wait()
@@ -634,22 +678,26 @@ func TestAliasesAtTheSameTimeBuyNothingTwice(t *testing.T) {
 	}
 }
 
-// Whoever has found out how a doubtful purchase ended says so, and the next attempt acts on it.
+// The outcome of a doubtful purchase is confirmed, and the next attempt acts on it.
 func TestDoubtThatIsResolvedDecidesTheNextAttempt(t *testing.T) {
 	for paid, want := range map[bool]int64{true: 1, false: 2} {
 		t.Run(fmt.Sprint("paid ", paid), func(t *testing.T) {
-			inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client, attempt func() context.Context, opts ...letagentpay.GuardOption) {
+			inEachPlacement(t, func(t *testing.T, server *letagentpaytest.Server, client func() *letagentpay.Client,
+				attempt func() context.Context, opts ...letagentpay.GuardOption,
+			) {
 				var runs atomic.Int64
-				_, err := guardGroceries(client(), &runs, failing(context.DeadlineExceeded), opts...)(attempt(), whole("30"))
+				_, err := guardGroceries(client(), &runs, failing(context.DeadlineExceeded), opts...)(
+					attempt(), whole("30"))
 				var unconfirmed *letagentpay.UnconfirmedError
 				require.ErrorAs(t, err, &unconfirmed)
 				var handled *letagentpay.AlreadyHandledError
 				for range 2 {
 					_, err = guardGroceries(client(), &runs, succeed, opts...)(attempt(), whole("30"))
-					require.ErrorAs(t, err, &handled, "until somebody has found out")
+					require.ErrorAs(t, err, &handled, "until its outcome is confirmed")
 					assert.True(t, handled.MayHaveRun)
 				}
-				_, err = server.Client().Confirm(t.Context(), unconfirmed.RequestID, letagentpay.ConfirmParams{Success: paid})
+				_, err = server.Client().Confirm(t.Context(), unconfirmed.RequestID,
+					letagentpay.ConfirmParams{Success: paid})
 				require.NoError(t, err)
 				_, err = guardGroceries(client(), &runs, succeed, opts...)(attempt(), whole("30"))
 				if paid {
@@ -682,31 +730,32 @@ func TestEndedContextAsksForNothing(t *testing.T) {
 	}
 }
 
-// The outcome of a doubtful run was told to the service by another process, such as an operator's.
+// Another process, such as an operator's, confirms the outcome of a doubtful run.
 func TestDoubtThatAnotherProcessResolvedMakesWay(t *testing.T) {
 	withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
 		server := serve(t)
 		var runs atomic.Int64
 		scope := func() context.Context { return letagentpay.WithPurchaseScope(t.Context(), "message 17") }
-		_, err := guardGroceries(server.Client(), &runs, failing(context.DeadlineExceeded), opts...)(scope(), price("30"))
+		_, err := guardGroceries(server.Client(), &runs, failing(context.DeadlineExceeded), opts...)(
+			scope(), price("30"))
 		var unconfirmed *letagentpay.UnconfirmedError
 		require.ErrorAs(t, err, &unconfirmed)
 		_, err = server.Client(elsewhere()).Confirm(t.Context(), unconfirmed.RequestID, letagentpay.ConfirmParams{})
 		require.NoError(t, err)
 		_, err = guardGroceries(server.Client(), &runs, succeed, opts...)(scope(), price("30"))
-		require.NoError(t, err, "nothing was paid, and the service knows")
+		require.NoError(t, err, "nothing was paid, and the service knows it")
 		assert.EqualValues(t, 2, runs.Load())
 		books(t, server, "30.00", "0.00")
 	})
 }
 
-// The rerun takes them in another order, both at once.
+// The rerun makes both purchases at the same time and in another order.
 func TestTwoCategoriesAtTheSameTimeAreTwoPurchasesOfEachRun(t *testing.T) {
 	for _, name := range []string{"runs inside the loop", "scopes and runs inside the loop"} {
 		for _, restarts := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, ", restarts ", restarts), func(t *testing.T) {
 				withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
-					for range 25 { // in other interleavings
+					for range 25 { // to get different interleavings
 						buysInTwoCategories(t, placements[name], restarts, true, opts...)
 					}
 				})
@@ -724,7 +773,7 @@ func TestRunHasAtMost64IdenticalPurchases(t *testing.T) {
 		for range 64 {
 			_, err := guarded(ctx, price("1"))
 			require.NoError(t, err)
-			time.Sleep(2 * time.Second) // the service takes 60 purchases a minute
+			time.Sleep(2 * time.Second) // the service accepts 60 purchases a minute
 		}
 		_, err := guarded(ctx, price("1"))
 		var invalid *letagentpay.ParamError
@@ -736,7 +785,7 @@ func TestRunHasAtMost64IdenticalPurchases(t *testing.T) {
 	})
 }
 
-// The journal's entry was written before an answer said which category the first purchase is of.
+// The journal's entry was written before an answer gave the category of the first purchase.
 func TestPurchaseIsTakenForNoOtherThatHasHadNoAnswer(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server, journal := serve(t), new(memoryJournal)
@@ -760,19 +809,22 @@ func TestPurchaseIsTakenForNoOtherThatHasHadNoAnswer(t *testing.T) {
 	})
 }
 
-// A call takes a key that turns out to be another purchase's, which a second call takes then, while it still holds it.
+// A call takes a key that turns out to belong to another purchase. A second call then takes the same key while the
+// first still holds it.
 func TestPurchasesOfARunAtTheSameTimeAreSeveralWhateverTheirKeysLeadTo(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
 		scope := letagentpay.WithPurchaseScope(t.Context(), "message 17")
 		inner := server.HTTPClient().Transport
 		var read atomic.Pointer[func()]
-		client := server.Client(letagentpay.WithHTTPClient(&http.Client{Transport: exchange(func(r *http.Request) (*http.Response, error) {
-			if first := read.Load(); first != nil && r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/requests/") && read.CompareAndSwap(first, nil) {
+		transport := exchange(func(r *http.Request) (*http.Response, error) {
+			if first := read.Load(); first != nil && r.Method == http.MethodGet &&
+				strings.Contains(r.URL.Path, "/requests/") && read.CompareAndSwap(first, nil) {
 				(*first)()
 			}
 			return inner.RoundTrip(r)
-		})}))
+		})
+		client := server.Client(letagentpay.WithHTTPClient(&http.Client{Transport: transport}))
 		var runs atomic.Int64
 		buy := func(ctx context.Context, category string, opts ...letagentpay.GuardOption) error {
 			p := price("60")
@@ -783,7 +835,7 @@ func TestPurchasesOfARunAtTheSameTimeAreSeveralWhateverTheirKeysLeadTo(t *testin
 			}, opts...)(ctx, p)
 			return err
 		}
-		// The first key of the scope is that of a taxi.
+		// The first key of the scope belongs to a taxi.
 		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, buy(letagentpay.WithScopeRun(scope), "taxi", letagentpay.OnPendingFail()), &pending)
 		require.NoError(t, server.Approve(pending.RequestID))

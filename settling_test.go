@@ -36,7 +36,7 @@ func reportSpent(ctx context.Context, amount string) {
 	_ = approval.Spent(letagentpay.MustAmount(amount), "")
 }
 
-// alone runs do in a goroutine of its own, which may end as it likes, and returns what it panicked with.
+// alone runs do in a goroutine of its own, which it may end in any way, and returns the value of its panic.
 func alone(do func()) (panicked any) {
 	done := make(chan struct{})
 	go func() {
@@ -48,7 +48,7 @@ func alone(do func()) (panicked any) {
 	return panicked
 }
 
-// lockedBuffer is what a logger writes to.
+// lockedBuffer is a buffer for loggers.
 type lockedBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -68,7 +68,7 @@ func (b *lockedBuffer) String() string {
 
 func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
-// defaultLog takes the place of [slog.Default] until the test ends.
+// defaultLog replaces [slog.Default] until the test ends.
 func defaultLog(t *testing.T) *lockedBuffer {
 	t.Helper()
 	buffer, before, writer, flags := new(lockedBuffer), slog.Default(), log.Writer(), log.Flags()
@@ -81,7 +81,7 @@ func defaultLog(t *testing.T) *lockedBuffer {
 	return buffer
 }
 
-// mischief is what code of a user's may do in place of returning.
+// mischief holds what a user's code may do instead of returning.
 var mischief = map[string]func(){
 	"panics":            func() { panic("a bug") },
 	"panics with nil":   func() { panic(nil) },
@@ -91,7 +91,7 @@ var mischief = map[string]func(){
 	"hangs for an hour": func() { time.Sleep(time.Hour) },
 }
 
-// confirmedOnce checks that one confirmation reached the server, that it succeeded, and what the books say then.
+// confirmedOnce checks that one confirmation reached the server and succeeded, and checks the books.
 func confirmedOnce(t *testing.T, server *letagentpaytest.Server, status letagentpay.Status, spent string) {
 	t.Helper()
 	require.NotEmpty(t, server.Requests())
@@ -100,7 +100,7 @@ func confirmedOnce(t *testing.T, server *letagentpaytest.Server, status letagent
 	books(t, server, spent, "0.00")
 }
 
-// usable checks that a call under the key is answered soon, without a second run.
+// usable checks that a call under the key returns soon and without a second run.
 func usable(t *testing.T, server *letagentpaytest.Server, key string) {
 	t.Helper()
 	begun := time.Now()
@@ -203,12 +203,12 @@ func (c badCodec) Decode([]byte, any) error {
 	return nil
 }
 
-// lyingCodec decodes another result than was encoded.
+// lyingCodec decodes to another result than the one encoded.
 type lyingCodec struct{}
 
 func (lyingCodec) Encode(any) ([]byte, error) { return []byte("x"), nil }
 func (lyingCodec) Decode(_ []byte, result any) error {
-	*result.(*string) = "the receipt of somebody else"
+	*result.(*string) = "the receipt of another caller"
 	return nil
 }
 
@@ -227,18 +227,23 @@ func TestCodecsCannotStopTheConfirmation(t *testing.T) {
 					if spent {
 						fn = spending("25", nil)
 					}
-					guarded := guardGroceries(server.Client(), &runs, fn, letagentpay.WithJournal(new(memoryJournal)), letagentpay.WithResultCodec(codec))
+					guarded := guardGroceries(server.Client(), &runs, fn, letagentpay.WithJournal(new(memoryJournal)),
+						letagentpay.WithResultCodec(codec))
 					begun := time.Now()
 					var err error
 					assert.Nil(t, alone(func() { _, err = guarded(t.Context(), underKey("30", "turn-7")) }))
 					require.NoError(t, err)
 					assert.Less(t, time.Since(begun), 30*time.Second)
-					confirmedOnce(t, server, letagentpay.StatusCompleted, map[bool]string{true: "25.00", false: "30.00"}[spent])
+					confirmedOnce(t, server, letagentpay.StatusCompleted, map[bool]string{
+						true:  "25.00",
+						false: "30.00",
+					}[spent])
 					usable(t, server, "turn-7")
 
 					result, err := guarded(t.Context(), underKey("30", "turn-7"))
 					var handled *letagentpay.AlreadyHandledError
-					require.ErrorAs(t, err, &handled, "what the codec has made of the result is not given back: %q", result)
+					require.ErrorAs(t, err, &handled, "a result that the codec changed is not returned: %q",
+						result)
 					assert.EqualValues(t, 1, runs.Load())
 				})
 			})
@@ -246,7 +251,7 @@ func TestCodecsCannotStopTheConfirmation(t *testing.T) {
 	}
 }
 
-// troubledJournal lets something happen in one of its methods, without holding its lock.
+// troubledJournal calls trouble in its methods, without holding its lock.
 type troubledJournal struct {
 	memoryJournal
 	trouble func(op string, state journalState)
@@ -280,61 +285,62 @@ func TestJournalsCannotStopTheConfirmation(t *testing.T) {
 		} {
 			for _, fails := range []bool{false, true} {
 				for _, key := range []string{"turn-7", ""} {
-					t.Run(fmt.Sprint(name, " at ", state, ", the function fails ", fails, ", key ", key), func(t *testing.T) {
-						inBubble(t, func(t *testing.T) {
-							server := serve(t)
-							var troubled atomic.Bool
-							journal := &troubledJournal{trouble: func(op string, s journalState) {
-								if op == "put" && s == state && !troubled.Swap(true) {
-									do()
+					t.Run(fmt.Sprint(name, " at ", state, ", the function fails ", fails, ", key ", key),
+						func(t *testing.T) {
+							inBubble(t, func(t *testing.T) {
+								server := serve(t)
+								var troubled atomic.Bool
+								journal := &troubledJournal{trouble: func(op string, s journalState) {
+									if op == "put" && s == state && !troubled.Swap(true) {
+										do()
+									}
+								}}
+								var runs atomic.Int64
+								fn := spending("25", nil)
+								if fails {
+									fn = func(context.Context) (string, error) { return "", errShop }
 								}
-							}}
-							var runs atomic.Int64
-							fn := spending("25", nil)
-							if fails {
-								fn = func(context.Context) (string, error) { return "", errShop }
-							}
-							guarded := guardGroceries(server.Client(), &runs, fn, letagentpay.WithJournal(journal))
-							begun := time.Now()
-							var err error
-							assert.Nil(t, alone(func() { _, err = guarded(t.Context(), underKey("30", key)) }))
-							assert.Less(t, time.Since(begun), 30*time.Second)
+								guarded := guardGroceries(server.Client(), &runs, fn, letagentpay.WithJournal(journal))
+								begun := time.Now()
+								var err error
+								assert.Nil(t, alone(func() { _, err = guarded(t.Context(), underKey("30", key)) }))
+								assert.Less(t, time.Since(begun), 30*time.Second)
 
-							var journalError *letagentpay.JournalError
-							switch {
-							case state == stateRequested:
-								require.ErrorAs(t, err, &journalError)
-								assert.Empty(t, server.Requests(), "nothing was asked for")
-								assert.Zero(t, runs.Load())
-							case state == stateStarted:
-								require.ErrorAs(t, err, &journalError)
-								assert.Zero(t, runs.Load())
-								confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
-							case fails:
-								require.ErrorIs(t, err, errShop)
-								require.NotErrorAs(t, err, &journalError, "the service was told")
-								confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
-							default:
-								require.NoError(t, err, "the service was told")
-								confirmedOnce(t, server, letagentpay.StatusCompleted, "25.00")
-							}
-							if key != "" && state != stateRequested {
-								usable(t, server, key)
-							}
-							time.Sleep(2 * time.Hour) // the hanging write is over
-							assert.LessOrEqual(t, runs.Load(), int64(1))
-							if state == stateReturned {
-								assert.Equal(t, []string{"settled"}, journal.states(), "writes keep their order")
-							}
+								var journalError *letagentpay.JournalError
+								switch {
+								case state == stateRequested:
+									require.ErrorAs(t, err, &journalError)
+									assert.Empty(t, server.Requests(), "nothing was requested")
+									assert.Zero(t, runs.Load())
+								case state == stateStarted:
+									require.ErrorAs(t, err, &journalError)
+									assert.Zero(t, runs.Load())
+									confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
+								case fails:
+									require.ErrorIs(t, err, errShop)
+									require.NotErrorAs(t, err, &journalError, "the failure is confirmed")
+									confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
+								default:
+									require.NoError(t, err, "the success is confirmed")
+									confirmedOnce(t, server, letagentpay.StatusCompleted, "25.00")
+								}
+								if key != "" && state != stateRequested {
+									usable(t, server, key)
+								}
+								time.Sleep(2 * time.Hour) // until the hanging write ends
+								assert.LessOrEqual(t, runs.Load(), int64(1))
+								if state == stateReturned {
+									assert.Equal(t, []string{"settled"}, journal.states(), "writes keep their order")
+								}
+							})
 						})
-					})
 				}
 			}
 		}
 	}
 }
 
-// Reading and forgetting may go wrong as well: nothing runs twice, nothing stays booked, and no lock stays held.
+// Reads and deletes of the journal may fail as well. Nothing runs twice, nothing stays booked, and no lock stays held.
 func TestJournalsThatCannotBeReadHoldNothing(t *testing.T) {
 	for name, do := range mischief {
 		for _, op := range []string{"get", "delete", "entries"} {
@@ -355,7 +361,8 @@ func TestJournalsThatCannotBeReadHoldNothing(t *testing.T) {
 						}}
 						var runs atomic.Int64
 						_ = alone(func() {
-							_, _ = guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(ctx, underKey("30", "turn-7"))
+							_, _ = guardGroceries(client, &runs, succeed, letagentpay.WithJournal(journal))(
+								ctx, underKey("30", "turn-7"))
 						})
 						ran := runs.Load()
 						assert.LessOrEqual(t, ran, int64(1))
@@ -392,40 +399,46 @@ var operations = []operation.Op{operation.Purchase, operation.Wait, operation.Gu
 func TestObserversCannotStopTheConfirmation(t *testing.T) {
 	for name, do := range mischief {
 		for _, op := range operations {
-			for when, observer := range map[string]letagentpay.Observer{"begin": badObserver{op, do, nil}, "end": badObserver{op, nil, do}} {
+			for when, observer := range map[string]letagentpay.Observer{
+				"begin": badObserver{op, do, nil},
+				"end":   badObserver{op, nil, do},
+			} {
 				for _, fails := range []bool{false, true} {
-					t.Run(fmt.Sprint(name, " at the ", when, " of ", op, ", the function fails ", fails), func(t *testing.T) {
-						inBubble(t, func(t *testing.T) {
-							server := serve(t)
-							server.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict {
-								return letagentpaytest.Approve().After(5 * time.Second)
-							})
-							var runs atomic.Int64
-							guarded := guardGroceries(server.Client(letagentpay.WithObserver(observer)), &runs, func(ctx context.Context) (string, error) {
+					t.Run(fmt.Sprint(name, " at the ", when, " of ", op, ", the function fails ", fails),
+						func(t *testing.T) {
+							inBubble(t, func(t *testing.T) {
+								server := serve(t)
+								server.OnPending(func(letagentpaytest.Request) letagentpaytest.Verdict {
+									return letagentpaytest.Approve().After(5 * time.Second)
+								})
+								var runs atomic.Int64
+								guarded := guardGroceries(server.Client(letagentpay.WithObserver(observer)), &runs,
+									func(ctx context.Context) (string, error) {
+										if fails {
+											return "", errShop
+										}
+										reportSpent(ctx, "55")
+										return "receipt", nil
+									})
+								begun := time.Now()
+								var err error
+								assert.Nil(t, alone(func() { _, err = guarded(t.Context(), underKey("60", "turn-7")) }))
+								assert.Less(t, time.Since(begun), 2*time.Minute)
+								assert.EqualValues(t, 1, runs.Load())
 								if fails {
-									return "", errShop
+									require.ErrorIs(t, err, errShop)
+									confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
+								} else {
+									require.NoError(t, err)
+									confirmedOnce(t, server, letagentpay.StatusCompleted, "55.00")
 								}
-								reportSpent(ctx, "55")
-								return "receipt", nil
+								_, err = guardGroceries(server.Client(), &runs, succeed)(
+									t.Context(), underKey("60", "turn-7"))
+								var handled *letagentpay.AlreadyHandledError
+								require.ErrorAs(t, err, &handled)
+								assert.EqualValues(t, 1, runs.Load())
 							})
-							begun := time.Now()
-							var err error
-							assert.Nil(t, alone(func() { _, err = guarded(t.Context(), underKey("60", "turn-7")) }))
-							assert.Less(t, time.Since(begun), 2*time.Minute)
-							assert.EqualValues(t, 1, runs.Load())
-							if fails {
-								require.ErrorIs(t, err, errShop)
-								confirmedOnce(t, server, letagentpay.StatusFailed, "0.00")
-							} else {
-								require.NoError(t, err)
-								confirmedOnce(t, server, letagentpay.StatusCompleted, "55.00")
-							}
-							_, err = guardGroceries(server.Client(), &runs, succeed)(t.Context(), underKey("60", "turn-7"))
-							var handled *letagentpay.AlreadyHandledError
-							require.ErrorAs(t, err, &handled)
-							assert.EqualValues(t, 1, runs.Load())
 						})
-					})
 				}
 			}
 		}
@@ -442,7 +455,8 @@ func (nilObserver) Begin(context.Context, operation.Op) (context.Context, func(l
 func TestObserversThatReturnNothing(t *testing.T) {
 	server := serve(t)
 	var runs atomic.Int64
-	_, err := guardGroceries(server.Client(letagentpay.WithObserver(nilObserver{})), &runs, spending("25", nil))(t.Context(), price("30"))
+	_, err := guardGroceries(server.Client(letagentpay.WithObserver(nilObserver{})), &runs, spending("25", nil))(
+		t.Context(), price("30"))
 	require.NoError(t, err)
 	assert.EqualValues(t, 1, runs.Load())
 	confirmedOnce(t, server, letagentpay.StatusCompleted, "25.00")
@@ -496,7 +510,7 @@ func misbehavingLogger(t *testing.T, method string, do func()) {
 	})
 }
 
-// What is logged when the confirmation is lost must not lose more.
+// A log call after a lost confirmation must not lose anything else.
 func TestDefaultLoggerThatPanicsBreaksNothing(t *testing.T) {
 	for _, method := range []string{"Enabled", "Handle"} {
 		t.Run(method, func(t *testing.T) {
@@ -512,7 +526,7 @@ func TestDefaultLoggerThatPanicsBreaksNothing(t *testing.T) {
 						panic("after paying")
 					})(t.Context(), underKey("30", "turn-7"))
 				})
-				assert.Equal(t, "after paying", panicked, "the function's own panic goes on")
+				assert.Equal(t, "after paying", panicked, "the function's own panic continues")
 				server.ClearFaults()
 				usable(t, server, "turn-7")
 			})
@@ -521,7 +535,10 @@ func TestDefaultLoggerThatPanicsBreaksNothing(t *testing.T) {
 }
 
 func TestInvalidSpentKeepsWhatWasRecorded(t *testing.T) {
-	invalid := map[string]letagentpay.Amount{"zero": {}, "negative": letagentpay.Amount{}.Sub(letagentpay.MustAmount("5"))}
+	invalid := map[string]letagentpay.Amount{
+		"zero":     {},
+		"negative": letagentpay.Amount{}.Sub(letagentpay.MustAmount("5")),
+	}
 	for name, amount := range invalid {
 		for recorded, body := range map[string]string{
 			"60": `{"success":true,"actual_amount":60.00,"receipt_url":"https://shop.example/r"}`,
@@ -546,9 +563,11 @@ func TestInvalidSpentKeepsWhatWasRecorded(t *testing.T) {
 		approval, err := s.client().Authorize(t.Context(), groceries())
 		require.NoError(t, err)
 		require.NoError(t, approval.Spent(letagentpay.MustAmount("25"), "https://shop.example/r"))
-		require.ErrorIs(t, approval.Spent(letagentpay.MustAmount("26"), strings.Repeat("x", 2001)), letagentpay.ErrInvalid)
+		require.ErrorIs(t, approval.Spent(letagentpay.MustAmount("26"), strings.Repeat("x", 2001)),
+			letagentpay.ErrInvalid)
 		require.NoError(t, approval.Settle(t.Context(), errShop))
-		assert.JSONEq(t, `{"success":true,"actual_amount":26.00,"receipt_url":"https://shop.example/r"}`, s.recorded()[1].Body)
+		assert.JSONEq(t, `{"success":true,"actual_amount":26.00,"receipt_url":"https://shop.example/r"}`,
+			s.recorded()[1].Body)
 	})
 	t.Run("a valid one replaces an invalid one", func(t *testing.T) {
 		s := approving(t)
@@ -569,7 +588,7 @@ func TestInvalidSpentKeepsWhatWasRecorded(t *testing.T) {
 	})
 }
 
-// amountOf reads an amount beyond what a purchase may cost.
+// amountOf parses an amount that may exceed the limit for a purchase.
 func amountOf(t *testing.T, text string) letagentpay.Amount {
 	t.Helper()
 	var amount letagentpay.Amount
@@ -577,7 +596,7 @@ func amountOf(t *testing.T, text string) letagentpay.Amount {
 	return amount
 }
 
-// mostAmount is the largest amount that there is.
+// mostAmount returns the largest amount that an Amount can hold.
 func mostAmount(t *testing.T) letagentpay.Amount {
 	t.Helper()
 	var most letagentpay.Amount
@@ -602,14 +621,14 @@ func TestHugeSpentIsConfirmedAsTheMostThatTheServiceTakes(t *testing.T) {
 			err = approval.Spent(amount, "")
 			var overspent *letagentpay.OverspendError
 			require.ErrorAs(t, err, &overspent)
-			assert.Equal(t, amount, overspent.Actual, "the truth")
+			assert.Equal(t, amount, overspent.Actual, "the amount really spent")
 			require.NoError(t, approval.Settle(t.Context(), nil))
 			assert.JSONEq(t, `{"success":true,"actual_amount":9999999.00}`, s.recorded()[1].Body)
 		})
 	}
 }
 
-// The shares of the time that a confirmation has.
+// A slow journal uses only its share of the time for a confirmation.
 func TestSlowJournalLeavesTheConfirmationItsTime(t *testing.T) {
 	_ = defaultLog(t)
 	for _, slow := range []time.Duration{4 * time.Second, 11 * time.Second, time.Hour} {
@@ -621,9 +640,11 @@ func TestSlowJournalLeavesTheConfirmationItsTime(t *testing.T) {
 						time.Sleep(slow)
 					}
 				}}
-				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Drop: letagentpaytest.DropBefore}) // and the network is not at its best
+				// The first confirmation is lost as well.
+				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Drop: letagentpaytest.DropBefore})
 				var runs atomic.Int64
-				_, err := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), price("30"))
+				_, err := guardGroceries(server.Client(), &runs, spending("25", nil), letagentpay.WithJournal(journal))(
+					t.Context(), price("30"))
 				require.NoError(t, err)
 				assert.Equal(t, letagentpay.StatusCompleted, server.Requests()[0].Status, "the service is healthy")
 			})
@@ -631,17 +652,20 @@ func TestSlowJournalLeavesTheConfirmationItsTime(t *testing.T) {
 	}
 }
 
-// A connection that hangs, for example one that a NAT has dropped, is not waited for all the time there is.
+// A connection that hangs, for example one that a NAT has dropped, does not use up the whole time.
 func TestOneHangingAttemptOfAConfirmationIsFollowedByAnother(t *testing.T) {
-	for name, first := range map[string]func(*http.Request) (*http.Response, error){"hangs": hangs, "breaks": broken(errReset)} {
+	for name, first := range map[string]func(*http.Request) (*http.Response, error){
+		"hangs": hangs, "breaks": broken(errReset),
+	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				s := newService(t).on("POST", "/requests", answer(201, autoApproved)).
-					on("POST", "/requests/r1/confirm", first, answer(200, confirmed)).on("GET", "/requests/r1", answer(200, detail("auto_approved")))
+					on("POST", "/requests/r1/confirm", first, answer(200, confirmed)).
+					on("GET", "/requests/r1", answer(200, detail("auto_approved")))
 				var runs atomic.Int64
 				begun := time.Now()
 				_, err := guardGroceries(s.client(), &runs, spending("47.50", nil))(t.Context(), groceries())
-				require.NoError(t, err, "the service is healthy but for one lost connection")
+				require.NoError(t, err, "only one connection is lost")
 				assert.LessOrEqual(t, time.Since(begun), 10*time.Second)
 				assert.Equal(t, []string{postPurchase, postConfirm, getRequest, postConfirm}, s.paths())
 			})
@@ -650,14 +674,15 @@ func TestOneHangingAttemptOfAConfirmationIsFollowedByAnother(t *testing.T) {
 	t.Run("and a read that hangs", func(t *testing.T) {
 		inBubble(t, func(t *testing.T) {
 			s := newService(t).on("POST", "/requests", answer(201, autoApproved)).
-				on("POST", "/requests/r1/confirm", broken(errReset), answer(200, confirmed)).on("GET", "/requests/r1", hangs, answer(200, detail("auto_approved")))
+				on("POST", "/requests/r1/confirm", broken(errReset), answer(200, confirmed)).
+				on("GET", "/requests/r1", hangs, answer(200, detail("auto_approved")))
 			approval, err := s.client().Authorize(t.Context(), groceries())
 			require.NoError(t, err)
 			begun := time.Now()
 			err = approval.Settle(t.Context(), nil)
 			assert.LessOrEqual(t, time.Since(begun), 10*time.Second)
 			if err != nil {
-				require.NoError(t, approval.Settle(t.Context(), nil), "and it can be settled again")
+				require.NoError(t, approval.Settle(t.Context(), nil), "Settle can be repeated")
 			}
 			assert.Equal(t, postConfirm, s.paths()[len(s.paths())-1])
 		})
@@ -665,7 +690,9 @@ func TestOneHangingAttemptOfAConfirmationIsFollowedByAnother(t *testing.T) {
 }
 
 func TestLostConfirmationIsReportedWhenTheFunctionDoesNotReturn(t *testing.T) {
-	ways := map[string]func(){"panics": mischief["panics"], "ends": runtime.Goexit, "panics with nil": mischief["panics with nil"]}
+	ways := map[string]func(){
+		"panics": mischief["panics"], "ends": runtime.Goexit, "panics with nil": mischief["panics with nil"],
+	}
 	for name, do := range ways {
 		for _, spent := range []bool{true, false} {
 			for _, given := range []bool{false, true} {
@@ -681,20 +708,21 @@ func TestLostConfirmationIsReportedWhenTheFunctionDoesNotReturn(t *testing.T) {
 						}
 						var runs atomic.Int64
 						_ = alone(func() {
-							_, _ = guardGroceries(server.Client(opts...), &runs, func(ctx context.Context) (string, error) {
-								if spent {
-									reportSpent(ctx, "25")
-								}
-								do()
-								return "", nil
-							})(t.Context(), price("30"))
+							_, _ = guardGroceries(server.Client(opts...), &runs,
+								func(ctx context.Context) (string, error) {
+									if spent {
+										reportSpent(ctx, "25")
+									}
+									do()
+									return "", nil
+								})(t.Context(), price("30"))
 						})
-						told, silent := standard, own
+						reporting, silent := standard, own
 						if given {
-							told, silent = own, standard
+							reporting, silent = own, standard
 						}
-						assert.Contains(t, told.String(), "letagentpay.unconfirmed")
-						assert.Contains(t, told.String(), server.Requests()[0].RequestID)
+						assert.Contains(t, reporting.String(), "letagentpay.unconfirmed")
+						assert.Contains(t, reporting.String(), server.Requests()[0].RequestID)
 						assert.Empty(t, silent.String())
 						books(t, server, "30.00", "0.00")
 					})
@@ -719,9 +747,14 @@ func TestWhatTheCallerIsToldOfIsNotLoggedAsWell(t *testing.T) {
 
 func TestHugeErrorTextIsCutForTheJournal(t *testing.T) {
 	for name, text := range map[string]string{
-		"ASCII": strings.Repeat("x", 17<<20), "letters of two bytes": strings.Repeat("ü", 9<<20), "no UTF-8": strings.Repeat("\xff", 3<<20),
+		"ASCII":                strings.Repeat("x", 17<<20),
+		"letters of two bytes": strings.Repeat("ü", 9<<20),
+		"no UTF-8":             strings.Repeat("\xff", 3<<20),
 	} {
-		for doubt, err := range map[string]error{"certain": errors.New(text), "in doubt": fmt.Errorf("%s %w", text, context.DeadlineExceeded)} {
+		for doubt, err := range map[string]error{
+			"certain":  errors.New(text),
+			"in doubt": fmt.Errorf("%s %w", text, context.DeadlineExceeded),
+		} {
 			t.Run(name+", "+doubt, func(t *testing.T) {
 				server := serve(t)
 				longest := 0
@@ -732,12 +765,14 @@ func TestHugeErrorTextIsCutForTheJournal(t *testing.T) {
 					return nil
 				}}
 				var runs atomic.Int64
-				_, got := guardGroceries(server.Client(), &runs, func(context.Context) (string, error) { return "", err },
+				_, got := guardGroceries(server.Client(), &runs,
+					func(context.Context) (string, error) { return "", err },
 					letagentpay.WithJournal(journal))(t.Context(), underKey("5", "turn-7"))
-				require.ErrorIs(t, got, err, "the caller gets its own error")
-				assert.Less(t, longest, 1<<20, "journals have bounds")
+				require.ErrorIs(t, got, err, "the caller gets the error of its function")
+				assert.Less(t, longest, 1<<20, "journals limit the size of entries")
 				assert.Positive(t, longest)
-				_, got = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(t.Context(), underKey("5", "turn-7"))
+				_, got = guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(journal))(
+					t.Context(), underKey("5", "turn-7"))
 				var handled *letagentpay.AlreadyHandledError
 				require.ErrorAs(t, got, &handled)
 				assert.Less(t, len(got.Error()), 1<<20)
@@ -764,7 +799,7 @@ func TestSettledEntryThatCannotBeWrittenIsNoErrorOfTheCall(t *testing.T) {
 			guarded := guardGroceries(server.Client(), &runs, fn, letagentpay.WithJournal(journal))
 			_, err := guarded(t.Context(), underKey("30", "turn-7"))
 			if name == "success" {
-				require.NoError(t, err, "run, confirmed, and in the journal as executed")
+				require.NoError(t, err, "the function ran and is confirmed, and the journal has its result")
 			} else {
 				assert.Equal(t, errShop, err)
 			}
@@ -811,20 +846,20 @@ func TestLateSpentIsReportedWithItsAmount(t *testing.T) {
 			require.ErrorIs(t, err, c.err)
 			close(begin)
 			require.ErrorIs(t, <-later, letagentpay.ErrSettled)
-			told, silent := standard, own
+			reporting, silent := standard, own
 			if c.given {
-				told, silent = own, standard
+				reporting, silent = own, standard
 			}
-			assert.Contains(t, told.String(), "25.50")
-			assert.Contains(t, told.String(), "confirmed_as="+c.status)
-			assert.Contains(t, told.String(), server.Requests()[0].RequestID)
+			assert.Contains(t, reporting.String(), "25.50")
+			assert.Contains(t, reporting.String(), "confirmed_as="+c.status)
+			assert.Contains(t, reporting.String(), server.Requests()[0].RequestID)
 			assert.NotContains(t, silent.String(), "25.50")
 		})
 	}
 }
 
-// slowRefunds is a service that is slow with confirmations and whose gateway gives up on them at once: it looks at the
-// request as it begins, and commits at the end, so that two of them at the same time return the money twice.
+// slowRefunds is a service that handles confirmations slowly behind a gateway that gives up on them at once. It reads
+// the request at the beginning of a confirmation and commits at the end, so that two at the same time refund twice.
 type slowRefunds struct {
 	mu      sync.Mutex
 	status  string
@@ -866,38 +901,46 @@ func (s *slowRefunds) confirm(r *http.Request) (*http.Response, error) {
 	return nil, errReset // the gateway has given up
 }
 
+// failedPurchase is a purchase whose function has failed.
+type failedPurchase struct {
+	service  *slowRefunds
+	client   *letagentpay.Client
+	approval *letagentpay.Approval
+	journal  *memoryJournal
+}
+
 func TestSlowFailureConfirmationRefundsOnce(t *testing.T) {
 	for _, commit := range []time.Duration{time.Second, 5 * time.Second, 20 * time.Second, 50 * time.Second} {
-		for name, then := range map[string]func(t *testing.T, s *slowRefunds, client *letagentpay.Client, approval *letagentpay.Approval, journal *memoryJournal){
-			"nothing more": func(*testing.T, *slowRefunds, *letagentpay.Client, *letagentpay.Approval, *memoryJournal) {},
-			"Settle again": func(t *testing.T, _ *slowRefunds, _ *letagentpay.Client, approval *letagentpay.Approval, _ *memoryJournal) {
+		for name, then := range map[string]func(t *testing.T, p failedPurchase){
+			"nothing more": func(*testing.T, failedPurchase) {},
+			"Settle again": func(t *testing.T, p failedPurchase) {
 				for range 3 {
-					_ = approval.Settle(t.Context(), errShop)
+					_ = p.approval.Settle(t.Context(), errShop)
 				}
 			},
-			"Confirm": func(t *testing.T, _ *slowRefunds, client *letagentpay.Client, _ *letagentpay.Approval, _ *memoryJournal) {
+			"Confirm": func(t *testing.T, p failedPurchase) {
 				for range 3 {
-					_, _ = client.Confirm(t.Context(), "R1", letagentpay.ConfirmParams{})
+					_, _ = p.client.Confirm(t.Context(), "R1", letagentpay.ConfirmParams{})
 				}
 			},
-			"Confirm through many clients": func(t *testing.T, s *slowRefunds, client *letagentpay.Client, _ *letagentpay.Approval, _ *memoryJournal) {
+			"Confirm through many clients": func(t *testing.T, p failedPurchase) {
 				var group sync.WaitGroup
 				for range 4 {
-					other := s.client(t, letagentpay.WithBaseURL(client.BaseURL()))
+					other := p.service.client(t, letagentpay.WithBaseURL(p.client.BaseURL()))
 					group.Go(func() { _, _ = other.Confirm(t.Context(), "r1", letagentpay.ConfirmParams{}) })
 				}
 				group.Wait()
 			},
-			"Recover": func(t *testing.T, _ *slowRefunds, client *letagentpay.Client, _ *letagentpay.Approval, journal *memoryJournal) {
+			"Recover": func(t *testing.T, p failedPurchase) {
 				for range 3 {
-					_, _ = client.Recover(t.Context(), journal)
+					_, _ = p.client.Recover(t.Context(), p.journal)
 				}
 			},
-			"all of them": func(t *testing.T, _ *slowRefunds, client *letagentpay.Client, approval *letagentpay.Approval, journal *memoryJournal) {
-				_ = approval.Settle(t.Context(), errShop)
-				_, _ = client.Recover(t.Context(), journal)
-				_, _ = client.Confirm(t.Context(), "r1", letagentpay.ConfirmParams{})
-				_ = approval.Settle(t.Context(), errShop)
+			"all of them": func(t *testing.T, p failedPurchase) {
+				_ = p.approval.Settle(t.Context(), errShop)
+				_, _ = p.client.Recover(t.Context(), p.journal)
+				_, _ = p.client.Confirm(t.Context(), "r1", letagentpay.ConfirmParams{})
+				_ = p.approval.Settle(t.Context(), errShop)
 			},
 		} {
 			t.Run(commit.String()+", "+name, func(t *testing.T) {
@@ -914,9 +957,9 @@ func TestSlowFailureConfirmationRefundsOnce(t *testing.T) {
 						var unknown *letagentpay.OutcomeUnknownError
 						require.ErrorAs(t, err, &unknown)
 					}
-					then(t, s, client, approval, journal)
+					then(t, failedPurchase{s, client, approval, journal})
 					time.Sleep(2 * time.Minute)
-					require.NoError(t, approval.Settle(t.Context(), errShop), "by now the request shows it")
+					require.NoError(t, approval.Settle(t.Context(), errShop), "the request now shows the outcome")
 					assert.Equal(t, 1, s.refunds, "refunds of one purchase")
 					assert.Equal(t, 1, s.began)
 				})
@@ -929,7 +972,8 @@ func TestApprovalIsConfirmedOnceHoweverManySettleIt(t *testing.T) {
 	_ = defaultLog(t)
 	for range 30 {
 		server := serve(t)
-		approval, err := server.Client().Authorize(t.Context(), price("30"), letagentpay.WithJournal(new(memoryJournal)))
+		approval, err := server.Client().Authorize(t.Context(), price("30"),
+			letagentpay.WithJournal(new(memoryJournal)))
 		require.NoError(t, err)
 		var none *shopError
 		var noContext context.Context
@@ -982,7 +1026,7 @@ func TestWhatDoesNotReturnIsSettled(t *testing.T) {
 	}
 }
 
-// countedEnds counts how often an operation has ended.
+// countedEnds is an observer that counts the ends of an operation.
 type countedEnds struct {
 	op   operation.Op
 	ends atomic.Int64
@@ -1010,7 +1054,7 @@ func TestSettledTwiceIsReportedOnce(t *testing.T) {
 	})
 }
 
-// Each operation has one end for an observer, however the call ends.
+// An observer sees one end of each operation, however the call ends.
 func TestGuardedCallIsReportedOnceHoweverItEnds(t *testing.T) {
 	for name, c := range map[string]struct {
 		amount string
@@ -1030,10 +1074,11 @@ func TestGuardedCallIsReportedOnceHoweverItEnds(t *testing.T) {
 			observer := &countedEnds{op: operation.Guard}
 			var runs atomic.Int64
 			_ = alone(func() {
-				_, _ = guardGroceries(server.Client(letagentpay.WithObserver(observer)), &runs, c.fn, letagentpay.OnPendingFail())(t.Context(), price(c.amount))
+				_, _ = guardGroceries(server.Client(letagentpay.WithObserver(observer)), &runs, c.fn,
+					letagentpay.OnPendingFail())(t.Context(), price(c.amount))
 			})
 			want := int64(1)
-			if name == "invalid" { // it has not begun
+			if name == "invalid" { // the call does not begin
 				want = 0
 			}
 			assert.Equal(t, want, observer.ends.Load())
@@ -1041,7 +1086,7 @@ func TestGuardedCallIsReportedOnceHoweverItEnds(t *testing.T) {
 	}
 }
 
-// ctxJournal does nothing under a context that has ended.
+// ctxJournal is a journal that fails under a context that has ended.
 type ctxJournal struct{ memoryJournal }
 
 func (j *ctxJournal) Delete(ctx context.Context, key string) error {
@@ -1076,7 +1121,7 @@ func TestRefusedPurchaseIsForgottenAlthoughTheContextHasEnded(t *testing.T) {
 	})
 }
 
-// The context ends while the function runs: what it led to is written down all the same.
+// The context ends while the function runs. Its outcome is still recorded.
 func TestOutcomeIsWrittenDownAlthoughTheContextHasEnded(t *testing.T) {
 	for name, fn := range map[string]func(context.Context) (string, error){
 		"success": spending("25", nil), "failure": func(context.Context) (string, error) { return "", errShop },
@@ -1104,7 +1149,7 @@ func TestErrorMethodsDoNotHoldALoggedCall(t *testing.T) {
 	}
 }
 
-// From the function's return on, whatever the logger does.
+// The logger misbehaves from the function's return on.
 func TestLoggersThatDoNotReturnCannotStopTheConfirmation(t *testing.T) {
 	for _, name := range []string{"ends", "hangs for 11 s", "hangs for an hour"} {
 		for _, method := range []string{"Enabled", "Handle"} {
@@ -1145,7 +1190,7 @@ func TestLoggersThatDoNotReturnCannotStopTheConfirmation(t *testing.T) {
 	}
 }
 
-// endedContexts gives operations a context that has ended.
+// endedContexts is an observer that gives operations a context that has ended.
 type endedContexts struct{ op operation.Op }
 
 func (o endedContexts) Begin(ctx context.Context, op operation.Op) (context.Context, func(letagentpay.Observation)) {
@@ -1168,7 +1213,7 @@ func TestContextsOfObserversCannotStopTheConfirmation(t *testing.T) {
 	})
 }
 
-// stoppedAfterPosting ends a context as soon as a purchase is answered.
+// stoppedAfterPosting is a transport that ends a context as soon as a purchase is answered.
 func stoppedAfterPosting(next http.RoundTripper, stop func()) exchange {
 	return func(r *http.Request) (*http.Response, error) {
 		response, err := next.RoundTrip(r)
@@ -1208,7 +1253,7 @@ func TestNothingRunsUnderARequestWhoseRefundMayStillBeHandled(t *testing.T) {
 				_, err := guardGroceries(client, &runs, succeed, opts...)(ctx, purchase)
 				require.ErrorIs(t, err, context.Canceled)
 				var unconfirmed *letagentpay.UnconfirmedError
-				require.ErrorAs(t, err, &unconfirmed, "the refund is not known to have arrived")
+				require.ErrorAs(t, err, &unconfirmed, "it is unknown whether the refund arrived")
 
 				again, second := t.Context(), server.Client()
 				if c.restarted {
@@ -1245,7 +1290,8 @@ func TestNothingRunsUnderARequestThatIsBeingConfirmed(t *testing.T) {
 		})
 		time.Sleep(time.Second)
 		var runs atomic.Int64
-		_, err = guardGroceries(client, &runs, succeed)(letagentpay.ResumeApproval(t.Context(), purchase.RequestID), price("30"))
+		_, err = guardGroceries(client, &runs, succeed)(letagentpay.ResumeApproval(t.Context(), purchase.RequestID),
+			price("30"))
 		var handled *letagentpay.AlreadyHandledError
 		require.ErrorAs(t, err, &handled)
 		group.Wait()
@@ -1254,7 +1300,7 @@ func TestNothingRunsUnderARequestThatIsBeingConfirmed(t *testing.T) {
 	})
 }
 
-// A write of the journal that nobody waits for any more must not undo what a later call writes.
+// A journal write that outlives its call must not undo what a later call writes.
 func TestLateWriteOfTheJournalUndoesNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		server := serve(t)
@@ -1267,7 +1313,7 @@ func TestLateWriteOfTheJournalUndoesNothing(t *testing.T) {
 		var journalError *letagentpay.JournalError
 		require.ErrorAs(t, err, &journalError)
 		server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
-		for range 3 { // until the late write has ended
+		for range 3 { // until the late write ends
 			_, _ = guarded(t.Context(), underKey("30", "turn-7"))
 		}
 		time.Sleep(time.Minute)
@@ -1277,7 +1323,8 @@ func TestLateWriteOfTheJournalUndoesNothing(t *testing.T) {
 		restarted := server.Client(elsewhere())
 		_, err = restarted.Recover(t.Context(), journal)
 		require.NoError(t, err)
-		_, err = guardGroceries(restarted, &runs, spending("25", nil), letagentpay.WithJournal(journal))(t.Context(), underKey("30", "turn-7"))
+		_, err = guardGroceries(restarted, &runs, spending("25", nil), letagentpay.WithJournal(journal))(
+			t.Context(), underKey("30", "turn-7"))
 		require.NoError(t, err)
 		assert.EqualValues(t, 1, runs.Load())
 		books(t, server, "25.00", "0.00")

@@ -18,7 +18,7 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 )
 
-// What of HTTP/2 the tests speak.
+// The constants of HTTP/2 that the tests use.
 const (
 	frameData, frameHeaders, frameReset, frameSettings, framePing, frameGoAway = 0x0, 0x1, 0x3, 0x4, 0x6, 0x7
 
@@ -26,8 +26,8 @@ const (
 
 	errorNone, errorProtocol, errorInternal, errorRefused = 0x0, 0x1, 0x2, 0x7
 
-	status200 = "\x88"             // as HPACK has it
-	status103 = "\x08\x03" + "103" // a literal of the name ":status"
+	status200 = "\x88"             // in HPACK's static table
+	status103 = "\x08\x03" + "103" // a literal with the name ":status"
 )
 
 func frame(kind, flags byte, stream uint32, payload string) string {
@@ -44,15 +44,15 @@ func respond200(stream uint32) string {
 	return frame(frameHeaders, flagEndHeaders|flagEndStream, stream, status200)
 }
 
-// rawServer2 is an HTTP/2 server on a bare socket, with TLS or, for clients that know of it, without. It keeps what it
-// got of every request, and answers the nth one of all connections with frames; hangUp ends the connection after them.
+// rawServer2 is an HTTP/2 server on a bare socket, with TLS or, for clients that expect it, without. It keeps the
+// frames of every request. It answers the nth request of all connections with frames; hangUp then ends the connection.
 type rawServer2 struct {
 	listener net.Listener
 	scheme   string
 	answer   func(n int, stream uint32) (frames string, hangUp bool)
 
 	mu       sync.Mutex
-	requests []string // the frames of each, without their stream's number
+	requests []string // the frames of each, without the stream's number
 	conns    []net.Conn
 }
 
@@ -159,8 +159,10 @@ func TestGuardTransportSendsTheFramesOfAPlainTransport(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t)
 			var sent []string
-			for _, guarded := range []bool{false, true} { // on a new connection each, for the compression of headers
-				far := newRawServer2(t, false, func(_ int, stream uint32) (string, bool) { return respond200(stream), false })
+			for _, guarded := range []bool{false, true} { // each on a new connection, because of header compression
+				far := newRawServer2(t, false, func(_ int, stream uint32) (string, bool) {
+					return respond200(stream), false
+				})
 				far.scheme = "http"
 				base := http2Transport(t)
 				request := build(t, far.url("/paid"))
@@ -184,7 +186,7 @@ func TestGuardTransportSendsTheFramesOfAPlainTransport(t *testing.T) {
 func TestGuardTransportIsChargedOnceWhenAStreamFails(t *testing.T) {
 	failures := map[string]struct {
 		answer   func(stream uint32) (frames string, hangUp bool)
-		repeated bool // by net/http, when nobody keeps it from that
+		repeated bool // by net/http, without a guard
 	}{
 		"refused":        {func(stream uint32) (string, bool) { return reset(stream, errorRefused), false }, true},
 		"protocol error": {func(stream uint32) (string, bool) { return reset(stream, errorProtocol), false }, true},
@@ -252,7 +254,7 @@ func TestGuardTransportLeavesOtherStreamsOfTheConnectionAlone(t *testing.T) {
 		var held uint32
 		far := newRawServer2(t, secure, func(n int, stream uint32) (string, bool) {
 			switch n {
-			case 1: // hangs until the next one was refused
+			case 1: // hangs until the next one is refused
 				held = stream
 				return "", false
 			case 2:

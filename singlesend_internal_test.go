@@ -64,7 +64,7 @@ func TestConnectionForARefusedAttemptIsClosedBeforeItIsUsed(t *testing.T) {
 func TestConnectionWithTLSIsClosedWithoutAWordToTheFarEnd(t *testing.T) {
 	s := newSingleSend(t.Context())
 	trace := httptrace.ContextClientTrace(s.ctx)
-	first, far := net.Pipe() // whose far end does not read: a farewell would wait for it
+	first, far := net.Pipe() // its far end does not read: a TLS alert would block
 	defer far.Close()
 	trace.GotConn(httptrace.GotConnInfo{Conn: tls.Client(first, &tls.Config{ServerName: "far.example"})})
 	trace.WroteHeaders()
@@ -73,7 +73,7 @@ func TestConnectionWithTLSIsClosedWithoutAWordToTheFarEnd(t *testing.T) {
 }
 
 func TestTraceKeyIsTheOneOfHTTPTrace(t *testing.T) {
-	require.NotNil(t, traceKey, "net/http's beginning with a request would not be noticed")
+	require.NotNil(t, traceKey, "the first write of a request would go unnoticed")
 	trace := new(httptrace.ClientTrace)
 	assert.Same(t, trace, httptrace.WithClientTrace(t.Context(), trace).Value(traceKey))
 }

@@ -23,8 +23,8 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 )
 
-// rawServer is an HTTP/1 server on a bare socket. It keeps the bytes of every request, and answers as it is told: with
-// "" it breaks the connection.
+// rawServer is an HTTP/1 server on a bare socket. It keeps the bytes of every request and sends the given answers; an
+// empty answer breaks the connection.
 type rawServer struct {
 	listener net.Listener
 	answer   func(path string) string
@@ -117,13 +117,15 @@ func pathPrice(r *http.Request) (*letagentpay.PurchaseParams, error) {
 	return &p, nil
 }
 
-// requestKinds calls do with every kind of request that differs in how net/http sends it, or sends it again.
+// requestKinds calls do with every kind of request that net/http sends or resends in a way of its own.
 func requestKinds(do func(name string, build func(t *testing.T, address string) *http.Request)) {
 	bodies := map[string]func() io.Reader{
-		"no body":       func() io.Reader { return nil },
-		"NoBody":        func() io.Reader { return http.NoBody },
-		"rewindable":    func() io.Reader { return strings.NewReader("content") },
-		"stream":        func() io.Reader { return io.MultiReader(strings.NewReader("con"), strings.NewReader("tent")) },
+		"no body":    func() io.Reader { return nil },
+		"NoBody":     func() io.Reader { return http.NoBody },
+		"rewindable": func() io.Reader { return strings.NewReader("content") },
+		"stream": func() io.Reader {
+			return io.MultiReader(strings.NewReader("con"), strings.NewReader("tent"))
+		},
 		"empty stream":  func() io.Reader { return io.MultiReader() },
 		"empty, in mem": func() io.Reader { return bytes.NewReader(nil) },
 	}
@@ -183,7 +185,7 @@ func TestGuardTransportIsChargedOnceWhenAKeptAliveConnectionDies(t *testing.T) {
 			server := serve(t)
 			cut := func(path string) string {
 				if path == "/paid" {
-					return "" // carried out, and then the server is gone
+					return "" // the request is carried out, then the connection breaks
 				}
 				return okAnswer
 			}
@@ -214,10 +216,10 @@ func TestGuardTransportIsChargedOnceWhenAKeptAliveConnectionDies(t *testing.T) {
 			books(t, server, "0.05", "0.00")
 		})
 	})
-	assert.GreaterOrEqual(t, repeated, 20, "without the guard net/http repeats a good part of these")
+	assert.GreaterOrEqual(t, repeated, 20, "without the guard, net/http repeats many of these")
 }
 
-// unreliable is a dialer whose connections fail as they are told.
+// unreliable is a dialer whose connections fail on demand.
 type unreliable struct {
 	mu    sync.Mutex
 	dials int
@@ -254,7 +256,7 @@ func (c *unreliableConn) Write(data []byte) (int, error) {
 	return c.Conn.Write(data)
 }
 
-// freeThenPaid sends a free request and then a paid one through a guard, and returns what became of the paid one.
+// freeThenPaid sends a free request and then a paid one through a guard. It returns the result of the paid one.
 func freeThenPaid(t *testing.T, guard *letagentpay.GuardTransport, far *rawServer, header string) (err error) {
 	for _, path := range []string{"/free", "/paid"} {
 		require.NoError(t, err)
@@ -284,7 +286,7 @@ func TestGuardTransportThatCannotConnectAgainHasPaid(t *testing.T) {
 }
 
 func TestGuardTransportSendsAgainWhileNothingWasSent(t *testing.T) {
-	long := strings.Repeat("x", 8<<10) // more than a buffer, so that the failure comes before the head is complete
+	long := strings.Repeat("x", 8<<10) // more than a buffer, so that the write fails before the head is complete
 	broken := func(dials int) *unreliable {
 		return &unreliable{write: func(dial int, data string) error {
 			if dial <= dials && strings.Contains(data, "/paid") {
@@ -316,15 +318,19 @@ func TestGuardTransportSendsAgainWhileNothingWasSent(t *testing.T) {
 	}
 }
 
-// Whoever gives a request up does not know how much of it is written, nor whether the rest is written a moment later.
+// A caller that gives up a request does not know how much of it is written, or whether the rest is written later.
 func TestGuardTransportTakesWhatIsGivenUpAsItIsWrittenAsPaid(t *testing.T) {
 	long := strings.Repeat("x", 8<<10) // more than a buffer, so that the head is not complete
 	for name, c := range map[string]struct {
 		write func(ctx context.Context, cancel func()) error
 		spent string
 	}{
-		"cancelled":            {func(_ context.Context, cancel func()) error { cancel(); return io.ErrClosedPipe }, "0.05"},
-		"out of time":          {func(ctx context.Context, _ func()) error { <-ctx.Done(); return io.ErrClosedPipe }, "0.05"},
+		"cancelled": {
+			func(_ context.Context, cancel func()) error { cancel(); return io.ErrClosedPipe }, "0.05",
+		},
+		"out of time": {
+			func(ctx context.Context, _ func()) error { <-ctx.Done(); return io.ErrClosedPipe }, "0.05",
+		},
 		"the write times out":  {func(context.Context, func()) error { return os.ErrDeadlineExceeded }, "0.05"},
 		"the connection fails": {func(context.Context, func()) error { return io.ErrClosedPipe }, "0.00"},
 	} {
@@ -352,7 +358,7 @@ func TestGuardTransportTakesWhatIsGivenUpAsItIsWrittenAsPaid(t *testing.T) {
 	}
 }
 
-// repeating sends a request again until it has a good answer, as a transport does that pays, or that does not give up.
+// repeating resends a request until it succeeds, like a transport that pays or one that retries.
 type repeating struct{ next http.RoundTripper }
 
 func (r repeating) RoundTrip(request *http.Request) (response *http.Response, err error) {
@@ -375,7 +381,7 @@ func TestGuardTransportLetsNextSendAgainOnlyAfterAnAnswer(t *testing.T) {
 		early  = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
 	)
 	for name, c := range map[string]struct {
-		answers []string // one that is not complete is the last of its connection
+		answers []string // an incomplete one is the last of its connection
 		sends   int
 	}{
 		"paid on demand":           {[]string{demand, okAnswer}, 2},
@@ -417,7 +423,7 @@ func TestGuardTransportLetsNextSendAgainOnlyAfterAnAnswer(t *testing.T) {
 
 func TestGuardTransportIsChargedOnceWithOtherConnectionsAtHand(t *testing.T) {
 	const idle = 8
-	for range 10 { // the transport takes one of them, or looks at the context, as chance has it
+	for range 10 { // by chance, the transport takes one of them or checks the context
 		var arrived, answer sync.WaitGroup
 		arrived.Add(idle)
 		answer.Add(1)
@@ -461,7 +467,11 @@ func TestGuardTransportBoundsInformationalResponses(t *testing.T) {
 	send := func(ctx context.Context) error {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, far.url("/paid"), nil)
 		require.NoError(t, err)
-		_, err = sendAndRead(&letagentpay.GuardTransport{Client: serve(t).Client(), Price: pathPrice, Next: base}, request)
+		_, err = sendAndRead(&letagentpay.GuardTransport{
+			Client: serve(t).Client(),
+			Price:  pathPrice,
+			Next:   base,
+		}, request)
 		return err
 	}
 	require.ErrorContains(t, send(t.Context()), "too many informational responses")
@@ -469,6 +479,6 @@ func TestGuardTransportBoundsInformationalResponses(t *testing.T) {
 	seen := 0
 	require.NoError(t, send(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
 		Got1xxResponse: func(int, textproto.MIMEHeader) error { seen++; return nil },
-	})), "whoever looks at them sets the bounds")
+	})), "a caller with a hook sets its own limit")
 	assert.Equal(t, hints, seen)
 }

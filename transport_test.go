@@ -233,7 +233,7 @@ func TestContextBoundsEverything(t *testing.T) {
 			_, err := s.client().Budget(ctx)
 			require.ErrorIs(t, err, letagentpay.ErrServer)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
-			assert.Zero(t, time.Since(begun), "waiting for a deadline that leaves no time is of no use")
+			assert.Zero(t, time.Since(begun), "it does not wait if no time is left for another attempt")
 		})
 	})
 	t.Run("nil", func(t *testing.T) {
@@ -275,7 +275,7 @@ func TestAttemptTimeoutIsNotTheContextsEnd(t *testing.T) {
 		client := s.client(letagentpay.WithMaxRetries(0),
 			letagentpay.WithHTTPClient(&http.Client{Transport: s.mock, Timeout: 20 * time.Second}))
 		_, err := client.Budget(t.Context())
-		require.ErrorContains(t, err, "no answer within 20s", "the client's own limit is one of the attempt")
+		require.ErrorContains(t, err, "no answer within 20s", "the HTTP client's own timeout limits the attempt")
 		require.NotErrorIs(t, err, context.DeadlineExceeded)
 	})
 	synctest.Test(t, func(t *testing.T) {
@@ -297,11 +297,11 @@ func TestAttemptTimeoutIsNotTheContextsEnd(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err = client.Budget(ctx)
-		require.ErrorIs(t, err, context.DeadlineExceeded, "the caller's own")
+		require.ErrorIs(t, err, context.DeadlineExceeded, "the caller's own deadline")
 	})
 }
 
-// stallingReader has nothing to read until its context ends.
+// stallingReader blocks until its context ends.
 type stallingReader struct{ ctx context.Context }
 
 func (s stallingReader) Read([]byte) (int, error) {
@@ -341,13 +341,13 @@ func TestHugeAnswersAreNotRead(t *testing.T) {
 
 func TestAnswersAreReadUpToTheLimit(t *testing.T) {
 	const limit = 1 << 20
-	for _, told := range []bool{false, true} {
+	for _, lengthGiven := range []bool{false, true} {
 		for size, read := range map[int]bool{limit - 1: true, limit: true, limit + 1: false} {
-			t.Run(fmt.Sprint(size, ", told ", told), func(t *testing.T) {
+			t.Run(fmt.Sprint(size, ", length given ", lengthGiven), func(t *testing.T) {
 				body := someBudget + strings.Repeat(" ", size-len(someBudget))
 				client := newClient(t, roundTrip(func(r *http.Request) (*http.Response, error) {
 					response, err := answer(200, body)(r)
-					if response.ContentLength = -1; told {
+					if response.ContentLength = -1; lengthGiven {
 						response.ContentLength = int64(size)
 					}
 					return response, err
@@ -483,7 +483,7 @@ func TestRedirects(t *testing.T) {
 	assert.Equal(t, 302, failure.StatusCode, "a loop ends")
 }
 
-// redirected sends a read with a client of the user's, to a service that redirects it some times within its host, and
+// redirected sends a read with a user's client to a service that redirects it a number of times within its host. It
 // returns how often the service was called.
 func redirected(t *testing.T, times int, user http.Client) (calls int, err error) {
 	user.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
@@ -522,14 +522,14 @@ func TestRedirectsAreFollowedOnlyWhereTheUsersClientDoes(t *testing.T) {
 		"an error": {errShop, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var asked []string
+			var consulted []string
 			calls, err := redirected(t, 2, http.Client{CheckRedirect: func(r *http.Request, via []*http.Request) error {
 				assert.Equal(t, "GET", via[0].Method)
-				asked = append(asked, r.URL.Path)
+				consulted = append(consulted, r.URL.Path)
 				return c.policy
 			}})
 			assert.Equal(t, c.calls, calls)
-			assert.Equal(t, "/moved/1", asked[0])
+			assert.Equal(t, "/moved/1", consulted[0])
 			var failure *letagentpay.APIError
 			switch c.policy {
 			case nil:
@@ -544,8 +544,8 @@ func TestRedirectsAreFollowedOnlyWhereTheUsersClientDoes(t *testing.T) {
 	}
 }
 
-// net/http resends a request that carries an Idempotency-Key on its own when a kept-alive connection turns out dead;
-// for a purchase that would be an overlap in waiting.
+// net/http resends a request with an Idempotency-Key when a kept-alive connection turns out to be dead. Attempts at a
+// purchase could then overlap.
 func TestPurchaseIsNotResentByNetHTTP(t *testing.T) {
 	var posts atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -589,7 +589,7 @@ func TestLogsSayWhatHappened(t *testing.T) {
 		assert.Contains(t, lines[1], "level=WARN msg=letagentpay.retry operation=purchase")
 		assert.Contains(t, lines[1], "wait=2s")
 		assert.Contains(t, lines[2], "attempt=2 status=201")
-		assert.Contains(t, lines[3], "operation=requests", "a look for duplicates")
+		assert.Contains(t, lines[3], "operation=requests", "the search for duplicates")
 		assert.Contains(t, lines[4], "level=INFO msg=letagentpay.purchase duration=2")
 		assert.Contains(t, lines[4], "request_id=r1 status=auto_approved currency=USD category=groceries amount=49.99")
 		assert.NotContains(t, logged.String(), "private", "bodies are not logged")
@@ -696,7 +696,7 @@ func TestBodiesAreClosedAndAttemptsEnded(t *testing.T) {
 	}
 }
 
-// A form's taker answers 303 after the fact.
+// A server that has processed a form answers 303.
 func TestRedirectedWritesMayHaveTakenEffect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := serve(t)
@@ -723,7 +723,7 @@ func TestRedirectedWritesMayHaveTakenEffect(t *testing.T) {
 		})
 		confirmation, err := server.Client().Confirm(t.Context(), purchase.RequestID,
 			letagentpay.ConfirmParams{Success: true})
-		require.NoError(t, err, "it is settled by reading")
+		require.NoError(t, err, "a read shows the outcome")
 		assert.Equal(t, letagentpay.StatusCompleted, confirmation.Status)
 		assert.Len(t, server.Calls().Of(operation.Confirm), 1)
 
@@ -905,9 +905,9 @@ func TestHangingLoggersAreLeftAloneForAWhile(t *testing.T) {
 	for _, method := range []string{"Enabled", "Handle"} {
 		t.Run(method, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				var asked atomic.Int64
+				var records atomic.Int64
 				logger := slog.New(badHandler{method, func() {
-					asked.Add(1)
+					records.Add(1)
 					time.Sleep(time.Hour)
 				}})
 				s := newService(t).on("GET", "/budget", answer(200, someBudget))
@@ -920,11 +920,11 @@ func TestHangingLoggersAreLeftAloneForAWhile(t *testing.T) {
 					}
 					return time.Since(begun)
 				}
-				assert.LessOrEqual(t, calls(), 2*time.Second, "the first record finds out, and none after it")
-				assert.EqualValues(t, 1, asked.Load())
+				assert.LessOrEqual(t, calls(), 2*time.Second, "only the first record waits for the logger")
+				assert.EqualValues(t, 1, records.Load())
 				time.Sleep(2 * time.Minute)
 				assert.LessOrEqual(t, calls(), 2*time.Second)
-				assert.EqualValues(t, 2, asked.Load(), "it may have recovered")
+				assert.EqualValues(t, 2, records.Load(), "it may have recovered")
 			})
 		})
 	}

@@ -20,16 +20,41 @@ func TestWaitForDecision(t *testing.T) {
 		status  letagentpay.Status
 		is      error
 	}{
-		"decided already":    {[]httpmock.Responder{answer(200, detail("approved"))}, letagentpay.StatusApproved, nil},
-		"approved":           {[]httpmock.Responder{pending, pending, answer(200, detail("approved"))}, letagentpay.StatusApproved, nil},
-		"rejected":           {[]httpmock.Responder{pending, answer(200, detail("rejected"))}, letagentpay.StatusRejected, nil},
-		"expired":            {[]httpmock.Responder{pending, answer(200, detail("expired"))}, letagentpay.StatusExpired, nil},
-		"completed":          {[]httpmock.Responder{answer(200, detail("completed"))}, letagentpay.StatusCompleted, nil},
-		"unknown in between": {[]httpmock.Responder{pending, answer(200, detail("escalated")), answer(200, detail("approved"))}, letagentpay.StatusApproved, nil},
-		"trouble in between": {[]httpmock.Responder{answer(500, ``), broken(errReset), answer(200, `{`), answer(429, `{}`), broken(errRefused), answer(200, detail("approved"))}, letagentpay.StatusApproved, nil},
-		"unauthorized":       {[]httpmock.Responder{pending, answer(401, `{"detail":"Invalid agent token"}`)}, "", letagentpay.ErrUnauthorized},
-		"forbidden":          {[]httpmock.Responder{pending, answer(403, `{"detail":"Agent is paused"}`)}, "", letagentpay.ErrForbidden},
-		"unknown id":         {[]httpmock.Responder{answer(404, `{"detail":"Request not found"}`)}, "", letagentpay.ErrNotFound},
+		"decided already": {[]httpmock.Responder{answer(200, detail("approved"))}, letagentpay.StatusApproved, nil},
+		"approved": {
+			[]httpmock.Responder{pending, pending, answer(200, detail("approved"))}, letagentpay.StatusApproved, nil,
+		},
+		"rejected": {
+			[]httpmock.Responder{pending, answer(200, detail("rejected"))}, letagentpay.StatusRejected, nil,
+		},
+		"expired": {
+			[]httpmock.Responder{pending, answer(200, detail("expired"))}, letagentpay.StatusExpired, nil,
+		},
+		"completed": {
+			[]httpmock.Responder{answer(200, detail("completed"))}, letagentpay.StatusCompleted, nil,
+		},
+		"unknown in between": {
+			[]httpmock.Responder{pending, answer(200, detail("escalated")), answer(200, detail("approved"))},
+			letagentpay.StatusApproved, nil,
+		},
+		"trouble in between": {
+			[]httpmock.Responder{
+				answer(500, ``), broken(errReset), answer(200, `{`), answer(429, `{}`), broken(errRefused),
+				answer(200, detail("approved")),
+			},
+			letagentpay.StatusApproved, nil,
+		},
+		"unauthorized": {
+			[]httpmock.Responder{pending, answer(401, `{"detail":"Invalid agent token"}`)},
+			"",
+			letagentpay.ErrUnauthorized,
+		},
+		"forbidden": {
+			[]httpmock.Responder{pending, answer(403, `{"detail":"Agent is paused"}`)}, "", letagentpay.ErrForbidden,
+		},
+		"unknown id": {
+			[]httpmock.Responder{answer(404, `{"detail":"Request not found"}`)}, "", letagentpay.ErrNotFound,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -68,10 +93,10 @@ func TestWaitTimesOutWithTheLastState(t *testing.T) {
 				assert.Equal(t, letagentpay.StatusPending, timeout.Last.Status)
 				calls := s.recorded()
 				last := calls[len(calls)-1].At.Sub(begun)
-				assert.Greater(t, last, 59*time.Second-time.Millisecond, "a last look fits before the deadline")
+				assert.Greater(t, last, 59*time.Second-time.Millisecond, "a last poll fits before the deadline")
 				assert.Less(t, last, time.Minute)
 				assert.LessOrEqual(t, time.Since(begun), time.Minute)
-				assert.Less(t, len(calls), 20, "looks become rarer")
+				assert.Less(t, len(calls), 20, "polls become rarer")
 				for i, call := range calls[1:] {
 					pause := call.At.Sub(calls[i].At)
 					assert.LessOrEqual(t, pause, 15*time.Second)
@@ -86,7 +111,8 @@ func TestWaitTimesOutWithTheLastState(t *testing.T) {
 
 func TestWaitTimeoutWithoutAnyAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, err := newService(t).on("GET", "/requests/r1", answer(502, "")).client().WaitForDecision(t.Context(), "r1", letagentpay.WaitTimeout(10*time.Second))
+		_, err := newService(t).on("GET", "/requests/r1", answer(502, "")).
+			client().WaitForDecision(t.Context(), "r1", letagentpay.WaitTimeout(10*time.Second))
 		var timeout *letagentpay.WaitTimeoutError
 		require.ErrorAs(t, err, &timeout)
 		assert.Nil(t, timeout.Last)
@@ -94,7 +120,8 @@ func TestWaitTimeoutWithoutAnyAnswer(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
-		_, err := newService(t).on("GET", "/requests/r1", hangs).client().WaitForDecision(t.Context(), "r1", letagentpay.WaitTimeout(10*time.Second))
+		_, err := newService(t).on("GET", "/requests/r1", hangs).
+			client().WaitForDecision(t.Context(), "r1", letagentpay.WaitTimeout(10*time.Second))
 		var timeout *letagentpay.WaitTimeoutError
 		require.ErrorAs(t, err, &timeout)
 		assert.Equal(t, 10*time.Second, time.Since(begun))
@@ -127,7 +154,10 @@ func TestWaitTimeoutNamesTheFailureOfTheLastLookOnly(t *testing.T) {
 }
 
 func TestWaitIsCancelledAtOnce(t *testing.T) {
-	for name, responder := range map[string]httpmock.Responder{"between looks": answer(200, detail("pending")), "during a look": hangs} {
+	for name, responder := range map[string]httpmock.Responder{
+		"between polls": answer(200, detail("pending")),
+		"during a poll": hangs,
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
@@ -146,16 +176,18 @@ func TestWaitIsCancelledAtOnce(t *testing.T) {
 func TestWaitInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t).on("GET", "/requests/r1", answer(200, detail("pending")))
-		_, err := s.client().WaitForDecision(t.Context(), "r1", letagentpay.WaitInterval(2*time.Second, 2*time.Second), letagentpay.WaitTimeout(11*time.Second))
+		_, err := s.client().WaitForDecision(t.Context(), "r1", letagentpay.WaitInterval(2*time.Second, 2*time.Second),
+			letagentpay.WaitTimeout(11*time.Second))
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.Len(t, s.recorded(), 7, "at 0, 2, 4, 6, 8, 10 and just before 11 seconds")
 	})
 	synctest.Test(t, func(t *testing.T) {
-		s := newService(t).on("GET", "/requests/r1", answer(503, `{}`, "Retry-After", "30"), answer(200, detail("approved")))
+		s := newService(t).on("GET", "/requests/r1", answer(503, `{}`, "Retry-After", "30"),
+			answer(200, detail("approved")))
 		begun := time.Now()
 		_, err := s.client().WaitForDecision(t.Context(), "r1")
 		require.NoError(t, err)
-		assert.Equal(t, 30*time.Second, time.Since(begun), "the service may ask for longer pauses")
+		assert.Equal(t, 30*time.Second, time.Since(begun), "the service may request longer pauses")
 	})
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t).on("GET", "/requests/r1",

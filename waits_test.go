@@ -21,7 +21,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// Nobody sweeps: what is overdue expires by being read.
+// Without sweeps, an overdue request expires when it is read.
 func TestWaitsReadWhatNobodySweeps(t *testing.T) {
 	for _, waits := range []int{1, 2, 5} {
 		t.Run(fmt.Sprint(waits), func(t *testing.T) {
@@ -37,7 +37,8 @@ func TestWaitsReadWhatNobodySweeps(t *testing.T) {
 					p, err := client.Purchase(t.Context(), price("80"))
 					require.NoError(t, err)
 					go func() {
-						r, err := client.WaitForDecision(t.Context(), p.RequestID, letagentpay.WaitTimeout(5*time.Minute))
+						r, err := client.WaitForDecision(t.Context(), p.RequestID,
+							letagentpay.WaitTimeout(5*time.Minute))
 						if assert.NoError(t, err) {
 							ended <- r.Status
 							return
@@ -80,7 +81,7 @@ func TestWaitBesideASleepingOneLooksAtOnce(t *testing.T) {
 	}
 }
 
-// A human who has decided one decides the others soon.
+// A human who has decided one request usually decides the others soon.
 func TestOtherRequestsAreLookedAtSoonAfterADecision(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := serve(t, letagentpaytest.WithRequestExpiry(10*time.Hour))
@@ -137,7 +138,10 @@ func TestWaitsThatBeginWithinAMomentAreLookedAtTogether(t *testing.T) {
 
 func TestListThatFailsIsNoReasonToReadEachRequest(t *testing.T) {
 	for name, fault := range map[string]letagentpaytest.Fault{
-		"error": {Status: 500}, "no answer": {Drop: letagentpaytest.DropBefore}, "no JSON": {NonJSON: true}, "cut off": {Truncate: 5},
+		"error":     {Status: 500},
+		"no answer": {Drop: letagentpaytest.DropBefore},
+		"no JSON":   {NonJSON: true},
+		"cut off":   {Truncate: 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -160,13 +164,14 @@ func TestListThatFailsIsNoReasonToReadEachRequest(t *testing.T) {
 	}
 }
 
-// A guarded function that itself buys, in a resumed call, does not resume again.
+// A guarded call inside the function of a resumed call does not resume again.
 func TestPurchaseInsideAResumedCallIsItsOwn(t *testing.T) {
 	withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
 		server := serve(t)
 		client := server.Client()
 		var runs, inner atomic.Int64
-		_, err := guardGroceries(client, &runs, succeed, append(opts, letagentpay.OnPendingFail())...)(t.Context(), price("80"))
+		_, err := guardGroceries(client, &runs, succeed, append(opts, letagentpay.OnPendingFail())...)(
+			t.Context(), price("80"))
 		var pending *letagentpay.NotApprovedError
 		require.ErrorAs(t, err, &pending)
 		require.Equal(t, letagentpay.StatusPending, pending.Status)
@@ -174,7 +179,8 @@ func TestPurchaseInsideAResumedCallIsItsOwn(t *testing.T) {
 		nested := func(ctx context.Context) (string, error) {
 			return guardGroceries(client, &inner, succeed, opts...)(ctx, price("5"))
 		}
-		_, err = guardGroceries(client, &runs, nested, opts...)(letagentpay.ResumeApproval(t.Context(), pending.RequestID), price("80"))
+		_, err = guardGroceries(client, &runs, nested, opts...)(
+			letagentpay.ResumeApproval(t.Context(), pending.RequestID), price("80"))
 		require.NoError(t, err)
 		assert.EqualValues(t, 1, inner.Load())
 		assert.EqualValues(t, 1, runs.Load())
@@ -182,7 +188,7 @@ func TestPurchaseInsideAResumedCallIsItsOwn(t *testing.T) {
 	})
 }
 
-// More requests of one instant than a page holds: none counts as later.
+// There are more requests of one instant than a page holds: none counts as later.
 func TestMoreRequestsOfOneInstantThanAPageHolds(t *testing.T) {
 	for _, of := range []int{5, 99, 100} {
 		t.Run(fmt.Sprint(of), func(t *testing.T) {
@@ -190,12 +196,14 @@ func TestMoreRequestsOfOneInstantThanAPageHolds(t *testing.T) {
 			for i := range of {
 				items = append(items, item(fmt.Sprintf("r%d", i+100), "2026-03-11T12:00:00.123456+00:00"))
 			}
-			s := newService(t).on("GET", "/requests", list(strings.Join(items[:5], ",")), list(strings.Join(items, ","))).
-				on("POST", "/requests", answer(201, autoApproved)).on("GET", "/requests/r1", answer(200, detail("auto_approved"))).
+			s := newService(t).on("GET", "/requests", list(strings.Join(items[:5], ",")),
+				list(strings.Join(items, ","))).
+				on("POST", "/requests", answer(201, autoApproved)).
+				on("GET", "/requests/r1", answer(200, detail("auto_approved"))).
 				on("POST", "/requests/r1/confirm", answer(200, confirmed))
 			var runs atomic.Int64
 			_, err := guardGroceries(s.client(), &runs, succeed)(t.Context(), keyed())
-			if of < 100 { // all of that instant are known, and r1 is none of them
+			if of < 100 { // all requests of that instant are known, and r1 is not among them
 				require.NoError(t, err)
 				assert.EqualValues(t, 1, runs.Load())
 				return
@@ -215,8 +223,12 @@ func TestNestedCallsUnderCrossingKeysEnd(t *testing.T) {
 	}{
 		"default":                 {nil, 35 * time.Second},
 		"not waiting for a human": {[]letagentpay.GuardOption{letagentpay.OnPendingFail()}, 35 * time.Second},
-		"a short wait":            {[]letagentpay.GuardOption{letagentpay.OnPendingWait(5 * time.Second)}, 10 * time.Second},
-		"a long wait":             {[]letagentpay.GuardOption{letagentpay.OnPendingWait(24 * time.Hour)}, 35 * time.Second},
+		"a short wait": {
+			[]letagentpay.GuardOption{letagentpay.OnPendingWait(5 * time.Second)}, 10 * time.Second,
+		},
+		"a long wait": {
+			[]letagentpay.GuardOption{letagentpay.OnPendingWait(24 * time.Hour)}, 35 * time.Second,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -236,7 +248,8 @@ func TestNestedCallsUnderCrossingKeysEnd(t *testing.T) {
 				}
 				first, second := <-results, <-results
 				assert.Less(t, time.Since(begun), c.limit)
-				assert.True(t, errors.Is(first, letagentpay.ErrInProgress) || errors.Is(second, letagentpay.ErrInProgress), "%v, %v", first, second)
+				assert.True(t, errors.Is(first, letagentpay.ErrInProgress) ||
+					errors.Is(second, letagentpay.ErrInProgress), "%v, %v", first, second)
 				for _, r := range server.Requests() {
 					assert.True(t, r.Status.Final(), "nothing stays booked: %v", r)
 				}
@@ -258,8 +271,8 @@ func usableNow(t *testing.T, client *letagentpay.Client, keys ...string) {
 	}
 }
 
-// A function that calls itself under its own key or request, with a context that does not tell, does not wait for itself
-// for ever.
+// A function that calls itself under its own key or request, with a context that does not show it, does not wait for
+// itself forever.
 func TestRecursionWithADroppedContextEnds(t *testing.T) {
 	for name, again := range map[string]func(id string) (context.Context, letagentpay.PurchaseParams){
 		"own key": func(string) (context.Context, letagentpay.PurchaseParams) {
@@ -268,7 +281,7 @@ func TestRecursionWithADroppedContextEnds(t *testing.T) {
 		"resumed": func(id string) (context.Context, letagentpay.PurchaseParams) {
 			return letagentpay.ResumeApproval(context.Background(), id), price("5")
 		},
-		"resumed, spelled otherwise": func(id string) (context.Context, letagentpay.PurchaseParams) {
+		"resumed, spelled differently": func(id string) (context.Context, letagentpay.PurchaseParams) {
 			return letagentpay.ResumeApproval(context.Background(), strings.ToUpper(id)), price("5")
 		},
 		"resumed and keyed": func(id string) (context.Context, letagentpay.PurchaseParams) {
@@ -301,7 +314,7 @@ func TestRecursionWithADroppedContextEnds(t *testing.T) {
 		inBubble(t, func(t *testing.T) {
 			server := serve(t)
 			client := server.Client()
-			scope := letagentpay.WithPurchaseScope(t.Context(), "message 17") // which the function closes over
+			scope := letagentpay.WithPurchaseScope(t.Context(), "message 17") // the function closes over it
 			var runs atomic.Int64
 			begun := time.Now()
 			_, err := guardGroceries(client, &runs, func(context.Context) (string, error) {
@@ -314,7 +327,7 @@ func TestRecursionWithADroppedContextEnds(t *testing.T) {
 	})
 }
 
-// With the context that it was given, a function learns at once that it asks for what it runs under.
+// With its own context, a function gets an error at once if it requests the purchase that it runs under.
 func TestRecursionWithItsContextIsRefusedAtOnce(t *testing.T) {
 	for name, begin := range map[string]func(ctx context.Context) (context.Context, letagentpay.PurchaseParams){
 		"own key": func(ctx context.Context) (context.Context, letagentpay.PurchaseParams) {
@@ -349,7 +362,7 @@ func TestRecursionWithItsContextIsRefusedAtOnce(t *testing.T) {
 	}
 }
 
-// Whoever waits for another call under the same key gets its outcome, or an error when that takes too long.
+// A call that waits for another one under the same key gets its outcome, or an error if that takes too long.
 func TestCallsUnderOneKeyWaitForEachOtherWithinBounds(t *testing.T) {
 	for _, lasts := range []time.Duration{10 * time.Second, 2 * time.Minute} {
 		t.Run(lasts.String(), func(t *testing.T) {
@@ -391,7 +404,7 @@ func TestCallsUnderOneKeyWaitForEachOtherWithinBounds(t *testing.T) {
 	}
 }
 
-// A purchase made by hand is no exception, however long its attempts take.
+// This holds for a purchase made by hand as well, however long its attempts take.
 func TestGuardedCallWaitsForAPurchaseByHandWithinBounds(t *testing.T) {
 	withAndWithoutJournal(t, func(t *testing.T, opts ...letagentpay.GuardOption) {
 		server := serve(t)
@@ -434,8 +447,8 @@ func (j silentJournal) Entries(context.Context) iter.Seq2[*journalEntry, error] 
 
 func TestSearchOfAJournalThatHangsEnds(t *testing.T) {
 	for name, c := range map[string]struct{ limit, most time.Duration }{
-		"with the context": {10 * time.Second, 10 * time.Second},
-		"by itself":        {time.Hour, 31 * time.Second},
+		"with the context":     {10 * time.Second, 10 * time.Second},
+		"within its own bound": {time.Hour, 31 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {

@@ -21,7 +21,7 @@ import (
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
-// pendingPurchases makes n pending requests and forgets the calls that took.
+// pendingPurchases makes n pending requests and clears the recorded calls.
 func pendingPurchases(t testing.TB, server *letagentpaytest.Server, n int) []string {
 	t.Helper()
 	client := server.Client()
@@ -30,7 +30,10 @@ func pendingPurchases(t testing.TB, server *letagentpaytest.Server, n int) []str
 		if i > 0 && i%60 == 0 {
 			server.Advance(time.Minute) // the rate limit
 		}
-		purchase, err := client.Purchase(t.Context(), letagentpay.PurchaseParams{Amount: letagentpay.MustAmount("1"), Category: "groceries"})
+		purchase, err := client.Purchase(t.Context(), letagentpay.PurchaseParams{
+			Amount:   letagentpay.MustAmount("1"),
+			Category: "groceries",
+		})
 		require.NoError(t, err)
 		require.Equal(t, letagentpay.StatusPending, purchase.Status)
 		ids[i] = purchase.RequestID
@@ -42,7 +45,8 @@ func pendingPurchases(t testing.TB, server *letagentpaytest.Server, n int) []str
 func TestWaitsShareOnePoller(t *testing.T) {
 	cost := func(t *testing.T, waits int) (calls, decided int) {
 		synctest.Test(t, func(t *testing.T) {
-			server := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithRequestExpiry(24*time.Hour))
+			server := letagentpaytest.NewServer(t, letagentpaytest.InMemory(),
+				letagentpaytest.WithRequestExpiry(24*time.Hour))
 			ids := pendingPurchases(t, server, waits)
 			client := server.Client()
 			var group sync.WaitGroup
@@ -102,7 +106,7 @@ func TestWaitsEndEachInItsOwnWay(t *testing.T) {
 		wait(3, cancelled, ids[3])
 		wait(4, t.Context(), ids[4])
 		wait(5, t.Context(), "no-such-request")
-		wait(6, t.Context(), ids[0]) // two may wait for the same
+		wait(6, t.Context(), ids[0]) // two waits may share a request
 		time.Sleep(10 * time.Second)
 		require.NoError(t, server.Approve(ids[0]))
 		time.Sleep(20 * time.Second)
@@ -174,7 +178,7 @@ func TestPausedAgentEndsAllWaits(t *testing.T) {
 	})
 }
 
-// hanging lets reads of one request hang.
+// hanging is a transport on which reads of one request hang.
 type hanging struct {
 	next http.RoundTripper
 	id   string
@@ -191,7 +195,9 @@ func TestOneHangingReadDoesNotStarveTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := letagentpaytest.NewServer(t, letagentpaytest.InMemory())
 		ids := pendingPurchases(t, server, 10)
-		client := server.Client(letagentpay.WithHTTPClient(&http.Client{Transport: hanging{server.HTTPClient().Transport, ids[0]}}))
+		client := server.Client(letagentpay.WithHTTPClient(&http.Client{
+			Transport: hanging{server.HTTPClient().Transport, ids[0]},
+		}))
 		for _, id := range ids {
 			require.NoError(t, server.Approve(id))
 		}
@@ -227,7 +233,7 @@ func TestOneHangingListDoesNotStarveTheWaits(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(200 * time.Millisecond) // until none is looked at alone, which needs no list
+		time.Sleep(200 * time.Millisecond) // until all are polled together, by the list
 		server.Fail(letagentpaytest.Fault{Op: operation.Requests, Delay: time.Hour})
 		for _, id := range ids {
 			require.NoError(t, server.Approve(id))
@@ -244,7 +250,7 @@ func TestManyHangingReadsDoNotStarveTheOthers(t *testing.T) {
 		ids := pendingPurchases(t, server, 21)
 		client := server.Client()
 		const lasts = 3 * time.Minute
-		looks := []time.Duration{0}
+		polls := []time.Duration{0}
 		pace := letagentpay.WaitInterval(time.Second, time.Second)
 		var group sync.WaitGroup
 		for i, id := range ids {
@@ -253,7 +259,7 @@ func TestManyHangingReadsDoNotStarveTheOthers(t *testing.T) {
 				if i == 0 {
 					opts = append(opts, letagentpay.WaitProgress(func(event letagentpay.WaitEvent) {
 						if event.Err == nil {
-							looks = append(looks, event.Elapsed)
+							polls = append(polls, event.Elapsed)
 						}
 					}))
 				}
@@ -261,14 +267,14 @@ func TestManyHangingReadsDoNotStarveTheOthers(t *testing.T) {
 				assert.ErrorIs(t, err, context.DeadlineExceeded)
 			})
 		}
-		time.Sleep(200 * time.Millisecond) // until all are looked at together
+		time.Sleep(200 * time.Millisecond) // until all are polled together
 		server.Fail(letagentpaytest.Fault{Op: operation.Request, Times: -1, Delay: time.Hour})
-		for _, id := range ids[1:] { // what is decided leaves the list, and is read
+		for _, id := range ids[1:] { // a decided request leaves the list and is read
 			require.NoError(t, server.Approve(id))
 		}
 		group.Wait()
-		for i, look := range append(looks, lasts)[1:] {
-			assert.LessOrEqual(t, look-looks[i], 45*time.Second, "%v", looks)
+		for i, poll := range append(polls, lasts)[1:] {
+			assert.LessOrEqual(t, poll-polls[i], 45*time.Second, "%v", polls)
 		}
 	})
 }
@@ -308,7 +314,7 @@ func TestWaitsForMoreThanAPageOfRequestsAreLookedAtByPages(t *testing.T) {
 				reads++
 			}
 		}
-		assert.LessOrEqual(t, reads, 1, "of the wait that was the first, if it was looked at alone")
+		assert.LessOrEqual(t, reads, 1, "by the first wait, if it was polled alone")
 	})
 }
 
@@ -340,7 +346,7 @@ func TestSlowProgressDoesNotHoldOtherWaits(t *testing.T) {
 		group.Wait()
 		require.Greater(t, len(events), 2)
 		assert.Less(t, 10*time.Minute, events[2])
-		assert.Less(t, events[1], events[2], "of the looks meanwhile only the latest is reported")
+		assert.Less(t, events[1], events[2], "only the latest of the polls in between is reported")
 	})
 }
 
@@ -351,10 +357,11 @@ func TestWaitProgress(t *testing.T) {
 		server.Fail(letagentpaytest.Fault{Op: operation.Request, Status: 500})
 		time.AfterFunc(20*time.Second, func() { assert.NoError(t, server.Approve(id)) })
 		var events []letagentpay.WaitEvent
-		_, err := server.Client().WaitForDecision(t.Context(), id, letagentpay.WaitProgress(func(event letagentpay.WaitEvent) {
-			events = append(events, event)
-			time.Sleep(time.Millisecond)
-		}))
+		_, err := server.Client().WaitForDecision(t.Context(), id,
+			letagentpay.WaitProgress(func(event letagentpay.WaitEvent) {
+				events = append(events, event)
+				time.Sleep(time.Millisecond)
+			}))
 		require.NoError(t, err)
 		require.Greater(t, len(events), 3)
 		require.ErrorIs(t, events[0].Err, letagentpay.ErrServer)
@@ -369,7 +376,7 @@ func TestWaitProgress(t *testing.T) {
 	})
 }
 
-// Many waits come and go at once, on two clients; nothing is left behind, and nobody is forgotten.
+// Many waits begin and end at the same time on two clients. Nothing is left behind, and no wait is forgotten.
 func TestCrowdOfWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := letagentpaytest.NewServer(t, letagentpaytest.InMemory(), letagentpaytest.WithRequestExpiry(time.Hour))
@@ -380,7 +387,8 @@ func TestCrowdOfWaits(t *testing.T) {
 		for i := range 400 {
 			group.Go(func() {
 				time.Sleep(time.Duration(i%37) * time.Second)
-				_, err := clients[i%2].WaitForDecision(t.Context(), ids[i%40], letagentpay.WaitTimeout(time.Duration(1+i%90)*time.Second))
+				_, err := clients[i%2].WaitForDecision(t.Context(), ids[i%40],
+					letagentpay.WaitTimeout(time.Duration(1+i%90)*time.Second))
 				if err == nil {
 					approved.Add(1)
 					return
@@ -424,8 +432,8 @@ func BenchmarkWaits(b *testing.B) {
 	}
 }
 
-// BenchmarkWaitCalls reports the calls of a hundred waits against those of a single one, a hundred times faster than the
-// default: 0.6 seconds at intervals of 10 to 150 milliseconds. One read for each decision is not counted; at most 1.3
+// BenchmarkWaitCalls compares the calls of a hundred waits with those of a single one, a hundred times faster than by
+// default: 0.6 seconds at intervals of 10 to 150 milliseconds. One read for each decision is not counted. At most 1.3
 // times the calls are acceptable.
 func BenchmarkWaitCalls(b *testing.B) {
 	calls := func(b *testing.B, waits int) int {
@@ -435,7 +443,8 @@ func BenchmarkWaitCalls(b *testing.B) {
 		var group sync.WaitGroup
 		for _, id := range ids {
 			group.Go(func() {
-				if _, err := client.WaitForDecision(b.Context(), id, letagentpay.WaitInterval(10*time.Millisecond, 150*time.Millisecond)); err != nil {
+				if _, err := client.WaitForDecision(b.Context(), id,
+					letagentpay.WaitInterval(10*time.Millisecond, 150*time.Millisecond)); err != nil {
 					b.Error(err)
 				}
 			})

@@ -129,10 +129,10 @@ func TestNestedMembersAreRequired(t *testing.T) {
 	data := `[{"wallet_address":"0x","chain":"base",` + createdAt + `},{"chain":"base",` + createdAt + `}]`
 	require.ErrorContains(t, decodeAs([]byte(data), &wallets, walletsShape), `"wallet_address"`)
 	require.ErrorIs(t, decodeAs([]byte(`{}`), &wallets, walletsShape), errNoArray)
-	assert.Panics(t, func() { shapeOf[api.Budget]("nothing") }, "a name that the type does not have")
+	assert.Panics(t, func() { shapeOf[api.Budget]("nothing") }, "an unknown name")
 }
 
-// FuzzDecode compares decodeAs with encoding/json and a slower way to find what it refuses beyond that.
+// FuzzDecode compares decodeAs with encoding/json and a slower check for what decodeAs refuses in addition.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		wholeRequest, `{}`, `[]`, `null`, `{"a":{"A":1}}`, `{"a":1,"\u0041":2}`, "{\"k\":1,\"\u212a\":2}",
@@ -144,7 +144,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_ = checkShape(data, requestShape) // ends on whatever it gets
+		_ = checkShape(data, requestShape) // ends on any input
 		var body api.RequestDetail
 		err := decodeAs(data, &body, requestShape)
 		if want := readsInOneWay(data); want != (err == nil) {
@@ -204,7 +204,7 @@ func tokensOnce(decoder *json.Decoder, depth int) bool {
 	return err == nil
 }
 
-// BenchmarkDecodeObject shows what the check costs beside what encoding/json does; it allocates nothing.
+// BenchmarkDecodeObject measures the check against decoding by encoding/json. The check allocates nothing.
 func BenchmarkDecodeObject(b *testing.B) {
 	data := []byte(`{"request_id":"0b0e9c1e-64a6-4b9f-a5d4-4f2a9c1e0007","status":"auto_approved","currency":"USD",
 		"category":"groceries","original_category":null,

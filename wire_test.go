@@ -13,7 +13,7 @@ import (
 	"github.com/letagentpay/letagentpay-go"
 )
 
-// everyCall calls what reads an answer, and returns the errors by operation.
+// everyCall makes every call that reads an answer. It returns the errors by operation.
 func everyCall(t *testing.T, body string) map[string]error {
 	client := newClient(t, fixed{200, "application/json", "", body}, letagentpay.WithMaxRetries(0))
 	errs := make(map[string]error)
@@ -60,7 +60,7 @@ func TestAnswersNeedTheirRequiredFields(t *testing.T) {
 	row := item("r1", "2026-03-11T12:00:00+00:00")
 	for op, c := range map[string]struct {
 		path, body string
-		missing    []string // which of its members cannot be missing
+		missing    []string // the members that are required
 		optional   []string
 	}{
 		"purchase": {
@@ -105,7 +105,7 @@ func TestAnswersNeedTheirRequiredFields(t *testing.T) {
 		call := func(t *testing.T, body string) error {
 			method, path, _ := strings.Cut(c.path, " ")
 			s := newService(t).on(method, path, answer(200, body))
-			if op == "confirm" { // what is unclear is read
+			if op == "confirm" { // an unclear confirmation is followed by a read
 				s.on("GET", "/requests/r1", answer(403, `{"detail":"Agent is paused"}`))
 			}
 			client := s.client(letagentpay.WithMaxRetries(0))
@@ -287,7 +287,7 @@ func TestRowsWithImpossibleIDsAreNoAnswer(t *testing.T) {
 		s := newService(t).on("GET", "/requests", list(item(id, "2026-03-11T12:00:00Z")))
 		for _, err := range s.client(letagentpay.WithMaxRetries(0)).Requests(t.Context(), letagentpay.ListParams{}) {
 			require.ErrorIs(t, err, letagentpay.ErrMalformedResponse, id)
-			require.NotErrorIs(t, err, letagentpay.ErrInvalid, "nothing that was sent is refused")
+			require.NotErrorIs(t, err, letagentpay.ErrInvalid, "the error is not about what was sent")
 		}
 	}
 }

@@ -71,7 +71,7 @@ func TestX402Lifecycle(t *testing.T) {
 		someTx:  authorization.AuthorizationID,
 	} {
 		_, err = x402.Report(t.Context(), letagentpay.X402ReportParams{AuthorizationID: id, TxHash: tx})
-		require.ErrorIs(t, err, letagentpay.ErrConflict, "a first attempt is never taken for a repeated one")
+		require.ErrorIs(t, err, letagentpay.ErrConflict, "a first attempt is never mistaken for a repeated one")
 	}
 	_, err = x402.Report(t.Context(), letagentpay.X402ReportParams{AuthorizationID: "nobody", TxHash: otherTx})
 	require.ErrorIs(t, err, letagentpay.ErrNotFound)
@@ -113,7 +113,7 @@ func TestX402LostAnswers(t *testing.T) {
 		_, err := client.X402.Authorize(t.Context(), weather("5"))
 		var unknown *letagentpay.OutcomeUnknownError
 		require.ErrorAs(t, err, &unknown)
-		assert.Len(t, server.Calls(), 1, "without a key it is not repeated")
+		assert.Len(t, server.Calls(), 1, "without a key it is not retried")
 
 		authorization, err := client.X402.Authorize(t.Context(), weather("5"))
 		require.NoError(t, err)
@@ -123,7 +123,7 @@ func TestX402LostAnswers(t *testing.T) {
 			AuthorizationID: authorization.AuthorizationID,
 			TxHash:          someTx,
 		})
-		require.NoError(t, err, "that it was reported already is the answer that was lost")
+		require.NoError(t, err, "the payment was already reported: that answer was lost")
 		assert.Equal(t, authorization.AuthorizationID, report.TransactionID)
 		assert.GreaterOrEqual(t, time.Since(begun), 2*time.Second)
 		assert.Len(t, server.Calls(), 2)
@@ -135,7 +135,7 @@ func TestX402LostAnswers(t *testing.T) {
 			AuthorizationID: authorization.AuthorizationID,
 			TxHash:          someTx,
 		})
-		require.ErrorIs(t, err, letagentpay.ErrConflict, "the hash settled another one, and no repeating changes that")
+		require.ErrorIs(t, err, letagentpay.ErrConflict, "the hash belongs to another authorization")
 
 		lost(operation.X402Report, 100)
 		_, err = client.X402.Report(t.Context(), letagentpay.X402ReportParams{
@@ -273,7 +273,7 @@ func ExampleX402Client_Authorize() {
 
 	authorization, err := client.X402.Authorize(ctx, letagentpay.X402AuthorizeParams{
 		MaxAmountUSD: letagentpay.MustAmount("0.05"),
-		Requirements: letagentpay.PaymentRequirements{ // as the paid API's 402 answer says
+		Requirements: letagentpay.PaymentRequirements{ // as in the paid API's 402 answer
 			Scheme:  "exact",
 			Network: "eip155:8453",
 			Amount:  "50000",
