@@ -196,11 +196,11 @@ func (auth *authorization) checkNotDuplicate(ctx context.Context, of string) err
 
 // duplicateOf is the error of a request that duplicates another one, which counts.
 func (auth *authorization) duplicateOf(counts *Request) error {
-	key := auth.params.IdempotencyKey
 	handled := auth.handled(counts, reasonDuplicate)
 	handled.MayHaveRun = !counts.Status.Final() && counts.Status != StatusPending
-	return errors.Join(
-		handled,
-		&DuplicateError{RequestID: counts.RequestID, Duplicates: []string{auth.requestID}, IdempotencyKey: key},
-	)
+	return errors.Join(handled, &DuplicateError{
+		RequestID:      counts.RequestID,
+		Duplicates:     []string{auth.requestID},
+		IdempotencyKey: auth.params.IdempotencyKey,
+	})
 }

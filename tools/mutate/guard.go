@@ -507,8 +507,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "lookup/second-request-of-a-key-is-silent", file: "lookup.go",
-		old: "&DuplicateError{RequestID: counts.RequestID, Duplicates: []string{auth.requestID}, IdempotencyKey: key},\n",
-		new: "",
+		old: "return errors.Join(handled, &DuplicateError{\n\t\tRequestID:      counts.RequestID,\n\t\tDuplicates:     []string{auth.requestID},\n\t\tIdempotencyKey: auth.params.IdempotencyKey,\n\t})", new: "return handled",
 		why: "nobody learns that a second request of a purchase holds money",
 	},
 	{

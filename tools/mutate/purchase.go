@@ -369,7 +369,7 @@ var purchaseMutants = []mutant{
 	{
 		name: "posting/look-under-the-dead-context", file: "posting.go",
 		old: `found, _ := po.listedRequests(context.WithoutCancel(ctx), "")`,
-		new: `listedRequests, _ := po.listedRequests(ctx, "")`,
+		new: `found, _ := po.listedRequests(ctx, "")`,
 		why: "after a cancellation nobody looks for what the lost attempts have made",
 	},
 	{
