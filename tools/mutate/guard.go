@@ -190,7 +190,7 @@ var guardMutants = []mutant{
 	{
 		name: "requestapproval/baseline-is-not-journaled", file: "requestapproval.go",
 		old: "auth.record.entry.BaselineAt, auth.record.entry.BaselineIDs = auth.baseline.createdAt, auth.baseline.ids",
-		new: "auth.record.entry.BaselineAt = time.Time{}",
+		new: "auth.record.entry.BaselineAt = baseline{}.createdAt",
 		why: "after a crash every request counts as this call's, other processes' too",
 	},
 	{
