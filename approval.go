@@ -169,7 +169,7 @@ func (a *Approval) Settle(ctx context.Context, err error) (settleErr error) {
 		settleErr = a.confirm(ctx, outcome)
 	}
 	a.scoped.done(settleErr == nil && err == nil, settleErr == nil && !outcome.params.Success)
-	if settleErr == nil && err == nil {
+	if settleErr == nil {
 		a.resumption.useUp(&a.authorization.params)
 	}
 	a.scoped = nil

@@ -19,13 +19,15 @@ func (c *Client) Authorize(ctx context.Context, p PurchaseParams, opts ...GuardO
 	if err != nil {
 		return nil, err
 	}
-	return c.authorizeOnce(ctx, p, g)
+	return c.authorizeOnce(ctx, p, g, g.resumption(ctx, &p))
 }
 
 // authorizeOnce is Authorize with the options applied. An earlier run is an error, because there is no result to
 // return.
-func (c *Client) authorizeOnce(ctx context.Context, p PurchaseParams, g *guardConfig) (*Approval, error) {
-	approval, earlier, err := c.authorize(ctx, p, g)
+func (c *Client) authorizeOnce(
+	ctx context.Context, p PurchaseParams, g *guardConfig, resumption *resumption,
+) (*Approval, error) {
+	approval, earlier, err := c.authorize(ctx, p, g, resumption)
 	if earlier != nil {
 		earlier.scoped.done(false, false)
 		return nil, withCleanup(alreadyHandled(earlier.Entry), c.confirmEarlier(ctx, g, earlier.Entry))
@@ -47,7 +49,7 @@ type earlierRun struct {
 // Its deferred functions run only without an approval, the last one first: the scope's key is freed, unless the earlier
 // run needs it, and then the observers get the outcome. Otherwise Approval.Settle and the caller do both.
 func (c *Client) authorize(
-	ctx context.Context, p PurchaseParams, g *guardConfig,
+	ctx context.Context, p PurchaseParams, g *guardConfig, resumption *resumption,
 ) (approval *Approval, earlier *earlierRun, err error) {
 	if err := checkContext(ctx); err != nil {
 		return nil, nil, err
@@ -55,8 +57,7 @@ func (c *Client) authorize(
 	if err := p.validate(); err != nil {
 		return nil, nil, err
 	}
-	resumption, requestID := g.resumption(ctx, &p), ""
-	isResumed := resumption != nil
+	requestID, isResumed := "", resumption != nil
 	if isResumed {
 		if requestID, err = requestIDOf(resumption.requestID); err != nil {
 			return nil, nil, err

@@ -70,11 +70,13 @@ func userErrorText(err error) string {
 	if failure != nil {
 		return "an error whose text is not available: " + failure.Error()
 	}
-	if len(text) > maxErrorText {
-		text = text[:maxErrorText] + "…"
+	isLong := len(text) > maxErrorText
+	text = strings.ToValidUTF8(text[:min(len(text), maxErrorText)], string(utf8.RuneError))
+	if isLong || len(text) > maxErrorText {
+		text = strings.ToValidUTF8(text[:min(len(text), maxErrorText)], "") + "…"
 	}
-	if text = strings.ToValidUTF8(text, string(utf8.RuneError)); text == "" {
-		text = "failed"
+	if text == "" {
+		return "failed"
 	}
 	return text
 }

@@ -212,8 +212,9 @@ func (auth *authorization) awaitResumed(ctx context.Context) (category string, e
 	if err := auth.checkMatch(ctx, state); err != nil {
 		return "", err
 	}
-	if !auth.fromJournal && !state.Status.Final() {
-		if err := auth.checkResumedContent(ctx, state); err != nil {
+	if !auth.fromJournal {
+		err := auth.checkResumedContent(ctx, state)
+		if _, mismatch := errors.AsType[*MismatchError](err); mismatch || err != nil && !state.Status.Final() {
 			return "", err
 		}
 	}

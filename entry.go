@@ -1,7 +1,9 @@
 package letagentpay
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/letagentpay/letagentpay-go/journal"
 )
@@ -31,10 +33,21 @@ func (c *Client) owns(entry *journal.Entry) bool {
 // checkValid returns an error if an entry lacks what money depends on: a store that loses fields must not turn a paid
 // purchase into one that failed.
 func checkValid(entry *journal.Entry) error {
-	if err := entry.Validate(); err != nil {
+	err := entry.Validate()
+	if err == nil && !isOfItsKey(entry) {
+		err = errors.New("want the fields that the key is made of: Service, Agent, IdempotencyKey")
+	}
+	if err != nil {
 		return fmt.Errorf("the entry of the key %s: %w", quoted(entry.Key, sampleText), err)
 	}
 	return nil
+}
+
+// isOfItsKey reports whether the fields of an entry are those of its key, see entryKey: a store that loses one of them
+// must not make the entry another agent's or another key's.
+func isOfItsKey(entry *journal.Entry) bool {
+	kinds := entry.Service + " " + entry.Agent + " "
+	return entry.Key == kinds+"key "+entry.IdempotencyKey || strings.HasPrefix(entry.Key, kinds+"request ")
 }
 
 // setPurchase sets the purchase of an entry. It leaves Ref out, because the idempotency key names the purchase.

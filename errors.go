@@ -149,7 +149,8 @@ func (e *WaitTimeoutError) Is(target error) bool { return target == context.Dead
 // Unwrap returns the failure of the last poll, or nil.
 func (e *WaitTimeoutError) Unwrap() error { return e.Err }
 
-// UnconfirmedError reports that a guarded function ran, and that the service does not know the outcome.
+// UnconfirmedError reports that the service does not know the outcome of a guarded purchase: its function ran, or it was
+// approved and could not be refunded.
 //
 // With MayHaveSpent the function may have paid: its error can hide a payment, so nothing was confirmed, and the money
 // stays booked. Find out whether it paid, and confirm the purchase with [Client.Confirm].
@@ -241,7 +242,8 @@ func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
 //	completed                either      nothing: it was bought
 //	failed                   either      it was refunded: make a new purchase if it is still wanted
 //	approved, auto_approved  true        look into your own books, then confirm it; a new process may resume it
-//	approved, auto_approved  false       another call of this process will run or refund it: wait for that call
+//	approved, auto_approved  false       another call of this process will run or refund it: wait for that call;
+//	                                     if its refund failed, confirm the purchase as failed
 //	pending                  either      another call waits for the decision: resume it if its process has ended
 //	rejected, expired        either      nothing: nothing was bought
 //	any other                either      update the SDK: it does not know the status
@@ -331,8 +333,8 @@ func (e *OverspendError) Error() string {
 	return text + ": spent " + e.Actual.String() + ", approved " + e.Approved.String()
 }
 
-// JournalError reports that the journal could not be read or written. Unless State is [journal.Returned] or
-// [journal.Settled], the function did not run.
+// JournalError reports that the journal could not be read or written. From a guarded call, unless State is
+// [journal.Returned] or [journal.Settled], the function did not run.
 type JournalError struct {
 	Op             string        // "get", "put", "delete" or "entries"
 	State          journal.State // the state that was to be written

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"reflect"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/letagentpay/letagentpay-go/journal"
@@ -63,7 +64,8 @@ func Guard[In, Out any](
 		case optionErr != nil:
 			return out, optionErr
 		}
-		approval, earlier, err := c.authorize(ctx, describe(in), g)
+		p := describe(in)
+		approval, earlier, err := c.authorize(ctx, p, g, g.resumption(ctx, &p))
 		if err != nil {
 			return out, err
 		}
@@ -179,9 +181,11 @@ func (g *guardConfig) hidesPayment(err error) bool {
 
 // OnPendingWait waits up to d for a human when the policy neither approves nor rejects; the default is 5 minutes. The
 // context's deadline bounds the wait too. The options adjust the wait, for example to show progress: [WaitProgress],
-// [WaitInterval]. When the wait ends undecided, the error is a [*NotApprovedError] that is pending and wraps a
-// [*WaitTimeoutError]; [Resume] or [ResumeApproval] continues the purchase later.
+// whose function holds the call as long as it runs, and [WaitInterval]. When the wait ends undecided, the error is a
+// [*NotApprovedError] that is pending and wraps a [*WaitTimeoutError]; [Resume] or [ResumeApproval] continues the
+// purchase later.
 func OnPendingWait(d time.Duration, opts ...WaitOption) GuardOption {
+	opts = slices.Clone(opts)
 	return func(g *guardConfig) error {
 		if d <= 0 {
 			return paramError("OnPendingWait", d.String(), "want a duration above zero; use OnPendingFail not to wait")

@@ -147,12 +147,13 @@ func (gt *GuardTransport) authorize(request *http.Request, p PurchaseParams) (*A
 		ctx, g.resumed = withoutResumption(ctx), nil
 	}
 	header := idempotencyHeader(request.Header)
-	if g.resumption(ctx, &p) != nil || p.IdempotencyKey != "" || header == "" {
-		return gt.Client.authorizeOnce(ctx, p, g)
+	resumption := g.resumption(ctx, &p)
+	if resumption != nil || p.IdempotencyKey != "" || header == "" {
+		return gt.Client.authorizeOnce(ctx, p, g, resumption)
 	}
 	for failed := 0; ; failed++ {
 		p.IdempotencyKey = httpRequestKey(request, header, failed)
-		approval, err := gt.Client.authorizeOnce(ctx, p, g)
+		approval, err := gt.Client.authorizeOnce(ctx, p, g, nil)
 		if !endedUnpaid(err) || failed == maxFurtherPurchases {
 			return approval, err
 		}

@@ -234,6 +234,9 @@ func (c *Client) refresh(ctx context.Context, p *PurchaseParams, purchase *Purch
 		return err
 	}
 	purchase.Status, purchase.AutoApproved = read.Status, read.Status == StatusAutoApproved
+	if !purchase.AutoApproved {
+		purchase.BudgetRemaining = nil
+	}
 	if read.Status != StatusPending {
 		purchase.ExpiresAt = time.Time{}
 	}

@@ -63,6 +63,7 @@ func TestRecoverLooksForWhatCameLate(t *testing.T) {
 				if c.journaled != "" {
 					other := *only(t, journal)
 					other.Key = strings.Replace(other.Key, " key ", " key other ", 1)
+					other.IdempotencyKey = "other " + other.IdempotencyKey
 					other.RequestID, other.Unclear = c.journaled, false
 					if c.journaled == "-" {
 						other.RequestID, other.State = "", stateRequested

@@ -5,11 +5,12 @@ import (
 	"sync/atomic"
 )
 
-// resumption is an instruction to continue a request in place of making one. The first call that succeeds uses it up
-// for all other purchases. A call for the same purchase keeps resuming, so that a repeated call buys nothing more.
+// resumption is an instruction to continue a request in place of making one. The first call whose purchase is completed
+// uses it up for all other purchases. A call for the same purchase keeps resuming, so that a repeated call buys nothing
+// more.
 type resumption struct {
 	requestID string
-	bought    atomic.Pointer[content] // by the call that has succeeded; nil: none yet
+	bought    atomic.Pointer[content] // by the call whose purchase is confirmed; nil: none yet
 }
 
 type resumeKey struct{}
@@ -21,10 +22,11 @@ type resumeKey struct{}
 // This process does not run again what it has started, nor what the journal shows to have returned. It does run again
 // what the journal shows only as started: look into your own books first.
 //
-// The first call that succeeds under the context uses the id up: calls for other purchases then make requests of their
-// own. A call for the same purchase does not buy it again: it is an [*AlreadyHandledError], as is any request that was
-// confirmed already, or with a journal it returns the first result. After an error the next call resumes the same
-// request again. A duplicate, see [DuplicateError], is refused while the request that counts may run or has run.
+// The first call whose purchase is confirmed, completed or failed, uses the id up: calls for other purchases then make
+// requests of their own. A call for the same purchase does not buy it again: it is an [*AlreadyHandledError], as is any
+// request that was confirmed already, or with a journal it returns the first result. After any other error the next call
+// resumes the same request again. A duplicate, see [DuplicateError], is refused while the request that counts may run or
+// has run.
 //
 // The request must be the purchase that the call describes: amount, category, currency, merchant and description.
 // Otherwise the error is a [*MismatchError]. A category described by an alias is recognised where this process or the
@@ -54,6 +56,9 @@ func (g *guardConfig) resumption(ctx context.Context, p *PurchaseParams) *resump
 	if g.resumed.appliesTo(p) {
 		return g.resumed
 	}
+	if ctx == nil { // an error later
+		return nil
+	}
 	if resumed, ok := ctx.Value(resumeKey{}).(*resumption); ok && resumed.appliesTo(p) {
 		return resumed
 	}
@@ -78,7 +83,7 @@ func withoutResumption(ctx context.Context) context.Context {
 	return context.WithValue(ctx, resumeKey{}, nil)
 }
 
-// useUp notes that a call for a purchase has succeeded. A nil resumption is that of a call that resumed nothing.
+// useUp notes that the purchase of a call is confirmed. A nil resumption is that of a call that resumed nothing.
 func (r *resumption) useUp(p *PurchaseParams) {
 	if r != nil {
 		bought := contentOf(p)

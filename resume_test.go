@@ -2,6 +2,8 @@ package letagentpay_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
@@ -62,7 +64,7 @@ func TestResumedContextIsNotUsedUpByAnError(t *testing.T) {
 	assert.Len(t, server.Requests(), 1, "nothing else was requested")
 }
 
-func TestResumedContextIsNotUsedUpByAFailedFunction(t *testing.T) {
+func TestResumedContextIsUsedUpByAFailedFunction(t *testing.T) {
 	server := serve(t)
 	var runs atomic.Int64
 	guarded := guardGroceries(server.Client(), &runs, func(context.Context) (string, error) { return "", errShop })
@@ -73,12 +75,125 @@ func TestResumedContextIsNotUsedUpByAFailedFunction(t *testing.T) {
 	server.CheckStatus(t, id, letagentpay.StatusFailed)
 	_, err = guarded(ctx, price("80"))
 	var handled *letagentpay.AlreadyHandledError
-	require.ErrorAs(t, err, &handled)
+	require.ErrorAs(t, err, &handled, "the same purchase is not requested again")
+	assert.Len(t, server.Requests(), 1)
 	_, err = guarded(ctx, price("30"))
+	require.ErrorIs(t, err, errShop, "another purchase runs")
+	assert.EqualValues(t, 2, runs.Load())
+}
+
+func TestFirstSettleDecidesForTheResumption(t *testing.T) {
+	for name, outcome := range map[string]error{"completed": nil, "failed": errShop} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := serve(t)
+				client := server.Client()
+				ctx := letagentpay.ResumeApproval(t.Context(), approvedByOwner(t, server, price("80")))
+				approval, err := client.Authorize(ctx, price("80"))
+				require.NoError(t, err)
+				server.Fail(letagentpaytest.Fault{Op: operation.Confirm, Status: 403})
+				require.Error(t, approval.Settle(ctx, outcome))
+				_, err = client.Authorize(ctx, price("30"))
+				var handled *letagentpay.AlreadyHandledError
+				require.ErrorAs(t, err, &handled, "nothing is confirmed yet")
+				require.NoError(t, approval.Settle(ctx, errors.New("ignored")))
+				server.CheckStatus(t, approval.RequestID(), letagentpay.Status(name))
+				_, err = client.Authorize(ctx, price("30"))
+				require.NoError(t, err)
+			})
+		})
+	}
+}
+
+// lookup calls do at the nth lookup of the id to resume: it stands for another goroutine that runs at that moment.
+type lookup struct {
+	context.Context
+	n  *int
+	at int
+	do func()
+}
+
+func (l lookup) Value(key any) any {
+	if fmt.Sprintf("%T", key) == "letagentpay.resumeKey" {
+		if *l.n++; *l.n == l.at {
+			l.do()
+		}
+	}
+	return l.Context.Value(key)
+}
+
+// A request that resumed nothing is paid under the key of its header, even if another call uses the id up meanwhile.
+func TestIDThatIsUsedUpMeanwhileLeavesTheKeyOfTheHeader(t *testing.T) {
+	for at := 1; at <= 3; at++ {
+		server := serve(t)
+		client := server.Client()
+		ctx := letagentpay.ResumeApproval(t.Context(), approvedByOwner(t, server, price("80")))
+		var runs, sent atomic.Int64
+		transport := &letagentpay.GuardTransport{
+			Client: client,
+			Price: func(*http.Request) (*letagentpay.PurchaseParams, error) {
+				p := price("30")
+				return &p, nil
+			},
+			Next: exchange(func(r *http.Request) (*http.Response, error) {
+				sent.Add(1)
+				return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Request: r}, nil
+			}),
+		}
+		send := func(ctx context.Context) {
+			request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://paid.example/order", nil)
+			require.NoError(t, err)
+			request.Header.Set("Idempotency-Key", "order-7")
+			if response, err := transport.RoundTrip(request); err == nil {
+				require.NoError(t, response.Body.Close())
+			}
+		}
+		lookups := 0
+		send(lookup{ctx, &lookups, at, func() {
+			_, err := guardGroceries(client, &runs, succeed)(ctx, price("80"))
+			require.NoError(t, err)
+		}})
+		send(ctx)
+		assert.LessOrEqual(t, sent.Load(), int64(1), "order-7 is sent once")
+	}
+}
+
+func TestResumeOptionOfATransportIsUsedUpByAPayment(t *testing.T) {
+	server := serve(t)
+	status, amount := http.StatusInternalServerError, "80"
+	transport := &letagentpay.GuardTransport{
+		Client: server.Client(),
+		Price: func(*http.Request) (*letagentpay.PurchaseParams, error) {
+			p := price(amount)
+			return &p, nil
+		},
+		Next: exchange(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: status, Body: http.NoBody, Request: r}, nil
+		}),
+		Options: []letagentpay.GuardOption{letagentpay.Resume(approvedByOwner(t, server, price("80")))},
+	}
+	client := &http.Client{Transport: transport}
+	_, err := client.Get("https://paid.example/a")
+	require.NoError(t, err)
+	status, amount = http.StatusOK, "30"
+	_, err = client.Get("https://paid.example/b")
+	require.NoError(t, err, "the server charged for the first request; this is another purchase")
+}
+
+func TestResumedRequestThatHasEndedIsComparedAsWell(t *testing.T) {
+	server := serve(t)
+	client := server.Client()
+	bought, wanted := price("80"), price("80")
+	bought.Description, wanted.Description = "shoes", "a flight"
+	id := approvedByOwner(t, server, bought)
+	_, err := client.Confirm(t.Context(), id, letagentpay.ConfirmParams{Success: true})
+	require.NoError(t, err)
+	_, err = client.Authorize(letagentpay.ResumeApproval(t.Context(), id), wanted)
 	var mismatch *letagentpay.MismatchError
 	require.ErrorAs(t, err, &mismatch)
-	assert.EqualValues(t, 1, runs.Load())
-	assert.Len(t, server.Requests(), 1)
+	_, err = client.Authorize(letagentpay.ResumeApproval(t.Context(), id), bought)
+	var handled *letagentpay.AlreadyHandledError
+	require.ErrorAs(t, err, &handled)
 }
 
 func TestResumeOption(t *testing.T) {
@@ -162,4 +277,16 @@ func TestOptionsOfAPendingWaitAreChecked(t *testing.T) {
 		assert.Equal(t, name, param.Field)
 	}
 	assert.Empty(t, server.Requests())
+}
+
+func TestOptionsOfAPendingWaitAreCopied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := serve(t)
+		opts := []letagentpay.WaitOption{letagentpay.WaitInterval(time.Second, time.Second)}
+		option := letagentpay.OnPendingWait(time.Minute, opts...)
+		opts[0] = nil
+		_, err := server.Client().Authorize(t.Context(), price("80"), option)
+		var timeout *letagentpay.WaitTimeoutError
+		require.ErrorAs(t, err, &timeout)
+	})
 }

@@ -361,7 +361,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "decision/resumed-content-not-compared", file: "decision.go",
-		old: "if !auth.fromJournal && !state.Status.Final() {", new: "if false {",
+		old: "if !auth.fromJournal {\n", new: "if false {\n",
 		why: "a resumed request for another merchant is run",
 	},
 	{
@@ -607,6 +607,33 @@ var guardMutants = []mutant{
 		old: "MayHaveRun:     true,", new: "MayHaveRun:     false,",
 		why: "the caller of a purchase that the journal shows to have run is told that it has not",
 	},
+	{
+		name: "entry/fields-of-the-key-lost", file: "entry.go",
+		old: "if err == nil && !isOfItsKey(entry) {", new: "if err == nil && !isOfItsKey(entry) && false {",
+		why: "a store that loses the service of an entry lets a purchase run twice",
+	},
+	{
+		name: "decision/ended-request-not-compared", file: "decision.go",
+		old: "mismatch || err != nil && !state.Status.Final() {",
+		new: "!state.Status.Final() && (mismatch || err != nil) {",
+		why: "a purchase that was never made is reported as bought",
+	},
+	{
+		name: "guardtransport/resumption-looked-up-again", file: "guardtransport.go",
+		old: "return gt.Client.authorizeOnce(ctx, p, g, resumption)",
+		new: "return gt.Client.authorizeOnce(ctx, p, g, g.resumption(ctx, &p))",
+		why: "a request is paid under a random key when the id is used up in between, and its retry is paid again",
+	},
+	{
+		name: "guard/options-of-a-wait-shared", file: "guard.go",
+		old: "opts = slices.Clone(opts)\n", new: "_ = slices.Clone(opts)\n",
+		why: "options that the caller changes after the check apply",
+	},
+	{
+		name: "purchase/stale-budget-remaining", file: "purchase.go",
+		old: "if !purchase.AutoApproved {\n\t\tpurchase.BudgetRemaining", new: "if false {\n\t\tpurchase.BudgetRemaining",
+		why: "the caller is shown a budget from before a refund",
+	},
 	// resume.go
 	{
 		name: "resume/used-up-for-its-own-purchase", file: "resume.go",
@@ -624,8 +651,8 @@ var guardMutants = []mutant{
 		why: "a call that is to resume a request makes another one",
 	},
 	{
-		name: "approval/resumption-used-up-by-an-error", file: "approval.go",
-		old: "if settleErr == nil && err == nil {\n\t\ta.resumption", new: "if true {\n\t\ta.resumption",
+		name: "approval/resumption-used-up-unconfirmed", file: "approval.go",
+		old: "if settleErr == nil {\n\t\ta.resumption", new: "if true {\n\t\ta.resumption",
 		why: "another purchase follows a resumed one that failed",
 	},
 	{

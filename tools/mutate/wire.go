@@ -689,14 +689,14 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "guardtransport/header-overrules-the-key", file: "guardtransport.go",
-		old: "if g.resumption(ctx, &p) != nil || p.IdempotencyKey != \"\" || header == \"\" {",
-		new: "if g.resumption(ctx, &p) != nil || header == \"\" {",
+		old: "if resumption != nil || p.IdempotencyKey != \"\" || header == \"\" {",
+		new: "if resumption != nil || header == \"\" {",
 		why: "the key that Price sets has no effect",
 	},
 	{
 		name: "guardtransport/headers-ignored", file: "guardtransport.go",
-		old: "if g.resumption(ctx, &p) != nil || p.IdempotencyKey != \"\" || header == \"\" {",
-		new: "if g.resumption(ctx, &p) != nil || p.IdempotencyKey != \"\" || header != \"\" || header == \"\" {",
+		old: "if resumption != nil || p.IdempotencyKey != \"\" || header == \"\" {",
+		new: "if resumption != nil || p.IdempotencyKey != \"\" || header != \"\" || header == \"\" {",
 		why: "an SDK that retries under its idempotency header pays twice",
 	},
 	{
