@@ -149,8 +149,8 @@ func (e *WaitTimeoutError) Is(target error) bool { return target == context.Dead
 // Unwrap returns the failure of the last poll, or nil.
 func (e *WaitTimeoutError) Unwrap() error { return e.Err }
 
-// UnconfirmedError reports that the service does not know the outcome of a guarded purchase: its function ran, or it was
-// approved and could not be refunded.
+// UnconfirmedError reports that the service does not know the outcome of a guarded purchase: its function ran, or it
+// was approved and could not be refunded.
 //
 // With MayHaveSpent the function may have paid: its error can hide a payment, so nothing was confirmed, and the money
 // stays booked. Find out whether it paid, and confirm the purchase with [Client.Confirm].

@@ -24,9 +24,9 @@ type resumeKey struct{}
 //
 // The first call whose purchase is confirmed, completed or failed, uses the id up: calls for other purchases then make
 // requests of their own. A call for the same purchase does not buy it again: it is an [*AlreadyHandledError], as is any
-// request that was confirmed already, or with a journal it returns the first result. After any other error the next call
-// resumes the same request again. A duplicate, see [DuplicateError], is refused while the request that counts may run or
-// has run.
+// request that was confirmed already, or with a journal it returns the first result. After any other error the next
+// call resumes the same request again. A duplicate, see [DuplicateError], is refused while the request that counts may
+// run or has run.
 //
 // The request must be the purchase that the call describes: amount, category, currency, merchant and description.
 // Otherwise the error is a [*MismatchError]. A category described by an alias is recognised where this process or the
