@@ -464,7 +464,7 @@ var purchaseMutants = []mutant{
 		name: "content/texts-not-trimmed", file: "content.go",
 		old: "merchant:    trimText(p.MerchantName),\n\t\tdescription: trimText(p.Description),",
 		new: "merchant:    p.MerchantName,\n\t\tdescription: p.Description,",
-		why: "a repetition with an extra space is another purchase, or a mismatch with the text that the service trimmed",
+		why: "a repetition with an extra space is another purchase, or a mismatch with the text trimmed by the service",
 	},
 	{
 		name: "content/invisible-characters-kept", file: "content.go",
