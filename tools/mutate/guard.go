@@ -1,6 +1,6 @@
 package main
 
-// guardMutants are about who may run, how that ends, and what the service is told.
+// guardMutants cover which call may run a purchase, how it ends, and what is confirmed to the service.
 var guardMutants = []mutant{
 	// authorize.go
 	{
@@ -485,7 +485,7 @@ var guardMutants = []mutant{
 		why: "a second request that a lost attempt made under the key of a run also runs",
 	},
 	{
-		name: "decision/runs-beside-another-of-its-key", file: "decision.go",
+		name: "decision/runs-despite-another-of-its-key", file: "decision.go",
 		old: `if ran == "" || ran == auth.requestID {`, new: "if ran != auth.requestID || ran == auth.requestID {",
 		why: "a second request that a lost attempt made under the key of a run also runs",
 	},

@@ -1,6 +1,6 @@
 package main
 
-// journalMutants are about the journal, what is recovered from it and given back, and code of the user's.
+// journalMutants cover the journal, recovery and replay from it, and user code.
 var journalMutants = []mutant{
 	// entry.go, record.go
 	{

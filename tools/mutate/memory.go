@@ -1,6 +1,6 @@
 package main
 
-// memoryMutants are about what a process remembers, and what must not overlap in it.
+// memoryMutants cover the memory of a process, and the calls that must not overlap in it.
 var memoryMutants = []mutant{
 	// memory.go
 	{
@@ -168,7 +168,7 @@ var memoryMutants = []mutant{
 		why: "a refund is sent although a slow service may still be handling the first",
 	},
 	{
-		name: "memory/cooldown-without-end", file: "memory.go",
+		name: "memory/cooldown-never-ends", file: "memory.go",
 		old: "return ok && time.Until(until) > 0", new: "_ = until\n\treturn ok",
 		why: "a refund that never arrived is never sent again",
 	},

@@ -1,6 +1,6 @@
 package main
 
-// purchaseMutants are about what a purchase is, how it is posted and confirmed, and the keys of scopes.
+// purchaseMutants cover the content of a purchase, its posting and confirmation, and the keys of scopes.
 var purchaseMutants = []mutant{
 	// purchase.go
 	{
@@ -265,7 +265,7 @@ var purchaseMutants = []mutant{
 		why: "a purchase that was made is reported as refused because a later attempt was refused",
 	},
 	{
-		name: "posting/aliases-not-learnt", file: "posting.go",
+		name: "posting/aliases-not-remembered", file: "posting.go",
 		old: "c.process.rememberAlias(aliasKey{c.identity, original}, purchase.Category)",
 		new: "_ = aliasKey{c.identity, original}",
 		why: "a purchase described by an alias is not recognised when it is resumed",
@@ -322,7 +322,7 @@ var purchaseMutants = []mutant{
 		why: "the next attempt overlaps the lost one, and the purchase is made twice",
 	},
 	{
-		name: "posting/pause-shorter-than-the-service-asks", file: "posting.go",
+		name: "posting/pause-shorter-than-retry-after", file: "posting.go",
 		old: "wait := max(settlePause, backoff(n, retryBase, retryCap), attempt.last.retryAfter)",
 		new: "wait := max(settlePause, backoff(n, retryBase, retryCap))",
 		why: "the service's Retry-After is not respected",
@@ -687,7 +687,7 @@ var purchaseMutants = []mutant{
 		why: "more identical purchases are allowed than documented",
 	},
 	{
-		name: "scope/asks-about-what-the-answer-decides", file: "scope.go",
+		name: "scope/category-decided-before-the-response", file: "scope.go",
 		old: "if relation != otherNames { // only the response",
 		new: "if relation == sameCategory { // only the response",
 		why: "a repetition under a name of unknown category makes another purchase",
@@ -752,7 +752,7 @@ var purchaseMutants = []mutant{
 		why: "a confirmation that may have arrived is sent again without a read first",
 	},
 	{
-		name: "confirm/second-refund-beside-the-first", file: "confirm.go",
+		name: "confirm/second-refund-overlaps-the-first", file: "confirm.go",
 		old: "onlyRead := refund && cf.client.process.coolingDown(key)", new: "onlyRead := refund && false",
 		why: "a refund is sent again while the service may still handle the first, and returns the money twice",
 	},

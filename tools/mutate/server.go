@@ -1,6 +1,6 @@
 package main
 
-// serverMutants are about the ledger of the embedded server, which the tests of users rely on.
+// serverMutants cover the ledger of the embedded server, which users' tests rely on.
 var serverMutants = []mutant{
 	// purchase.go
 	{
@@ -33,7 +33,7 @@ var serverMutants = []mutant{
 	{
 		name: "server-purchase/any-currency", file: "letagentpaytest/purchase.go",
 		old: "if b.currency != nil && *b.currency != currency {", new: "if false {",
-		why: "a purchase in another currency than the account's is made",
+		why: "a purchase in a currency other than the account's is made",
 	},
 	{
 		name: "server-purchase/rounded-half-to-even", file: "letagentpaytest/purchase.go",

@@ -1,6 +1,6 @@
 package main
 
-// wireMutants are about HTTP, what an answer must hold, what an error may show, and waiting for a decision.
+// wireMutants cover HTTP, the required content of answers, the text of errors, and waiting for a decision.
 var wireMutants = []mutant{
 	// transport.go
 	{
@@ -8,7 +8,7 @@ var wireMutants = []mutant{
 		old: "request.Body, request.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))",
 		new: "request.Body, request.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))\n" +
 			"request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }",
-		why: "net/http resends a purchase at once when a kept-alive connection is dead",
+		why: "net/http resends a purchase at once when a kept-alive connection turns out to be closed",
 	},
 	{
 		name: "transport/users-timeout-ignored", file: "transport.go",
@@ -22,7 +22,7 @@ var wireMutants = []mutant{
 		why: "an attempt that takes too long cannot be distinguished from a context that has ended",
 	},
 	{
-		name: "transport/x402-beside-the-wrong-path", file: "transport.go",
+		name: "transport/x402-under-the-wrong-path", file: "transport.go",
 		old: "strings.TrimSuffix(base.Path, agentPrefix) + x402Prefix", new: "base.Path + x402Prefix",
 		why: "x402 calls go to a path that does not exist",
 	},
@@ -166,7 +166,7 @@ var wireMutants = []mutant{
 	{
 		name: "apierror/redirected-writes-are-clear", file: "apierror.go",
 		old: "return e.Method != http.MethodGet\n", new: "return false\n",
-		why: "a purchase answered with a redirect, which also answers accepted forms, is not in doubt",
+		why: "a purchase answered with a redirect is not in doubt, although it may have been accepted",
 	},
 	{
 		name: "apierror/server-errors-are-clear", file: "apierror.go",
@@ -305,7 +305,7 @@ var wireMutants = []mutant{
 
 	// fate.go
 	{
-		name: "apierror/gone-clients-have-ended", file: "apierror.go",
+		name: "apierror/client-closed-requests-have-ended", file: "apierror.go",
 		old: "case e.StatusCode == http.StatusRequestTimeout || e.StatusCode == statusClientClosed:", new: "case e.StatusCode == http.StatusRequestTimeout:",
 		why: "a refund that a gateway has abandoned is sent again while the service is handling it",
 	},
@@ -731,7 +731,7 @@ var wireMutants = []mutant{
 		why: "net/http sends a paid request again on another connection",
 	},
 	{
-		name: "guardtransport/response-beside-an-error-leaks", file: "guardtransport.go",
+		name: "guardtransport/response-with-an-error-leaks", file: "guardtransport.go",
 		old: "closeBody(response)\n\t\tresponse = nil", new: "response = nil",
 		why: "a transport that returns a response and an error leaks a connection",
 	},
@@ -773,7 +773,7 @@ var wireMutants = []mutant{
 		why: "a request answered with a 408 is refunded although it may have been paid for",
 	},
 	{
-		name: "guardtransport/gone-clients-are-not-charged", file: "guardtransport.go",
+		name: "guardtransport/client-closed-requests-are-not-charged", file: "guardtransport.go",
 		old: "|| status == statusClientClosed", new: "|| status == statusClientClosed && status < 300",
 		why: "a request that a gateway abandoned is refunded although the service behind it has charged",
 	},
