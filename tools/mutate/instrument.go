@@ -15,30 +15,30 @@ import (
 	"strings"
 )
 
-// The tests are compiled once, with all mutants in them. Each function with a defect stands beside the function as it
-// is, which calls it when that mutant is the active one:
+// The tests are compiled once, with all mutants in them. Each mutated function is added next to the original, which
+// calls it when that mutant is active:
 //
 //	func (c *Client) confirm(id string) error {
 //		if isMutant(7) {
 //			return c.confirm_mutant7(id)
 //		}
 //
-// Mutants outside of functions, and in those that call recover for themselves, are compiled one by one.
+// Mutants outside functions, and those in functions that call recover directly, are compiled one at a time.
 
-// instrumented is the text of files with all mutants that can be switched on.
+// instrumented holds the source of the files with all mutants that can be switched on.
 type instrumented struct {
-	files map[string][]byte // by their path from the root of the repository
-	alone []*mutant         // those that cannot
+	files map[string][]byte // by path, relative to the root of the repository
+	alone []*mutant         // the mutants that cannot be switched on
 }
 
-// instrument makes the files of the mutants. The number of a mutant is its place in the list.
+// instrument returns the files with their mutants. The number of a mutant is its index in the list.
 func instrument(root string, list []*mutant) (*instrumented, error) {
 	byFile := make(map[string][]int)
 	for i, m := range list {
 		byFile[m.file] = append(byFile[m.file], i)
 	}
 	result := &instrumented{files: make(map[string][]byte)}
-	packages := make(map[string]string) // folder: name
+	packages := make(map[string]string) // package name by folder
 	var problems []error
 	for _, file := range slices.Sorted(maps.Keys(byFile)) {
 		text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(file)))
@@ -65,7 +65,8 @@ func instrument(root string, list []*mutant) (*instrumented, error) {
 	return result, errors.Join(problems...)
 }
 
-// switchSource tells functions whether a mutant is the active one, and notes which ones could be.
+// switchSource is the source that reports to a function whether its mutant is active, and records which mutants the
+// tests reach.
 const switchSource = `package %s
 
 import (
@@ -100,12 +101,12 @@ func isMutant(n int) bool {
 }
 `
 
-// switchedFile is one file with its mutants.
+// switchedFile is one source file with its mutants.
 type switchedFile struct {
 	text     string
 	parsed   *ast.File
 	inserted map[int]string // by offset
-	replaced map[int]int    // offsets where what is inserted takes the place of something, with its length
+	replaced map[int]int    // by offset: the length of the text that the insertion replaces
 	added    strings.Builder
 }
 
@@ -117,15 +118,15 @@ func newSwitchedFile(text string) (*switchedFile, error) {
 	return &switchedFile{text: text, parsed: parsed, inserted: make(map[int]string), replaced: make(map[int]int)}, nil
 }
 
-// parse parses a file; the positions are offsets plus one.
+// parse parses a file. Its positions are offsets plus one.
 func parse(text string) (*ast.File, error) {
 	return parser.ParseFile(token.NewFileSet(), "", text, parser.SkipObjectResolution)
 }
 
-// errAlone is the error of a mutant that is to be compiled by itself.
+// errAlone is returned for a mutant that must be compiled separately.
 var errAlone = errors.New("it cannot be switched on")
 
-// add adds the function with a defect, and what calls it.
+// add adds the mutated function and the call to it.
 func (f *switchedFile) add(n int, m *mutant) error {
 	start, err := m.find(f.text)
 	if err != nil {
@@ -156,7 +157,7 @@ func (f *switchedFile) add(n int, m *mutant) error {
 
 func offset(p token.Pos) int { return int(p) - 1 }
 
-// functionAt returns the function that holds a part of the file.
+// functionAt returns the function that contains a part of the file, or nil.
 func functionAt(file *ast.File, start, end int) *ast.FuncDecl {
 	for _, declaration := range file.Decls {
 		if f, ok := declaration.(*ast.FuncDecl); ok && f.Body != nil && offset(f.Pos()) <= start &&
@@ -167,7 +168,8 @@ func functionAt(file *ast.File, start, end int) *ast.FuncDecl {
 	return nil
 }
 
-// recovers reports whether a function calls recover, which works in what is deferred alone.
+// recovers reports whether a function calls recover directly. Such a call has an effect only in the deferred function
+// itself, so it must not move to a function that the deferred one calls.
 func recovers(f *ast.FuncDecl) (found bool) {
 	ast.Inspect(f.Body, func(node ast.Node) bool {
 		if call, ok := node.(*ast.CallExpr); ok {
@@ -180,8 +182,7 @@ func recovers(f *ast.FuncDecl) (found bool) {
 	return found
 }
 
-// call returns a call of another function with the arguments that this one was given. Parameters without a name get
-// one.
+// call returns a call of another function with the arguments of this one. It names the parameters that have no name.
 func (f *switchedFile) call(function *ast.FuncDecl, suffix string) string {
 	name := function.Name.Name + suffix
 	if function.Recv != nil {
@@ -199,7 +200,7 @@ func (f *switchedFile) call(function *ast.FuncDecl, suffix string) string {
 	return name + "(" + strings.Join(arguments, ", ") + ")"
 }
 
-// names returns the names of parameters.
+// names returns the names of parameters. It names those that have none.
 func (f *switchedFile) names(list *ast.FieldList, unnamed string) []string {
 	var names []string
 	for _, field := range list.List {

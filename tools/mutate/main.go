@@ -1,18 +1,18 @@
-// Command mutate measures how well the tests notice defects. It has a list of mutants, each of which is the source with
-// one defect, runs the tests against one mutant at a time, and prints which test has failed first, or that none has:
+// Command mutate measures how well the tests detect defects. Each mutant in its list is the source with one defect.
+// The command runs the tests against one mutant at a time, and prints the first test that fails, or that none does:
 //
 //	go run ./tools/mutate                    # the whole list
 //	go run ./tools/mutate -run '^confirm/'   # the mutants of one file
-//	go run ./tools/mutate -list              # what they are, and why each is a defect
-//	go run ./tools/mutate -build             # does each of them compile?
+//	go run ./tools/mutate -list              # their names, and why each is a defect
+//	go run ./tools/mutate -build             # only compile each of them
 //
-// The mutants reach the compiler through the -overlay flag of the go command, so the files themselves are not touched.
-// Before the first mutant, each test runs by itself against the source as it is: one that fails there shows nothing,
-// and is an error. A mutant is then met by those tests alone that call its function, the quick ones first. A test that
-// exceeds the time limit has failed. The exit status is 0 when every mutant was killed.
+// The mutants reach the compiler through the -overlay flag of the go command, so the source files do not change.
+// Before the first mutant, each test runs on its own against the original source: a test that fails there proves
+// nothing and is an error. Each mutant then runs against only the tests that call its function, the fast ones first.
+// A test that exceeds the time limit counts as failed. The exit status is 0 when every mutant was killed.
 //
-// A survivor is a defect that no test notices: the test is missing, or the mutant is no defect, and then it does not
-// belong into the list.
+// A survivor is a defect that no test detects. Either a test is missing, or the mutant is not a defect and does not
+// belong in the list.
 package main
 
 import (
@@ -93,7 +93,7 @@ func run() error {
 	return measure(ctx, chosen, t.jobs, t.test)
 }
 
-// choose returns the mutants whose name matches. All of the list must be as it should be.
+// choose returns the mutants whose name matches. It checks the whole list, and reports every mutant that is invalid.
 func choose(root string, named *regexp.Regexp) ([]*mutant, error) {
 	var chosen []*mutant
 	var problems []error
@@ -117,7 +117,7 @@ func choose(root string, named *regexp.Regexp) ([]*mutant, error) {
 	return chosen, errors.Join(problems...)
 }
 
-// repository returns the root of the repository, which holds the working directory.
+// repository returns the root of the repository that contains the working directory.
 func repository() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -135,7 +135,7 @@ func repository() (string, error) {
 	}
 }
 
-// measure tests mutants, some at a time, and prints their verdicts in the order of the list, and the score.
+// measure tests up to jobs mutants at a time, and prints their verdicts in the order of the list, then the score.
 func measure(ctx context.Context, chosen []*mutant, jobs int, test func(context.Context, *mutant) verdict) error {
 	begun := time.Now()
 	verdicts := make([]chan verdict, len(chosen))
@@ -169,7 +169,7 @@ func measure(ctx context.Context, chosen []*mutant, jobs int, test func(context.
 	return nil
 }
 
-// inParallel calls do with each number below n, in their order, some at a time.
+// inParallel calls do with each number below n, in ascending order, up to jobs at a time.
 func inParallel(jobs, n int, do func(i int)) {
 	var workers sync.WaitGroup
 	next := make(chan int)

@@ -11,19 +11,19 @@ import (
 
 // mutant is the source with one defect.
 type mutant struct {
-	name string // the file without its ending, a slash, and what is wrong
-	file string // from the root of the repository
-	// what is replaced; it occurs in the file once, unless nth says which occurrence is meant, counted from 1
+	name string // the file without its extension, a slash, and the defect
+	file string // relative to the root of the repository
+	// the text to replace; it occurs in the file once, unless nth selects an occurrence, counted from 1
 	old string
 	nth int
 	new string
-	why string // why that is a defect
+	why string // why the change is a defect
 }
 
 // mutants is the whole list.
 var mutants = slices.Concat(guardMutants, purchaseMutants, journalMutants, memoryMutants, wireMutants, serverMutants)
 
-// find returns where in the text of its file the defect is.
+// find returns the offset of the defect in the text of its file.
 func (m *mutant) find(text string) (int, error) {
 	found := strings.Count(text, m.old)
 	switch {
@@ -65,7 +65,7 @@ const (
 	locksPackage   = "./internal/keylock"
 )
 
-// packages returns the packages whose tests are to notice the defect, the likeliest first.
+// packages returns the packages whose tests should detect the defect, the most likely first.
 func (m *mutant) packages() []string {
 	if strings.HasPrefix(m.file, "letagentpaytest/") {
 		return []string{serverPackage, rootPackage}

@@ -1,6 +1,6 @@
 package main
 
-// serverMutants are about the ledger of the embedded server, which the tests of users rely on.
+// serverMutants cover the ledger of the embedded server, which users' tests rely on.
 var serverMutants = []mutant{
 	// purchase.go
 	{
@@ -17,13 +17,13 @@ var serverMutants = []mutant{
 	{
 		name: "server-purchase/unlimited", file: "letagentpaytest/purchase.go",
 		old: "if !a.purchases.allow(x.now) {", new: "if a.purchases.allow(x.now); false {",
-		why: "an agent that is too fast is not refused",
+		why: "an agent that exceeds the rate limit is not refused",
 	},
 	{
 		name: "server-purchase/replays-free-of-the-limit", file: "letagentpaytest/purchase.go",
 		old: "if !a.purchases.allow(x.now) {",
 		new: "if a.replays.find(trimSpace(x.header.Get(\"Idempotency-Key\")), x.now) == nil && !a.purchases.allow(x.now) {",
-		why: "a repetition does not count as a call, as it does at the service",
+		why: "a repetition does not count as a call, unlike at the service",
 	},
 	{
 		name: "server-purchase/one-pending-more", file: "letagentpaytest/purchase.go",
@@ -33,17 +33,17 @@ var serverMutants = []mutant{
 	{
 		name: "server-purchase/any-currency", file: "letagentpaytest/purchase.go",
 		old: "if b.currency != nil && *b.currency != currency {", new: "if false {",
-		why: "a purchase in another currency than the account's is made",
+		why: "a purchase in a currency other than the account's is made",
 	},
 	{
 		name: "server-purchase/rounded-half-to-even", file: "letagentpaytest/purchase.go",
 		old: "amount:      amount.Round(),", new: "amount:      amount.RoundHalfEven(),",
-		why: "half a cent is stored otherwise than the service does",
+		why: "half a cent is stored differently from the service",
 	},
 	{
 		name: "server-purchase/rejected-is-booked", file: "letagentpaytest/purchase.go",
 		old: "if r.status != letagentpay.StatusRejected {\n\t\ta.book", new: "if true {\n\t\ta.book",
-		why: "a rejected purchase takes money",
+		why: "a rejected purchase reduces the budget",
 	},
 	{
 		name: "server-purchase/nothing-is-booked", file: "letagentpaytest/purchase.go",
@@ -53,17 +53,17 @@ var serverMutants = []mutant{
 	{
 		name: "server-purchase/pending-is-spent", file: "letagentpaytest/purchase.go",
 		old: "a.hold(amount, r.currency, x.now)\n", new: "a.spend(amount, r.currency, x.now)\n",
-		why: "an undecided purchase counts as spent and as held when it is released",
+		why: "an undecided purchase counts as spent, although its release treats it as held",
 	},
 	{
 		name: "server-purchase/pending-is-not-held", file: "letagentpaytest/purchase.go",
 		old: "a.hold(amount, r.currency, x.now)\n", new: "",
-		why: "undecided purchases may use the budget up more than once",
+		why: "undecided purchases can use up the budget more than once",
 	},
 	{
 		name: "server-purchase/pending-never-expires", file: "letagentpaytest/purchase.go",
 		old: "a.account.noteExpiry(r.expires)\n", new: "",
-		why: "a sweep does not find what is overdue",
+		why: "a sweep does not find overdue requests",
 	},
 	{
 		name: "server-purchase/velocity-not-counted", file: "letagentpaytest/purchase.go",
@@ -84,23 +84,23 @@ var serverMutants = []mutant{
 	{
 		name: "server-purchase/temporal-rules-round-half-up", file: "letagentpaytest/purchase.go",
 		old: "t.spent = t.spent.Add(amount.RoundHalfEven())", new: "t.spent = t.spent.Add(amount.Round())",
-		why: "half a cent counts otherwise than at the service",
+		why: "half a cent counts differently from the service",
 	},
 	{
 		name: "server-purchase/weeks-judged-by-days", file: "letagentpaytest/purchase.go",
 		old: "ThisWeek:           periods[1].total()", new: "ThisWeek:           periods[0].total()",
-		why: "a weekly limit starts afresh each day",
+		why: "a weekly limit restarts each day",
 	},
 	{
 		name: "server-purchase/accounts-judged-by-agents", file: "letagentpaytest/purchase.go",
 		old: "ruleFacts(currency, periods[3].total(), periods[4].total(), periods[5].total())",
 		new: "ruleFacts(currency, periods[0].total(), periods[1].total(), periods[2].total())",
-		why: "an account's rules look at one agent alone",
+		why: "an account's rules consider only one agent",
 	},
 	{
 		name: "server-purchase/holds-not-judged", file: "letagentpaytest/purchase.go",
 		old: "Held:               a.held,\n", new: "",
-		why: "undecided purchases may use the budget up more than once",
+		why: "undecided purchases can use up the budget more than once",
 	},
 	{
 		name: "server-purchase/longest-category-off-by-one", file: "letagentpaytest/purchase.go",
@@ -112,7 +112,7 @@ var serverMutants = []mutant{
 	{
 		name: "server-category/aliases-are-categories", file: "letagentpaytest/category.go",
 		old: "return target, &sent", new: "return target, nil",
-		why: "an answer does not say which name was sent",
+		why: "an answer does not report which name was sent",
 	},
 	{
 		name: "server-category/unknown-names-are-categories", file: "letagentpaytest/category.go",
@@ -156,12 +156,12 @@ var serverMutants = []mutant{
 	{
 		name: "server-confirm/failure-stays-approved", file: "letagentpaytest/confirm.go",
 		old: "r.status = letagentpay.StatusFailed\n", new: "",
-		why: "a refund is repeated without end",
+		why: "a refund can be repeated without limit",
 	},
 	{
 		name: "server-confirm/actual-amount-not-booked", file: "letagentpaytest/confirm.go",
 		old: "a.spend(b.actual.minus(r.amount), r.currency, x.now)\n", new: "",
-		why: "what was really paid does not count",
+		why: "the amount paid is not booked",
 	},
 	{
 		name: "server-confirm/actual-amount-booked-on-top", file: "letagentpaytest/confirm.go",
@@ -172,71 +172,71 @@ var serverMutants = []mutant{
 	{
 		name: "server-confirm/receipt-is-lost", file: "letagentpaytest/confirm.go",
 		old: "r.receipt = b.receipt\n", new: "_ = b.receipt\n",
-		why: "nobody finds the receipt",
+		why: "the receipt is not stored",
 	},
 
 	// ledger.go
 	{
 		name: "server-ledger/balances-below-zero", file: "letagentpaytest/ledger.go",
 		old: "a.spent = floorZero(a.spent.Sub(amount))", new: "a.spent = a.spent.Sub(amount)",
-		why: "refunds beyond what was spent leave more than the budget",
+		why: "refunds of more than was spent leave more than the budget",
 	},
 	{
 		name: "server-ledger/account-is-not-refunded", file: "letagentpaytest/ledger.go",
 		old: "a.account.spent = floorZero(a.account.spent.Sub(amount))\n", new: "",
-		why: "an account's rules count what was refunded",
+		why: "an account's rules count refunded purchases",
 	},
 	{
 		name: "server-ledger/periods-not-refunded", file: "letagentpaytest/ledger.go",
 		old: "t.spent = t.spent.Sub(amount)", new: "_ = t.spent",
-		why: "daily limits count what was refunded",
+		why: "daily limits count refunded purchases",
 	},
 	{
 		name: "server-ledger/periods-stop-at-zero", file: "letagentpaytest/ledger.go",
 		old: "t.spent = t.spent.Sub(amount)", new: "t.spent = floorZero(t.spent.Sub(amount))",
-		why: "a refund of another day's purchase does not show, as it does at the service",
+		why: "a refund of another day's purchase does not show, unlike at the service",
 	},
 	{
 		name: "server-ledger/holds-below-zero", file: "letagentpaytest/ledger.go",
 		old: "t.held = floorZero(t.held.Sub(amount))", new: "t.held = t.held.Sub(amount)",
-		why: "a hold of an earlier day makes room for more today",
+		why: "a hold of an earlier day allows more spending today",
 	},
 	{
 		name: "server-ledger/total-without-holds", file: "letagentpaytest/ledger.go",
 		old: "return t.spent.Add(t.held)", new: "return t.spent",
-		why: "undecided purchases may exceed a limit together",
+		why: "undecided purchases can exceed a limit together",
 	},
 	{
-		name: "server-ledger/top-up-beyond-the-most", file: "letagentpaytest/ledger.go",
+		name: "server-ledger/top-up-beyond-the-maximum", file: "letagentpaytest/ledger.go",
 		old: "room.Less(topUp) {", new: "topUp.Less(room) {",
-		why: "a budget grows beyond its bound",
+		why: "a budget exceeds its maximum",
 	},
 
 	// counters.go
 	{
 		name: "server-counters/days-of-all-months-alike", file: "letagentpaytest/counters.go",
 		old: "c.days.at(year*10000 + int(month)*100 + day)", new: "c.days.at(day)",
-		why: "a day's limit counts the same day of the month before",
+		why: "the limit of a day counts the same day of the month before",
 	},
 	{
 		name: "server-counters/weeks-by-calendar-year", file: "letagentpaytest/counters.go",
 		old: "c.weeks.at(isoYear*100 + isoWeek)", new: "c.weeks.at(isoYear*0 + year*100 + isoWeek)",
-		why: "a week over New Year is counted as two",
+		why: "a week that spans New Year is counted as two",
 	},
 	{
 		name: "server-counters/months-of-all-years-alike", file: "letagentpaytest/counters.go",
 		old: "c.months.at(year*100 + int(month))", new: "c.months.at(int(month))",
-		why: "a month's limit counts the same month of the year before",
+		why: "the limit of a month counts the same month of the year before",
 	},
 	{
 		name: "server-counters/days-in-utc", file: "letagentpaytest/counters.go",
 		old: "local := now.In(location)", new: "local := now.In(location).UTC()",
-		why: "a day begins at another hour than where the account is",
+		why: "a day does not begin at midnight in the account's timezone",
 	},
 	{
 		name: "server-counters/earlier-periods-forgotten", file: "letagentpaytest/counters.go",
 		old: "copy(p.keys[1:], p.keys[:])\n", new: "",
-		why: "a change of the timezone makes the day's limit start afresh",
+		why: "a change of the timezone restarts the day's limit",
 	},
 	{
 		name: "server-counters/currencies-counted-together", file: "letagentpaytest/counters.go",
@@ -246,27 +246,27 @@ var serverMutants = []mutant{
 
 	// account.go
 	{
-		name: "server-account/main-one-named-twice", file: "letagentpaytest/account.go",
+		name: "server-account/main-account-listed-twice", file: "letagentpaytest/account.go",
 		old: "if name != mainName {", new: "if name != \"\" {",
-		why: "a test that goes through all accounts meets the main one twice",
+		why: "a test that iterates over all accounts gets the main one twice",
 	},
 	{
 		name: "server-account/sweeps-nothing", file: "letagentpaytest/account.go",
 		old: "case r.overdue(now):\n", new: "case false:\n",
-		why: "what nobody reads never expires",
+		why: "a request that is not read never expires",
 	},
 
 	// idempotency.go
 	{
 		name: "server-idempotency/keys-forgotten-a-moment-late", file: "letagentpaytest/idempotency.go",
 		old: "!now.Before(c.order[n].expires)", new: "now.After(c.order[n].expires)",
-		why: "a key is replayed when its day is over",
+		why: "a key is still replayed when its day is over",
 	},
 	{
 		name: "server-idempotency/keys-never-forgotten", file: "letagentpaytest/idempotency.go",
 		old: "(!now.Before(c.order[n].expires) || limit > 0 &&",
 		new: "(false && !now.Before(c.order[n].expires) || limit > 0 &&",
-		why: "a key is replayed without end",
+		why: "a key is replayed indefinitely",
 	},
 	{
 		name: "server-idempotency/short-memory", file: "letagentpaytest/idempotency.go",
@@ -274,14 +274,14 @@ var serverMutants = []mutant{
 		why: "a key is forgotten before its day is over",
 	},
 	{
-		name: "server-idempotency/without-a-bound", file: "letagentpaytest/idempotency.go",
+		name: "server-idempotency/without-limit", file: "letagentpaytest/idempotency.go",
 		old: "|| limit > 0 && len(c.order)-n > limit)", new: "|| false && len(c.order)-n > limit)",
-		why: "a server that runs for long needs memory without a bound",
+		why: "the memory of a long-running server grows without limit",
 	},
 	{
 		name: "server-idempotency/one-answer-less", file: "letagentpaytest/idempotency.go",
 		old: "|| limit > 0 && len(c.order)-n > limit)", new: "|| limit > 0 && len(c.order)-n >= limit)",
-		why: "fewer answers are kept than promised",
+		why: "fewer answers are kept than documented",
 	},
 	{
 		name: "server-idempotency/older-answer-ends-the-newer", file: "letagentpaytest/idempotency.go",
@@ -295,7 +295,7 @@ var serverMutants = []mutant{
 		name: "server-races/no-time-between-check-and-commit", file: "letagentpaytest/races.go",
 		old: "func (x *exchange) pauseBeforeCommit(usual func(*Races) time.Duration) bool {\n\tif x.race == nil {",
 		new: "func (x *exchange) pauseBeforeCommit(usual func(*Races) time.Duration) bool {\n\tif true {",
-		why: "calls never overlap, and tests of overlaps show nothing",
+		why: "calls never overlap, and tests of overlaps prove nothing",
 	},
 	{
 		name: "server-races/no-time-before-the-answer-is-stored", file: "letagentpaytest/races.go",
@@ -306,22 +306,22 @@ var serverMutants = []mutant{
 		name: "server-races/locked-during-the-wait", file: "letagentpaytest/races.go",
 		old: "acc.mu.Unlock()\n\tdefer func() { // also when pause panics: the lock's holder unlocks it\n\t\tacc.mu.Lock()\n",
 		new: "defer func() {\n",
-		why: "calls never overlap, and tests of overlaps show nothing",
+		why: "calls never overlap, and tests of overlaps prove nothing",
 	},
 	{
 		name: "server-races/decided-at-the-check", file: "letagentpaytest/races.go",
 		old: "x.now = x.world.clock.now()\n", new: "",
-		why: "a purchase is dated when it was checked, not when it was committed",
+		why: "a purchase is dated when it was checked instead of when it was committed",
 	},
 	{
-		name: "server-races/faults-delay-ignored", file: "letagentpaytest/races.go",
+		name: "server-races/fault-delay-ignored", file: "letagentpaytest/races.go",
 		old: "case x.race.delay > 0:\n\t\t\treturn x.race.delay\n", new: "",
-		why: "a fault that orders a delay has no effect",
+		why: "a fault that requests a delay has no effect",
 	},
 	{
 		name: "server-races/choice-ignored", file: "letagentpaytest/races.go",
 		old: "case x.race.Choose != nil:\n\t\t\treturn x.race.Choose(x.race.call)\n", new: "",
-		why: "a test cannot order its calls",
+		why: "a test cannot control the order of its calls",
 	},
 	{
 		name: "server-races/committed-after-the-end", file: "letagentpaytest/races.go",
@@ -332,12 +332,12 @@ var serverMutants = []mutant{
 	{
 		name: "server-races/ended-with-nil-continues", file: "letagentpaytest/races.go",
 		old: "s.races.Store(nil)\n", new: "",
-		why: "the mode cannot be left",
+		why: "the mode cannot be ended",
 	},
 	{
 		name: "server-races/times-below-zero-accepted", file: "letagentpaytest/races.go",
 		old: "if field.time < 0 {", new: "if false {",
-		why: "a time that makes no sense is not reported",
+		why: "a negative time is not reported",
 	},
 
 	// agent.go
@@ -349,18 +349,18 @@ var serverMutants = []mutant{
 	{
 		name: "server-agent/pending-count-stays", file: "letagentpaytest/agent.go",
 		old: "a.pending--\n", new: "",
-		why: "an agent reaches the limit of undecided purchases with decided ones",
+		why: "decided purchases count towards the agent's limit of undecided ones",
 	},
 	{
 		name: "server-agent/approval-is-not-spent", file: "letagentpaytest/agent.go",
 		old: "r.reviewed = now\n\ta.spend(r.amount, r.currency, now)\n", new: "r.reviewed = now\n",
-		why: "what a human approves takes no money",
+		why: "a purchase that a human approves does not reduce the budget",
 	},
 
 	// request.go
 	{
 		name: "server-request/expires-a-moment-early", file: "letagentpaytest/request.go",
 		old: "r.expires.Before(now)", new: "!r.expires.After(now)",
-		why: "a request expires in the instant that it is still valid in",
+		why: "a request expires in the last instant of its validity",
 	},
 }

@@ -17,17 +17,17 @@ import (
 	"time"
 )
 
-// outcome is what became of a mutant.
+// outcome is the result of testing a mutant.
 type outcome string
 
 const (
 	killed   outcome = "killed"
 	survived outcome = "SURVIVED"
 	broken   outcome = "BROKEN"   // it does not compile, or the tests could not be run
-	compiles outcome = "compiles" // all that -build wants to know
+	compiles outcome = "compiles" // the result that -build checks
 )
 
-// verdict is an outcome, and what has led to it: the first test that failed, or what is wrong.
+// verdict is an outcome with its reason: the first test that failed, or the problem.
 type verdict struct {
 	outcome outcome
 	by      string
@@ -37,28 +37,28 @@ type verdict struct {
 // tester runs tests against mutants.
 type tester struct {
 	root    string
-	dir     string // for what is compiled
+	dir     string // for the compiled tests
 	timeout time.Duration
-	checks  int            // programs that the model tests play
+	checks  int            // number of programs that the model tests run
 	only    *regexp.Regexp // tests to run
-	skip    *regexp.Regexp // tests to leave out
+	skip    *regexp.Regexp // tests to skip
 	jobs    int
 
 	number   map[*mutant]int
 	alone    map[*mutant]bool
-	programs map[string]string // the compiled tests by package
-	tests    map[string][]test // by package, the quickest first
+	programs map[string]string // the compiled tests, by package
+	tests    map[string][]test // by package, the fastest first
 }
 
 // test is one test of a package.
 type test struct {
 	name    string
 	took    time.Duration
-	reaches map[int]bool // mutants whose function it calls
+	reaches map[int]bool // mutants whose function the test calls
 }
 
-// prepare compiles the tests with all mutants in them, and runs each test by itself without a mutant, to see that it
-// passes, how long it takes, and which mutants it can notice.
+// prepare compiles the tests with all mutants in them. It then runs each test on its own without a mutant, to check
+// that the test passes, to measure its time, and to find the mutants that it reaches.
 func (t *tester) prepare(ctx context.Context, list []*mutant) error {
 	t.number, t.alone = make(map[*mutant]int), make(map[*mutant]bool)
 	t.programs, t.tests = make(map[string]string), make(map[string][]test)
@@ -92,7 +92,7 @@ func (t *tester) prepare(ctx context.Context, list []*mutant) error {
 	return nil
 }
 
-// overlay writes files into dir, and returns the file for go's flag -overlay.
+// overlay writes files to dir, and returns the file for the -overlay flag of the go command.
 func (t *tester) overlay(dir string, files map[string][]byte) (string, error) {
 	replaced := make(map[string]string)
 	for file, text := range files {
@@ -122,7 +122,7 @@ func (t *tester) compile(ctx context.Context, pkg, overlay, dir string) (program
 	return program, nil
 }
 
-// baseline runs the tests of a package one by one, without a mutant.
+// baseline runs the tests of a package one at a time, without a mutant.
 func (t *tester) baseline(ctx context.Context, pkg string) error {
 	begun := time.Now()
 	listing, err := exec.CommandContext(ctx, t.programs[pkg], "-test.list=.").Output()
@@ -173,7 +173,7 @@ func (t *tester) measure(ctx context.Context, pkg, name string) (test, error) {
 	return measured, nil
 }
 
-// test runs the tests that can notice a mutant until one does.
+// test runs the tests that reach a mutant until one fails.
 func (t *tester) test(ctx context.Context, m *mutant) verdict {
 	begun := time.Now()
 	outcome, by, err := t.judge(ctx, m)
@@ -203,7 +203,7 @@ func (t *tester) judge(ctx context.Context, m *mutant) (outcome, string, error) 
 	return survived, "", nil
 }
 
-// judgeAlone is judge for a mutant that is compiled by itself.
+// judgeAlone is judge for a mutant that is compiled separately.
 func (t *tester) judgeAlone(ctx context.Context, m *mutant) (outcome, string, error) {
 	dir, overlay, err := t.overlayOf(m)
 	if err != nil {
@@ -225,7 +225,7 @@ func (t *tester) judgeAlone(ctx context.Context, m *mutant) (outcome, string, er
 	return survived, "", nil
 }
 
-// batches yields the names of tests, the quick ones together and before the slow ones.
+// batches yields the names of tests: the fast ones together, before the slow ones.
 func batches(tests []test, chosen func(test) bool) func(yield func([]string) bool) {
 	return func(yield func([]string) bool) {
 		limit := 200 * time.Millisecond
@@ -264,7 +264,7 @@ func (t *tester) build(ctx context.Context, m *mutant) verdict {
 	return verdict{compiles, "", time.Since(begun)}
 }
 
-// overlayOf writes the overlay of one mutant into a folder of its own.
+// overlayOf writes the overlay of one mutant to a folder of its own.
 func (t *tester) overlayOf(m *mutant) (dir, overlay string, err error) {
 	source, err := m.source(t.root)
 	if err != nil {
@@ -277,12 +277,12 @@ func (t *tester) overlayOf(m *mutant) (dir, overlay string, err error) {
 	return dir, overlay, err
 }
 
-// run runs tests until one fails, and returns its name, or nothing. The seed of the model tests is fixed, so that a
-// second run has the same verdicts.
+// run runs tests until one fails, and returns its name, or "" if all pass. The seed of the model tests is fixed, so
+// that a second run has the same verdicts.
 func (t *tester) run(ctx context.Context, pkg, program string, names []string, environment ...string) (failed string,
 	err error,
 ) {
-	// The tests end by themselves at their time limit, and say which of them was running. What does not is killed.
+	// The tests stop at their own time limit and report which one was running. A process that does not stop is killed.
 	limited, cancel := context.WithTimeout(ctx, t.timeout+30*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(limited, program, "-test.v", "-test.failfast", "-test.timeout="+t.timeout.String(),
@@ -294,7 +294,7 @@ func (t *tester) run(ctx context.Context, pkg, program string, names []string, e
 	var output bytes.Buffer
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = filepath.Join(t.root, pkg), append(os.Environ(),
 		environment...), &output, &output
-	cmd.WaitDelay = 10 * time.Second // for what the tests have started
+	cmd.WaitDelay = 10 * time.Second // for processes that the tests started
 	if err = cmd.Run(); err == nil {
 		return "", nil
 	}
@@ -307,7 +307,7 @@ func (t *tester) run(ctx context.Context, pkg, program string, names []string, e
 	return firstFailure(output.String()), nil
 }
 
-// firstFailure returns the name of the first test that failed, from the output of tests of which some did.
+// firstFailure returns the name of the first test that failed, given the output of tests.
 func firstFailure(output string) string {
 	running, failed := "", ""
 	for line := range strings.Lines(output) {
@@ -325,13 +325,13 @@ func firstFailure(output string) string {
 	switch {
 	case strings.Contains(output, "panic: test timed out after"):
 		return running + " (time limit)"
-	case failed == "": // it has crashed, or what is checked after all tests has failed
+	case failed == "": // a crash, or a failed check after all tests
 		return "after " + running
 	}
 	return failed
 }
 
-// complaint returns the line of a compiler's output that says what is wrong.
+// complaint returns the line of a compiler's output that describes the error.
 func complaint(output string) string {
 	for line := range strings.Lines(output) {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
