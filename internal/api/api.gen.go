@@ -412,8 +412,8 @@ type ListRequestsParams struct {
 
 // CreateRequestParams defines parameters for CreateRequest.
 type CreateRequestParams struct {
-	// IdempotencyKey The first answer under a key is repeated for 24 hours, whatever a later body says and whatever has become of
-	// the request. Case-sensitive, one name space an agent; an empty key is none. The service checks the key before
+	// IdempotencyKey The first answer under a key is repeated for 24 hours, even if a later body differs or the request has
+	// changed since. Case-sensitive, one name space an agent; an empty key is none. The service checks the key before
 	// it takes its lock: two posts under one key must not overlap.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
