@@ -30,7 +30,8 @@ const (
 )
 
 // Client calls the LetAgentPay service on behalf of one agent. Create it with [New]; the zero value is not usable. It
-// is safe for concurrent use. It serialises calls that the service cannot distinguish, so use one Client per agent.
+// is safe for concurrent use. One Client per agent is enough. All clients of a process share what they know of
+// requests, and calls that the service cannot distinguish run one after another, whichever client makes them.
 type Client struct {
 	// X402 authorises and reports payments for paid HTTP APIs.
 	X402 *X402Client

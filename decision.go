@@ -281,8 +281,8 @@ func (auth *authorization) checkCategory(ctx context.Context, category string, r
 	return auth.client.sameCategory(ctx, auth.requestID, category, auth.params.Category, requestedAs...)
 }
 
-// keyIsUnclear reports whether an attempt under the key, for whatever purchase, may have made a request without an
-// answer.
+// keyIsUnclear reports whether an attempt under the key, for this purchase or another, may have made a request without
+// an answer.
 func (auth *authorization) keyIsUnclear() bool {
 	return auth.client.process.isUnclear(auth.client.identity, auth.params.IdempotencyKey)
 }

@@ -32,10 +32,10 @@ import (
 // [NotPaid] and [OnError] override it.
 //
 // If the confirmation does not succeed within 10 seconds, fn's result is returned all the same, with its error joined
-// with an [*UnconfirmedError]. The confirmation does not depend on ctx. A call may return 10 seconds after ctx has
-// ended, 5 seconds later when attempts at the purchase may have made further requests, which it then looks for, and 5
-// seconds more for each journal, observer or codec that hangs. A [*DuplicateError] is joined when the attempts have
-// made another request.
+// with an [*UnconfirmedError]. The confirmation does not depend on ctx, so a call may return 10 seconds after ctx has
+// ended. It takes up to 5 seconds more to look for further requests that its attempts may have made, and 5 seconds more
+// for each journal, observer or codec that hangs. A [*DuplicateError] is joined when the attempts have made another
+// request.
 //
 // Under an idempotency key of the caller or of a scope, a purchase that an earlier call has run is not run again: the
 // error is an [*AlreadyHandledError]. This costs two small reads a call. A request that this process made and never
@@ -181,7 +181,7 @@ func (g *guardConfig) hidesPayment(err error) bool {
 
 // OnPendingWait waits up to d for a human when the policy neither approves nor rejects; the default is 5 minutes. The
 // context's deadline bounds the wait too. The options adjust the wait, for example to show progress: [WaitProgress],
-// whose function holds the call as long as it runs, and [WaitInterval]. When the wait ends undecided, the error is a
+// whose function delays the call while it runs, and [WaitInterval]. When the wait ends undecided, the error is a
 // [*NotApprovedError] that is pending and wraps a [*WaitTimeoutError]; [Resume] or [ResumeApproval] continues the
 // purchase later.
 func OnPendingWait(d time.Duration, opts ...WaitOption) GuardOption {
@@ -219,8 +219,8 @@ func OnPendingFail() GuardOption {
 // [*UnconfirmedError] with MayHaveSpent. After any other error the money returns to the budget. [NotPaid] and
 // [Approval.Spent] take precedence.
 //
-// An error counts as one that can hide a payment, too, when mayHavePaid panics, ends its goroutine or takes more than 5
-// seconds, and when it is a nil pointer. mayHavePaid must be safe for concurrent use if the guarded function is.
+// An error also counts as one that can hide a payment if mayHavePaid panics, ends its goroutine or takes more than 5
+// seconds, or if the error is a nil pointer. mayHavePaid must be safe for concurrent use if the guarded function is.
 func OnError(mayHavePaid func(error) bool) GuardOption {
 	return func(g *guardConfig) error {
 		if mayHavePaid == nil {
@@ -235,14 +235,14 @@ func OnError(mayHavePaid func(error) bool) GuardOption {
 // journal shows what happened. Call [Client.Recover] once at start.
 //
 // Do not share a journal between processes. Several processes may share an agent's token if each has a journal, keys
-// and scopes of its own: a call that was interrupted while it made a request takes a request that was made under its
-// key since then for its own. Use one journal for all guarded calls under a key or scope.
+// and scopes of its own. Under a shared key, a call that is repeated after a crash can take a request that another
+// process has made since then for its own. Use one journal for all guarded calls under a key or scope.
 //
 // What a call under an idempotency key returns when the journal has an entry for it:
 //
 //   - The function has returned without an error: its result, without a second run. Results up to 64 KiB are kept, as
-//     JSON unless [WithResultCodec] sets another codec. If the result was not kept, would change (JSON drops unexported
-//     fields), or is another function's, an [*AlreadyHandledError].
+//     JSON unless [WithResultCodec] sets another codec. A result that would change, because JSON drops unexported
+//     fields, is not kept. If the result was not kept, or is another function's: an [*AlreadyHandledError].
 //   - The function has returned an error: an [*AlreadyHandledError] with the text of the error.
 //   - The function was started, and the journal does not show that it returned: an [*AlreadyHandledError] with
 //     MayHaveRun.

@@ -17,8 +17,8 @@ import (
 type Interrupted struct {
 	// Entry is the journal's entry of the purchase.
 	Entry *journal.Entry
-	// Request is the request as the service shows it. It is nil when no answer to the purchase arrived, so that there
-	// may be none.
+	// Request is the request as the service shows it. It is nil if no answer to the purchase arrived: then there may be
+	// no request.
 	Request *Request
 	// MayHaveRun reports whether the function was started. Otherwise it has not run.
 	MayHaveRun bool
@@ -90,7 +90,7 @@ type recovery struct {
 	unclear     bool                // there are entries of purchases that may have duplicates
 	listed      []Request           // the requests that such duplicates are among
 	journaled   map[string]struct{} // ids of listed requests that the journal has entries of
-	undecidedOf []content           // purchases of which it is not known which request they are
+	undecidedOf []content           // purchases whose request is not known
 	interrupted []Interrupted
 	errs        []error
 }

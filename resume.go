@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 )
 
-// resumption is an instruction to continue a request in place of making one. The first call whose purchase is completed
+// resumption is an instruction to continue a request in place of making one. The first call whose purchase is confirmed
 // uses it up for all other purchases. A call for the same purchase keeps resuming, so that a repeated call buys nothing
 // more.
 type resumption struct {

@@ -60,18 +60,18 @@ type Entry struct {
 	// the purchase; entries of the first form can have it.
 	Ref string `json:"ref,omitzero"`
 
-	// Success says from Returned on how the purchase ended: true, the money was spent; false, it was not, and the whole
-	// amount returns to the budget. False before Returned, where it means nothing.
+	// Success reports, from Returned on, that the money was spent. If it is false then, the whole amount returns to the
+	// budget. Before Returned it is false and means nothing.
 	Success bool `json:"success"`
-	// ActualAmount is from Returned on what was really paid, in units of the account's currency. Zero for Amount, and
-	// if Success is false.
+	// ActualAmount is what was really paid, in units of the account's currency, from Returned on. Zero means Amount, or
+	// nothing if Success is false.
 	ActualAmount money.Amount `json:"actual_amount"`
-	// ReceiptURL is from Returned on the address of the receipt. May be empty.
+	// ReceiptURL is the address of the receipt, from Returned on. May be empty.
 	ReceiptURL string `json:"receipt_url,omitzero"`
-	// Result is from Returned on what the function returned, encoded: at most 64 KiB. Nil if it could not be kept,
+	// Result is what the function returned, encoded, from Returned on: at most 64 KiB. Nil if it could not be kept,
 	// which differs from an empty result.
 	Result []byte `json:"result,omitzero"`
-	// Error is from Returned on the text of the function's error, or the reason why it did not run. Empty if it
+	// Error is the text of the function's error, or the reason why it did not run, from Returned on. Empty if it
 	// returned without an error, never empty if Success is false. In Started it is the text of an error that can hide a
 	// payment. It has at most 64 KiB and three bytes.
 	Error string `json:"error,omitzero"`

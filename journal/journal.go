@@ -21,12 +21,12 @@ import (
 //     as an entry that cannot be read.
 //
 // A Store is safe for concurrent use. Calls for one key come one after another within a process, except that Get and
-// Entries may overlap a write. Use one Store per process: Put replaces an entry whatever it holds, so two processes
+// Entries may overlap a write. Use one Store per process: Put replaces any earlier entry, so two processes
 // that share entries could both run one purchase.
 //
 // A call waits at most 5 seconds for Get, Put and Delete, 30 seconds for Entries, and an hour for Entries in Recover.
 // Put and Delete can outlast that: they keep running, and later writes of the same key wait for them. Put and Delete
-// may get a context that is never canceled, because an outcome must be recorded even after the caller has left.
+// may get a context that is never cancelled, because an outcome must be recorded even after the caller has left.
 //
 // Keys and entries are not secret, but results and texts in them can be: keep the Store as private as the application's
 // own data. A Store may drop entries in [Settled] that were last updated more than 24 hours ago, for which the service

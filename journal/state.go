@@ -13,7 +13,7 @@ const (
 	// run. With Entry.Error set, it returned an error that can hide a payment.
 	Started State = "started"
 	// Returned means that the function has returned and the outcome is about to be confirmed. It also stands for an
-	// approval that is about to be given back without a run; then Success is false.
+	// approved purchase that is about to be refunded without a run; then Success is false.
 	Returned State = "returned"
 	// Settled means that the service knows the outcome.
 	Settled State = "settled"

@@ -92,7 +92,7 @@
 // keep the cents by which rounding moves them. The texts of the checks' details differ.
 //
 // Without [WithServiceRaces], calls that overlap are carried out one after the other. With it, purchases and
-// confirmations race. An x402 authorization or report is still carried out at one instant. A test sets how long a call
+// confirmations race. An x402 authorisation or report is still carried out at one instant. A test sets how long a call
 // takes, and so whether two overlap. At the service that depends on the load, and on whether the account knows the
 // category.
 package letagentpaytest

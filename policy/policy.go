@@ -13,8 +13,8 @@ type Policy struct {
 	// PerRequestLimit bounds a single purchase.
 	PerRequestLimit *money.Amount `json:"per_request_limit,omitempty"`
 	// DailyLimit, WeeklyLimit and MonthlyLimit bound what is spent and held in a calendar day, a week that begins on
-	// Monday, and a calendar month, in the account's time zone. A limit of 0 rejects every purchase, but for payments
-	// of paid HTTP APIs (x402) it is the same as no limit.
+	// Monday, and a calendar month, in the account's time zone. A limit of 0 rejects every purchase. For an x402
+	// payment it is the same as no limit.
 	DailyLimit   *money.Amount `json:"daily_limit,omitempty"`
 	WeeklyLimit  *money.Amount `json:"weekly_limit,omitempty"`
 	MonthlyLimit *money.Amount `json:"monthly_limit,omitempty"`

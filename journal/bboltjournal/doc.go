@@ -16,8 +16,8 @@
 // # The file
 //
 // The file is a bbolt database with one entry for each guarded purchase, each with a checksum. Every change is synced
-// to the disk before the call returns, so a guarded call costs four syncs. An entry may have up to 16 MiB when encoded;
-// a larger one is refused. The file holds no token, only a token's SHA-256 digest.
+// to the disk before the call returns. A guarded call that is approved at once costs four such writes. An entry may
+// have up to 16 MiB when encoded; a larger one is refused. The file holds no token, only a token's SHA-256 digest.
 //
 // The file holds what the guarded functions return, so only its owner may read it (mode 0600): [Open] creates a new
 // file with this mode and changes the mode of an existing one. A file of another user, and one whose mode cannot be
