@@ -73,7 +73,7 @@ func (a *Approval) context() context.Context {
 	return withoutResumption(context.WithValue(a.callContext, approvalKey{}, a))
 }
 
-var leastAmount, maxAmount = MustAmount("0.01"), MustAmount("9999999")
+var minAmount, maxAmount = MustAmount("0.01"), MustAmount("9999999")
 
 // Spent records that the purchase was paid, and for which amount, in the account's currency. It records even when it
 // returns an error. [Approval.Settle] then confirms the purchase as completed, even if the function fails afterwards.
@@ -108,7 +108,7 @@ func (a *Approval) Spent(actual Amount, receiptURL string) error {
 		rounded = actual.Round()
 	}
 	if rounded.IsZero() {
-		rounded = leastAmount
+		rounded = minAmount
 	}
 	spending := &ConfirmParams{Success: true, ActualAmount: rounded}
 	receiptErr := checkText("receiptURL", receiptURL, 2000)

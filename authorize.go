@@ -226,7 +226,7 @@ func (auth *authorization) checkNotBeingConfirmed() error {
 	held := auth.client.process.locks.TryLock(lockKey{auth.client.service, confirmLock, auth.requestID})
 	if held != nil {
 		held.Release()
-		if !auth.client.process.refundSent(auth.client.requestKey(auth.requestID)) {
+		if !auth.client.process.hasOpenRefund(auth.client.requestKey(auth.requestID)) {
 			return nil
 		}
 	}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// longestCooldown bounds the cooldown after a write with an unknown outcome.
-const longestCooldown = 2 * defaultAttemptTimeout
+// maxCooldown bounds the cooldown after a write with an unknown outcome.
+const maxCooldown = 2 * defaultAttemptTimeout
 
 // cooldowns hold the keys under which nothing is sent until a time, because the service may still handle an earlier
 // write. The zero value is ready to use. It is safe for concurrent use.
@@ -41,7 +41,7 @@ func (cd *cooldowns) wait(ctx context.Context, key lockKey, limit time.Duration,
 		began = time.Now()
 	}
 	// Bounded: the time may come from another clock, such as that of a synctest bubble.
-	pause := min(time.Until(until), longestCooldown)
+	pause := min(time.Until(until), maxCooldown)
 	switch {
 	case pause <= 0:
 		return nil

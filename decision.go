@@ -50,7 +50,7 @@ func (auth *authorization) knownRequestError(ctx context.Context) error {
 	}
 	request, err := auth.client.Request(ctx, auth.requestID)
 	if err != nil {
-		return auth.unknownOutcome(err)
+		return auth.outcomeUnknown(err)
 	}
 	return auth.handled(request, reasonOtherCall)
 }
@@ -85,7 +85,7 @@ func (auth *authorization) awaitUnderCallerKey(ctx context.Context) (category st
 		auth.client.process.rememberFinished(auth.client.requestKey(auth.requestID))
 	}
 	if err != nil {
-		return "", auth.unknownOutcome(err)
+		return "", auth.outcomeUnknown(err)
 	}
 	if err := auth.checkNotFinished(state); err != nil {
 		return "", err
@@ -133,15 +133,15 @@ func (auth *authorization) checkNotRunUnderKey(ctx context.Context, answered *Re
 	state, err := auth.read(ctx, ran)
 	switch {
 	case err != nil:
-		return auth.unknownOutcome(fmt.Errorf("reading purchase %s, which ran under the key: %w", ran, err))
+		return auth.outcomeUnknown(fmt.Errorf("reading purchase %s, which ran under the key: %w", ran, err))
 	case answered.CreatedAt.Sub(state.CreatedAt) >= keyLifetime:
 		return nil // the service had forgotten the key by then
 	}
 	auth.client.alertDuplicate(ctx, auth.requestID, ran, auth.params.IdempotencyKey)
 	if state.Status == StatusFailed {
-		return &nextKeyError{ended: true, err: auth.duplicateOf(state)}
+		return &nextKeyError{ended: true, err: auth.duplicateError(state)}
 	}
-	return auth.duplicateOf(state)
+	return auth.duplicateError(state)
 }
 
 // oursToRun reports whether the request is this call's to run. requested is what a guarded call of this process
@@ -184,7 +184,7 @@ func (auth *authorization) checkContent(
 			if _, mismatch := errors.AsType[*MismatchError](err); mismatch {
 				return err
 			}
-			return auth.unknownOutcome(err)
+			return auth.outcomeUnknown(err)
 		}
 	case ours && requested != nil:
 		if err := described.mismatch(auth.requestID, requested.content); err != nil {
@@ -291,8 +291,8 @@ func (auth *authorization) mismatch(field, requested, described string) error {
 	return &MismatchError{RequestID: auth.requestID, Field: field, Requested: requested, Described: described}
 }
 
-// unknownOutcome is the error of a purchase that was answered and could not be judged.
-func (auth *authorization) unknownOutcome(err error) error {
+// outcomeUnknown is the error of a purchase that was answered and could not be judged.
+func (auth *authorization) outcomeUnknown(err error) error {
 	return &OutcomeUnknownError{
 		Op:             operation.Purchase,
 		IdempotencyKey: auth.params.IdempotencyKey,

@@ -77,19 +77,19 @@ func Guard[In, Out any](
 			}
 			return out, err
 		}
-		outcome, settled := errDidNotReturn, false
+		fnErr, settled := errDidNotReturn, false
 		defer func() {
 			if settled {
 				return
 			}
 			// fn panicked or ended its goroutine; either continues afterwards.
-			if err := approval.Settle(approval.callContext, outcome); err != nil {
+			if err := approval.Settle(approval.callContext, fnErr); err != nil {
 				c.alert(ctx, "letagentpay.unconfirmed", slog.String("request_id", approval.RequestID()),
 					slog.String("error", err.Error()))
 			}
 		}()
 		out, err = fn(approval.context(), in)
-		outcome = err
+		fnErr = err
 		recordResult(approval, g, out)
 		settleErr := approval.Settle(approval.callContext, err)
 		settled = true
@@ -124,8 +124,8 @@ var errDidNotReturn = errors.New("the guarded function did not return")
 
 const (
 	defaultPendingWait = 5 * time.Minute
-	// mostLockWait bounds how long a guarded call waits for another call under the same key or request.
-	mostLockWait = 30 * time.Second
+	// maxLockWait bounds how long a guarded call waits for another call under the same key or request.
+	maxLockWait = 30 * time.Second
 )
 
 // GuardOption adjusts [Guard] and [Client.Authorize].
@@ -157,9 +157,9 @@ func newGuardConfig(opts []GuardOption) (*guardConfig, error) {
 // lockWait is how long a call waits for another one that it must not overlap.
 func (g *guardConfig) lockWait() time.Duration {
 	if g.pendingWait > 0 {
-		return min(g.pendingWait, mostLockWait)
+		return min(g.pendingWait, maxLockWait)
 	}
-	return mostLockWait
+	return maxLockWait
 }
 
 // hidesPayment judges an error of the guarded function. It calls code of the user's: the error's methods and OnError.

@@ -191,11 +191,11 @@ func (auth *authorization) checkNotDuplicate(ctx context.Context, of string) err
 	case StatusFailed, StatusRejected, StatusExpired:
 		return nil
 	}
-	return auth.duplicateOf(state)
+	return auth.duplicateError(state)
 }
 
-// duplicateOf is the error of a request that duplicates another one, which counts.
-func (auth *authorization) duplicateOf(counts *Request) error {
+// duplicateError is the error of a request that duplicates another one, which counts.
+func (auth *authorization) duplicateError(counts *Request) error {
 	handled := auth.handled(counts, reasonDuplicate)
 	handled.MayHaveRun = !counts.Status.Final() && counts.Status != StatusPending
 	return errors.Join(handled, &DuplicateError{

@@ -7,14 +7,14 @@ import (
 )
 
 // How much a process remembers. A request that is forgotten counts as another process's, and is not run. The exception
-// is a run that was never confirmed: after mostStarted later ones, resuming its request by id can run it a second time.
+// is a run that was never confirmed: after maxStarted later ones, resuming its request by id can run it a second time.
 const (
-	mostRequested  = 4 << 10
-	mostStarted    = 128 << 10
-	mostFinished   = 16 << 10
-	mostAliases    = 1 << 10
-	mostRefunds    = 4 << 10
-	mostDuplicates = 4 << 10
+	maxRequested  = 4 << 10
+	maxStarted    = 128 << 10
+	maxFinished   = 16 << 10
+	maxAliases    = 1 << 10
+	maxRefunds    = 4 << 10
+	maxDuplicates = 4 << 10
 )
 
 // requestKey is a request, and the service that gave the id.
@@ -65,15 +65,15 @@ type aliasKey struct{ identity, name string }
 func newMemory() *memory {
 	return &memory{
 		seed:       maphash.MakeSeed(),
-		requested:  newRecent[requestKey, *requestedPurchase](mostRequested),
-		keys:       newRecent[uint64, string](mostFinished),
-		byHand:     newRecent[uint64, struct{}](mostFinished),
-		unclear:    newRecent[uint64, struct{}](mostFinished),
-		started:    newRecent[requestKey, struct{}](mostStarted),
-		finished:   newRecent[uint64, struct{}](mostFinished),
-		aliases:    newRecent[aliasKey, string](mostAliases),
-		refunds:    newRecent[requestKey, time.Time](mostRefunds),
-		duplicates: newRecent[requestKey, countedRequest](mostDuplicates),
+		requested:  newRecent[requestKey, *requestedPurchase](maxRequested),
+		keys:       newRecent[uint64, string](maxFinished),
+		byHand:     newRecent[uint64, struct{}](maxFinished),
+		unclear:    newRecent[uint64, struct{}](maxFinished),
+		started:    newRecent[requestKey, struct{}](maxStarted),
+		finished:   newRecent[uint64, struct{}](maxFinished),
+		aliases:    newRecent[aliasKey, string](maxAliases),
+		refunds:    newRecent[requestKey, time.Time](maxRefunds),
+		duplicates: newRecent[requestKey, countedRequest](maxDuplicates),
 	}
 }
 
@@ -212,15 +212,15 @@ func (m *memory) rememberAlias(key aliasKey, category string) {
 	m.aliases.put(key, category)
 }
 
-// leastCooldown is how long the service may take for a failure confirmation after the client has given up waiting. A
-// second failure confirmation during that time may refund twice.
-const leastCooldown = time.Minute
+// minRefundCooldown is how long the service may take for a failure confirmation after the client has given up waiting.
+// A second failure confirmation during that time may refund twice.
+const minRefundCooldown = time.Minute
 
 // coolDownRefund remembers that the service may still handle a failure confirmation whose attempt lasted for a time.
 func (m *memory) coolDownRefund(key requestKey, lasted time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.refunds.put(key, time.Now().Add(max(leastCooldown, 2*lasted)))
+	m.refunds.put(key, time.Now().Add(max(minRefundCooldown, 2*lasted)))
 }
 
 // rememberRefund remembers that a request is to be refunded, so that nothing runs under it.
@@ -232,8 +232,8 @@ func (m *memory) rememberRefund(key requestKey) {
 	}
 }
 
-// refundSent reports whether a failure confirmation has an unknown outcome or is still to be sent.
-func (m *memory) refundSent(key requestKey) bool {
+// hasOpenRefund reports whether a failure confirmation has an unknown outcome or is still to be sent.
+func (m *memory) hasOpenRefund(key requestKey) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	_, ok := m.refunds.get(key)

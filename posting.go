@@ -114,10 +114,10 @@ func (po *posting) run(ctx context.Context) (*Purchase, error) {
 		case !po.unclear || po.isConclusive(attempt.last) && po.listIsEmpty(ctx):
 			return nil, err
 		case !attempt.unclear || attempt.attempts > po.client.transport.maxRetries || !attempt.last.isRetryable():
-			return nil, po.unknown(ctx, err)
+			return nil, po.outcomeUnknown(ctx, err)
 		}
 		if pauseErr := po.pause(ctx, n, attempt); pauseErr != nil {
-			return nil, po.unknown(ctx, attempt.failure(attempt.last.because(pauseErr)))
+			return nil, po.outcomeUnknown(ctx, attempt.failure(attempt.last.because(pauseErr)))
 		}
 	}
 }
@@ -194,8 +194,8 @@ func pauseWithin(ctx context.Context, d time.Duration) error {
 	return sleep(ctx, d)
 }
 
-// unknown is the error of a purchase that may or may not have been made. It lists the requests that may be it.
-func (po *posting) unknown(ctx context.Context, err error) error {
+// outcomeUnknown is the error of a purchase that may or may not have been made. It lists the requests that may be it.
+func (po *posting) outcomeUnknown(ctx context.Context, err error) error {
 	po.client.process.postings.addUnknown(po.content(), unknownPosting{
 		po.params.IdempotencyKey, po.first, po.latestEnd(),
 	})
@@ -247,7 +247,7 @@ const (
 	listSample = 20              // how many of the newest requests are read to find one
 	clockSlack = 2 * time.Second // the service's Date header has whole seconds
 	// for how long after an attempt its request may appear; longer when the attempt lasted longer
-	leastLate = time.Minute
+	minLateSpan = time.Minute
 )
 
 // listIsEmpty reports whether the list of requests was read and shows none that may be this purchase.
@@ -320,7 +320,9 @@ func (po *posting) isAlone() bool {
 }
 
 // latestEnd returns when the service has ended the last attempt at the latest.
-func (po *posting) latestEnd() time.Time { return po.ended.Add(max(po.ended.Sub(po.began), leastLate)) }
+func (po *posting) latestEnd() time.Time {
+	return po.ended.Add(max(po.ended.Sub(po.began), minLateSpan))
+}
 
 func (po *posting) content() postingContent {
 	return postingContent{po.client.identity, contentOf(po.params).withoutNames()}

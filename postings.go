@@ -26,8 +26,8 @@ type unknownPosting struct {
 }
 
 const (
-	mostUnknown      = 1 << 10 // remembered contents
-	mostUnknownAlike = 16      // remembered postings of one content
+	maxUnknown      = 1 << 10 // remembered contents
+	maxUnknownAlike = 16      // remembered postings of one content
 )
 
 func (ps *postings) add(of postingContent, n int) {
@@ -46,5 +46,5 @@ func (ps *postings) addUnknown(of postingContent, posting unknownPosting) {
 	defer ps.mu.Unlock()
 	alike, _ := ps.unknown.get(of)
 	alike = append(slices.Clone(alike), posting)
-	ps.unknown.put(of, alike[max(0, len(alike)-mostUnknownAlike):])
+	ps.unknown.put(of, alike[max(0, len(alike)-maxUnknownAlike):])
 }

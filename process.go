@@ -36,7 +36,7 @@ type process struct {
 
 func newProcess() *process {
 	p := &process{memory: newMemory()}
-	p.postings.unknown = newRecent[postingContent, []unknownPosting](mostUnknown)
+	p.postings.unknown = newRecent[postingContent, []unknownPosting](maxUnknown)
 	return p
 }
 
@@ -112,7 +112,7 @@ func (c *Client) waitForLock(ctx context.Context, key lockKey, limit time.Durati
 func (c *Client) unlock(held *heldLock, key lockKey, began time.Time, err error) {
 	if _, unknown := errors.AsType[*OutcomeUnknownError](err); unknown {
 		now := time.Now()
-		c.process.cooldowns.coolDown(key, now.Add(min(max(settlePause, now.Sub(began)), longestCooldown)))
+		c.process.cooldowns.coolDown(key, now.Add(min(max(settlePause, now.Sub(began)), maxCooldown)))
 	}
 	held.Release()
 }

@@ -230,7 +230,7 @@ func (c *Client) refresh(ctx context.Context, p *PurchaseParams, purchase *Purch
 			Err:            err,
 		}
 	}
-	if err := c.checkMatch(ctx, p, read, purchase.OriginalCategory); err != nil {
+	if err := c.checkSamePurchase(ctx, p, read, purchase.OriginalCategory); err != nil {
 		return err
 	}
 	purchase.Status, purchase.AutoApproved = read.Status, read.Status == StatusAutoApproved
@@ -246,9 +246,9 @@ func (c *Client) refresh(ctx context.Context, p *PurchaseParams, purchase *Purch
 	return nil
 }
 
-// checkMatch returns an error if a request is for another purchase than p. requestedAs are the names that its category
-// was requested under, if known.
-func (c *Client) checkMatch(ctx context.Context, p *PurchaseParams, read *Request, requestedAs ...string) error {
+// checkSamePurchase returns an error if a request is for another purchase than p. requestedAs are the names that its
+// category was requested under, if known.
+func (c *Client) checkSamePurchase(ctx context.Context, p *PurchaseParams, read *Request, requestedAs ...string) error {
 	described, requested := contentOf(p), contentOfRequest(read)
 	if read.Currency == "" { // a read by id returns neither merchant nor description
 		requested.merchant, requested.description = described.merchant, described.description

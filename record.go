@@ -163,9 +163,9 @@ func (c *Client) entriesOfRequest(
 }
 
 const (
-	mostUnreadable = 1000         // errors after which a journal counts as endless
-	entriesLimit   = time.Hour    // how long a journal may take to list its entries in Recover
-	searchLimit    = mostLockWait // the same in a guarded call
+	maxUnreadable = 1000        // errors after which a journal counts as endless
+	entriesLimit  = time.Hour   // how long a journal may take to list its entries in Recover
+	searchLimit   = maxLockWait // the same in a guarded call
 )
 
 // eachEntry calls do for each entry of a journal. It skips entries that cannot be read or are invalid, and joins their
@@ -184,7 +184,7 @@ func eachEntry(ctx context.Context, store journal.Store, limit time.Duration, do
 			case over:
 			case err != nil:
 				unreadable = append(unreadable, err)
-				over = len(unreadable) == mostUnreadable || ctx.Err() != nil
+				over = len(unreadable) == maxUnreadable || ctx.Err() != nil
 			case entry != nil:
 				do(entry)
 			}

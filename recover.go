@@ -78,21 +78,21 @@ func (c *Client) Recover(ctx context.Context, store journal.Store) ([]Interrupte
 	}
 	r.readList(ctx)
 	for _, entry := range open {
-		r.entry(ctx, entry)
+		r.handleEntry(ctx, entry)
 	}
 	return r.interrupted, errors.Join(r.errs...)
 }
 
 // recovery is one call of Recover.
 type recovery struct {
-	client      *Client
-	journal     journal.Store
-	unclear     bool                // there are entries of purchases that may have duplicates
-	listed      []Request           // the requests that such duplicates are among
-	journaled   map[string]struct{} // ids of listed requests that the journal has entries of
-	undecidedOf []content           // purchases whose request is not known
-	interrupted []Interrupted
-	errs        []error
+	client       *Client
+	journal      journal.Store
+	unclear      bool                // there are entries of purchases that may have duplicates
+	listed       []Request           // the requests that such duplicates are among
+	journaled    map[string]struct{} // ids of listed requests that the journal has entries of
+	unidentified []content           // purchases whose request is not known
+	interrupted  []Interrupted
+	errs         []error
 }
 
 func (r *recovery) fail(err error) {
@@ -101,8 +101,8 @@ func (r *recovery) fail(err error) {
 	}
 }
 
-// entry handles one entry, unless a call of this process uses it now.
-func (r *recovery) entry(ctx context.Context, entry *journal.Entry) {
+// handleEntry handles one entry, unless a call of this process uses it now.
+func (r *recovery) handleEntry(ctx context.Context, entry *journal.Entry) {
 	for _, key := range r.client.locksOf(entry) {
 		held := r.client.process.locks.TryLock(key)
 		if held == nil {
@@ -129,13 +129,13 @@ func (r *recovery) entry(ctx context.Context, entry *journal.Entry) {
 		r.findDuplicates(ctx, record)
 	}
 	if len(record.entry.Duplicates) > 0 {
-		r.duplicates(ctx, record)
+		r.handleDuplicates(ctx, record)
 	}
 	switch {
 	case entry.State == journal.Returned:
 		r.fail(r.client.confirmRecorded(ctx, record))
 	case entry.State != journal.Settled:
-		r.undecided(ctx, record, request)
+		r.handleInterrupted(ctx, record, request)
 	}
 }
 
@@ -171,8 +171,8 @@ func (r *recovery) adopted(ctx context.Context, entry *journal.Entry) *Request {
 	return request
 }
 
-// undecided handles an entry whose function is not known to have returned.
-func (r *recovery) undecided(ctx context.Context, record *record, request *Request) {
+// handleInterrupted handles an entry whose function is not known to have returned.
+func (r *recovery) handleInterrupted(ctx context.Context, record *record, request *Request) {
 	entry := record.entry
 	found := Interrupted{Entry: &entry, MayHaveRun: entry.State == journal.Started, Request: request}
 	if entry.RequestID != "" && request == nil {
@@ -218,7 +218,7 @@ func (r *recovery) readList(ctx context.Context) {
 			r.journaled[id] = struct{}{}
 		}
 		if entry.RequestID == "" {
-			r.undecidedOf = append(r.undecidedOf, contentOfEntry(entry))
+			r.unidentified = append(r.unidentified, contentOfEntry(entry))
 		}
 	})
 }
@@ -234,7 +234,7 @@ func (r *recovery) findDuplicates(ctx context.Context, record *record) {
 		return
 	}
 	counts, content := &r.listed[at], contentOfEntry(entry)
-	for _, other := range r.undecidedOf {
+	for _, other := range r.unidentified {
 		if content.mismatch("", other) == nil {
 			return // a request that is found may be that purchase
 		}
@@ -259,8 +259,8 @@ func (r *recovery) findDuplicates(ctx context.Context, record *record) {
 	}
 }
 
-// duplicates reports the duplicates of a purchase that hold money, and drops the others from the entry.
-func (r *recovery) duplicates(ctx context.Context, record *record) {
+// handleDuplicates reports the duplicates of a purchase that hold money, and drops the others from the entry.
+func (r *recovery) handleDuplicates(ctx context.Context, record *record) {
 	var open []string
 	for _, id := range record.entry.Duplicates {
 		request, err := r.client.Request(ctx, id)
@@ -304,7 +304,7 @@ func (c *Client) confirmRecorded(ctx context.Context, r *record) error {
 
 // awaitEarlierRefund waits until the service has handled a failure confirmation that another process may have sent.
 func (c *Client) awaitEarlierRefund(ctx context.Context, r *record) error {
-	rest := min(time.Until(r.entry.UpdatedAt.Add(leastCooldown)), leastCooldown)
+	rest := min(time.Until(r.entry.UpdatedAt.Add(minRefundCooldown)), minRefundCooldown)
 	if r.entry.Success || rest <= 0 {
 		return nil
 	}

@@ -475,7 +475,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "authorize/runs-after-an-unclear-refund", file: "authorize.go",
-		old: "if !auth.client.process.refundSent(auth.client.requestKey(auth.requestID)) {", new: "if true {",
+		old: "if !auth.client.process.hasOpenRefund(auth.client.requestKey(auth.requestID)) {", new: "if true {",
 		why: "a request runs although the service may still be handling its refund",
 	},
 	{
@@ -501,8 +501,8 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "decision/failed-run-blocks-its-scope", file: "decision.go",
-		old: "if state.Status == StatusFailed {\n\t\treturn &nextKeyError{ended: true, err: auth.duplicateOf(state)}",
-		new: "if false {\n\t\treturn &nextKeyError{ended: true, err: auth.duplicateOf(state)}",
+		old: "if state.Status == StatusFailed {\n\t\treturn &nextKeyError{ended: true, err: auth.duplicateError(state)}",
+		new: "if false {\n\t\treturn &nextKeyError{ended: true, err: auth.duplicateError(state)}",
 		why: "a failed purchase with a second request under its key is never requested again in its scope",
 	},
 	{
@@ -525,7 +525,7 @@ var guardMutants = []mutant{
 	// guard.go
 	{
 		name: "guard/waits-for-others-too-long", file: "guard.go",
-		old: "return min(g.pendingWait, mostLockWait)", new: "return max(g.pendingWait, mostLockWait)",
+		old: "return min(g.pendingWait, maxLockWait)", new: "return max(g.pendingWait, maxLockWait)",
 		why: "a call waits minutes for another one under its key",
 	},
 	{
@@ -536,7 +536,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "guard/panic-counts-as-success", file: "guard.go",
-		old: "outcome, settled := errDidNotReturn, false", new: "outcome, settled := error(nil), false",
+		old: "fnErr, settled := errDidNotReturn, false", new: "fnErr, settled := error(nil), false",
 		why: "a function that panics without having paid is confirmed as completed",
 	},
 	{
@@ -702,7 +702,7 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "approval/rounded-to-zero", file: "approval.go",
-		old: "if rounded.IsZero() {\n\t\trounded = leastAmount\n\t}\n", new: "",
+		old: "if rounded.IsZero() {\n\t\trounded = minAmount\n\t}\n", new: "",
 		why: "an amount below half a cent is confirmed as the whole approved amount",
 	},
 	{
@@ -900,14 +900,14 @@ var guardMutants = []mutant{
 	},
 	{
 		name: "lookup/duplicate-is-resumed", file: "lookup.go",
-		old: "case StatusFailed, StatusRejected, StatusExpired:\n\t\treturn nil\n\t}\n\treturn auth.duplicateOf(state)",
+		old: "case StatusFailed, StatusRejected, StatusExpired:\n\t\treturn nil\n\t}\n\treturn auth.duplicateError(state)",
 		new: "}\n\treturn nil",
 		why: "a purchase is paid again under its duplicate",
 	},
 	{
 		name: "lookup/duplicate-of-an-ended-purchase-is-refused", file: "lookup.go",
-		old: "case StatusFailed, StatusRejected, StatusExpired:\n\t\treturn nil\n\t}\n\treturn auth.duplicateOf(state)",
-		new: "}\n\treturn auth.duplicateOf(state)",
+		old: "case StatusFailed, StatusRejected, StatusExpired:\n\t\treturn nil\n\t}\n\treturn auth.duplicateError(state)",
+		new: "}\n\treturn auth.duplicateError(state)",
 		why: "a purchase that ended without a payment cannot be made under its duplicate",
 	},
 	{

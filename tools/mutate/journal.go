@@ -150,12 +150,12 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "record/ends-at-the-first-unreadable-entry", file: "record.go",
-		old: "over = len(unreadable) == mostUnreadable || ctx.Err() != nil", new: "over = true",
+		old: "over = len(unreadable) == maxUnreadable || ctx.Err() != nil", new: "over = true",
 		why: "one damaged entry hides all entries after it",
 	},
 	{
 		name: "record/endless-errors-followed", file: "record.go",
-		old: "over = len(unreadable) == mostUnreadable ||", new: "over = len(unreadable) < 0 ||",
+		old: "over = len(unreadable) == maxUnreadable ||", new: "over = len(unreadable) < 0 ||",
 		why: "a journal that yields errors endlessly is read endlessly",
 	},
 	{
@@ -298,8 +298,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/waits-without-limit", file: "recover.go",
-		old: "rest := min(time.Until(r.entry.UpdatedAt.Add(leastCooldown)), leastCooldown)",
-		new: "rest := time.Until(r.entry.UpdatedAt.Add(leastCooldown))",
+		old: "rest := min(time.Until(r.entry.UpdatedAt.Add(minRefundCooldown)), minRefundCooldown)",
+		new: "rest := time.Until(r.entry.UpdatedAt.Add(minRefundCooldown))",
 		why: "the start of a process waits for as long as the clock that dated the entry was wrong",
 	},
 	{

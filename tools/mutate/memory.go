@@ -131,19 +131,19 @@ var memoryMutants = []mutant{
 	},
 	{
 		name: "process/cooldown-not-in-proportion", file: "process.go",
-		old: "now.Add(min(max(settlePause, now.Sub(began)), longestCooldown))",
-		new: "now.Add(min(settlePause, longestCooldown))",
+		old: "now.Add(min(max(settlePause, now.Sub(began)), maxCooldown))",
+		new: "now.Add(min(settlePause, maxCooldown))",
 		why: "a write repeated after a slow one overlaps it",
 	},
 	{
 		name: "process/no-minimum-cooldown", file: "process.go",
-		old: "now.Add(min(max(settlePause, now.Sub(began)), longestCooldown))",
-		new: "now.Add(min(now.Sub(began), longestCooldown))",
+		old: "now.Add(min(max(settlePause, now.Sub(began)), maxCooldown))",
+		new: "now.Add(min(now.Sub(began), maxCooldown))",
 		why: "a write repeated after one that broke at once overlaps it",
 	},
 	{
 		name: "cooldown/cooldowns-without-limit", file: "cooldown.go",
-		old: "min(time.Until(until), longestCooldown)", new: "time.Until(until) + 0*longestCooldown",
+		old: "min(time.Until(until), maxCooldown)", new: "time.Until(until) + 0*maxCooldown",
 		why: "the cooldown of a key lasts as long as the error of another clock",
 	},
 	{
@@ -159,12 +159,12 @@ var memoryMutants = []mutant{
 	},
 	{
 		name: "memory/short-cooldown", file: "memory.go",
-		old: "max(leastCooldown, 2*lasted)", new: "max(0, 2*lasted)",
+		old: "max(minRefundCooldown, 2*lasted)", new: "max(0, 2*lasted)",
 		why: "a refund is sent although one that broke at once may still be handled",
 	},
 	{
 		name: "memory/cooldown-not-in-proportion", file: "memory.go",
-		old: "max(leastCooldown, 2*lasted)", new: "max(leastCooldown, 0*lasted)",
+		old: "max(minRefundCooldown, 2*lasted)", new: "max(minRefundCooldown, 0*lasted)",
 		why: "a refund is sent although a slow service may still be handling the first",
 	},
 	{

@@ -78,7 +78,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/repetition-not-compared", file: "purchase.go",
-		old: "if err := c.checkMatch(ctx, p, read, purchase.OriginalCategory); err != nil {",
+		old: "if err := c.checkSamePurchase(ctx, p, read, purchase.OriginalCategory); err != nil {",
 		new: "if err := error(nil); err != nil {",
 		why: "another purchase under the same key gets the approval of the first one",
 	},
@@ -449,8 +449,8 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "posting/late-requests-expected-too-short", file: "posting.go",
-		old: "po.ended.Add(max(po.ended.Sub(po.began), leastLate))",
-		new: "po.ended.Add(min(po.ended.Sub(po.began), leastLate))",
+		old: "po.ended.Add(max(po.ended.Sub(po.began), minLateSpan))",
+		new: "po.ended.Add(min(po.ended.Sub(po.began), minLateSpan))",
 		why: "a request that a lost attempt makes half a minute later is not found",
 	},
 	{
