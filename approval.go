@@ -67,6 +67,14 @@ func (a *Approval) Category() string { return a.category }
 // IdempotencyKey returns the key under which the purchase was requested. It is empty for a resumed purchase.
 func (a *Approval) IdempotencyKey() string { return a.idempotencyKey }
 
+type approvalKey struct{}
+
+// ApprovalFromContext returns the approval under which a guarded function runs, and whether ctx is that of one.
+func ApprovalFromContext(ctx context.Context) (*Approval, bool) {
+	approval, ok := ctx.Value(approvalKey{}).(*Approval)
+	return approval, ok
+}
+
 // context returns the context of the guarded function: the call's, with the approval and the values of observers, and
 // without the id that the call resumes.
 func (a *Approval) context() context.Context {

@@ -303,9 +303,6 @@ func (auth *authorization) newObservation(err error) Observation {
 	return o
 }
 
-// isFinal reports whether err ends the purchase: no later call can run under its request.
-func isFinal(err error) bool { return decisionOf(err).final }
-
 // checkNotNested returns an error for a key or request that ctx already runs under. Waiting for it would deadlock.
 func (auth *authorization) checkNotNested(ctx context.Context) error {
 	for {
@@ -381,52 +378,6 @@ func (auth *authorization) read(ctx context.Context, requestID string) (*Request
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptLimit)
 	defer cancel()
 	return auth.client.Request(ctx, requestID)
-}
-
-// awaitDecision waits for the decision as OnPendingWait and OnPendingFail set.
-func (auth *authorization) awaitDecision(ctx context.Context, state *Request) (*Request, error) {
-	if !auth.resumed && auth.record.entry.RequestID != auth.requestID { // so that a call that resumes finds the entry
-		auth.record.entry.RequestID = auth.requestID
-		if err := auth.record.put(ctx, journal.Requested); err != nil {
-			return nil, err
-		}
-	}
-	pending := auth.notApproved(StatusPending)
-	pending.ExpiresAt = state.ExpiresAt
-	if auth.config.pendingWait == 0 {
-		return nil, pending
-	}
-	opts := append([]WaitOption{WaitTimeout(auth.config.pendingWait)}, auth.config.waitOptions...)
-	decided, err := auth.client.WaitForDecision(ctx, auth.requestID, opts...)
-	if err != nil {
-		pending.Err = err
-		return nil, pending
-	}
-	return decided, nil
-}
-
-// decisionError returns nil for an approved request, and the error of the call for every other one.
-func (auth *authorization) decisionError(state *Request) error {
-	switch {
-	case state.Status.Approved():
-		return nil
-	case state.Status == StatusRejected:
-		rejected := auth.notApproved(StatusRejected)
-		if auth.purchase != nil {
-			rejected.Checks = auth.purchase.PolicyCheck.Failed()
-		}
-		return rejected
-	case state.Status == StatusExpired:
-		return auth.notApproved(StatusExpired)
-	case state.Status.Final():
-		return auth.handled(state, reasonDecided)
-	default:
-		return auth.handled(state, reasonUnknownStatus)
-	}
-}
-
-func (auth *authorization) notApproved(status Status) *NotApprovedError {
-	return &NotApprovedError{RequestID: auth.requestID, IdempotencyKey: auth.params.IdempotencyKey, Status: status}
 }
 
 // handled is the error of a request that another call handles and has not run.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/letagentpay/letagentpay-go/journal"
 	"github.com/letagentpay/letagentpay-go/operation"
 )
 
@@ -279,6 +280,68 @@ func (auth *authorization) checkMatch(ctx context.Context, state *Request) error
 // checkCategory returns an error unless category is shown to be the one that the call describes.
 func (auth *authorization) checkCategory(ctx context.Context, category string, requestedAs ...string) error {
 	return auth.client.sameCategory(ctx, auth.requestID, category, auth.params.Category, requestedAs...)
+}
+
+// awaitDecision waits for the decision as OnPendingWait and OnPendingFail set.
+func (auth *authorization) awaitDecision(ctx context.Context, state *Request) (*Request, error) {
+	if !auth.resumed && auth.record.entry.RequestID != auth.requestID { // so that a call that resumes finds the entry
+		auth.record.entry.RequestID = auth.requestID
+		if err := auth.record.put(ctx, journal.Requested); err != nil {
+			return nil, err
+		}
+	}
+	pending := auth.notApproved(StatusPending)
+	pending.ExpiresAt = state.ExpiresAt
+	if auth.config.pendingWait == 0 {
+		return nil, pending
+	}
+	opts := append([]WaitOption{WaitTimeout(auth.config.pendingWait)}, auth.config.waitOptions...)
+	decided, err := auth.client.WaitForDecision(ctx, auth.requestID, opts...)
+	if err != nil {
+		pending.Err = err
+		return nil, pending
+	}
+	return decided, nil
+}
+
+// decisionError returns nil for an approved request, and the error of the call for every other one.
+func (auth *authorization) decisionError(state *Request) error {
+	switch {
+	case state.Status.Approved():
+		return nil
+	case state.Status == StatusRejected:
+		rejected := auth.notApproved(StatusRejected)
+		if auth.purchase != nil {
+			rejected.Checks = auth.purchase.PolicyCheck.Failed()
+		}
+		return rejected
+	case state.Status == StatusExpired:
+		return auth.notApproved(StatusExpired)
+	case state.Status.Final():
+		return auth.handled(state, reasonDecided)
+	default:
+		return auth.handled(state, reasonUnknownStatus)
+	}
+}
+
+func (auth *authorization) notApproved(status Status) *NotApprovedError {
+	return &NotApprovedError{RequestID: auth.requestID, IdempotencyKey: auth.params.IdempotencyKey, Status: status}
+}
+
+// checkNotStarted returns an error if this process has started the request and the service does not know the outcome.
+func (auth *authorization) checkNotStarted() error {
+	if auth.client.progress(auth.requestID) != startedHere {
+		return nil
+	}
+	return auth.mayHaveRun(auth.approvedRequest(), reasonUnconfirmed)
+}
+
+// checkNotFinished returns an error if this process has confirmed the request, and the state read is older than that.
+func (auth *authorization) checkNotFinished(state *Request) error {
+	if auth.client.progress(auth.requestID) != finishedHere || state.Status.Final() {
+		return nil
+	}
+	return auth.mayHaveRun(state, reasonConfirmed)
 }
 
 // keyIsUnclear reports whether an attempt under the key, for this purchase or another, may have made a request without

@@ -412,3 +412,6 @@ func decisionOf(err error) decision {
 	}
 	return decision{}
 }
+
+// isFinal reports whether err ends the purchase: no later call can run under its request.
+func isFinal(err error) bool { return decisionOf(err).final }

@@ -271,11 +271,3 @@ func WithResultCodec(codec ResultCodec) GuardOption {
 		return nil
 	}
 }
-
-type approvalKey struct{}
-
-// ApprovalFromContext returns the approval under which a guarded function runs, and whether ctx is that of one.
-func ApprovalFromContext(ctx context.Context) (*Approval, bool) {
-	approval, ok := ctx.Value(approvalKey{}).(*Approval)
-	return approval, ok
-}

@@ -57,6 +57,38 @@ func (auth *authorization) lookUpRequest(ctx context.Context) (earlier *journal.
 	return earlier, err
 }
 
+// lookUpNamed locks the request that the caller resumes, and the key under which the journal shows that it was made:
+// calls under that key write the same entry.
+func (auth *authorization) lookUpNamed(ctx context.Context) (earlier *journal.Entry, err error) {
+	auth.record.setPurchase(auth.client, "request", auth.requestID, &auth.params, auth.config.function)
+	for {
+		if err := auth.holdRequest(ctx); err != nil {
+			return nil, err
+		}
+		found, err := auth.client.entriesOfRequest(ctx, auth.config.journal, auth.requestID, "")
+		if err != nil {
+			return nil, err
+		}
+		key := cmp.Or(auth.client.keyOf(found.entry), auth.client.keyOf(found.foundUnder))
+		if key == auth.entryKey {
+			if err := auth.checkNotDuplicate(ctx, found.duplicateOf); err != nil {
+				return nil, err
+			}
+			return auth.lookUpResumed(ctx, found.entry)
+		}
+		auth.release()
+		if auth.entryKey = key; key == "" {
+			continue
+		}
+		if err := auth.checkNotNested(ctx); err != nil {
+			return nil, err
+		}
+		if err := auth.holdKey(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
 // lookUpResumed looks a resumed request up in this process's memory, and in its entry of the journal if that is not
 // nil.
 func (auth *authorization) lookUpResumed(
@@ -139,38 +171,6 @@ func (auth *authorization) checkEarlierRun(
 		return nil, handled
 	default:
 		return entry, nil
-	}
-}
-
-// lookUpNamed locks the request that the caller resumes, and the key under which the journal shows that it was made:
-// calls under that key write the same entry.
-func (auth *authorization) lookUpNamed(ctx context.Context) (earlier *journal.Entry, err error) {
-	auth.record.setPurchase(auth.client, "request", auth.requestID, &auth.params, auth.config.function)
-	for {
-		if err := auth.holdRequest(ctx); err != nil {
-			return nil, err
-		}
-		found, err := auth.client.entriesOfRequest(ctx, auth.config.journal, auth.requestID, "")
-		if err != nil {
-			return nil, err
-		}
-		key := cmp.Or(auth.client.keyOf(found.entry), auth.client.keyOf(found.foundUnder))
-		if key == auth.entryKey {
-			if err := auth.checkNotDuplicate(ctx, found.duplicateOf); err != nil {
-				return nil, err
-			}
-			return auth.lookUpResumed(ctx, found.entry)
-		}
-		auth.release()
-		if auth.entryKey = key; key == "" {
-			continue
-		}
-		if err := auth.checkNotNested(ctx); err != nil {
-			return nil, err
-		}
-		if err := auth.holdKey(ctx); err != nil {
-			return nil, err
-		}
 	}
 }
 

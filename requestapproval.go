@@ -169,19 +169,3 @@ func (auth *authorization) dropIfFinal(ctx context.Context, err error) error {
 	}
 	return withCleanup(err, dropErr)
 }
-
-// checkNotStarted returns an error if this process has started the request and the service does not know the outcome.
-func (auth *authorization) checkNotStarted() error {
-	if auth.client.progress(auth.requestID) != startedHere {
-		return nil
-	}
-	return auth.mayHaveRun(auth.approvedRequest(), reasonUnconfirmed)
-}
-
-// checkNotFinished returns an error if this process has confirmed the request, and the state read is older than that.
-func (auth *authorization) checkNotFinished(state *Request) error {
-	if auth.client.progress(auth.requestID) != finishedHere || state.Status.Final() {
-		return nil
-	}
-	return auth.mayHaveRun(state, reasonConfirmed)
-}

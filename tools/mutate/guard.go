@@ -49,7 +49,7 @@ var guardMutants = []mutant{
 		why: "a request whose confirmation was lost runs a second time under its key",
 	},
 	{
-		name: "requestapproval/started-is-reported-as-not-run", file: "requestapproval.go",
+		name: "decision/started-is-reported-as-not-run", file: "decision.go",
 		old: "return auth.mayHaveRun(auth.approvedRequest(), reasonUnconfirmed)",
 		new: "return auth.handled(auth.approvedRequest(), reasonUnconfirmed)",
 		why: "the error reports that a purchase has not run although it has",
@@ -375,7 +375,7 @@ var guardMutants = []mutant{
 		why: "a resumed request that is decided between the read and the list is refused",
 	},
 	{
-		name: "authorize/completed-runs", file: "authorize.go",
+		name: "decision/completed-runs", file: "decision.go",
 		old: "case state.Status.Final():\n\t\treturn auth.handled(state, reasonDecided)",
 		new: "case state.Status.Final():\n\t\treturn nil",
 		why: "a completed purchase runs again",
@@ -386,29 +386,29 @@ var guardMutants = []mutant{
 		why: "a purchase with an unknown status is not waited for",
 	},
 	{
-		name: "authorize/rejection-without-its-reasons", file: "authorize.go",
+		name: "decision/rejection-without-its-reasons", file: "decision.go",
 		old: "rejected.Checks = auth.purchase.PolicyCheck.Failed()", new: "rejected.Checks = nil",
 		why: "the error does not report why the policy rejected a purchase",
 	},
 	{
-		name: "authorize/expired-counts-as-handled", file: "authorize.go",
+		name: "decision/expired-counts-as-handled", file: "decision.go",
 		old: "case state.Status == StatusExpired:\n\t\treturn auth.notApproved",
 		new: "case false:\n\t\treturn auth.notApproved",
 		why: "an expired request is reported as handled by another call",
 	},
 	{
-		name: "authorize/request-id-not-journaled-before-the-wait", file: "authorize.go",
+		name: "decision/request-id-not-journaled-before-the-wait", file: "decision.go",
 		old: "if !auth.resumed && auth.record.entry.RequestID != auth.requestID {", new: "if false {",
 		why: "a call that resumes a pending request by its id does not find the entry of its key",
 	},
 	{
-		name: "authorize/waits-despite-onpendingfail", file: "authorize.go",
+		name: "decision/waits-despite-onpendingfail", file: "decision.go",
 		old: "if auth.config.pendingWait == 0 {\n\t\treturn nil, pending\n\t}",
 		new: "if auth.config.pendingWait == 0 {\n\t\tauth.config.pendingWait = defaultPendingWait\n\t}",
 		why: "OnPendingFail waits for a human",
 	},
 	{
-		name: "authorize/pending-wait-unbounded", file: "authorize.go",
+		name: "decision/pending-wait-unbounded", file: "decision.go",
 		old: "append([]WaitOption{WaitTimeout(auth.config.pendingWait)}, auth.config.waitOptions...)",
 		new: "auth.config.waitOptions",
 		why: "the wait for a human lasts longer than the call allows",
