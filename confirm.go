@@ -86,7 +86,8 @@ type confirmOptions struct {
 	beforeSend       func() error  // called before the first attempt, which an error prevents; may be nil
 }
 
-// confirm is Confirm with options.
+// confirm is Confirm with options. Its deferred functions release the lock, with a cooldown after an unknown outcome,
+// and then report to the observers.
 func (c *Client) confirm(
 	ctx context.Context, id string, p ConfirmParams, o confirmOptions,
 ) (confirmation *Confirmation, err error) {

@@ -57,9 +57,9 @@ func (auth *authorization) lookUpRequest(ctx context.Context) (earlier *journal.
 	return earlier, err
 }
 
-// lookUpNamed locks the request that the caller resumes, and the key under which the journal shows that it was made:
-// calls under that key write the same entry.
-func (auth *authorization) lookUpNamed(ctx context.Context) (earlier *journal.Entry, err error) {
+// lookUpResumed looks up the request that the caller resumes. It locks the request, and the key under which the journal
+// shows that it was made, because calls under that key write the same entry.
+func (auth *authorization) lookUpResumed(ctx context.Context) (earlier *journal.Entry, err error) {
 	auth.record.setPurchase(auth.client, "request", auth.requestID, &auth.params, auth.config.function)
 	for {
 		if err := auth.holdRequest(ctx); err != nil {
@@ -74,7 +74,7 @@ func (auth *authorization) lookUpNamed(ctx context.Context) (earlier *journal.En
 			if err := auth.checkNotDuplicate(ctx, found.duplicateOf); err != nil {
 				return nil, err
 			}
-			return auth.lookUpResumed(ctx, found.entry)
+			return auth.checkResumed(ctx, found.entry)
 		}
 		auth.release()
 		if auth.entryKey = key; key == "" {
@@ -89,9 +89,9 @@ func (auth *authorization) lookUpNamed(ctx context.Context) (earlier *journal.En
 	}
 }
 
-// lookUpResumed looks a resumed request up in this process's memory, and in its entry of the journal if that is not
-// nil.
-func (auth *authorization) lookUpResumed(
+// checkResumed judges a resumed request by this process's memory and by its entry of the journal, nil if there is none.
+// It returns an earlier run, or takes over an entry of a run that may be continued.
+func (auth *authorization) checkResumed(
 	ctx context.Context, entry *journal.Entry,
 ) (earlier *journal.Entry, err error) {
 	if entry == nil {

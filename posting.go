@@ -43,6 +43,7 @@ type postParams struct {
 }
 
 // post sends a purchase under its idempotency key. No other client of the process posts under the key at the same time.
+// Its deferred functions report to the observers, and then release the lock, with a cooldown after an unknown outcome.
 func (c *Client) post(ctx context.Context, p *PurchaseParams, how postParams) (purchase *Purchase, err error) {
 	key := lockKey{c.identity, postLock, p.IdempotencyKey}
 	held, err := c.lockWithin(ctx, operation.Purchase, key, how.lockLimit, 0)

@@ -98,9 +98,9 @@ type PolicyCheck struct {
 // Failed returns the checks that failed.
 func (check PolicyCheck) Failed() []Check {
 	var failed []Check
-	for _, check := range check.Checks {
-		if check.Result == policy.Fail {
-			failed = append(failed, check)
+	for _, item := range check.Checks {
+		if item.Result == policy.Fail {
+			failed = append(failed, item)
 		}
 	}
 	return failed

@@ -284,38 +284,38 @@ func (r *recovery) handleDuplicates(ctx context.Context, record *record) {
 }
 
 // confirmRecorded confirms the outcome of an entry. An earlier confirmation may have taken effect.
-func (c *Client) confirmRecorded(ctx context.Context, r *record) error {
-	params := outcomeOfEntry(&r.entry)
-	if err := c.awaitEarlierRefund(ctx, r); err != nil {
-		return &UnconfirmedError{RequestID: r.entry.RequestID, Params: params, Err: err}
+func (c *Client) confirmRecorded(ctx context.Context, record *record) error {
+	params := outcomeOfEntry(&record.entry)
+	if err := c.awaitEarlierRefund(ctx, record); err != nil {
+		return &UnconfirmedError{RequestID: record.entry.RequestID, Params: params, Err: err}
 	}
 	options := confirmOptions{mayHaveConfirmed: true, attemptLimit: attemptLimit}
 	if !params.Success { // if this process ends, another one waits from then on
-		options.beforeSend = func() error { return r.put(ctx, journal.Returned) }
+		options.beforeSend = func() error { return record.put(ctx, journal.Returned) }
 	}
-	if _, err := c.confirm(ctx, r.entry.RequestID, params, options); err != nil {
-		return &UnconfirmedError{RequestID: r.entry.RequestID, Params: params, Err: err}
+	if _, err := c.confirm(ctx, record.entry.RequestID, params, options); err != nil {
+		return &UnconfirmedError{RequestID: record.entry.RequestID, Params: params, Err: err}
 	}
-	if err := r.put(ctx, journal.Settled); err != nil { // only the record is wrong
-		c.alertJournal(ctx, r.entry.RequestID, err)
+	if err := record.put(ctx, journal.Settled); err != nil { // only the record is wrong
+		c.alertJournal(ctx, record.entry.RequestID, err)
 	}
 	return nil
 }
 
 // awaitEarlierRefund waits until the service has handled a failure confirmation that another process may have sent.
-func (c *Client) awaitEarlierRefund(ctx context.Context, r *record) error {
-	rest := min(time.Until(r.entry.UpdatedAt.Add(minRefundCooldown)), minRefundCooldown)
-	if r.entry.Success || rest <= 0 {
+func (c *Client) awaitEarlierRefund(ctx context.Context, record *record) error {
+	remaining := min(time.Until(record.entry.UpdatedAt.Add(minRefundCooldown)), minRefundCooldown)
+	if record.entry.Success || remaining <= 0 {
 		return nil
 	}
-	request, err := c.Request(ctx, r.entry.RequestID)
+	request, err := c.Request(ctx, record.entry.RequestID)
 	if err != nil {
 		return err
 	}
 	if request.Status.Final() {
 		return nil
 	}
-	if pauseWithin(ctx, rest) != nil {
+	if pauseWithin(ctx, remaining) != nil {
 		return cmp.Or(ctx.Err(), errCoolingDown)
 	}
 	return nil

@@ -17,7 +17,7 @@ func (auth *authorization) requestApproval(
 		return nil, err
 	}
 	if auth.resumed {
-		return auth.lookUpNamed(ctx)
+		return auth.lookUpResumed(ctx)
 	}
 	auth.record.setPurchase(auth.client, "key", auth.params.IdempotencyKey, &auth.params, auth.config.function)
 	if auth.callerKey {

@@ -131,7 +131,7 @@ var guardMutants = []mutant{
 		why: "money whose refund failed is forgotten, and Recover does not find it",
 	},
 	{
-		name: "authorize/executed-failure-skipped-unconfirmed", file: "authorize.go",
+		name: "authorize/returned-failure-skipped-unconfirmed", file: "authorize.go",
 		old: "if err := auth.client.confirmEarlier(ctx, auth.config, earlier); err != nil {",
 		new: "if err := error(nil); err != nil {",
 		why: "a scope requests the next purchase while the money of the failed one is still booked",

@@ -219,7 +219,7 @@ var journalMutants = []mutant{
 		why: "Recover does not report that an entry of a rotated token could not be recovered",
 	},
 	{
-		name: "recover/executed-is-not-confirmed", file: "recover.go",
+		name: "recover/returned-is-not-confirmed", file: "recover.go",
 		old: "r.fail(r.client.confirmRecorded(ctx, record))", new: "_ = r.client.confirmRecorded",
 		why: "a purchase completed before a crash is never confirmed",
 	},
@@ -283,12 +283,12 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/confirms-at-once", file: "recover.go",
-		old: "if err := c.awaitEarlierRefund(ctx, r); err != nil {", new: "if err := error(nil); err != nil {",
+		old: "if err := c.awaitEarlierRefund(ctx, record); err != nil {", new: "if err := error(nil); err != nil {",
 		why: "a refund overlaps that of the process that has just crashed, and returns the money twice",
 	},
 	{
 		name: "recover/successes-wait-too", file: "recover.go",
-		old: "if r.entry.Success || rest <= 0 {", new: "if rest <= 0 {",
+		old: "if record.entry.Success || remaining <= 0 {", new: "if remaining <= 0 {",
 		why: "the start of a process with many purchases takes seconds for each",
 	},
 	{
@@ -298,8 +298,8 @@ var journalMutants = []mutant{
 	},
 	{
 		name: "recover/waits-without-limit", file: "recover.go",
-		old: "rest := min(time.Until(r.entry.UpdatedAt.Add(minRefundCooldown)), minRefundCooldown)",
-		new: "rest := time.Until(r.entry.UpdatedAt.Add(minRefundCooldown))",
+		old: "remaining := min(time.Until(record.entry.UpdatedAt.Add(minRefundCooldown)), minRefundCooldown)",
+		new: "remaining := time.Until(record.entry.UpdatedAt.Add(minRefundCooldown))",
 		why: "the start of a process waits for as long as the clock that dated the entry was wrong",
 	},
 	{
@@ -355,15 +355,15 @@ var journalMutants = []mutant{
 		why: "a duplicate that appears a minute after a restart is never found",
 	},
 	{
-		name: "recover/confirmed-entry-stays-executed", file: "recover.go",
-		old: "if err := r.put(ctx, journal.Settled); err != nil { // only the record is wrong\n\t\tc.alert",
+		name: "recover/confirmed-entry-stays-returned", file: "recover.go",
+		old: "if err := record.put(ctx, journal.Settled); err != nil { // only the record is wrong\n\t\tc.alert",
 		new: "if err := error(nil); err != nil {\n\t\tc.alert",
 		why: "a confirmed purchase is confirmed again at each start",
 	},
 
 	// replay.go
 	{
-		name: "replay/executed-is-not-confirmed", file: "replay.go",
+		name: "replay/returned-is-not-confirmed", file: "replay.go",
 		old: "if earlier.State != journal.Returned {", new: "if true {",
 		why: "a result is replayed although the purchase was never confirmed",
 	},

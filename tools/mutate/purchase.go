@@ -26,7 +26,7 @@ var purchaseMutants = []mutant{
 	},
 	{
 		name: "purchase/passed-checks-count-as-failed", file: "purchase.go",
-		old: "if check.Result == policy.Fail {", new: "if check.Result != policy.Fail {",
+		old: "if item.Result == policy.Fail {", new: "if item.Result != policy.Fail {",
 		why: "a rejection lists rules that passed as failed",
 	},
 	{
