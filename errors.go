@@ -79,7 +79,7 @@ type NotApprovedError struct {
 	RequestID      string
 	IdempotencyKey string    // the key that the purchase was sent under; empty for a resumed one
 	Status         Status    // StatusRejected, StatusPending or StatusExpired
-	Checks         []Check   // of a rejection: the policy checks that failed; empty when a human rejected it
+	Checks         []Check   // of a rejection: the checks that failed; empty if a human rejected it or it was resumed
 	ExpiresAt      time.Time // of a pending purchase: when it expires unless it is decided; zero when unknown
 	Err            error     // of a pending purchase: why the wait ended, a *WaitTimeoutError; nil without a wait
 }
