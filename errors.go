@@ -99,12 +99,6 @@ func (e *NotApprovedError) Error() string {
 
 // reasons lists the checks that failed.
 func (e *NotApprovedError) reasons() string {
-	if len(e.Checks) == 0 {
-		if e.Status == StatusRejected {
-			return " on review"
-		}
-		return ""
-	}
 	text := ""
 	for i, check := range e.Checks[:min(len(e.Checks), maxFields)] {
 		text += []string{": ", "; "}[min(i, 1)] + cleaned(check.Rule, shortText)

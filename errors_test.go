@@ -69,7 +69,7 @@ func TestErrorTextsAndCategories(t *testing.T) {
 		},
 		{
 			&letagentpay.NotApprovedError{Status: letagentpay.StatusRejected, RequestID: "r1"},
-			"letagentpay: purchase r1 was rejected on review",
+			"letagentpay: purchase r1 was rejected",
 			[]error{letagentpay.ErrNotApproved},
 		},
 		{

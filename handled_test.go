@@ -89,6 +89,30 @@ func TestStoreThatLosesAFieldRunsNothingTwice(t *testing.T) {
 	}
 }
 
+// confusedStore is a user's own store that returns the entry of another key.
+type confusedStore struct {
+	*memoryJournal
+	other *journal.Entry
+}
+
+func (s confusedStore) Get(context.Context, string) (*journal.Entry, error) { return s.other, nil }
+
+func TestEntryOfAnotherKeyIsNotUsed(t *testing.T) {
+	server := serve(t)
+	store := new(memoryJournal)
+	var runs atomic.Int64
+	p := price("30")
+	p.IdempotencyKey = "turn-7"
+	_, err := guardGroceries(server.Client(), &runs, succeed, letagentpay.WithJournal(store))(t.Context(), p)
+	require.NoError(t, err)
+	confused := letagentpay.WithJournal(confusedStore{store, only(t, store)})
+	p.IdempotencyKey = "turn-8"
+	_, err = guardGroceries(server.Client(), &runs, succeed, confused)(t.Context(), p)
+	var failed *letagentpay.JournalError
+	require.ErrorAs(t, err, &failed)
+	assert.EqualValues(t, 1, runs.Load())
+}
+
 func TestErrorTextInTheJournalIsBounded(t *testing.T) {
 	server := serve(t)
 	store := new(memoryJournal)

@@ -48,7 +48,8 @@ func WithLockTimeout(d time.Duration) Option {
 
 // WithRetention sets how long settled entries are kept; the default is 7 days. Within that time a call under a key that
 // was used before gets the first result back. Less than 24 hours is refused: for that long the service answers a
-// repeated key with the first approval, and only the journal knows that the function has run.
+// repeated key with the first approval, and only the journal knows that the function has run. Entries with duplicates
+// are not kept longer: call letagentpay.Client.Recover within that time to learn of the money that they hold.
 func WithRetention(d time.Duration) Option {
 	return func(c *config) error {
 		if d < keyLifetime {
