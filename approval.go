@@ -157,6 +157,7 @@ func (a *Approval) Settle(ctx context.Context, err error) (settleErr error) {
 	if a.authorization == nil {
 		return paramError("Approval", "", "want an approval of Client.Authorize")
 	}
+	// Deferred functions, the last one first: the call's locks are released, and then the next Settle may start.
 	a.settling <- struct{}{}
 	defer func() { <-a.settling }()
 	outcome, first, settled := a.decide(err)

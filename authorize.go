@@ -214,10 +214,19 @@ func (auth *authorization) start(ctx context.Context, category string) error {
 		return auth.refund(ctx, err)
 	}
 	auth.client.process.rememberStarted(auth.client.requestKey(auth.requestID))
-	if auth.callerKey || auth.purchase != nil && auth.purchase.posting != nil {
+	if auth.keyMayLeadElsewhere() {
 		auth.client.process.rememberStartedUnder(auth.client.identity, auth.params.IdempotencyKey, auth.requestID)
 	}
 	return nil
+}
+
+// keyMayLeadElsewhere reports whether a later answer under the key may name another request than the one that runs:
+//
+//	the caller's or a scope's key                          yes: it may be used again
+//	a random key, and an attempt got no response           yes: that attempt may have made another request
+//	a random key otherwise, or a resumed request           no
+func (auth *authorization) keyMayLeadElsewhere() bool {
+	return auth.callerKey || auth.purchase != nil && auth.purchase.posting != nil
 }
 
 // checkNotBeingConfirmed returns an error while a confirmation of the request is under way or the service may still

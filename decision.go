@@ -179,7 +179,7 @@ func (auth *authorization) checkContent(
 ) error {
 	described := contentOf(&auth.params)
 	switch {
-	case described.amount != state.Amount:
+	case described.amount != state.Amount: // checkMatch reports it
 	case ours && (requested == nil || requested.since != nil) && auth.keyIsUnclear():
 		if err := auth.checkListedContent(ctx, ""); err != nil {
 			if _, mismatch := errors.AsType[*MismatchError](err); mismatch {

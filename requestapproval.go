@@ -140,7 +140,7 @@ func (auth *authorization) dropIfRefused(ctx context.Context, err error) error {
 	return withCleanup(err, auth.record.drop(context.WithoutCancel(ctx)))
 }
 
-// entryIsNeedless reports whether the journal need not keep the record of a call that ended with err:
+// shouldDropEntry reports whether the journal need not keep the record of a call that ended with err:
 //
 //	err                       entry of this call  of an earlier call  of a resumed request  with duplicates
 //	nil: approved             keep                keep                keep                  keep
@@ -150,7 +150,7 @@ func (auth *authorization) dropIfRefused(ctx context.Context, err error) error {
 //
 // After a mismatch, this call wrote the entry and the key belongs to another purchase. Recover reports duplicates until
 // they are refunded.
-func (auth *authorization) entryIsNeedless(err error) bool {
+func (auth *authorization) shouldDropEntry(err error) bool {
 	if err == nil || auth.resumed || len(auth.record.entry.Duplicates) > 0 {
 		return false
 	}
@@ -158,9 +158,9 @@ func (auth *authorization) entryIsNeedless(err error) bool {
 	return isFinal(err) || mismatch && !auth.requestedBefore
 }
 
-// dropIfFinal drops the journal's entry if it is needless after err, which it returns.
+// dropIfFinal drops the entry if shouldDropEntry reports that, which it returns.
 func (auth *authorization) dropIfFinal(ctx context.Context, err error) error {
-	if !auth.entryIsNeedless(err) {
+	if !auth.shouldDropEntry(err) {
 		return err
 	}
 	dropErr := auth.record.drop(context.WithoutCancel(ctx))
