@@ -6,25 +6,25 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
 // attemptTransport limits the time of each attempt, from connecting to the last byte of the body.
 type attemptTransport struct {
-	next    http.RoundTripper
-	timeout time.Duration
+	next   http.RoundTripper
+	limits attemptLimits
 }
 
 func (at *attemptTransport) RoundTrip(request *http.Request) (*http.Response, error) {
-	a := &limitedAttempt{caller: request.Context(), timeout: at.timeout, cancel: func() {}}
-	if deadline, ok := a.caller.Deadline(); !ok || time.Until(deadline) > at.timeout {
-		a.limited, a.cancel = context.WithTimeout(a.caller, at.timeout)
-		request = request.WithContext(a.limited)
+	a := &limitedAttempt{caller: request.Context()}
+	if deadline, ok := a.caller.Deadline(); !ok || time.Until(deadline) > at.limits.limit {
+		request = request.WithContext(at.limits.start(a.caller, a))
 	}
 	response, err := at.roundTrip(request)
 	if err != nil {
 		err = a.explainTimeout(err)
-		a.cancel()
+		a.end()
 		return nil, err
 	}
 	a.body, response.Body = response.Body, a
@@ -48,11 +48,21 @@ func (at *attemptTransport) roundTrip(request *http.Request) (response *http.Res
 
 // limitedAttempt is one attempt under its time limit. It is also the body of the response; closing it ends the attempt.
 type limitedAttempt struct {
-	caller  context.Context
-	limited context.Context // nil: the caller's deadline comes before the limit
-	timeout time.Duration
-	cancel  func()
-	body    io.ReadCloser
+	caller     context.Context
+	body       io.ReadCloser
+	limits     *attemptLimits // nil: the caller's deadline comes before the limit
+	cancel     context.CancelCauseFunc
+	deadline   time.Time
+	hasExpired atomic.Bool
+
+	older, newer *limitedAttempt // in the list of limits
+	isListed     bool
+}
+
+func (la *limitedAttempt) end() {
+	if la.limits != nil {
+		la.limits.end(la)
+	}
 }
 
 func (la *limitedAttempt) Read(p []byte) (n int, err error) {
@@ -64,7 +74,7 @@ func (la *limitedAttempt) Read(p []byte) (n int, err error) {
 }
 
 func (la *limitedAttempt) Close() (err error) {
-	defer la.cancel()
+	defer la.end()
 	defer panicAsError("the body of the response", &err)
 	return la.body.Close()
 }
@@ -72,8 +82,8 @@ func (la *limitedAttempt) Close() (err error) {
 // explainTimeout returns an *attemptTimeoutError if the attempt's limit has ended, not the caller's context; otherwise
 // err.
 func (la *limitedAttempt) explainTimeout(err error) error {
-	if la.limited != nil && la.limited.Err() != nil && la.caller.Err() == nil {
-		return &attemptTimeoutError{la.timeout}
+	if la.hasExpired.Load() && la.caller.Err() == nil {
+		return &attemptTimeoutError{la.limits.limit}
 	}
 	return err
 }

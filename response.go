@@ -26,6 +26,13 @@ func (cl *call) receive(response *http.Response) error {
 	cl.status = response.StatusCode
 	data, err := readAll(response)
 	cl.lastDuration = time.Since(cl.started)
+	var decodeErr error
+	if err == nil && response.StatusCode/100 == 2 && isJSON(response.Header) {
+		if decodeErr = cl.decode(data); decodeErr == nil {
+			cl.transport.log(cl.request.Context(), slog.LevelDebug, "letagentpay.attempt", cl, response.StatusCode, nil)
+			return nil
+		}
+	}
 	failure := &APIError{StatusCode: response.StatusCode, retryAfter: retryAfter(response.Header, time.Now())}
 	switch {
 	case response.StatusCode/100 != 2:
@@ -34,18 +41,13 @@ func (cl *call) receive(response *http.Response) error {
 		return failure
 	case err != nil:
 		failure.Err = cl.transport.redactError(err)
-	case !isJSON(response.Header):
+	case decodeErr != nil:
+		failure.Err, failure.Detail = cl.transport.redactError(decodeErr), cl.transport.sample(data)
+		failure.answered = isServiceAnswer(data)
+	default:
 		contentType := cl.transport.cleaned(response.Header.Get("Content-Type"), shortText)
 		failure.Err = fmt.Errorf("want application/json, got content type %q", contentType)
 		failure.Detail = cl.transport.sample(data)
-	default:
-		err := cl.decode(data)
-		if err == nil {
-			cl.transport.log(cl.request.Context(), slog.LevelDebug, "letagentpay.attempt", cl, response.StatusCode, nil)
-			return nil
-		}
-		failure.Err, failure.Detail = cl.transport.redactError(err), cl.transport.sample(data)
-		failure.answered = isServiceAnswer(data)
 	}
 	failure.malformed = true
 	return failure

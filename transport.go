@@ -1,13 +1,11 @@
 package letagentpay
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -70,8 +68,8 @@ func newTransport(config *config, base *url.URL) *transport {
 		httpClient.Transport = http.DefaultTransport
 	}
 	httpClient.Transport = &attemptTransport{
-		next:    httpClient.Transport,
-		timeout: cmp.Or(max(httpClient.Timeout, 0), defaultAttemptTimeout),
+		next:   httpClient.Transport,
+		limits: attemptLimits{limit: cmp.Or(max(httpClient.Timeout, 0), defaultAttemptTimeout)},
 	}
 	httpClient.Timeout = 0
 	httpClient.CheckRedirect = redirectPolicy(httpClient.CheckRedirect)
@@ -127,20 +125,16 @@ func (t *transport) do(ctx context.Context, c *call) error {
 	if err := checkContext(ctx); err != nil {
 		return err
 	}
-	request, err := t.newRequest(c)
+	request, err := t.newRequest(ctx, c)
 	if err != nil {
 		return fmt.Errorf("letagentpay: %s: %w", c.op, err)
 	}
-	c.transport, c.request = t, request
+	c.transport, c.request = t, request.Request
 	if err := ctx.Err(); err != nil {
 		c.last = c.failure(&APIError{Err: err, unsent: true})
 		return c.last
 	}
-	retryable, err := retryablehttp.FromRequest(request.WithContext(ctx))
-	if err != nil {
-		return fmt.Errorf("letagentpay: %s: %w", c.op, err)
-	}
-	retryable.SetResponseHandler(c.receive)
+	request.SetResponseHandler(c.receive)
 	client := retryablehttp.Client{
 		HTTPClient:     t.httpClient,
 		RetryMax:       t.maxRetries,
@@ -149,7 +143,7 @@ func (t *transport) do(ctx context.Context, c *call) error {
 		Backoff:        c.backoff,
 		ErrorHandler:   retryablehttp.PassthroughErrorHandler,
 	}
-	if _, err = client.Do(retryable); err == nil {
+	if _, err = client.Do(request); err == nil {
 		return nil
 	}
 	if c.last == nil || ctx.Err() != nil && !errors.Is(c.last, ctx.Err()) {
@@ -161,7 +155,7 @@ func (t *transport) do(ctx context.Context, c *call) error {
 
 // newRequest builds the request of a call. It sets no GetBody, so that net/http does not resend a POST that carries an
 // Idempotency-Key when a kept-alive connection turns out to be dead: only the loop in do retries, after a pause.
-func (t *transport) newRequest(c *call) (*http.Request, error) {
+func (t *transport) newRequest(ctx context.Context, c *call) (*retryablehttp.Request, error) {
 	method, path := c.op.Endpoint()
 	// The values are shared by all requests. That is safe because a sender of a request only reads them.
 	header := http.Header{"Authorization": t.authorization(), "Accept": acceptJSON, "User-Agent": t.userAgent}
@@ -169,7 +163,7 @@ func (t *transport) newRequest(c *call) (*http.Request, error) {
 		header["Idempotency-Key"] = []string{c.idempotencyKey}
 	}
 	address := t.address(path, c)
-	request := &http.Request{
+	plain := http.Request{
 		Method:     method,
 		URL:        address,
 		Host:       address.Host,
@@ -178,15 +172,18 @@ func (t *transport) newRequest(c *call) (*http.Request, error) {
 		ProtoMinor: 1,
 		Header:     header,
 	}
-	if c.body != nil {
-		data, err := json.Marshal(c.body)
-		if err != nil {
-			return nil, err
-		}
-		header["Content-Type"] = contentJSON
-		request.Body, request.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))
+	request := &retryablehttp.Request{Request: plain.WithContext(ctx)}
+	if c.body == nil {
+		return request, nil
 	}
-	return request, nil
+	data, err := json.Marshal(c.body)
+	if err != nil {
+		return nil, err
+	}
+	header["Content-Type"] = contentJSON
+	err = request.SetBody(data)
+	request.GetBody = nil // SetBody sets it
+	return request, err
 }
 
 // address returns the address of a path: below the base of the x402 API or of the agent API.
@@ -195,9 +192,11 @@ func (t *transport) address(path string, c *call) *url.URL {
 	if x402Path, ok := strings.CutPrefix(path, x402Prefix); ok {
 		base, rest = t.x402Base, x402Path
 	}
-	target := *base
+	target, id := *base, url.PathEscape(c.requestID)
 	target.Path = base.Path + strings.Replace(rest, requestIDInPath, c.requestID, 1)
-	target.RawPath = base.EscapedPath() + strings.Replace(rest, requestIDInPath, url.PathEscape(c.requestID), 1)
+	if base.RawPath != "" || id != c.requestID { // otherwise the default encoding of Path is right, and costs less
+		target.RawPath = base.EscapedPath() + strings.Replace(rest, requestIDInPath, id, 1)
+	}
 	target.RawQuery = c.query.Encode()
 	return &target
 }

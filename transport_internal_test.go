@@ -1,7 +1,6 @@
 package letagentpay
 
 import (
-	"io"
 	"net/http"
 	"net/url"
 	"testing"
@@ -30,7 +29,7 @@ func TestAddressesAreResolved(t *testing.T) {
 			{op: operation.Confirm, requestID: "ü 1"}: want[0] + "/requests/%C3%BC%201/confirm",
 			{op: operation.X402Budget}:                want[1] + "/budget",
 		} {
-			request, err := client.transport.newRequest(call)
+			request, err := client.transport.newRequest(t.Context(), call)
 			require.NoError(t, err)
 			assert.Equal(t, address, request.URL.String())
 			assert.Equal(t, request.URL.Host, request.Host)
@@ -82,7 +81,7 @@ func TestRequestsAreBuiltAsTheContractSays(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			request, err := client.transport.newRequest(&c.call)
+			request, err := client.transport.newRequest(t.Context(), &c.call)
 			require.NoError(t, err)
 			assert.Equal(t, c.method, request.Method)
 			assert.Equal(t, "https://pay.example/api/v1"+c.path, request.URL.String())
@@ -96,13 +95,13 @@ func TestRequestsAreBuiltAsTheContractSays(t *testing.T) {
 				want["Idempotency-Key"] = []string{c.call.idempotencyKey}
 			}
 			if c.body == "" {
-				assert.Nil(t, request.Body)
+				assert.Zero(t, request.ContentLength)
 				assert.Equal(t, want, request.Header)
 				return
 			}
 			want["Content-Type"] = []string{"application/json"}
 			assert.Equal(t, want, request.Header)
-			body, err := io.ReadAll(request.Body)
+			body, err := request.BodyBytes()
 			require.NoError(t, err)
 			assert.Equal(t, c.body, string(body))
 			assert.Equal(t, int64(len(body)), request.ContentLength)

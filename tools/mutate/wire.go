@@ -5,15 +5,12 @@ var wireMutants = []mutant{
 	// transport.go
 	{
 		name: "transport/purchase-resent-by-nethttp", file: "transport.go",
-		old: "request.Body, request.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))",
-		new: "request.Body, request.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))\n" +
-			"request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }",
+		old: "request.GetBody = nil // SetBody sets it\n", new: "",
 		why: "net/http resends a purchase at once when a kept-alive connection turns out to be closed",
 	},
 	{
 		name: "transport/users-timeout-ignored", file: "transport.go",
-		old: "timeout: cmp.Or(max(httpClient.Timeout, 0), defaultAttemptTimeout)",
-		new: "timeout: defaultAttemptTimeout",
+		old: "limits: attemptLimits{limit: cmp.Or(max(httpClient.Timeout, 0), defaultAttemptTimeout)}", new: "limits: attemptLimits{limit: cmp.Or(0*httpClient.Timeout, defaultAttemptTimeout)}",
 		why: "the time limit that the user's client sets for an attempt has no effect",
 	},
 	{
@@ -55,7 +52,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "response/cut-off-answers-accepted", file: "response.go",
-		old: "case err != nil:\n\t\tfailure.Err = cl.transport.redactError(err)\n\tcase !isJSON", new: "case !isJSON",
+		old: "if err == nil && response.StatusCode/100 == 2 && isJSON(response.Header) {", new: "if response.StatusCode/100 == 2 && isJSON(response.Header) {",
 		why: "a truncated answer is accepted",
 	},
 	{
@@ -265,14 +262,49 @@ var wireMutants = []mutant{
 		why: "a user's client follows redirects that the user forbids",
 	},
 	{
+		name: "attemptlimits/never-set", file: "attemptlimits.go",
+		old: "if left := l.fires.Sub(now); l.fires.IsZero() || left <= 0 || left > l.limit {",
+		new: "if left := l.fires.Sub(now); left > l.limit {",
+		why: "a service that hangs blocks a call indefinitely",
+	},
+	{
+		name: "attemptlimits/set-once", file: "attemptlimits.go",
+		old: "a = next\n\t}\n\tl.set(now)\n", new: "a = next\n\t}\n",
+		why: "an attempt that began after the one for which the timer was set has no limit",
+	},
+	{
+		name: "attemptlimits/clocks-not-distinguished", file: "attemptlimits.go",
+		old: "|| left > l.limit {", new: "{",
+		why: "a client that was used outside of a synctest bubble has no limits in it",
+	},
+	{
+		name: "attemptlimits/newest-first", file: "attemptlimits.go",
+		old: "a.deadline.Before(l.fires)", new: "a.deadline.After(l.fires)",
+		why: "an attempt is ended after its limit",
+	},
+	{
+		name: "attemptlimits/ended-attempts-kept", file: "attemptlimits.go",
+		old: "l.mu.Lock()\n\tl.remove(a)\n", new: "l.mu.Lock()\n",
+		why: "each call leaves memory behind until a timer fires",
+	},
+	{
+		name: "attemptlimits/contexts-kept", file: "attemptlimits.go",
+		old: "a.cancel(nil)\n", new: "",
+		why: "each call leaves a context behind under the caller's",
+	},
+	{
+		name: "attemptlimits/deadline-not-shown", file: "attemptlimits.go",
+		old: "return c.deadline, true", new: "return c.Context.Deadline()",
+		why: "a transport does not learn when an attempt ends",
+	},
+	{
 		name: "attempt/attempts-without-a-limit", file: "attempt.go",
-		old: "a.limited, a.cancel = context.WithTimeout(a.caller, at.timeout)",
-		new: "a.limited, a.cancel = context.WithCancel(a.caller)",
+		old: "request = request.WithContext(at.limits.start(a.caller, a))", new: "request = request.WithContext(a.caller)",
 		why: "a service that hangs blocks a call indefinitely",
 	},
 	{
 		name: "attempt/attempt-timeout-ends-the-context", file: "attempt.go",
-		old: "return &attemptTimeoutError{la.timeout}", new: "return err",
+		old: "return &attemptTimeoutError{la.limits.limit}", new: "return err",
 		why: "an attempt that takes too long looks as if the caller's context had ended",
 	},
 	{
@@ -283,8 +315,7 @@ var wireMutants = []mutant{
 	},
 	{
 		name: "attempt/limit-ends-with-the-head", file: "attempt.go",
-		old: "a.body, response.Body = response.Body, a\n",
-		new: "a.cancel()\n\ta.body, response.Body = response.Body, a\n",
+		old: "a.body, response.Body = response.Body, a\n", new: "a.end()\n\ta.body, response.Body = response.Body, a\n",
 		why: "each answer is truncated after its header",
 	},
 	{
