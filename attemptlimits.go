@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// attemptLimits ends attempts that take longer than a time limit. All attempts share one timer: a timer for each attempt
-// would wake the scheduler in every call. The timer stays set after the attempt for which it was set has ended; when it
-// fires, it is set for the oldest attempt that is left, if there is one. It is safe for concurrent use.
+// attemptLimits ends attempts that take longer than a time limit. All attempts share one timer: a timer for each
+// attempt would wake the scheduler in every call. The timer stays set after the attempt for which it was set has ended;
+// when it fires, it is set for the oldest attempt that is left, if there is one. It is safe for concurrent use.
 type attemptLimits struct {
 	limit time.Duration
 
@@ -31,14 +31,15 @@ func (l *attemptLimits) start(ctx context.Context, a *limitedAttempt) context.Co
 		a.older.newer = a
 	}
 	l.newest, a.isListed = a, true
-	if left := l.fires.Sub(now); l.fires.IsZero() || left <= 0 || left > l.limit { // not set, late, or of another clock
+	// It is not set, late, or of another clock:
+	if left := l.fires.Sub(now); l.fires.IsZero() || left <= 0 || left > l.limit {
 		l.set(now)
 	}
 	return attemptContext{cancellable, a.deadline}
 }
 
-// set sets a timer for the attempt that is to end first, if there is one. It sets a new one each time, since a timer may
-// not be set again under another clock.
+// set sets a timer for the attempt that is to end first, if there is one. It sets a new one each time, since a timer
+// may not be set again under another clock.
 func (l *attemptLimits) set(now time.Time) {
 	l.fires = time.Time{}
 	for a := l.oldest; a != nil; a = a.newer {
@@ -82,8 +83,8 @@ func (l *attemptLimits) remove(a *limitedAttempt) {
 	a.older, a.newer, a.isListed = nil, nil, false
 }
 
-// expire ends the attempts whose time is over. set is the time for which the timer was set: a timer that another one has
-// replaced does nothing.
+// expire ends the attempts whose time is over. set is the time for which the timer was set: a timer that another one
+// has replaced does nothing.
 func (l *attemptLimits) expire(set time.Time) {
 	l.mu.Lock()
 	if !l.fires.Equal(set) {
