@@ -52,10 +52,15 @@ func (l *attemptLimits) set(now time.Time) {
 	}
 }
 
+// otherClock is how far apart two clocks show at least: a synctest bubble starts in the year 2000. A timer may fire
+// late, in a process that was stopped even by days, so the distance is not one that an attempt of the same clock can
+// have.
+const otherClock = 5 * 365 * 24 * time.Hour
+
 // isOnClock reports whether an attempt runs on the clock that shows now: a client may be used in a synctest bubble and
 // outside of it.
 func (l *attemptLimits) isOnClock(a *limitedAttempt, now time.Time) bool {
-	return a.deadline.Sub(now).Abs() <= 2*l.limit
+	return a.deadline.Sub(now) <= l.limit && now.Sub(a.deadline) < otherClock
 }
 
 // end ends the limit of an attempt. Further calls do nothing.

@@ -87,6 +87,28 @@ func TestLimitsHoldOnEveryClock(t *testing.T) {
 	assert.False(t, at.limits.fires.IsZero())
 }
 
+// A timer may fire late by any time: in a process without a processor, or one that was stopped.
+func TestAttemptEndsHoweverLateTheTimerFires(t *testing.T) {
+	for _, late := range []time.Duration{time.Microsecond, time.Minute, 30 * 24 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			limits := attemptLimits{limit: time.Millisecond}
+			a, next := new(limitedAttempt), new(limitedAttempt)
+			ctx := limits.start(t.Context(), a)
+			a.deadline = time.Now().Add(-late) // as if that much more time had passed
+			limits.fires = a.deadline
+			nextCtx := limits.start(t.Context(), next)
+			synctest.Wait()
+			time.Sleep(time.Nanosecond)
+			assert.True(t, a.hasExpired.Load(), late)
+			assert.Error(t, ctx.Err())
+			assert.NoError(t, nextCtx.Err())
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+			assert.True(t, next.hasExpired.Load(), "and the next one in its own time")
+		})
+	}
+}
+
 func TestLimitedAttemptShowsItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limits := attemptLimits{limit: time.Minute}

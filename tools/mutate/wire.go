@@ -268,6 +268,11 @@ var wireMutants = []mutant{
 		why: "a service that hangs blocks a call indefinitely",
 	},
 	{
+		name: "attemptlimits/late-timers-end-nothing", file: "attemptlimits.go",
+		old: "now.Sub(a.deadline) < otherClock", new: "now.Sub(a.deadline) <= 2*l.limit",
+		why: "in a process that was stopped for a while, a call that hangs is never ended",
+	},
+	{
 		name: "attemptlimits/set-once", file: "attemptlimits.go",
 		old: "a = next\n\t}\n\tl.set(now)\n", new: "a = next\n\t}\n",
 		why: "an attempt that began after the one for which the timer was set has no limit",
